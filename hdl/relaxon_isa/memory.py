@@ -1,0 +1,97 @@
+"""The memory map: what the host can read and write while no instruction is running."""
+
+from enum import IntEnum
+
+from .config import ArrayConfig
+
+__all__ = ["COUNTER_BITS", "INFO_BYTES", "Register", "Space", "element_bytes", "row_bits"]
+
+COUNTER_BITS = 32
+INFO_BYTES = 1024
+"""Length limit of the identity text (see `link.encode_info`)."""
+
+
+class Space(IntEnum):
+    """An address space. An address is a group (or row, or index) and a lane.
+
+    A run of ``count`` elements starts at (group, lane) and goes on lane by lane, then to the
+    next group: in neuron order. Spaces without lanes use lane 0 and step the index.
+    Elements travel least significant byte first, sign-extended to whole bytes.
+    """
+
+    PROGRAM = 0
+    """Rows of program memory; index = row. Unsigned, `row_bits` wide. Read and write."""
+    STATE = 1
+    """S: group, lane. Signed, state_bits. Read and write."""
+    DRIVE = 2
+    """D: group, lane. Signed, acc_bits. Read and write."""
+    TABLE = 3
+    """Activation table; index = entry. Signed, state_bits. Write only (one copy a lane)."""
+    REGISTER = 4
+    """`Register`; index = its number. Unsigned, 32 bits. Read; write where said."""
+    INFO = 5
+    """The identity text (`link.encode_info`); index = byte. Unsigned, 8 bits. Read only."""
+
+
+class Register(IntEnum):
+    """32-bit registers and counters. Counters wrap, count only in runs that ask for it, and are
+    set by a write; RESET of the link leaves them as they are. Without dither_bits there are no keys
+    (read 0, writes ignored); without kind_counters MAC_CYCLES counts the cycles of all kinds and
+    LEARN_CYCLES, CONTROL_CYCLES, WAIT_CYCLES and EMIT_CYCLES read 0. Keys power up as 1, counters
+    as 0."""
+
+    UPDATE_KEY = 0
+    """Key of stochastic rounding: xorshift32 of itself after every LEARN without ``hold``.
+    Its initial value is the seed (never 0)."""
+    SAMPLE_KEY = 1
+    """Key of the sample's random sign (its bit 0) and of random planes: xorshift32 of itself at
+    every WAIT with ``tick``. Its initial value is a seed (never 0)."""
+    MAC_CYCLES = 2
+    """Cycles of MAC instructions."""
+    LEARN_CYCLES = 3
+    CONTROL_CYCLES = 4
+    """Cycles of LOOP, NEXT, HALT, and of fetching that no other instruction hides."""
+    WAIT_CYCLES = 5
+    EMIT_CYCLES = 6
+    WAIT_STALLS = 7
+    """Cycles in WAIT without a byte to take. Not part of the contract's cycles."""
+    EMIT_STALLS = 8
+    """Cycles in EMIT without room for a byte. Not part of the contract's cycles."""
+    SWEEPS = 9
+    """NEXTs executed of LOOPs with ``sweep``."""
+    SAMPLES = 10
+    """WAITs with ``tick`` executed."""
+    STATE_SATURATIONS = 11
+    """Destination groups of a MAC in which a valid lane met the end of the state format
+    (activations LINEAR and RELU; a clip to 0 or 1 is no saturation)."""
+    WEIGHT_SATURATIONS = 12
+    """Tiles of a LEARN in which a written cell met the end of the weight format."""
+    LINK_ERRORS = 13
+    """Frames dropped for their CRC, length or delimiters."""
+    LINK_DROPS = 14
+    """Frames dropped for their sequence number or for lack of room."""
+
+
+WRITABLE_REGISTERS = tuple(Register)
+"""All of them: counters are cleared, and restored from a checkpoint, by writing."""
+
+
+def row_bits(config: ArrayConfig) -> int:
+    """Width of a program row, a whole number of bytes (see `instructions`)."""
+    from .instructions import row_layouts  # the layouts need the configuration, not the map
+
+    widest = max(layout.width for layout in row_layouts(config).values())
+    return (widest + 7) // 8 * 8
+
+
+def element_bytes(config: ArrayConfig, space: Space) -> int:
+    """Bytes of one element on the wire."""
+    bits = {
+        Space.PROGRAM: row_bits(config),
+        Space.STATE: config.state_bits,
+        Space.DRIVE: config.acc_bits,
+        Space.TABLE: config.state_bits,
+        Space.REGISTER: COUNTER_BITS,
+        Space.INFO: 8,
+    }[space]
+    return (bits + 7) // 8

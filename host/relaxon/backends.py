@@ -1,0 +1,49 @@
+"""Opening a device by name."""
+
+from types import ModuleType
+
+from relaxon_isa.config import ArrayConfig, preset
+from relaxon_isa.errors import ToolError
+
+from .devices.base import Device
+
+__all__ = ["BACKENDS", "open_device", "virtual_board"]
+
+BACKENDS = ("golden", "virtual")
+"""Besides these, a backend is the name of a serial port."""
+
+
+def open_device(backend: str, config: ArrayConfig | str = "default", **options: object) -> Device:
+    """Open "golden" (the numpy model), "virtual" (the gateware, compiled, on a pseudo-terminal) or
+    a serial port ("/dev/ttyUSB0", "COM3").
+
+    ``config`` (or the name of a preset) is what golden and virtual are built as; a board brings
+    its own. ``options`` go to the backend. Raises DeviceError or ToolError.
+    """
+    if isinstance(config, str):
+        config = preset(config)
+    if backend == "golden":
+        from relaxon_sim.golden.device import GoldenDevice
+
+        return GoldenDevice(config, **options)  # type: ignore[arg-type]
+    if backend == "virtual":
+        return _simulation().virtual_device(config, **options)
+    from .devices.serial import SerialDevice
+
+    return SerialDevice.open(backend, **options)  # type: ignore[arg-type]
+
+
+def virtual_board(config: ArrayConfig, **options: object):
+    """A running virtual board, a context manager with ``port`` and ``wait``."""
+    return _simulation().VirtualBoard(config, **options)
+
+
+def _simulation() -> ModuleType:
+    try:
+        import relaxon_sim.board as simulation
+    except ImportError as error:
+        raise ToolError(
+            f"the virtual board needs {error.name}: install it with "
+            "python -m pip install 'relaxon[sim]'"
+        ) from error
+    return simulation

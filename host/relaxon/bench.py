@@ -1,0 +1,148 @@
+"""Measurements behind `relaxon bench`."""
+
+import time
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from relaxon_isa.config import preset
+from relaxon_isa.memory import Register, Space
+
+from .backends import open_device
+from .datasets import Dataset, load
+from .lab import Lab
+from .layout import Layout
+from .network import Network, initial_weights
+from .rules.ep import EPSettings, EquilibriumPropagation
+from .training import KINDS, Trainer, TrainSettings
+
+__all__ = ["cycles", "golden", "settle"]
+
+FREE_SWEEPS, NUDGED_SWEEPS = 6, 4
+
+NETWORKS = ("64-32-10", "196-120-10", "784-128-10", "784-128-64-10")
+SIZES = (4, 8, 12)
+
+
+def _fixed(network: Network) -> EPSettings:
+    """Fixed sweeps, so that cycles do not depend on data."""
+    return EPSettings(
+        rate_shifts=(5,) * (network.depth - 1) + (7,),
+        free_cap=FREE_SWEEPS,
+        nudged_cap=NUDGED_SWEEPS,
+        fixed_sweeps=True,
+    )
+
+
+def cycles() -> list[dict]:
+    """One row a network, array size and pass: cycles by the golden model's counters."""
+    rows = []
+    for text in NETWORKS:
+        network = Network.parse(text)
+        for p in SIZES:
+            config = preset("default").replace(p=p, weight_depth=1 << 14, drive_depth=512)
+            with open_device("golden", config) as device:
+                rule = EquilibriumPropagation(Layout(network, config), _fixed(network))
+                rule.prepare(device)
+                for name, program in (
+                    ("training", rule.resident_program()),
+                    ("inference", rule.infer_program(resident=True)),
+                ):
+                    device.write(Space.REGISTER, Register.MAC_CYCLES, [0] * (len(Register) - 2))
+                    device.load(program.rows)
+                    for _ in device.run():
+                        pass
+                    counters = device.counters()
+                    kinds = {kind: counters[register] for kind, register in KINDS.items()}
+                    total = sum(kinds.values())
+                    rows.append({"network": text, "p": p, "pass": name, "cycles": total, **kinds})
+    return rows
+
+
+def _synthetic(network: Network, samples: int) -> Dataset:
+    """Samples with MNIST's share of zeros (81 %), labels at random."""
+    rng = np.random.default_rng(0)
+    features, outputs = network.sizes[0], network.sizes[-1]
+    x = rng.uniform(0.2, 1, (samples, features)) * (rng.random((samples, features)) < 0.19)
+    y = rng.integers(0, outputs, samples)
+    x = x.astype(np.float32)
+    return Dataset(
+        x_train=x, y_train=y, x_test=x[:1], y_test=y[:1], classes=outputs, name="synthetic"
+    )
+
+
+def golden(network: Network, data: str | None, samples: int) -> dict:
+    """Training samples/s, golden and plain float numpy, one after the other in this process."""
+    dataset = load(data) if data else _synthetic(network, samples)
+    dataset = replace(dataset, x_train=dataset.x_train[:samples], y_train=dataset.y_train[:samples])
+    settings = TrainSettings(epochs=1, rate_halvings=0, ep=_fixed(network))
+    config = preset("default").replace(p=12, weight_depth=1 << 14)
+    with open_device("golden", config) as device:
+        trainer = Trainer(device, network, dataset, settings)
+        trainer.start()
+        weights = trainer.real_weights()
+        start = time.perf_counter()
+        trainer.run_epoch()
+        golden_time = time.perf_counter() - start
+    start = time.perf_counter()
+    float_epoch(weights, dataset, settings.ep)
+    float_time = time.perf_counter() - start
+    count = len(dataset.x_train)
+    return {
+        "network": str(network),
+        "samples": count,
+        "golden_per_second": count / golden_time,
+        "float_per_second": count / float_time,
+        "ratio": float_time / golden_time,
+    }
+
+
+def float_epoch(weights: list[np.ndarray], data: Dataset, ep: EPSettings) -> None:
+    """Centered EP, batch 1, in plain numpy doubles, with the same sweeps; updates ``weights``."""
+    w = [m[:, :-1].copy() for m in weights]
+    b = [m[:, -1].copy() for m in weights]
+    depth = len(w)
+    rates = [2.0**-shift for shift in ep.rate_shifts]
+
+    def sweep(s, still, layers):
+        for i in layers:
+            a = still[i] if i == 0 else still[i] + w[i] @ s[i - 1]
+            if i + 1 < depth:
+                a = a + w[i + 1].T @ s[i + 1]
+            s[i] = np.clip(a, 0, 1)
+
+    for x, label in zip(data.x_train.astype(np.float64), data.y_train, strict=True):
+        still = [w[0] @ x + b[0], *b[1:]]
+        free = [np.zeros(len(v)) for v in b]
+        for _ in range(ep.free_cap):
+            sweep(free, still, range(depth))
+        y = np.full(len(b[-1]), ep.targets[0])
+        y[label] = ep.targets[1]
+        states = []
+        for sign in (1, -1):
+            nudged = [*still[:-1], still[-1] + sign * ep.beta * (y - free[-1])]
+            s = list(free)
+            for _ in range(ep.nudged_cap):
+                sweep(s, nudged, range(depth - 1, -1, -1))
+            states.append(s)
+        plus, minus = states
+        for i in range(depth):
+            rate = rates[i] / (2 * ep.beta)
+            if i == 0:
+                w[0] += rate * np.outer(plus[0] - minus[0], x)
+            else:
+                w[i] += rate * (np.outer(plus[i], plus[i - 1]) - np.outer(minus[i], minus[i - 1]))
+            b[i] += rate * (plus[i] - minus[i])
+
+
+def settle(network: Network, data: Dataset, samples: int, seed: int) -> dict[int, int]:
+    """Free-phase sweeps until nothing moves, at initial weights: {sweeps: samples}."""
+    counts: Counter[int] = Counter()
+    with Lab.open("golden", network) as lab:
+        lab.load_weights(initial_weights(network, seed))
+        for x in data.x_train[:samples]:
+            before = lab.counters()[Register.SWEEPS]
+            lab.relax_free(x.astype(np.float64))
+            counts[lab.counters()[Register.SWEEPS] - before] += 1
+    return dict(sorted(counts.items()))

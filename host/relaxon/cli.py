@@ -1,0 +1,560 @@
+"""The command line: `relaxon train | infer | board | info | bench`."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from relaxon_isa.config import PRESETS, ArrayConfig, preset
+from relaxon_isa.errors import (
+    ConfigError,
+    DataError,
+    DeviceError,
+    LinkError,
+    ProgramError,
+    RelaxonError,
+    ToolError,
+)
+
+from . import bench
+from .backends import open_device
+from .checkpoint import Checkpoint, load_float_weights, save_float_weights
+from .datasets import Dataset, load
+from .network import Network
+from .rules.ep import INPUT_PACKS, PHASES, EPSettings
+from .training import Trainer, TrainSettings
+from .verify import GoldenRun
+
+__all__ = ["EXIT_CODES", "main"]
+
+EXIT_CODES: dict[type[BaseException], int] = {
+    RelaxonError: 1,
+    ConfigError: 3,
+    ProgramError: 4,
+    DataError: 5,
+    DeviceError: 6,
+    LinkError: 7,
+    ToolError: 8,
+    KeyboardInterrupt: 130,
+}
+"""What the process ends with. 2: a wrong command line; 9: weights that are not the golden run's."""
+
+DIFFERENT = 9
+
+console = Console(stderr=True, highlight=False)
+
+
+def fail(error: BaseException) -> None:
+    """Print an error and end with its code."""
+    kinds = (kind for kind in type(error).__mro__ if kind in EXIT_CODES)
+    code = EXIT_CODES[next(kinds)]
+    console.print(f"[bold red]error:[/] {error}", soft_wrap=True)
+    sys.exit(code)
+
+
+def guarded(command: Callable) -> Callable:
+    """Errors of ours become a line and an exit code; anything else is a bug and shows itself."""
+
+    @functools.wraps(command)
+    def wrapper(*args: object, **kwargs: object) -> object:
+        try:
+            return command(*args, **kwargs)
+        except RelaxonError as error:
+            fail(error)
+        except KeyboardInterrupt:
+            fail(KeyboardInterrupt("interrupted"))
+
+    return wrapper
+
+
+def _numbers(kind: type) -> Callable:
+    """A click callback for lists such as 5,7."""
+
+    def parse(context: click.Context, option: click.Parameter, value: str | None) -> tuple | None:
+        if value is None or isinstance(value, tuple):
+            return value
+        try:
+            return tuple(kind(part) for part in value.split(",") if part != "")
+        except ValueError:
+            raise click.BadParameter(
+                f"{value!r}: write numbers with commas between, as 5,7"
+            ) from None
+
+    return parse
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="relaxon")
+def cli() -> None:
+    """relaxon: a machine that learns by settling.
+
+    Trains networks by Equilibrium Propagation on an array of fixed-point cells: the numpy golden
+    model (--backend golden), the gateware on a virtual board (--backend virtual), or a board on a
+    serial port (--backend /dev/ttyUSB0).
+    """
+
+
+backend_option = click.option(
+    "--backend",
+    default="virtual",
+    show_default=True,
+    help="golden, virtual, or the name of a serial port.",
+)
+preset_option = click.option(
+    "--preset",
+    "preset_name",
+    default="default",
+    show_default=True,
+    metavar="NAME",
+    help="Machine that golden and virtual are built as (see 'relaxon info --presets').",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document to standard output."
+)
+data_option = click.option(
+    "--data",
+    default="digits",
+    show_default=True,
+    help="digits, a folder of IDX files (MNIST, Fashion-MNIST), or an .npz file.",
+)
+
+
+@contextmanager
+def bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error; silent where that is no terminal."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda n: progress.update(task, advance=n)
+
+
+def _spec(data: str, dataset: Dataset, network: Network, settings: TrainSettings) -> dict:
+    return {
+        "data": data,
+        "data_digest": dataset.digest,
+        "sizes": list(network.sizes),
+        "settings": settings.to_json(),
+    }
+
+
+_EP = EPSettings()
+_TRAIN = TrainSettings()
+
+
+@cli.command()
+@data_option
+@click.option("--layers", default="64,32,10", show_default=True, help="Layer sizes.")
+@backend_option
+@preset_option
+@click.option("--epochs", default=_TRAIN.epochs, show_default=True, help="Passes over the data.")
+@click.option("--seed", default=_TRAIN.seed, show_default=True, help="Weights, order, dither.")
+@click.option(
+    "--rate-shifts",
+    callback=_numbers(int),
+    help="Learning rate 2**-shift of each weight layer, input side first; default 5 for all but "
+    "the last, 7 for the last.",
+)
+@click.option(
+    "--rate-halvings",
+    default=_TRAIN.rate_halvings,
+    show_default=True,
+    help="How often the rates are halved, evenly over the epochs.",
+)
+@click.option("--beta", default=_EP.beta, show_default=True, help="Strength of the nudge.")
+@click.option(
+    "--phases", default=_EP.phases, show_default=True, type=click.Choice(PHASES), help="Nudges."
+)
+@click.option(
+    "--margin",
+    default=_EP.margin,
+    show_default=True,
+    help="Skip the update where every output is within this of its target.",
+)
+@click.option("--free-cap", default=_EP.free_cap, show_default=True, help="Most free sweeps.")
+@click.option("--nudged-cap", default=_EP.nudged_cap, show_default=True, help="Most nudged sweeps.")
+@click.option(
+    "--tolerance",
+    default=_EP.tolerance,
+    show_default=True,
+    help="A phase has settled when no state moves by more.",
+)
+@click.option("--grid", default=_EP.grid, show_default=True, help="Fraction bits of the states.")
+@click.option(
+    "--targets",
+    default=",".join(map(str, _EP.targets)),
+    show_default=True,
+    callback=_numbers(float),
+    help="Output value for the other classes, and for the right one.",
+)
+@click.option(
+    "--input-bits",
+    default=str(_EP.input_bits),
+    show_default=True,
+    type=click.Choice([str(bits) for bits in INPUT_PACKS]),
+    help="Bits an input travels with; 16: a signed word.",
+)
+@click.option("--init-gain", default=_TRAIN.init_gain, show_default=True, help="Initial weights.")
+@click.option("--freeze", default="", callback=_numbers(int), help="Weight layers that stay, as 1.")
+@click.option("--shuffle/--no-shuffle", default=True, help="A new sample order every epoch.")
+@click.option("--init", type=click.Path(path_type=Path), help="Start from real weights (.npz).")
+@click.option("--export", type=click.Path(path_type=Path), help="Write real weights (.npz) at end.")
+@click.option(
+    "--checkpoint", type=click.Path(path_type=Path), help="Keep the run in this file, every epoch."
+)
+@click.option(
+    "--resume", type=click.Path(path_type=Path), help="Go on from a checkpoint; its settings hold."
+)
+@click.option(
+    "--verify/--no-verify",
+    default=None,
+    help="Train the golden model beside, in another process, and compare every bit of the weights "
+    "(default: on, except with --backend golden).",
+)
+@click.option("--evaluate/--no-evaluate", default=True, help="Test after every epoch.")
+@click.option("--config-file", type=click.Path(path_type=Path), hidden=True)
+@json_option
+@guarded
+def train(
+    data: str,
+    layers: str,
+    backend: str,
+    preset_name: str,
+    rate_shifts: tuple[int, ...] | None,
+    targets: tuple[float, ...],
+    input_bits: str,
+    freeze: tuple[int, ...],
+    init: Path | None,
+    export: Path | None,
+    checkpoint: Path | None,
+    resume: Path | None,
+    verify: bool | None,
+    evaluate: bool,
+    config_file: Path | None,
+    as_json: bool,
+    **options,
+) -> None:
+    """Train a network on a device, and say what it took.
+
+    Without options: 64-32-10 on scikit-learn's digits, on the gateware itself.
+    """
+    saved = Checkpoint.load(resume) if resume else None
+    if saved:
+        data = saved.spec["data"]
+        network = saved.network
+        settings = TrainSettings.from_json(saved.spec["settings"])
+    else:
+        network = Network.parse(layers)
+        if len(targets) != 2:
+            raise click.BadParameter("two values wanted, as 0,0.75", param_hint="--targets")
+        settings = _settings(network, rate_shifts, targets, input_bits, freeze, options)
+    dataset = load(data)
+    spec = _spec(data, dataset, network, settings)
+    if saved and saved.spec["data_digest"] != spec["data_digest"]:
+        raise DataError(f"{data} is not the data set that {resume} was trained on")
+    initial = load_float_weights(init, network) if init else None
+    for path in (checkpoint, export):
+        if path and not path.parent.is_dir():
+            raise DataError(f"{path}: there is no folder {path.parent}")
+    config = _config(preset_name, config_file)
+    if backend == "virtual":
+        console.print("building the virtual board (once; later runs find it in the cache)")
+    with open_device(backend, config) as device:
+        trainer = Trainer(device, network, dataset, settings)
+        if saved:
+            trainer.resume(saved)
+        else:
+            trainer.start(initial)
+        wanted = backend != "golden" if verify is None else verify
+        golden = GoldenRun(device.config, spec, init=init, resume=resume) if wanted else None
+        try:
+            _epochs(trainer, spec, checkpoint, evaluate)
+        except KeyboardInterrupt:
+            kept = "no checkpoint was kept (--checkpoint FILE keeps one)"
+            if checkpoint and checkpoint.exists():
+                kept = f"{checkpoint} holds the last whole epoch; go on with --resume {checkpoint}"
+            raise KeyboardInterrupt(f"interrupted in epoch {trainer.epoch + 1}; {kept}") from None
+        finally:
+            if golden and sys.exc_info()[0]:
+                golden.stop()
+        result = {"backend": backend, "network": str(network), "data": dataset.name}
+        result |= trainer.summary() | {"history": trainer.history}
+        if evaluate and trainer.history:
+            result["test"] = trainer.history[-1].get("test")
+        weights = trainer.weights()
+        if export:
+            save_float_weights(export, trainer.real_weights())
+    if golden:
+        result["weights_identical"] = golden.compare(weights)
+    _print_training(result, as_json)
+    if result.get("weights_identical") is False:
+        sys.exit(DIFFERENT)
+
+
+def _config(preset_name: str, config_file: Path | None) -> ArrayConfig:
+    if config_file is not None:
+        return ArrayConfig.from_json(config_file.read_text())
+    return preset(preset_name)
+
+
+def _settings(
+    network: Network,
+    rate_shifts: tuple[int, ...] | None,
+    targets: tuple[float, ...],
+    input_bits: str,
+    freeze: tuple[int, ...],
+    options: dict,
+) -> TrainSettings:
+    run = {
+        name: options.pop(name)
+        for name in ("epochs", "seed", "rate_halvings", "init_gain", "shuffle")
+    }
+    ep = EPSettings(
+        **options,
+        rate_shifts=rate_shifts or (5,) * (network.depth - 1) + (7,),
+        targets=(targets[0], targets[1]),
+        input_bits=int(input_bits),
+        frozen=freeze,
+    )
+    return TrainSettings(**run, ep=ep)
+
+
+def _epochs(trainer: Trainer, spec: dict, checkpoint: Path | None, evaluate: bool) -> None:
+    settings = trainer.settings
+    while trainer.epoch < settings.epochs:
+        label = f"epoch {trainer.epoch + 1}/{settings.epochs}"
+        with bar(label, len(trainer.data.x_train)) as progress:
+            entry = trainer.run_epoch(progress)
+        if evaluate:
+            with bar("testing", len(trainer.data.x_test)) as progress:
+                entry["test"] = trainer.evaluate(progress)
+        console.print(f"{label}  {_figures(entry)}")
+        if checkpoint:
+            trainer.checkpoint(spec).save(checkpoint)
+
+
+def _figures(entry: dict) -> str:
+    parts = []
+    if "online_accuracy" in entry:
+        parts.append(f"while training {entry['online_accuracy']:.2%}")
+    for name, value in (entry.get("test") or {}).items():
+        parts.append(f"test {value:.2%}" if name == "accuracy" else f"test {name} {value:.5f}")
+    return "  ".join(parts)
+
+
+def _print_training(result: dict, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+        return
+    for name, value in (result.get("test") or {}).items():
+        text = f"{value:.2%}" if name == "accuracy" else f"{value:.6f}"
+        click.echo(f"test {name}: {text}")
+    click.echo(f"sweeps per sample: {result['sweeps_per_sample']:.1f}")
+    kinds = ", ".join(f"{k} {v:.0f}" for k, v in result["cycles_by_kind"].items() if v)
+    click.echo(f"cycles per sample: {result['cycles_per_sample']:.0f} ({kinds})")
+    if "weights_identical" in result:
+        same = "identical to" if result["weights_identical"] else "different from"
+        click.echo(f"weights: {same} golden")
+
+
+@cli.command()
+@click.option(
+    "--weights",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A checkpoint, or real weights (.npz from --export) with --layers.",
+)
+@data_option
+@click.option("--layers", help="Layer sizes, for real weights.")
+@backend_option
+@preset_option
+@click.option("--outputs", is_flag=True, help="Print the outputs' values, not the classes.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many test samples.")
+@json_option
+@guarded
+def infer(
+    weights: Path,
+    data: str,
+    layers: str | None,
+    backend: str,
+    preset_name: str,
+    outputs: bool,
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """Relax the test samples of a data set and print what the network says."""
+    dataset = load(data)
+    if layers is None:
+        saved = Checkpoint.load(weights)
+        network, settings = saved.network, TrainSettings.from_json(saved.spec["settings"])
+    else:
+        saved, network = None, Network.parse(layers)
+        settings = TrainSettings(ep=EPSettings(rate_shifts=(5,) * network.depth))
+    real = load_float_weights(weights, network) if saved is None else None
+    with open_device(backend, preset(preset_name)) as device:
+        trainer = Trainer(device, network, dataset, settings)
+        if saved:
+            trainer.resume(saved)
+        else:
+            trainer.start(real)
+        x, y = dataset.x_test[:limit], dataset.y_test[:limit]
+        answers = trainer.predict(x, outputs=outputs or dataset.classes is None)
+    result: dict = {"network": str(network), "data": dataset.name, "samples": len(x)}
+    if dataset.classes is not None:
+        classes = answers.argmax(axis=1) if answers.ndim == 2 else answers
+        result["accuracy"] = float(np.mean(classes == y))
+    result["outputs" if answers.ndim == 2 else "classes"] = answers.tolist()
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    for answer in answers:
+        click.echo(" ".join(f"{v:.4f}" for v in answer) if answers.ndim == 2 else str(answer))
+    if "accuracy" in result:
+        click.echo(f"accuracy: {result['accuracy']:.2%}", err=True)
+
+
+@cli.command()
+@preset_option
+@click.option("--vcd", type=click.Path(path_type=Path), help="Write waveforms (slow).")
+@click.option("--fst", type=click.Path(path_type=Path), help="Write compressed waveforms (slow).")
+@guarded
+def board(preset_name: str, vcd: Path | None, fst: Path | None) -> None:
+    """Run a virtual board until Ctrl-C; any serial client can talk to the port it prints."""
+    if vcd and fst:
+        raise click.UsageError("--vcd or --fst, not both")
+    from .backends import virtual_board
+
+    with virtual_board(preset(preset_name), vcd=vcd, fst=fst) as running:
+        click.echo(running.port)
+        console.print(f"try: relaxon info --backend {running.port}   (Ctrl-C ends the board)")
+        running.wait()
+
+
+@cli.command()
+@click.option("--backend", help="golden, virtual, or the name of a serial port.")
+@preset_option
+@click.option("--presets", is_flag=True, help="List the machines by name instead.")
+@json_option
+@guarded
+def info(backend: str | None, preset_name: str, presets: bool, as_json: bool) -> None:
+    """Say what a device is: its array, memories, fingerprint and counters; or list the presets."""
+    if presets or backend is None:
+        _list_presets(as_json)
+        return
+    with open_device(backend, preset(preset_name)) as device:
+        identity, counters = device.identity, device.counters()
+    config = identity.config
+    facts: dict = {
+        "fingerprint": identity.fingerprint,
+        "build": identity.build,
+        "clock_hz": identity.clock_hz,
+        "baud": identity.baud,
+        "config": json.loads(config.to_json()),
+        "counters": {register.name.lower(): value for register, value in counters.items()},
+    }
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    table = Table(show_header=False, box=None)
+    for name in ("fingerprint", "build", "clock_hz", "baud"):
+        table.add_row(name, str(facts[name]))
+    for name, value in (facts["config"] | facts["counters"]).items():
+        table.add_row(name, str(value))
+    Console(highlight=False).print(table)
+
+
+def _list_presets(as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({n: json.loads(c.to_json()) for n, c in PRESETS.items()}, indent=2))
+        return
+    table = Table("preset", "cells", "state", "weight", "weights", "levels", "fingerprint")
+    for name, c in PRESETS.items():
+        table.add_row(
+            name,
+            f"{c.p} x {c.p}",
+            f"{c.state_bits} bit",
+            f"{c.weight_bits} bit",
+            str(c.weight_depth * c.p * c.p),
+            str(c.levels),
+            c.fingerprint,
+        )
+    Console(highlight=False).print(table)
+
+
+@cli.group("bench")
+def bench_group() -> None:
+    """Measure: cycles, sweeps, the golden model's speed."""
+
+
+@bench_group.command("cycles")
+@json_option
+@guarded
+def bench_cycles(as_json: bool) -> None:
+    """Exact cycles per training and inference sample, for a table of networks and array sizes.
+
+    Inputs are in the machine already; free phases of 6 sweeps, nudged ones of 4, side by side.
+    """
+    rows = bench.cycles()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    table = Table("network", "P", "pass", "cycles", "mac", "learn", "control")
+    for row in rows:
+        table.add_row(
+            *(str(row[c]) for c in ("network", "p", "pass", "cycles", "mac", "learn", "control"))
+        )
+    Console(highlight=False).print(table)
+
+
+@bench_group.command("golden")
+@click.option("--data", help="Data set; by default synthetic samples as sparse as MNIST.")
+@click.option("--layers", default="784,128,10", show_default=True, help="Layer sizes.")
+@click.option("--samples", default=1000, show_default=True, help="Training samples to time.")
+@json_option
+@guarded
+def bench_golden(data: str | None, layers: str, samples: int, as_json: bool) -> None:
+    """Training samples/s of the golden model, beside a float numpy loop of the same sweeps."""
+    result = bench.golden(Network.parse(layers), data, samples)
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+        return
+    click.echo(f"golden model: {result['golden_per_second']:.0f} training samples/s")
+    click.echo(f"float numpy:  {result['float_per_second']:.0f} training samples/s")
+    click.echo(f"ratio: {result['ratio']:.2f}")
+
+
+@bench_group.command("settle")
+@data_option
+@click.option("--layers", default="64,32,10", show_default=True, help="Layer sizes.")
+@click.option("--samples", default=500, show_default=True, help="Samples to relax.")
+@click.option("--seed", default=0, show_default=True, help="Initial weights.")
+@json_option
+@guarded
+def bench_settle(data: str, layers: str, samples: int, seed: int, as_json: bool) -> None:
+    """How many sweeps the free phase takes to settle: a histogram."""
+    counts = bench.settle(Network.parse(layers), load(data), samples, seed)
+    if as_json:
+        click.echo(json.dumps({"sweeps": counts}, indent=2))
+        return
+    most = max(counts.values())
+    for sweeps, number in counts.items():
+        click.echo(f"{sweeps:4} sweeps {number:6}  {'#' * round(50 * number / most)}")
+
+
+def main() -> None:
+    """Entry point."""
+    cli(prog_name="relaxon")

@@ -1,0 +1,291 @@
+"""`Device`: the one interface of golden model, virtual board and serial board."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from relaxon_isa.config import ArrayConfig
+from relaxon_isa.errors import DeviceError, ProgramError
+from relaxon_isa.link import Identity
+from relaxon_isa.memory import COUNTER_BITS, INFO_BYTES, Register, Space, row_bits
+
+__all__ = ["Device", "Layout"]
+
+KEYS = (Register.UPDATE_KEY, Register.SAMPLE_KEY)
+"""Registers that are seeds of xorshift32: 0 would stay 0 for ever."""
+
+
+class Layout:
+    """How a space looks to the host: a line of elements.
+
+    Parameters
+    ----------
+    config
+        The machine.
+    space
+        One of its spaces.
+
+    Members
+    -------
+    size
+        Elements; 0 where the configuration leaves the space out.
+    lanes
+        Elements a group: ``p`` for STATE and DRIVE, else 1. Element ``i`` has the address
+        (group ``i // lanes``, lane ``i % lanes``), so planes come in neuron order.
+    low, high
+        The values an element can have, both included.
+    dtype
+        Of the arrays that `Device.read` returns: int64, or object (Python ints) beyond 64 bits.
+    """
+
+    def __init__(self, config: ArrayConfig, space: Space) -> None:
+        self.space = space
+        self.lanes = config.p if space in (Space.STATE, Space.DRIVE) else 1
+        size, bits, signed = {
+            Space.PROGRAM: (config.program_rows, row_bits(config), False),
+            Space.STATE: (config.p * config.state_depth, config.state_bits, True),
+            Space.DRIVE: (config.p * config.drive_depth, config.acc_bits, True),
+            Space.TABLE: (
+                1 << config.table_bits if config.table_bits else 0,
+                config.state_bits,
+                True,
+            ),
+            Space.REGISTER: (len(Register), COUNTER_BITS, False),
+            Space.INFO: (INFO_BYTES, 8, False),
+        }[space]
+        self.size = size
+        self.signed = signed
+        self.element_bytes = (bits + 7) // 8
+        self.low = -(1 << bits - 1) if signed else 0
+        self.high = (1 << bits - signed) - 1
+        narrow = self.low >= -(1 << 63) and self.high < 1 << 63
+        self.dtype: np.dtype = np.dtype(np.int64 if narrow else object)
+
+    def encode(self, values: np.ndarray) -> bytes:
+        """Elements as the link carries them: little-endian, sign-extended to whole bytes."""
+        if self.dtype == object:
+            return b"".join(
+                int(v).to_bytes(self.element_bytes, "little", signed=self.signed) for v in values
+            )
+        octets = values.astype("<i8").view(np.uint8).reshape(-1, 8)
+        return octets[:, : self.element_bytes].tobytes()
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Inverse of `encode`."""
+        if self.dtype == object:
+            width = self.element_bytes
+            values = [
+                int.from_bytes(data[i : i + width], "little", signed=self.signed)
+                for i in range(0, len(data), width)
+            ]
+            return np.array(values, dtype=object)
+        elements = np.frombuffer(data, np.uint8).reshape(-1, self.element_bytes)
+        octets = np.zeros((len(elements), 8), np.uint8)
+        octets[:, : self.element_bytes] = elements
+        if self.signed and self.element_bytes < 8:
+            octets[:, self.element_bytes :] = np.where(elements[:, -1:] & 0x80, 0xFF, 0)
+        return octets.reshape(-1).view("<i8").astype(np.int64)
+
+
+class Device(ABC):
+    """A machine that holds memories and runs programs.
+
+    All backends answer alike, bit for bit. A backend supplies the methods marked abstract; what
+    they are given has been checked. A device is a context manager that closes itself.
+
+    Members
+    -------
+    identity
+        What the device says of itself (`relaxon_isa.link.Identity`).
+    config
+        Its `ArrayConfig`.
+    """
+
+    identity: Identity
+
+    @property
+    def config(self) -> ArrayConfig:
+        return self.identity.config
+
+    # Memories -----------------------------------------------------------------------------
+
+    @cached_property
+    def layouts(self) -> dict[Space, Layout]:
+        """`Layout` of every space."""
+        return {space: Layout(self.config, space) for space in Space}
+
+    def read(self, space: Space, start: int = 0, count: int | None = None) -> np.ndarray:
+        """Elements ``start`` to ``start + count - 1`` of a space.
+
+        Parameters
+        ----------
+        space
+            Any but TABLE, which cannot be read.
+        start
+            Index of an element; in STATE and DRIVE the neuron's, group * p + lane.
+        count
+            How many; without it, all to the end.
+
+        Returns an array of shape (count,), dtype int64; object (Python ints) where elements are
+        wider than 64 bits, as program rows are. Raises DeviceError if there are no such elements.
+        """
+        layout = self.layouts[space]
+        if space is Space.TABLE:
+            raise DeviceError("TABLE cannot be read: every lane has a copy, none has a way out")
+        count = layout.size - start if count is None else count
+        self._check_range(layout, start, count)
+        return self._read(layout, start, count) if count else np.empty(0, layout.dtype)
+
+    def write(self, space: Space, start: int, values: ArrayLike) -> None:
+        """Write elements from ``start`` on.
+
+        Parameters
+        ----------
+        space
+            Any but INFO.
+        start
+            As in `read`.
+        values
+            Integers, shape (count,), within the format of the space.
+
+        May return before a board has them; what is asked of it later comes after. Raises
+        DeviceError, before anything is written, if an element or a value does not exist.
+        """
+        layout = self.layouts[space]
+        if space is Space.INFO:
+            raise DeviceError("INFO cannot be written: it is what the device says of itself")
+        array = self._check_values(layout, start, values)
+        self._check_range(layout, start, len(array))
+        if len(array):
+            self._write(layout, start, array)
+
+    def load(self, rows: Sequence[int], at: int = 0) -> None:
+        """Write program rows to program memory from row ``at`` on.
+
+        Raises ProgramError if they do not fit.
+        """
+        if at < 0 or at + len(rows) > self.config.program_rows:
+            raise ProgramError(
+                f"{len(rows)} program rows at row {at}: the device has {self.config.program_rows}"
+            )
+        self.write(Space.PROGRAM, at, rows)
+
+    def counters(self) -> dict[Register, int]:
+        """All registers and counters."""
+        return dict(zip(Register, map(int, self.read(Space.REGISTER)), strict=True))
+
+    def _check_range(self, layout: Layout, start: int, count: int) -> None:
+        if start < 0 or count < 0 or start + count > layout.size:
+            name = layout.space.name
+            has = f"0 to {layout.size - 1}" if layout.size else "none"
+            raise DeviceError(
+                f"{name}: elements {start} to {start + count - 1} asked, the device has {has}"
+            )
+
+    def _check_values(self, layout: Layout, start: int, values: ArrayLike) -> np.ndarray:
+        name = layout.space.name
+        # numpy would turn Python ints beyond 64 bits into floats.
+        array = np.asarray(values, dtype=object if layout.dtype == object else None)
+        if array.ndim != 1:
+            raise DeviceError(f"{name}: values of shape {array.shape} given, one dimension wanted")
+        whole = array.dtype.kind in "iub" or (
+            array.dtype == object and all(isinstance(v, int | np.integer) for v in array)
+        )
+        if array.size and not whole:
+            raise DeviceError(f"{name}: values of type {array.dtype} given, integers wanted")
+        wrong = np.flatnonzero((array < layout.low) | (array > layout.high))
+        if len(wrong):
+            raise DeviceError(
+                f"{name}: {array[wrong[0]]} for element {start + wrong[0]} ({len(wrong)} such): "
+                f"must be {layout.low} to {layout.high}"
+            )
+        if layout.space is Space.REGISTER:
+            for key in KEYS:
+                if start <= key < start + len(array) and not array[key - start]:
+                    raise DeviceError(f"REGISTER: {key.name} is a seed and must not be 0")
+        return array.astype(layout.dtype)
+
+    @abstractmethod
+    def _read(self, layout: Layout, start: int, count: int) -> np.ndarray:
+        """Elements that exist; shape (count,), ``layout.dtype``, count >= 1."""
+
+    @abstractmethod
+    def _write(self, layout: Layout, start: int, values: np.ndarray) -> None:
+        """Write elements that exist, with values that fit; ``layout.dtype``, at least one."""
+
+    # Programs -----------------------------------------------------------------------------
+
+    def run(
+        self, samples: Iterable[bytes] = (), *, row: int = 0, count: bool = True
+    ) -> Iterator[bytes]:
+        """Run the program at ``row`` until it halts; yield what each EMIT hands over.
+
+        Parameters
+        ----------
+        samples
+            The bytes that the program's WAITs take, no more and no fewer; how they are cut
+            does not matter to the machine. They are asked for ahead of their use, as far as a
+            device buffers. Between two of them the iterable may `read` and `write` this device:
+            that happens when the program has taken all samples before it and waits for the next.
+        row
+            Where the program begins.
+        count
+            Whether cycles and events count in this run.
+
+        Nothing happens before the first ``next``. A run that ends early (the caller stops
+        iterating, an exception, Ctrl-C) is aborted by `reset`, so the device can be used again;
+        memories stay as the machine had them at that moment. Raises DeviceError if ``row`` does
+        not exist, if the program waits for a byte when samples are used up, or if it halts and
+        samples are left.
+        """
+        if not 0 <= row < self.config.program_rows:
+            raise DeviceError(
+                f"run at row {row}: the device has rows 0 to {self.config.program_rows - 1}"
+            )
+        return self._run(iter(samples), row, count)
+
+    @abstractmethod
+    def _run(self, samples: Iterator[bytes], row: int, count: bool) -> Iterator[bytes]:
+        """`run` from a row that exists."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Abort what runs and what is queued. Memories, registers and counters stay."""
+
+    # Life ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish what was queued and let the device go. More than once is allowed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def starved(samples: int) -> DeviceError:
+    """The error of a program that waits when samples are used up; the same on all devices."""
+    return DeviceError(
+        f"the program waits for another sample after all {samples} given; "
+        "give as many as its loops take"
+    )
+
+
+def left_over(samples: int) -> DeviceError:
+    """The error of a program that halts before it took all samples; the same on all devices."""
+    return DeviceError(
+        f"the program halted and did not take all of the samples ({samples} were asked for); "
+        "give as many as its loops take"
+    )

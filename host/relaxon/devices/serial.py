@@ -1,0 +1,301 @@
+"""`SerialDevice`: a machine at the other end of a serial line, a board or the virtual board."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+
+from relaxon_isa.errors import DeviceError, LinkError
+from relaxon_isa.link import BoardError, Command, Record, decode_info
+from relaxon_isa.memory import INFO_BYTES, Space
+
+from ..link import FRAME_BYTES, HostLink, LinkStats, RecordReader
+from ..transport import DEFAULT_BAUD, SerialTransport, Transport
+from .base import Device, Layout, left_over, starved
+
+__all__ = ["SerialDevice"]
+
+CHUNK_BYTES = 4096
+"""Longest READ or WRITE. Long enough to cost no time, short enough to see progress."""
+HIGH_WATER = 1 << 15
+"""Bytes queued ahead of the board: two of the largest rings."""
+NOTHING = object()
+
+
+@dataclass
+class _Answer:
+    """The DATA record of one READ."""
+
+    size: int
+    data: bytes | None = None
+
+
+@dataclass
+class _Run:
+    """What a running program has said and the caller has not heard yet."""
+
+    emits: deque[bytes] = field(default_factory=deque)
+    done: bool = False
+    left_over: bool = False
+
+
+class SerialDevice(Device):
+    """The device at the other end of a transport.
+
+    Commands are sent without waiting for each; the link's window is the only brake.
+
+    Parameters
+    ----------
+    transport
+        The line; the device closes it. See `open` for a port by its name.
+    expected
+        Fingerprint that the board must have; without it, any that this host understands.
+    timeout, retries
+        Of `HostLink`: seconds of silence until the host asks, and how often.
+    clock
+        Seconds, monotonic. A simulated line brings its own.
+
+    Raises DeviceError if no board answers (within about 2 s), or another than expected.
+
+    Members
+    -------
+    link_stats
+        `LinkStats`: what happened on the line so far.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        expected: str | None = None,
+        timeout: float = 0.25,
+        retries: int = 8,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._transport: Transport | None = transport
+        self._name = transport.name
+        self._clock = clock
+        self._patience = 20 * timeout
+        # Another session than the last program's, most likely: its late frames then do not count.
+        self._link = HostLink(timeout=timeout, retries=retries, session=time.time_ns() % 15)
+        self._dirty = True  # the board may be amid something: reset before use
+        try:
+            self._connect(expected)
+        except BaseException:
+            transport.close()
+            raise
+
+    @classmethod
+    def open(cls, port: str, baud: int = DEFAULT_BAUD, *, expected: str | None = None) -> Self:
+        """The device on a serial port, pseudo-terminal or pyserial URL. Raises DeviceError."""
+        timeout = max(0.25, 6 * 10 * FRAME_BYTES / baud)  # 6 frames, 10 bits a byte
+        return cls(SerialTransport(port, baud), expected=expected, timeout=timeout)
+
+    def _connect(self, expected: str | None) -> None:
+        try:
+            with self._guard():
+                answer = self._ask(Space.INFO, 0, 0, INFO_BYTES, INFO_BYTES)
+                self._pump(lambda: answer.data is not None)
+        except LinkError as error:
+            raise DeviceError(
+                f"no relaxon board answers on {self._name}: {error}. Check that this is the "
+                "board's port, that its bitstream is loaded and that the baud rate is the "
+                "bitstream's"
+            ) from error
+        try:
+            self.identity = decode_info(answer.data or b"")
+        except DeviceError as error:
+            raise DeviceError(f"{self._name}: {error}") from error
+        if expected is not None and self.identity.fingerprint != expected:
+            raise DeviceError(
+                f"{self._name}: the board's fingerprint is {self.identity.fingerprint}, expected "
+                f"was {expected}; load the bitstream of that configuration, or use this board's"
+            )
+
+    @property
+    def link_stats(self) -> LinkStats:
+        return self._link.stats
+
+    # The line -----------------------------------------------------------------------------
+
+    def _exchange(self, *, wait: bool, more: bool = False) -> None:
+        """Write what is due; read what is there, or ``wait`` for some until the link's deadline."""
+        if self._transport is None:
+            raise DeviceError(f"{self._name}: the device is closed")
+        now = self._clock()
+        out = self._link.transmit(now, more=more)
+        if out:
+            self._transport.write(out)
+        wait = wait and not out  # there may be more to write
+        data = self._transport.read(min(self._link.deadline - now, self._patience) if wait else 0.0)
+        for record, payload in self._reader.feed(self._link.receive(data, self._clock())):
+            self._dispatch(record, payload)
+
+    def _pump(self, until: Callable[[], object]) -> None:
+        """Exchange until ``until()``. Outside of runs the board must make progress."""
+        progress, since = None, 0.0
+        while True:
+            self._exchange(wait=False)  # acknowledges, too, what ended the last wait
+            if until():
+                return
+            latest = (self._link.backlog, self._link.stats.bytes_received)
+            if self._run_now or latest != progress or not self._link.ready:
+                progress, since = latest, self._clock()
+            elif self._clock() - since > self._patience:
+                raise LinkError(
+                    f"{self._name}: the board's link works, but it has not done what was asked "
+                    f"for {self._patience:.1f} s; reset or reload the board"
+                )
+            self._exchange(wait=True)
+
+    def _dispatch(self, record: Record, payload: bytes) -> None:
+        run = self._run_now
+        if record is Record.DATA and self._answers:
+            answer = self._answers.popleft()
+            if len(payload) != answer.size:
+                raise LinkError(
+                    f"{self._name}: a READ of {answer.size} bytes brought {len(payload)}"
+                )
+            answer.data = payload
+        elif record is Record.EMIT and run:
+            run.emits.append(payload)
+        elif record is Record.DONE and run:
+            run.done = True
+        elif record is Record.ERROR and payload[:1] == bytes([BoardError.SAMPLE_WITHOUT_PROGRAM]):
+            if run:
+                run.left_over = True
+        elif record is Record.ERROR:
+            raise LinkError(
+                f"{self._name}: the board refuses a command (error {payload.hex()}): host and "
+                "board are out of step; the device is reset at its next use"
+            )
+        else:
+            raise LinkError(f"{self._name}: {record.name} record that nobody asked for")
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Whatever ends the block early, the device can be used afterwards."""
+        if self._dirty:
+            self.reset()
+        try:
+            yield
+        except LinkError:
+            self._dirty = True  # now the line would only fail again: reset at the next use
+            raise
+        except BaseException:
+            self._dirty = True
+            with suppress(DeviceError):  # the first error is the one to tell
+                self.reset()
+            raise
+
+    def reset(self) -> None:
+        self._dirty = True
+        self._reader = RecordReader()
+        self._answers: deque[_Answer] = deque()
+        self._run_now: _Run | None = None
+        self._link.reset(self._clock())
+        self._pump(lambda: self._link.ready)
+        self._dirty = False
+
+    def close(self) -> None:
+        if self._transport is None:
+            return
+        try:
+            if self._run_now:
+                self.reset()
+            elif not self._dirty:
+                self._pump(lambda: not self._link.backlog)
+        finally:
+            self._transport.close()
+            self._transport = None
+
+    # Memories -----------------------------------------------------------------------------
+
+    def _ask(self, space: Space, group: int, lane: int, count: int, size: int) -> _Answer:
+        self._command(Command.READ, space, group, lane, count)
+        answer = _Answer(size)
+        self._answers.append(answer)
+        return answer
+
+    def _command(self, command: Command, space: Space, group: int, lane: int, count: int) -> None:
+        self._link.send(
+            bytes([command, space])
+            + group.to_bytes(2, "little")
+            + bytes([lane])
+            + count.to_bytes(2, "little")
+        )
+
+    def _read(self, layout: Layout, start: int, count: int) -> np.ndarray:
+        chunk = CHUNK_BYTES // layout.element_bytes
+        with self._guard():
+            answers = []
+            for at in range(start, start + count, chunk):
+                size = min(chunk, start + count - at)
+                place = divmod(at, layout.lanes)
+                answers.append(self._ask(layout.space, *place, size, size * layout.element_bytes))
+            self._pump(lambda: answers[-1].data is not None)
+        return layout.decode(b"".join(answer.data or b"" for answer in answers))
+
+    def _write(self, layout: Layout, start: int, values: np.ndarray) -> None:
+        chunk = CHUNK_BYTES // layout.element_bytes
+        with self._guard():
+            for at in range(0, len(values), chunk):
+                part = values[at : at + chunk]
+                place = divmod(start + at, layout.lanes)
+                self._command(Command.WRITE, layout.space, *place, len(part))
+                self._link.send(layout.encode(part))
+                self._pump(lambda: self._link.backlog < HIGH_WATER)
+
+    # Programs -----------------------------------------------------------------------------
+
+    def _run(self, samples: Iterator[bytes], row: int, count: bool) -> Iterator[bytes]:
+        if self._run_now:
+            raise DeviceError(f"{self._name}: a program runs already; end that run first")
+        with self._guard():
+            run = self._run_now = _Run()
+            self._link.send(bytes([Command.RUN]) + row.to_bytes(2, "little") + bytes([count]))
+            given = 0
+            # READ waits until the program ends or wants a byte. One sent after the last sample
+            # so tells the end of the run: answered before DONE, the program wants more samples;
+            # after DONE, every sample that was left over has been complained about.
+            end: _Answer | None = None
+
+            def news() -> object:
+                if end is None:
+                    return run.emits or run.done or self._link.backlog < HIGH_WATER
+                return run.emits or end.data is not None
+
+            while end is None or end.data is None:
+                if self._run_now is not run:
+                    raise DeviceError(f"{self._name}: the run was aborted by a reset")
+                if end is None and (run.done or self._link.backlog < HIGH_WATER):
+                    self._exchange(wait=False, more=True)  # the next sample may take its time
+                    sample = next(samples, NOTHING)
+                    if sample is NOTHING:
+                        end = self._ask(Space.REGISTER, 0, 0, 1, 4)
+                    elif run.done:
+                        raise left_over(given + 1)
+                    else:
+                        given += 1
+                        self._send_sample(sample)
+                else:
+                    self._pump(news)
+                while run.emits:
+                    yield run.emits.popleft()
+            if not run.done:
+                raise starved(given)
+            if run.left_over:
+                raise left_over(given)
+            self._run_now = None
+
+    def _send_sample(self, sample: object) -> None:
+        if not isinstance(sample, bytes | bytearray | memoryview):
+            raise DeviceError(f"a sample of type {type(sample).__name__}: bytes wanted")
+        data = bytes(sample)
+        for at in range(0, len(data), 0xFFFF):
+            part = data[at : at + 0xFFFF]
+            self._link.send(bytes([Command.SAMPLE]) + len(part).to_bytes(2, "little") + part)

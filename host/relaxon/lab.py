@@ -1,0 +1,212 @@
+"""The bench for measurements: load anything, run one phase or any program, read everything back.
+
+A researcher's notebook and the test suite use the same one::
+
+    from relaxon.lab import Lab
+
+    with Lab.open("golden", "20-15-10-5") as lab:
+        lab.load_weights(weights)                 # floats, or integers as they are
+        lab.relax_free(x)
+        before = lab.plane("free", 2)             # floats; raw=True for the machine's integers
+        lab.relax_nudged(y)
+        lab.update()
+        change = lab.weights()[0] - weights[0]
+        print(lab.counters())
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Self
+
+import numpy as np
+
+from relaxon_isa.config import ArrayConfig
+from relaxon_isa.errors import ConfigError, DataError
+from relaxon_isa.memory import Register, Space
+from relaxon_isa.program import Program
+
+from .backends import open_device
+from .devices.base import Device
+from .layout import Layout
+from .network import Formats, Network, from_integers, to_integers
+from .rules.ep import EPSettings, EquilibriumPropagation
+from .weights import load_layers, read_layers
+
+__all__ = ["Lab"]
+
+
+class Lab:
+    """One network on one device, under a microscope.
+
+    Layers are numbered from 0 (input) to ``depth`` (output). Vectors are float arrays of shape
+    (neurons,); with ``raw=True`` (or integer arrays going in) the machine's own integers: states
+    Q2.(state_bits - 2), weights Q3.(weight_bits - 3).
+
+    Parameters
+    ----------
+    device
+        Any backend; it is closed with the lab.
+    network
+        A `Network` or text such as "20-15-10-5".
+    settings
+        Of the rule; by default `EPSettings` with the same rate everywhere.
+    """
+
+    def __init__(
+        self, device: Device, network: Network | str, settings: EPSettings | None = None
+    ) -> None:
+        self.device = device
+        self.network = Network.parse(network) if isinstance(network, str) else network
+        self.layout = Layout(self.network, device.config)
+        self.formats = Formats(device.config)
+        if settings is None:
+            settings = EPSettings(rate_shifts=(5,) * self.network.depth)
+        self.configure(settings)
+        self.load_weights([np.zeros(shape) for shape in self.network.shapes])
+
+    @classmethod
+    def open(
+        cls,
+        backend: str,
+        network: Network | str,
+        settings: EPSettings | None = None,
+        config: ArrayConfig | str = "default",
+    ) -> Self:
+        """On "golden", "virtual" or a serial port; ``config`` names a preset."""
+        return cls(open_device(backend, config), network, settings)
+
+    def configure(self, settings: EPSettings | None = None, **changes: object) -> None:
+        """Change the rule's settings (all, or some by keyword); planes are cleared."""
+        base = settings if settings is not None else self.settings
+        self.settings = replace(base, **changes)  # type: ignore[arg-type]
+        self.rule = EquilibriumPropagation(self.layout, self.settings)
+        self.rule.prepare(self.device)
+
+    # Loading
+
+    def load_weights(self, weights: Sequence[np.ndarray]) -> None:
+        """Matrices of `Network.shapes` (bias last): integers as they are, floats rounded."""
+        if [np.shape(w) for w in weights] != self.network.shapes:
+            raise DataError(
+                f"weights of shapes {[np.shape(w) for w in weights]}: network {self.network} has "
+                f"{self.network.shapes} (the last column is the bias)"
+            )
+        bits, frac = self.device.config.weight_bits, self.formats.weight_frac
+        load_layers(self.device, self.layout, [self._integers(w, frac, bits) for w in weights])
+
+    @staticmethod
+    def _integers(values: np.ndarray, frac: int, bits: int) -> np.ndarray:
+        values = np.asarray(values)
+        if values.dtype.kind in "iu":
+            return values.astype(np.int64)
+        return to_integers(values, frac, bits)
+
+    def set_plane(self, name: str, values: np.ndarray, layer: int | None = None) -> None:
+        """Load a plane: "x", "y", "e", or "free", "plus", "minus", "mean", "rise", "fall" of a
+        layer. The lanes behind the last neuron keep what they had."""
+        start, size, frac = self._plane(name, layer)
+        values = self._integers(values, frac, self.device.config.state_bits)
+        if values.shape != (size,):
+            raise DataError(f"plane {name}: shape {values.shape} given, ({size},) wanted")
+        self.device.write(Space.STATE, start, values)
+
+    def _plane(self, name: str, layer: int | None) -> tuple[int, int, int]:
+        """Element, size and fraction bits of a plane."""
+        lay, sizes = self.layout, self.network.sizes
+        fixed = {"x": (lay.x, sizes[0]), "y": (lay.y, sizes[-1]), "e": (lay.e, sizes[-1])}
+        frac = self.formats.state_frac
+        if name in fixed:
+            group, size = fixed[name]
+        elif name in lay.PLANES and layer is not None and 1 <= layer <= lay.depth:
+            group, size = lay.plane(name, layer), sizes[layer]
+            if name in ("rise", "fall"):
+                weights = min(layer + (name == "fall"), lay.depth)
+                frac = self.formats.error_frac(self.rule.position(weights))
+        else:
+            raise ConfigError(
+                f"plane {name!r} of layer {layer}: there are x, y and e, and "
+                f"{', '.join(lay.PLANES)} of layers 1 to {lay.depth}"
+            )
+        return group * self.device.config.p, size, frac
+
+    # Running
+
+    def run(self, program: Program, samples: Iterable[bytes] = (), *, count: bool = True):
+        """Run any program; returns the list of what its EMITs handed over."""
+        self.device.load(program.rows)
+        return list(self.device.run(samples, count=count))
+
+    def relax_free(self, x: np.ndarray | None = None) -> list[np.ndarray]:
+        """Free phase for an input (or the one that is loaded); returns the layers' states."""
+        if x is not None:
+            self.set_plane("x", x)
+        self.run(self.rule.phase_program("free"))
+        return self.states("free")
+
+    def relax_nudged(
+        self, y: np.ndarray | None = None, beta: float | None = None
+    ) -> dict[str, list[np.ndarray]]:
+        """Nudged phase(s) from the free planes as they are, towards a target (or the one that is
+        loaded). Returns {"plus": states, "minus": states}, as far as the settings have them."""
+        if y is not None:
+            self.set_plane("y", y)
+        if beta is not None and beta != self.settings.beta:
+            planes = self.device.read(
+                Space.STATE, 0, self.layout.state_groups * self.layout.config.p
+            )
+            self.configure(beta=beta)
+            self.device.write(Space.STATE, 0, planes)
+        self.run(self.rule.phase_program("nudged"))
+        names = {"centered": ("plus", "minus"), "positive": ("plus",), "negative": ("minus",)}
+        return {name: self.states(name) for name in names[self.settings.phases]}
+
+    def update(self) -> None:
+        """LEARN from the phases as they are in the planes."""
+        self.run(self.rule.phase_program("update"))
+
+    def train_step(self, x: np.ndarray, y: np.ndarray) -> None:
+        """One training sample, by the same program that training runs: x (inputs,), y a target
+        vector (outputs,) or a label."""
+        target = np.asarray([y]) if np.ndim(y) == 0 else np.asarray(y, dtype=np.float64)[None]
+        sample = (
+            self.rule.encode_inputs(np.asarray(x, dtype=np.float64)[None])[0]
+            + self.rule.encode_targets(target)[0]
+        )
+        self.run(self.rule.train_program()[0], [sample])
+
+    # Reading
+
+    def plane(self, name: str, layer: int | None = None, *, raw: bool = False) -> np.ndarray:
+        """Read a plane (names as in `set_plane`)."""
+        start, size, frac = self._plane(name, layer)
+        values = self.device.read(Space.STATE, start, size)
+        return values if raw else from_integers(values, frac)
+
+    def states(self, name: str = "free", *, raw: bool = False) -> list[np.ndarray]:
+        """A plane of every layer 1 .. depth."""
+        return [self.plane(name, i, raw=raw) for i in range(1, self.layout.depth + 1)]
+
+    def drive(self, name: str, layer: int, *, raw: bool = False) -> np.ndarray:
+        """Read a drive: "still" of any layer, "below" of a middle one, "nudge" of the output
+        (those two: of the first nudged phase)."""
+        group = self.layout.drive(name, layer)
+        size = self.network.sizes[layer]
+        values = self.device.read(Space.DRIVE, group * self.device.config.p, size)
+        return values if raw else from_integers(values, self.formats.product_frac)
+
+    def weights(self, *, raw: bool = False) -> list[np.ndarray]:
+        """Matrices of `Network.shapes`."""
+        weights = read_layers(self.device, self.layout)
+        return weights if raw else [from_integers(w, self.formats.weight_frac) for w in weights]
+
+    def counters(self) -> dict[Register, int]:
+        return self.device.counters()
+
+    def close(self) -> None:
+        self.device.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,111 @@
+"""Networks: layer sizes, number formats, initial weights."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from relaxon_isa.config import ArrayConfig
+from relaxon_isa.errors import ConfigError, DataError
+
+__all__ = ["Formats", "Network", "from_integers", "initial_weights", "to_integers"]
+
+
+@dataclass(frozen=True)
+class Formats:
+    """Binary points of the standard programs on a configuration.
+
+    States are Q2.(state_bits - 2), so 1.0 is exact; weights Q3.(weight_bits - 3).
+    """
+
+    config: ArrayConfig
+
+    @property
+    def state_frac(self) -> int:
+        return self.config.state_bits - 2
+
+    @property
+    def weight_frac(self) -> int:
+        return self.config.weight_bits - 3
+
+    @property
+    def product_frac(self) -> int:
+        """Fraction bits of accumulators and drives."""
+        return self.state_frac + self.weight_frac
+
+    def error_frac(self, position: int) -> int:
+        """Fraction bits of an error plane whose LEARN rounds at ``learn_shifts[position]``."""
+        return self.weight_frac + self.config.learn_shifts[position] - self.state_frac
+
+
+def to_integers(values: np.ndarray, frac: int, bits: int) -> np.ndarray:
+    """Real numbers to signed fixed point: nearest (ties to even), saturated. Shape is kept.
+
+    Raises DataError for values that are not finite.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise DataError("values contain NaN or infinity: nothing was loaded")
+    limit = 1 << (bits - 1)
+    return np.clip(np.rint(values * 2.0**frac), -limit, limit - 1).astype(np.int64)
+
+
+def from_integers(values: np.ndarray, frac: int) -> np.ndarray:
+    """Signed fixed point to float64."""
+    return np.asarray(values, dtype=np.float64) / 2.0**frac
+
+
+@dataclass(frozen=True)
+class Network:
+    """Layers of neurons, each symmetrically connected to the next.
+
+    ``sizes``: input, hidden ..., output. Weight l (0 .. depth-1) has shape
+    (sizes[l+1], sizes[l] + 1); its last column is the bias.
+    """
+
+    sizes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        sizes = self.sizes
+        if len(sizes) < 2 or any(not isinstance(n, int) or n < 1 for n in sizes):
+            raise ConfigError(
+                f"layers {sizes!r}: give at least an input and an output size, "
+                "each a positive whole number, such as 64,32,10"
+            )
+
+    @property
+    def depth(self) -> int:
+        """Weight layers."""
+        return len(self.sizes) - 1
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        return [(self.sizes[i + 1], self.sizes[i] + 1) for i in range(self.depth)]
+
+    def __str__(self) -> str:
+        return "-".join(map(str, self.sizes))
+
+    @classmethod
+    def parse(cls, text: str) -> "Network":
+        """From "64,32,10" or "64-32-10"."""
+        try:
+            return cls(tuple(int(part) for part in text.replace("-", ",").split(",")))
+        except ValueError:
+            raise ConfigError(
+                f"layers {text!r}: not a list of sizes; write them like 64,32,10"
+            ) from None
+
+
+def initial_weights(network: Network, seed: int, gain: float = 0.5) -> list[np.ndarray]:
+    """Uniform in +-gain * sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16); biases 0.
+
+    Half the bound by default: at the full one, output units die at the clip.
+    Returns float64 arrays of `Network.shapes`.
+    """
+    rng = np.random.default_rng(seed)
+    weights = []
+    for rows, columns in network.shapes:
+        bound = gain * np.sqrt(6 / (rows + columns - 1))
+        weight = rng.uniform(-bound, bound, size=(rows, columns))
+        weight[:, -1] = 0
+        weights.append(weight)
+    return weights

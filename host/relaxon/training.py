@@ -1,0 +1,283 @@
+"""Training and inference on a device: epochs, sample order, schedules, checkpoints."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from relaxon_isa.errors import ConfigError, DataError
+from relaxon_isa.instructions import Mac
+from relaxon_isa.link import Identity
+from relaxon_isa.memory import Register, Space
+from relaxon_isa.program import Program
+
+from .checkpoint import Checkpoint
+from .datasets import Dataset
+from .devices.base import Device
+from .layout import Layout
+from .network import Formats, Network, from_integers, initial_weights, to_integers
+from .rules.ep import EPSettings, EquilibriumPropagation
+from .weights import load_layers, read_layers
+
+__all__ = ["TrainSettings", "Trainer", "check_data"]
+
+Progress = Callable[[int], None]
+"""Called with the number of samples done since the last call."""
+
+SAMPLES_A_RUN = 1 << 16
+KEY_STREAM = 0x6B657973  # separates the seeds of keys from those of weights and order
+
+KINDS = {
+    "mac": Register.MAC_CYCLES,
+    "learn": Register.LEARN_CYCLES,
+    "control": Register.CONTROL_CYCLES,
+    "wait": Register.WAIT_CYCLES,
+    "emit": Register.EMIT_CYCLES,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """A training run.
+
+    Parameters
+    ----------
+    epochs
+        Passes over the training set.
+    seed
+        Of initial weights, sample order and the machine's keys.
+    rate_halvings
+        How often, evenly over the epochs, every learning rate is halved.
+    init_gain
+        Of `initial_weights`.
+    shuffle
+        A new order every epoch (else the data set's).
+    ep
+        The rule's own settings.
+    """
+
+    epochs: int = 10
+    seed: int = 0
+    rate_halvings: int = 1
+    init_gain: float = 0.5
+    shuffle: bool = True
+    ep: EPSettings = field(default_factory=EPSettings)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.epochs <= 100_000:
+            raise ConfigError(f"epochs = {self.epochs}: must be 1 to 100000")
+        if not 0 <= self.seed < 1 << 32:
+            raise ConfigError(f"seed = {self.seed}: must be 0 to {(1 << 32) - 1}")
+        if not 0 <= self.rate_halvings <= 16:
+            raise ConfigError(f"rate_halvings = {self.rate_halvings}: must be 0 to 16")
+
+    def to_json(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict) -> "TrainSettings":
+        ep = {k: tuple(v) if isinstance(v, list) else v for k, v in values["ep"].items()}
+        return cls(**{**values, "ep": EPSettings(**ep)})
+
+
+def check_data(network: Network, data: Dataset) -> None:
+    """Raise DataError if the data set does not go with the network."""
+    features, outputs = network.sizes[0], network.sizes[-1]
+    if data.x_train.shape[1] != features:
+        raise DataError(
+            f"{data.name} has {data.x_train.shape[1]} inputs a sample, the network {network} takes "
+            f"{features}: the first of --layers must be {data.x_train.shape[1]}"
+        )
+    if data.classes is not None and data.classes > outputs:
+        raise DataError(
+            f"{data.name} has {data.classes} classes, the network {network} has {outputs} outputs: "
+            f"the last of --layers must be at least {data.classes}"
+        )
+    if data.classes is None and data.y_train.shape[1] != outputs:
+        raise DataError(
+            f"{data.name} has {data.y_train.shape[1]} targets a sample, the network {network} has "
+            f"{outputs} outputs"
+        )
+
+
+class Trainer:
+    """Trains one network on one device.
+
+    ::
+
+        trainer = Trainer(device, network, data, settings)
+        trainer.start()
+        while trainer.epoch < settings.epochs:
+            trainer.run_epoch()
+        print(trainer.evaluate())
+    """
+
+    def __init__(
+        self, device: Device, network: Network, data: Dataset, settings: TrainSettings
+    ) -> None:
+        check_data(network, data)
+        self.device = device
+        self.network = network
+        self.data = data
+        self.settings = settings
+        self.layout = Layout(network, device.config)
+        self.formats = Formats(device.config)
+        self.rule = EquilibriumPropagation(self.layout, settings.ep)
+        self._train, self._marks = self.rule.train_program()
+        self.epoch = 0
+        self.history: list[dict] = []
+        self._targets = self.rule.encode_targets(data.y_train)
+        self._inputs = self.rule.encode_inputs(data.x_train)
+        self._test_inputs = self.rule.encode_inputs(data.x_test)
+
+    @property
+    def identity(self) -> Identity:
+        return self.device.identity
+
+    # Start and resume
+
+    def start(self, weights: list[np.ndarray] | None = None) -> None:
+        """Load constants, initial weights (real; drawn from the seed by default) and keys."""
+        if weights is None:
+            weights = initial_weights(self.network, self.settings.seed, self.settings.init_gain)
+        bits, frac = self.device.config.weight_bits, self.formats.weight_frac
+        self._load([to_integers(w, frac, bits) for w in weights])
+        keys = np.random.default_rng((KEY_STREAM, self.settings.seed)).integers(1, 1 << 32, size=2)
+        registers = np.zeros(len(Register), dtype=np.int64)
+        registers[[Register.UPDATE_KEY, Register.SAMPLE_KEY]] = keys
+        self.device.write(Space.REGISTER, 0, registers)
+        self.epoch, self.history = 0, []
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on where a checkpoint ends. Raises DataError if it is of another machine."""
+        if checkpoint.fingerprint != self.identity.fingerprint:
+            raise DataError(
+                f"the checkpoint is of a machine with fingerprint {checkpoint.fingerprint}, this "
+                f"one has {self.identity.fingerprint}: the bits would differ; use the same board "
+                "or preset"
+            )
+        self._load(checkpoint.weights)
+        values = [checkpoint.registers[register.name] for register in Register]
+        self.device.write(Space.REGISTER, 0, values)
+        self.epoch, self.history = checkpoint.epoch, list(checkpoint.history)
+
+    def _load(self, weights: list[np.ndarray]) -> None:
+        self.rule.prepare(self.device)
+        load_layers(self.device, self.layout, weights)
+
+    def checkpoint(self, spec: dict) -> Checkpoint:
+        return Checkpoint(
+            sizes=self.network.sizes,
+            fingerprint=self.identity.fingerprint,
+            weights=self.weights(),
+            registers={r.name: v for r, v in self.device.counters().items()},
+            epoch=self.epoch,
+            spec=spec,
+            history=self.history,
+        )
+
+    def weights(self) -> list[np.ndarray]:
+        """Integer matrices, read from the device."""
+        return read_layers(self.device, self.layout)
+
+    def real_weights(self) -> list[np.ndarray]:
+        return [from_integers(w, self.formats.weight_frac) for w in self.weights()]
+
+    # Training
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Sample order of an epoch: a function of seed and epoch alone."""
+        count = len(self._inputs)
+        if not self.settings.shuffle:
+            return np.arange(count)
+        return np.random.default_rng((self.settings.seed, epoch)).permutation(count)
+
+    def _scheduled(self, epoch: int) -> Program:
+        """The training program with this epoch's learning rates."""
+        halvings = epoch * (self.settings.rate_halvings + 1) // self.settings.epochs
+        program = self._train
+        for indices in self._marks.rates.values():
+            for index in indices:
+                mac = program.instructions[index]
+                assert isinstance(mac, Mac)
+                shift = min(mac.shift + halvings, self.device.config.acc_bits - 1)
+                program, _, _ = program.patch(index, shift=shift)
+        return program
+
+    def run_epoch(self, progress: Progress | None = None) -> dict:
+        """Train on every sample once; returns the epoch's entry of `history`."""
+        order = self.order(self.epoch)
+        program = self._scheduled(self.epoch)
+        right = done = 0
+        for start in range(0, len(order), SAMPLES_A_RUN):
+            part = order[start : start + SAMPLES_A_RUN]
+            program, _, _ = program.patch(self._marks.samples, count=len(part))
+            self.device.load(program.rows)
+            samples = (self._inputs[i] + self._targets[i] for i in part)
+            for i, payload in zip(part, self.device.run(samples), strict=True):
+                if self.data.classes is not None:
+                    right += int.from_bytes(payload, "little") == self.data.y_train[i]
+                done += 1
+                if progress:
+                    progress(1)
+        self.epoch += 1
+        entry: dict = {"epoch": self.epoch, "samples": done}
+        if self.data.classes is not None:
+            entry["online_accuracy"] = right / done
+        self.history.append(entry)
+        return entry
+
+    def evaluate(self, progress: Progress | None = None) -> dict:
+        """Accuracy on the test set (classes) or mean squared error (targets).
+
+        Disturbs nothing: weights, keys and counters stay.
+        """
+        outputs = infer(self, self._test_inputs, self.data.classes is None, progress)
+        if self.data.classes is None:
+            return {"mse": float(np.mean((outputs - self.data.y_test) ** 2))}
+        return {"accuracy": float(np.mean(outputs == self.data.y_test))}
+
+    def predict(self, x: np.ndarray, *, outputs: bool = False) -> np.ndarray:
+        """Arg max (n,) of the free outputs for inputs (n, features), or the outputs (n, k)."""
+        return infer(self, self.rule.encode_inputs(x), outputs, None)
+
+    def summary(self) -> dict:
+        """Cycles and events a training sample since `start`, from the device's counters."""
+        counters = self.device.counters()
+        samples = max(1, counters[Register.SAMPLES])
+        kinds = {name: counters[register] / samples for name, register in KINDS.items()}
+        return {
+            "samples": counters[Register.SAMPLES],
+            "sweeps_per_sample": counters[Register.SWEEPS] / samples,
+            "cycles_per_sample": sum(kinds.values()),
+            "cycles_by_kind": kinds,
+            "state_saturations": counters[Register.STATE_SATURATIONS],
+            "weight_saturations": counters[Register.WEIGHT_SATURATIONS],
+            "link_errors": counters[Register.LINK_ERRORS],
+        }
+
+
+def infer(
+    trainer: Trainer, inputs: list[bytes], outputs: bool, progress: Progress | None
+) -> np.ndarray:
+    """Run the inference program over encoded inputs."""
+    program = trainer.rule.infer_program(outputs=outputs)
+    results = []
+    for start in range(0, len(inputs), SAMPLES_A_RUN):
+        part = inputs[start : start + SAMPLES_A_RUN]
+        patched, _, _ = program.patch(0, count=len(part))
+        trainer.device.load(patched.rows)
+        results += _collect(trainer.device.run(part, count=False), progress)
+    if not outputs:
+        return np.array([int.from_bytes(r, "little") for r in results], dtype=np.int64)
+    words = np.array([trainer.device.layouts[Space.STATE].decode(r) for r in results])
+    return from_integers(words, trainer.formats.state_frac)
+
+
+def _collect(payloads: Iterator[bytes], progress: Progress | None) -> list[bytes]:
+    results = []
+    for payload in payloads:
+        results.append(payload)
+        if progress:
+            progress(1)
+    return results

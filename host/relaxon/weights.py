@@ -1,0 +1,169 @@
+"""Weights in and out of a machine, by programs: no memory port is spent on them.
+
+Reading: a MAC of a tile with the identity's column c puts the tile's column c on the lanes.
+Writing: LEARN with *replace* adds up P terms, the tile's columns times the identity's, and
+rounds at a position whose 1.0 the identity holds.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from relaxon_isa.config import ArrayConfig
+from relaxon_isa.errors import ConfigError
+from relaxon_isa.instructions import (
+    Emit,
+    EmitKind,
+    Halt,
+    Learn,
+    LearnLevel,
+    Mac,
+    MacLevel,
+    Pack,
+    Wait,
+)
+from relaxon_isa.memory import Space
+from relaxon_isa.program import Builder, Program
+
+from .devices.base import Device
+from .layout import Layout
+
+__all__ = ["from_tiles", "load_layers", "read_layers", "read_tiles", "to_tiles", "write_tiles"]
+
+TILES_A_RUN = 1 << 16
+
+
+def _scratch(config: ArrayConfig) -> tuple[int, int]:
+    """State groups of the identity and of a tile's columns: the top of the state memory."""
+    return config.state_depth - 2 * config.p, config.state_depth - config.p
+
+
+def _load_identity(device: Device, value: int) -> None:
+    p = device.config.p
+    identity, _ = _scratch(device.config)
+    device.write(Space.STATE, identity * p, (np.eye(p, dtype=np.int64) * value).reshape(-1))
+
+
+def _read_program(config: ArrayConfig, tile: int, count: int) -> Program:
+    p = config.p
+    identity, columns = _scratch(config)
+    b = Builder(config)
+    with b.loop(count, step=1):
+        b.add(
+            Mac(outer=(MacLevel(count=p, src=1, dst=1),), tile=tile, tile_x=1, src=identity,
+                dst=columns)
+        )  # fmt: skip
+        b.add(Emit(kind=EmitKind.PLANE, base=columns, count=p * p))
+    b.add(Halt())
+    return b.build()
+
+
+def _write_program(config: ArrayConfig, tile: int, count: int) -> Program:
+    p = config.p
+    identity, columns = _scratch(config)
+    terms = 1 << config.learn_terms.bit_length() - 1 if p > config.learn_terms else p
+    b = Builder(config)
+    with b.loop(count, step=1):
+        b.add(Wait(dst=columns, count=p * p, pack=Pack.WORD, signed=True))
+        # Columns that share a LEARN; the first one replaces, the others add to zeros of their own.
+        for first in range(0, p, terms):
+            inner = (LearnLevel(count=min(terms, p - first), row=1, col=1),)
+            b.add(
+                Learn(inner=inner, tile=tile, tile_x=1, row=columns + first, col=identity + first,
+                      replace=first == 0, hold=True)
+            )  # fmt: skip
+    b.add(Halt())
+    return b.build()
+
+
+def _need_narrow(config: ArrayConfig) -> None:
+    if config.weight_bits > config.state_bits:
+        raise ConfigError(
+            f"weights of {config.weight_bits} bits pass through states of {config.state_bits}: "
+            "weight access needs weight_bits <= state_bits"
+        )
+
+
+def read_tiles(device: Device, tile: int, count: int) -> np.ndarray:
+    """Tiles as int64 of shape (count, P, P), row r and column c of each as in the contract.
+
+    Overwrites program memory and the scratch groups; nothing else, and no counter.
+    """
+    config = device.config
+    _need_narrow(config)
+    _load_identity(device, 1)
+    p = config.p
+    size = (config.state_bits + 7) // 8
+    parts = []
+    for start in range(tile, tile + count, TILES_A_RUN):
+        number = min(TILES_A_RUN, tile + count - start)
+        device.load(_read_program(config, start, number).rows)
+        parts += device.run(count=False)
+    raw = np.frombuffer(b"".join(parts), dtype=np.uint8).reshape(count, p, p, size)
+    words = np.zeros((count, p, p), dtype=np.int64)
+    for i in range(size):
+        words |= raw[..., i].astype(np.int64) << (8 * i)
+    words = (words ^ (1 << (8 * size - 1))) - (1 << (8 * size - 1))
+    return words.transpose(0, 2, 1)  # the machine sends columns
+
+
+def write_tiles(device: Device, tile: int, values: np.ndarray) -> None:
+    """Load tiles, int64 of shape (count, P, P). Side effects as `read_tiles`.
+
+    Raises ConfigError for values outside the weight format; nothing is loaded then.
+    """
+    config = device.config
+    _need_narrow(config)
+    values = np.asarray(values, dtype=np.int64)
+    limit = 1 << (config.weight_bits - 1)
+    if values.size and (values.min() < -limit or values.max() >= limit):
+        raise ConfigError(f"weights must be {-limit} to {limit - 1}; nothing was loaded")
+    _load_identity(device, 1 << config.learn_shifts[0])
+    size = (config.state_bits + 7) // 8
+
+    def samples(part: np.ndarray) -> Iterator[bytes]:
+        for columns in part.transpose(0, 2, 1):
+            words = columns.reshape(-1)
+            yield b"".join(int(w).to_bytes(size, "little", signed=True) for w in words)
+
+    for start in range(0, len(values), TILES_A_RUN):
+        part = values[start : start + TILES_A_RUN]
+        device.load(_write_program(config, tile + start, len(part)).rows)
+        for _ in device.run(samples(part), count=False):
+            pass
+
+
+def to_tiles(layout: Layout, layer: int, matrix: np.ndarray) -> np.ndarray:
+    """A layer's matrix (out, in + 1), bias last, to the tiles (n, P, P) of its block."""
+    p, groups, columns = layout.config.p, layout.groups(layer), layout.columns(layer)
+    out, width = matrix.shape
+    padded = np.zeros((groups * p, columns * p), dtype=np.int64)
+    padded[:out, : width - 1] = matrix[:, :-1]
+    padded[:out, layout.bias_column(layer)] = matrix[:, -1]
+    tiles = padded.reshape(groups, p, columns, p).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(tiles).reshape(-1, p, p)
+
+
+def from_tiles(layout: Layout, layer: int, tiles: np.ndarray) -> np.ndarray:
+    """Inverse of `to_tiles`."""
+    p, groups, columns = layout.config.p, layout.groups(layer), layout.columns(layer)
+    out, width = layout.network.shapes[layer - 1]
+    padded = tiles.reshape(groups, columns, p, p).transpose(0, 2, 1, 3)
+    padded = padded.reshape(groups * p, columns * p)
+    bias = padded[:out, layout.bias_column(layer), None]
+    return np.concatenate([padded[:out, : width - 1], bias], axis=1)
+
+
+def load_layers(device: Device, layout: Layout, weights: list[np.ndarray]) -> None:
+    """Load every layer's integer matrix (`Network.shapes`)."""
+    tiles = [to_tiles(layout, layer, matrix) for layer, matrix in enumerate(weights, start=1)]
+    write_tiles(device, 0, np.concatenate(tiles))
+
+
+def read_layers(device: Device, layout: Layout) -> list[np.ndarray]:
+    """Every layer's integer matrix (`Network.shapes`)."""
+    tiles = read_tiles(device, 0, layout.block(layout.depth + 1))
+    return [
+        from_tiles(layout, layer, tiles[layout.block(layer) : layout.block(layer + 1)])
+        for layer in range(1, layout.depth + 1)
+    ]

@@ -1,0 +1,335 @@
+// The virtual board: the verilated design, its UART pins on a pseudo-terminal.
+//
+//   board [--watch-stdin] [--stats] [--vcd FILE | --fst FILE]
+//
+// Prints the pseudo-terminal's path, then moves bytes between it and the design's pins until
+// SIGTERM, SIGINT or SIGHUP (or, with --watch-stdin, until stdin ends: the parent is gone).
+// --stats prints a line of JSON at the end. Waveforms need a build with VM_TRACE_VCD or _FST.
+//
+// The design's members: clk, rst, rx, tx, quiet. While `quiet` is high and no byte is on its way,
+// nothing can change but by a byte from outside, so simulated time stands still and the process
+// sleeps in poll().
+
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "Vtop.h"
+#include "verilated.h"
+#if VM_TRACE_VCD
+#include "verilated_vcd_c.h"
+using Trace = VerilatedVcdC;
+#elif VM_TRACE_FST
+#include "verilated_fst_c.h"
+using Trace = VerilatedFstC;
+#endif
+
+#ifndef DIVISOR
+#error "DIVISOR: clocks a bit"
+#endif
+
+namespace {
+
+// Cycles between looks at the pseudo-terminal: 1 % of the time, and 0.2 ms of latency at most.
+constexpr int kSlice = 512;
+// Cycles that `quiet` must last: longer than any pipeline, should it rise a little early.
+constexpr int kSettle = 64;
+// Bytes that nobody reads, after which the design waits for a reader.
+constexpr size_t kBacklog = 1 << 16;
+constexpr size_t kAhead = 1 << 12;
+
+[[noreturn]] void die(const char* what) {
+    std::fprintf(stderr, "board: %s: %s\n", what, std::strerror(errno));
+    std::exit(1);
+}
+
+// A transmitter of 8N1: `level` is asked once a clock.
+class Sender {
+public:
+    std::deque<uint8_t> bytes;
+    uint64_t sent = 0;
+
+    bool idle() const { return bits_ == 0 && clocks_ == 0 && bytes.empty(); }
+
+    bool level() {
+        if (clocks_ == 0) {
+            if (bits_ == 0) {
+                if (bytes.empty()) return true;
+                frame_ = 0x200u | (uint32_t{bytes.front()} << 1);
+                bytes.pop_front();
+                bits_ = 10;
+                ++sent;
+            }
+            level_ = frame_ & 1;
+            frame_ >>= 1;
+            --bits_;
+            clocks_ = DIVISOR;
+        }
+        --clocks_;
+        return level_;
+    }
+
+private:
+    uint32_t frame_ = 0;
+    int bits_ = 0;
+    int clocks_ = 0;
+    bool level_ = true;
+};
+
+// A receiver of 8N1: samples in the middle of each bit, counted from the start bit's edge.
+class Receiver {
+public:
+    std::vector<uint8_t> bytes;
+    uint64_t received = 0;
+    uint64_t broken = 0;
+
+    bool idle() const { return bits_ == 0; }
+
+    void clock(bool level) {
+        if (bits_ == 0) {
+            if (level) return;
+            bits_ = 9;
+            wait_ = DIVISOR + DIVISOR / 2;
+        } else if (--wait_ == 0) {
+            wait_ = DIVISOR;
+            if (--bits_ > 0) {
+                byte_ = static_cast<uint8_t>((byte_ >> 1) | (level ? 0x80 : 0));
+            } else if (level) {
+                bytes.push_back(byte_);
+                ++received;
+            } else {
+                ++broken;
+            }
+        }
+    }
+
+private:
+    int bits_ = 0;
+    int wait_ = 0;
+    uint8_t byte_ = 0;
+};
+
+// The design, one clock at a time.
+class Board {
+public:
+    Sender sender;
+    Receiver receiver;
+    uint64_t cycles = 0;
+
+    Board() : top_{&context_, "top"} {
+        top_.clk = 0;
+        top_.rst = 0;
+        top_.rx = 1;
+    }
+
+    ~Board() {
+        top_.final();
+#if VM_TRACE
+        if (trace_) trace_->close();
+#endif
+    }
+
+    void open_trace(const char* path) {
+#if VM_TRACE
+        context_.traceEverOn(true);
+        trace_ = std::make_unique<Trace>();
+        top_.trace(trace_.get(), 99);
+        trace_->open(path);
+        if (!trace_->isOpen()) {
+            std::fprintf(stderr, "board: cannot write %s\n", path);
+            std::exit(1);
+        }
+#else
+        (void)path;
+        std::fprintf(stderr, "board: built without waveforms\n");
+        std::exit(2);
+#endif
+    }
+
+    void flush_trace() {
+#if VM_TRACE
+        if (trace_) trace_->flush();
+#endif
+    }
+
+    // Whether nothing moves any more.
+    bool asleep() const { return settled_ >= kSettle && sender.idle() && receiver.idle(); }
+
+    void wake() { settled_ = 0; }
+
+    void clock() {
+        top_.rx = sender.level();
+        top_.clk = 1;
+        eval();
+        top_.clk = 0;
+        eval();
+        receiver.clock(top_.tx);
+        settled_ = top_.quiet ? settled_ + 1 : 0;
+        ++cycles;
+    }
+
+private:
+    void eval() {
+        top_.eval();
+#if VM_TRACE
+        if (trace_) {
+            trace_->dump(context_.time());
+            context_.timeInc(5);
+        }
+#endif
+    }
+
+    VerilatedContext context_;
+    Vtop top_;
+    int settled_ = 0;
+#if VM_TRACE
+    std::unique_ptr<Trace> trace_;
+#endif
+};
+
+// The pseudo-terminal. Its slave end stays open here: clients come and go, and the line remains.
+class Line {
+public:
+    int fd = -1;
+
+    Line() {
+        fd = posix_openpt(O_RDWR | O_NOCTTY);
+        if (fd < 0 || grantpt(fd) || unlockpt(fd)) die("no pseudo-terminal");
+        path_ = ptsname(fd);
+        slave_ = open(path_.c_str(), O_RDWR | O_NOCTTY);
+        if (slave_ < 0) die(path_.c_str());
+        termios modes;
+        if (tcgetattr(slave_, &modes)) die("tcgetattr");
+        cfmakeraw(&modes);
+        if (tcsetattr(slave_, TCSANOW, &modes)) die("tcsetattr");
+        if (fcntl(fd, F_SETFL, O_NONBLOCK)) die("fcntl");
+    }
+
+    ~Line() {
+        close(slave_);
+        close(fd);
+    }
+
+    const char* path() const { return path_.c_str(); }
+
+    void read_into(std::deque<uint8_t>& bytes) {
+        uint8_t buffer[kAhead];
+        const ssize_t n = read(fd, buffer, sizeof buffer);
+        if (n > 0) bytes.insert(bytes.end(), buffer, buffer + n);
+        if (n < 0 && errno != EAGAIN && errno != EINTR) die("read");
+    }
+
+    void write_from(std::vector<uint8_t>& bytes) {
+        const ssize_t n = write(fd, bytes.data(), bytes.size());
+        if (n > 0) bytes.erase(bytes.begin(), bytes.begin() + n);
+        if (n < 0 && errno != EAGAIN && errno != EINTR) die("write");
+    }
+
+private:
+    int slave_ = -1;
+    std::string path_;
+};
+
+volatile std::sig_atomic_t g_stop = 0;
+int g_wakeup[2];
+
+void on_signal(int) {
+    const int saved = errno;
+    g_stop = 1;
+    // A byte in a pipe ends poll() even if the signal comes just before it.
+    if (write(g_wakeup[1], "", 1) < 0) {}
+    errno = saved;
+}
+
+double seconds() {
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    bool watch_stdin = false, stats = false;
+    const char* trace = nullptr;
+    for (int i = 1; i < argc; ++i) {
+        const std::string arg = argv[i];
+        if (arg == "--watch-stdin") {
+            watch_stdin = true;
+        } else if (arg == "--stats") {
+            stats = true;
+        } else if ((arg == "--vcd" || arg == "--fst") && i + 1 < argc) {
+            trace = argv[++i];
+        } else {
+            std::fprintf(stderr, "board: unknown option %s\n", argv[i]);
+            return 2;
+        }
+    }
+
+    if (pipe(g_wakeup)) die("pipe");
+    fcntl(g_wakeup[1], F_SETFL, O_NONBLOCK);
+    struct sigaction action = {};
+    action.sa_handler = on_signal;
+    for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaction(number, &action, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+
+    Line line;
+    Board board;
+    if (trace) board.open_trace(trace);
+    std::printf("%s\n", line.path());
+    std::fflush(stdout);
+
+    Sender& sender = board.sender;
+    std::vector<uint8_t>& outbound = board.receiver.bytes;
+    double busy = 0;
+    pollfd files[] = {{line.fd, 0, 0}, {g_wakeup[0], POLLIN, 0}, {watch_stdin ? 0 : -1, POLLIN, 0}};
+
+    while (!g_stop) {
+        if (!outbound.empty() && (outbound.size() >= kSlice || board.receiver.idle())) {
+            line.write_from(outbound);
+        }
+        const bool stuck = outbound.size() >= kBacklog;
+        const bool sleep = stuck || board.asleep();
+        files[0].events = static_cast<short>((sender.bytes.size() < kAhead ? POLLIN : 0) |
+                                             (sleep && !outbound.empty() ? POLLOUT : 0));
+        if (sleep) board.flush_trace();
+        if (poll(files, 3, sleep ? -1 : 0) < 0 && errno != EINTR) die("poll");
+        if (files[2].revents) {
+            char ignored[256];
+            if (read(0, ignored, sizeof ignored) <= 0) break;
+        }
+        if (files[0].revents & POLLIN) {
+            line.read_into(sender.bytes);
+            board.wake();
+        }
+        if (stuck || board.asleep()) continue;
+
+        const double start = seconds();
+        for (int i = 0; i < kSlice && !board.asleep(); ++i) board.clock();
+        busy += seconds() - start;
+    }
+
+    if (stats) {
+        std::printf(
+            "{\"cycles\": %llu, \"busy_seconds\": %.6f, \"bytes_in\": %llu, \"bytes_out\": %llu, "
+            "\"broken\": %llu}\n",
+            static_cast<unsigned long long>(board.cycles), busy,
+            static_cast<unsigned long long>(sender.sent),
+            static_cast<unsigned long long>(board.receiver.received),
+            static_cast<unsigned long long>(board.receiver.broken));
+    }
+    return 0;
+}

@@ -1,0 +1,90 @@
+"""The golden model behind the interface that boards have."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from relaxon.devices.base import Device, Layout, left_over, starved
+from relaxon_isa.config import ArrayConfig
+from relaxon_isa.link import decode_info, encode_info
+from relaxon_isa.memory import Space
+
+from .machine import Machine
+from .sequencer import Starved
+
+__all__ = ["GoldenDevice"]
+
+
+class GoldenDevice(Device):
+    """A board in this process.
+
+    Parameters
+    ----------
+    config
+        The array configuration.
+    machine
+        The machine to drive; a new one if there is none.
+
+    Members
+    -------
+    machine
+        The `Machine`, weights and all.
+    """
+
+    def __init__(self, config: ArrayConfig, machine: Machine | None = None) -> None:
+        self.machine = machine or Machine(config)
+        self.info = encode_info(config, build="golden", clock_hz=0, baud=0)
+        self.identity = decode_info(self.info)
+
+    def _read(self, layout: Layout, start: int, count: int) -> np.ndarray:
+        machine, end = self.machine, start + count
+        match layout.space:
+            case Space.PROGRAM:
+                values = machine.program[start:end]
+            case Space.STATE:
+                values = machine.states.words[start:end]
+            case Space.DRIVE:
+                values = machine.drives.words[start:end]
+            case Space.REGISTER:
+                values = [machine.register(i) for i in range(start, end)]
+            case _:
+                values = list(self.info[start:end])
+        return (
+            np.array(values).astype(layout.dtype) if layout.dtype != object else as_objects(values)
+        )
+
+    def _write(self, layout: Layout, start: int, values: np.ndarray) -> None:
+        machine, end = self.machine, start + len(values)
+        match layout.space:
+            case Space.PROGRAM:
+                machine.write_program(start, values)
+            case Space.STATE:
+                machine.states.words[start:end] = values
+            case Space.DRIVE:
+                machine.write_drive(start, values)
+            case Space.TABLE:
+                machine.table[start:end] = values
+            case _:
+                for which, value in enumerate(values, start):
+                    machine.set_register(which, int(value))
+
+    def _run(self, samples: Iterator[bytes], row: int, count: bool) -> Iterator[bytes]:
+        try:
+            taken, rest = yield from self.machine.run(samples, row=row, count=count)
+        except Starved as error:
+            raise starved(error.args[0]) from None
+        if rest or any(samples):
+            raise left_over(taken)
+
+    def reset(self) -> None:
+        """Nothing is queued and nothing runs outside `run`."""
+
+    def close(self) -> None:
+        """Nothing to let go."""
+
+
+def as_objects(values) -> np.ndarray:
+    """Python ints in an array."""
+    result = np.empty(len(values), dtype=object)
+    result[:] = [int(v) for v in values]
+    return result

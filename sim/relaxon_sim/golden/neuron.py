@@ -1,0 +1,148 @@
+"""The neuron lanes: from accumulators to drives or states."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relaxon_isa.instructions import Activation, Gating, Judge, Mac
+from relaxon_isa.memory import Register
+
+from .exact import Array, Numbers
+from .hash import lane_bits, words
+from .planes import Port
+
+if TYPE_CHECKING:
+    from .machine import Machine
+
+__all__ = ["Lanes", "compile_activation", "compile_gate", "step_towards"]
+
+
+def compile_gate(mac: Mac) -> Callable[[Array], NDArray[np.bool_]]:
+    """Whether the words of the gate plane are inside."""
+    one = 1 << mac.one
+    match mac.gating:
+        case Gating.IN01:
+            return lambda gate: (gate > 0) & (gate < one)
+        case Gating.IN11:
+            return lambda gate: (gate > -one) & (gate < one)
+        case Gating.POSITIVE:
+            return lambda gate: gate > 0
+    raise ValueError(mac.gating)
+
+
+def step_towards(numbers: Numbers, old: Array, target: Array, step: int) -> Array:
+    """``old + floor((target - old + 2**(step-1)) / 2**step)``; between the two, so in format."""
+    return old + numbers.half_up_in(target - old, step)
+
+
+def compile_activation(
+    machine: "Machine", mac: Mac, group_of: NDArray, random: tuple[NDArray, NDArray] | None
+) -> Callable[[Array], Array]:
+    """The function from rounded accumulators v to activations; it may overwrite v.
+
+    ``group_of`` numbers each element's destination group (saturations are counted by group).
+    ``random`` is the pair (dst addresses, element positions among their lanes) for RANDOM.
+    """
+    config, numbers = machine.config, machine.numbers
+    up, one = mac.up, 1 << mac.one
+    high = (1 << (config.state_bits - 1)) - 1
+    low = -high - 1
+
+    def clip(low: int, high: int) -> Callable[[Array], Array]:
+        def activation(v: Array) -> Array:
+            if up:
+                v = numbers.scale_in(v, up)
+            np.maximum(v, low, v)
+            return np.minimum(v, high, v)
+
+        return activation
+
+    def saturate(v: Array) -> Array:
+        if up:
+            v = numbers.scale_in(v, up)
+        if mac.activation is Activation.RELU:
+            np.maximum(v, 0, v)
+        result = np.minimum(v, high)
+        np.maximum(result, low, result)
+        v -= result
+        if numbers.any(v):
+            groups = np.unique(group_of[v.reshape(-1) != 0])
+            machine.count_event(Register.STATE_SATURATIONS, len(groups))
+        return result
+
+    def table(v: Array) -> Array:
+        half = 1 << (config.table_bits - 1)
+        index = np.minimum(np.maximum(v, -half), half - 1) + half
+        return machine.table[index.astype(np.intp)]
+
+    def random_plane(v: Array) -> Array:
+        assert random is not None
+        u, _ = words(machine.sample_key, random[0])
+        bits = lane_bits(u, config.p).reshape(-1)[random[1]]
+        v[...] = np.where(bits, -one, one).reshape(v.shape)
+        return v
+
+    match mac.activation:
+        case Activation.CLIP01:
+            return clip(0, one)
+        case Activation.CLIP11:
+            return clip(-one, one)
+        case Activation.TABLE:
+            return table
+        case Activation.RANDOM:
+            return random_plane
+        case _:
+            return saturate
+
+
+class Lanes:
+    """What one MAC does with its accumulators, compiled.
+
+    ``finish(acc)`` rounds, activates, gates, steps, judges and writes. ``acc`` has the shape of
+    the ports, holds exact sums and belongs to the lanes.
+    """
+
+    def __init__(
+        self,
+        machine: "Machine",
+        mac: Mac,
+        ports: dict[str, Port],
+        group_of: NDArray,
+        random: tuple[NDArray, NDArray] | None,
+    ):
+        numbers = machine.numbers
+        memory, key = ports["dst"].memory, ports["dst"].key
+        if mac.to_drive:
+
+            def write(acc: Array) -> None:
+                memory[key] = acc
+
+            self.finish = write
+            return
+        activate = compile_activation(machine, mac, group_of, random)
+        inside = compile_gate(mac) if mac.reads_gate else None
+        shift, step, tol = mac.shift, mac.step, mac.tol
+        change, value = mac.judge is Judge.CHANGE, mac.judge is Judge.VALUE
+        fresh = mac.fresh
+        half_up_in, differs = numbers.half_up_in, numbers.any
+        old_port, gate_port = ports.get("old"), ports.get("gate")
+
+        def finish(acc: Array) -> None:
+            new = activate(half_up_in(acc, shift) if shift else acc)
+            if inside is not None:
+                new *= inside(gate_port.read())
+            if step:
+                new = step_towards(numbers, old_port.read(), new, step)
+            if fresh:
+                machine.flag = True
+            if machine.flag and (change or value):
+                moved = new - old_port.read() if change else new
+                if tol:
+                    machine.flag = bool((abs(moved) <= tol).all())
+                else:
+                    machine.flag = not differs(moved)
+            memory[key] = new
+
+        self.finish = finish

@@ -1,0 +1,49 @@
+"""The configuration refuses what cannot exist and is the same under the same name."""
+
+import pytest
+
+from relaxon_isa.config import PRESETS, ArrayConfig, preset
+from relaxon_isa.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("p", 0),
+        ("p", "four"),
+        ("state_bits", 7),
+        ("learn_shifts", (20, 14)),
+        ("learn_shifts", (14, 40)),
+        ("decay_shift", 15),
+        ("dither_bits", 17),
+        ("rx_bytes", 1000),
+        ("levels", 8),
+    ],
+)
+def test_refusal_names_field_value_and_range(field, value):
+    with pytest.raises(ConfigError, match=rf"^{field} = .* must be "):
+        ArrayConfig(**{field: value})
+
+
+def test_fingerprints_differ_and_text_round_trips():
+    assert len({config.fingerprint for config in PRESETS.values()}) == len(PRESETS)
+    for config in PRESETS.values():
+        assert ArrayConfig.from_json(config.to_json()) == config
+
+
+def test_from_json_refuses_other_fields():
+    with pytest.raises(ConfigError, match="speed"):
+        ArrayConfig.from_json(PRESETS["default"].to_json()[:-1] + ',"speed":1}')
+    with pytest.raises(ConfigError):
+        ArrayConfig.from_json("not json")
+
+
+def test_widths_by_hand():
+    # 16 + 16 bits, 1024 = 2**10 products; 2 * 16 bits, 16 = 2**4 terms.
+    assert (preset("default").acc_bits, preset("default").learn_bits) == (42, 36)
+    assert (preset("verify24").acc_bits, preset("up5k").learn_bits) == (58, 33)
+
+
+def test_unknown_preset_lists_the_names():
+    with pytest.raises(ConfigError, match="default, verify24"):
+        preset("ice")

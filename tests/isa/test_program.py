@@ -1,0 +1,261 @@
+"""The builder refuses what cannot run, and says why; encoding and decoding agree."""
+
+import pytest
+
+from relaxon_isa.config import preset
+from relaxon_isa.errors import ProgramError
+from relaxon_isa.instructions import (
+    Activation,
+    Emit,
+    EmitKind,
+    Gating,
+    Halt,
+    Judge,
+    Learn,
+    LearnLevel,
+    Loop,
+    Mac,
+    MacLevel,
+    Next,
+    Pack,
+    Sign,
+    Skip,
+    Wait,
+    decode,
+    row_layouts,
+)
+from relaxon_isa.memory import Register, row_bits
+from relaxon_isa.program import Builder, Program
+
+CONFIG = preset("default")
+
+
+def program(*instructions):
+    return Program(CONFIG, (*instructions, Halt()))
+
+
+def many(instruction, times):
+    return [instruction] * times
+
+
+REFUSED = [
+    ([Mac()] * 300, "takes 601 rows; this machine has 512"),
+    ([Loop(count=0), Next()], "must be bounded"),
+    ([Loop(count=1 << 17), Next()], "must be bounded"),
+    ([Loop(count=2)], "has no NEXT"),
+    ([Next()], "NEXT without a LOOP"),
+    (many(Loop(count=2), 5) + many(Next(), 5), "deeper than this machine's 4"),
+    ([Loop(count=9, until=True), Mac(dst=1), Next()], "nothing in it judges"),
+    ([Mac(tile=4096)], "tile reaches tile 4096 to 4096; this machine has 0 to 4095"),
+    ([Mac(outer=(MacLevel(count=9, dst=1),), dst=1020)], "dst reaches state group 1020 to 1028"),
+    ([Mac(src=-1)], "src reaches state group -1"),
+    ([Mac(to_drive=True, dst=256)], "dst reaches drive group 256"),
+    ([Mac(from_drive=True, drive=256, dst=1)], "drive reaches drive group 256"),
+    ([Mac(outer=(MacLevel(count=2),))], "dst meets a group twice"),
+    (
+        [Mac(outer=(MacLevel(count=4, dst=1),), inner=(MacLevel(count=4, src=1),), src=0, dst=0)],
+        "src reads a group that the same instruction has written",
+    ),
+    (
+        [Mac(outer=(MacLevel(count=2, dst=1),), dst=5, old=4, src=9, judge=Judge.CHANGE)],
+        "old reads a group that the same",
+    ),
+    (
+        [Mac(outer=(MacLevel(count=2, dst=1),), dst=5, gate=5, src=9, gating=Gating.IN01)],
+        "gate reads a group that the same",
+    ),
+    (
+        [
+            Mac(
+                outer=(MacLevel(count=2, dst=1, drive=1),),
+                dst=1,
+                drive=0,
+                to_drive=True,
+                from_drive=True,
+            )
+        ],
+        "drive reads a group that the same",
+    ),
+    ([Mac(inner=(MacLevel(count=2, dst=1),), dst=3)], "an inner level moves dst"),
+    ([Mac(inner=many(MacLevel(count=1), 5), dst=3)], "5 loop levels; this machine's"),
+    ([Mac(inner=(MacLevel(count=257),), dst=3)], "1028 products in one accumulation"),
+    ([Mac(shift=42, dst=1)], "shift = 42: must be 0 to 41"),
+    ([Mac(shift=3, up=4, dst=1)], "up = 4"),
+    ([Mac(one=15, dst=1)], "one = 15: must be 0 to 14"),
+    ([Mac(tail=5, dst=1)], "tail = 5: must be 0 to 4"),
+    ([Mac(tail=1, tail_level=1, dst=1, outer=(MacLevel(count=1),))], "tail_level = 1"),
+    ([Mac(fresh=True, dst=1)], "fresh without judge"),
+    ([Mac(to_drive=True, judge=Judge.VALUE)], "to_drive writes the accumulator as it is"),
+    ([Mac(tile_x=1, dst=1)], "index of LOOP 1, but only 0 are open"),
+    ([Loop(count=3, step=2000), Mac(tile_x=1, tile=100, dst=1), Next()], "tile reaches tile 100"),
+    ([Learn(position=2)], "position = 2"),
+    ([Learn(inner=(LearnLevel(count=17),))], "17 terms a tile; this machine's cells add up 16"),
+    ([Learn(inner=(LearnLevel(count=2, tile=1),))], "an inner level moves the tile"),
+    ([Learn(outer=(LearnLevel(count=2),))], "two outer trips meet the same tile"),
+    ([Learn(decay=True, replace=True)], "decay with replace"),
+    ([Learn(threshold=1)], "threshold without integral"),
+    ([Wait(count=0)], "count = 0"),
+    ([Wait(count=8, dst=1023)], "dst reaches state group 1023 to 1024"),
+    ([Wait(pack=Pack.B8, shift=8)], "shift = 8: must be 0 to 7"),
+    ([Wait(pack=Pack.WORD, shift=1)], "shift must be 0"),
+    ([Emit(count=5000)], "count = 5000: must be 1 to 4096"),
+    ([Emit(kind=EmitKind.COUNTERS, base=2, count=9)], "EMIT cannot tell its own cycles"),
+]
+
+
+@pytest.mark.parametrize(("instructions", "reason"), REFUSED, ids=[r for _, r in REFUSED])
+def test_refused_with_the_reason(instructions, reason):
+    with pytest.raises(ProgramError) as error:
+        program(*instructions)
+    assert reason in str(error.value)
+
+
+def test_missing_halt():
+    with pytest.raises(ProgramError, match="does not end in HALT"):
+        Program(CONFIG, (Mac(dst=1),))
+
+
+@pytest.mark.parametrize(
+    ("instruction", "reason"),
+    [
+        (Mac(dst=1, sign=Sign.RANDOM), "sign RANDOM"),
+        (Mac(dst=1, activation=Activation.TABLE), "activation TABLE"),
+        (Mac(dst=1, activation=Activation.RANDOM), "activation RANDOM"),
+        (Learn(stochastic=True), "stochastic rounding"),
+        (Learn(decay=True), "decay"),
+        (Learn(integral=True), "integral feedback"),
+        (Mac(dst=1, outer=(MacLevel(count=1),) * 4), "4 loop levels"),
+    ],
+)
+def test_modes_that_a_preset_leaves_out_are_refused_by_name(instruction, reason):
+    with pytest.raises(ProgramError, match=reason):
+        Program(preset("up5k"), (instruction, Halt()))
+
+
+def test_in_place_group_by_group_is_allowed():
+    level = MacLevel(count=4, src=1, dst=1, gate=1)
+    program(Mac(outer=(level,), src=7, dst=7, gate=7, step=2, gating=Gating.IN01))
+
+
+def test_indices_that_meet_are_refused_and_those_that_do_not_are_allowed():
+    level = (MacLevel(count=2, dst=1),)
+    # The source is at 0, 1, 2; the second group reads 2 after the first wrote it.
+    with pytest.raises(ProgramError, match="src reads a group"):
+        program(Loop(count=3, step=1), Mac(outer=level, src_x=1, src=0, dst=2), Next())
+    program(Loop(count=2, step=1), Mac(outer=level, src_x=1, src=0, dst=2), Next())
+
+
+def test_drives_that_gather_over_a_loop_count_its_trips():
+    gather = Mac(from_drive=True, to_drive=True, src=1)  # 4 products a trip
+    program(Loop(count=256), gather, Next())
+    with pytest.raises(ProgramError, match="gathers 1028 products"):
+        program(Loop(count=257), gather, Next())
+    with pytest.raises(ProgramError, match="drive group 0 gathers"):
+        program(Loop(count=20), Loop(count=20), gather, Next(), Next())
+    # A drive that each trip starts anew gathers nothing.
+    program(Loop(count=5000), Mac(to_drive=True), gather, Next())
+
+
+FULL = [
+    Wait(dst=5, count=13, pack=Pack.B4, signed=True, shift=9, tick=True),
+    Loop(count=40, until=True, sweep=True, skip=Skip.UNLESS_FLAG, step=-3),
+    Mac(
+        outer=(
+            MacLevel(count=2, src=20, dst=8, drive=9, gate=-1, flip=True),
+            MacLevel(count=8, tile=1, dst=1, drive=1, gate=1),
+        ),
+        inner=(MacLevel(count=3, tile=8, src=1), MacLevel(count=2, tile=0, src=-2)),
+        tile=130,
+        src=120,
+        dst=200,
+        old=300,
+        drive=31,
+        gate=400,
+        transposed=True,
+        from_drive=True,
+        sign=Sign.RANDOM,
+        shift=19,
+        up=6,
+        one=14,
+        activation=Activation.CLIP11,
+        gating=Gating.POSITIVE,
+        step=3,
+        judge=Judge.CHANGE,
+        fresh=True,
+        tol=77,
+        tail=3,
+        tail_level=1,
+        src_x=1,
+    ),
+    Next(),
+    Learn(
+        outer=(LearnLevel(count=4, tile=16, row=1), LearnLevel(count=16, tile=1, col=1)),
+        inner=(LearnLevel(count=2, row=100, col=-60, flip=True),),
+        tile=12,
+        col=80,
+        row=90,
+        sign=Sign.MINUS,
+        position=1,
+        stochastic=True,
+        bound=True,
+        decay=True,
+        hold=True,
+    ),
+    Emit(kind=EmitKind.COUNTERS, base=Register.SWEEPS, count=2),
+]
+
+
+def test_decode_inverts_encode():
+    rows = program(*FULL).rows
+    decoded = list(decode(CONFIG, rows))
+    # On the wire a NEXT knows its LOOP, not the other way round; all else comes back.
+    assert decoded == [*FULL, Halt()]
+
+
+def test_level_rows_by_hand():
+    """Deltas: what the addresses move by when a level steps and those inside start again."""
+    rows = program(
+        Mac(
+            outer=(MacLevel(count=5, tile=10, dst=2),),
+            inner=(MacLevel(count=3, tile=1, src=4),),
+            dst=9,
+        )
+    ).rows
+    level = row_layouts(CONFIG)["level"]
+    inner, outer = level.unpack(rows[2]), level.unpack(rows[3])
+    assert (inner["count"], inner["tile"], inner["src"], inner["dst"]) == (2, 1, 4, 0)
+    # Back by 2 * 1 tiles and 2 * 4 groups, forward by the outer strides.
+    assert (outer["count"], outer["tile"], outer["dst"]) == (4, 10 - 2, 2)
+    assert outer["src"] == -8 % (1 << CONFIG.state_addr_bits)
+
+
+def test_rows_fit_and_garbage_is_refused():
+    assert all(row < 1 << row_bits(CONFIG) for row in program(*FULL).rows)
+    with pytest.raises(ProgramError, match="row 0: not an instruction"):
+        decode(CONFIG, [7])
+
+
+def test_patch_changes_only_its_rows():
+    before = program(*FULL)
+    after, start, rows = before.patch(1, count=12, until=False)
+    assert [r for r in after.rows if r not in before.rows]
+    patched = list(before.rows)
+    patched[start : start + len(rows)] = rows
+    assert tuple(patched) == after.rows
+    with pytest.raises(ProgramError, match="may not change"):
+        before.patch(4, inner=())
+    with pytest.raises(ProgramError, match="shift"):
+        before.patch(2, shift=99)
+
+
+def test_listing_indents_loops_and_names_fields():
+    b = Builder(CONFIG)
+    with b.loop(3, sweep=True):
+        b.add(Mac(dst=4, shift=7))
+    b.add(Halt())
+    assert b.build().listing().splitlines() == [
+        "   0  LOOP count=3 sweep",
+        "   1    MAC dst=4 shift=7",
+        "   3  NEXT",
+        "   4  HALT",
+    ]
