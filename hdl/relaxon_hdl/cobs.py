@@ -99,7 +99,10 @@ class CobsEncoder(wiring.Component):
         One cycle: forget the frame being collected. A frame being sent is sent.
     o : Out(stream of 8 bits)
         The encoded frame and its delimiter.
+    used : Out(8)
+        One more than the bytes collected.
     sending : Out(1)
+        A frame is going out.
     """
 
     CAPACITY = 253
@@ -108,6 +111,7 @@ class CobsEncoder(wiring.Component):
     finish: Signal
     abort: Signal
     o: stream.Interface
+    used: Signal
     sending: Signal
 
     def __init__(self):
@@ -117,6 +121,7 @@ class CobsEncoder(wiring.Component):
                 "finish": In(1),
                 "abort": In(1),
                 "o": Out(stream.Signature(8)),
+                "used": Out(8),
                 "sending": Out(1),
             }
         )
@@ -126,29 +131,33 @@ class CobsEncoder(wiring.Component):
 
         m.submodules.buffer = buffer = memory.Memory(shape=8, depth=256, init=[])
         write = buffer.write_port()
-        read = buffer.read_port(transparent_for=())
+        read = buffer.read_port(domain="comb")
+        fetched = Signal(8, reset_less=True)
 
         place = Signal(8)
-        code = Signal(8)
+        code_not = Signal(8, init=0xFF)  # the complement of the place kept for a code
         push = Signal()
         zero = Signal()
         last = Signal()
+        distance = Signal(8)
         m.d.comb += [
             write.en.eq(push),
-            write.addr.eq(Mux(zero, code, place)),
-            write.data.eq(Mux(zero, place - code, self.i.payload)),
+            self.used.eq(place),
+            distance.eq(place + code_not + 1),
+            write.addr.eq(Mux(zero, ~code_not, place)),
+            write.data.eq(Mux(zero, distance, self.i.payload)),
             read.addr.eq(place),
-            last.eq(place == code),
-            self.o.payload.eq(Mux(last, 0, read.data)),
+            last.eq(place == ~code_not),
+            self.o.payload.eq(Mux(last, 0, fetched)),
         ]
         with m.If(push):
             m.d.sync += place.eq(place + 1)
             with m.If(zero):
-                m.d.sync += code.eq(place)
+                m.d.sync += code_not.eq(~place)
 
         with m.FSM() as fsm:
             with m.State("CLEAR"):
-                m.d.sync += [place.eq(0), code.eq(0)]
+                m.d.sync += [place.eq(0), code_not.eq(0xFF)]
                 m.next = "OPEN"
             with m.State("OPEN"):  # a zero before the frame keeps place 0 for the first code
                 m.d.comb += [push.eq(1), zero.eq(1)]
@@ -167,6 +176,7 @@ class CobsEncoder(wiring.Component):
                 m.d.sync += place.eq(0)
                 m.next = "FETCH"
             with m.State("FETCH"):
+                m.d.sync += fetched.eq(read.data)
                 m.next = "BYTE"
             with m.State("BYTE"):
                 m.d.comb += self.o.valid.eq(1)
@@ -177,10 +187,6 @@ class CobsEncoder(wiring.Component):
                         m.next = "CLEAR"
 
         m.d.comb += [
-            # Never with a write: nothing has to be said about a collision.
-            read.en.eq(fsm.ongoing("FETCH")),
-            self.sending.eq(
-                fsm.ongoing("REWIND") | fsm.ongoing("FETCH") | fsm.ongoing("BYTE")
-            ),
+            self.sending.eq(fsm.ongoing("REWIND") | fsm.ongoing("FETCH") | fsm.ongoing("BYTE")),
         ]
         return m

@@ -137,7 +137,7 @@ class LinkEngine(wiring.Component):
         session = Signal(4)
         control = Signal(ControlByte)
         seq_ok = Signal(init=1)
-        ack = Signal(16)
+        ack_not = Signal(16)  # its complement, which is what is added to `acked`
         expected = Signal(16)
 
         with m.If(decoder.o.valid):
@@ -153,9 +153,9 @@ class LinkEngine(wiring.Component):
                     with m.If(decoder.o.payload != expected_byte):
                         m.d.sync += seq_ok.eq(0)
                 with m.Case(3):
-                    m.d.sync += ack[:8].eq(decoder.o.payload)
+                    m.d.sync += ack_not[:8].eq(~decoder.o.payload)
                 with m.Case(4):
-                    m.d.sync += ack[8:].eq(decoder.o.payload)
+                    m.d.sync += ack_not[8:].eq(~decoder.o.payload)
 
         # Receive ring -------------------------------------------------------------------------
         # Byte x of the stream is at x - 2: `expected + count` then is the place of the next byte
@@ -163,10 +163,13 @@ class LinkEngine(wiring.Component):
 
         m.submodules.rx_ring = rx_ring = memory.Memory(shape=8, depth=self.rx_bytes, init=[])
         rx_write = rx_ring.write_port()
-        rx_read = rx_ring.read_port(transparent_for=())
+        rx_read = rx_ring.read_port(domain="comb")
+        rx_byte = Signal(8, reset_less=True)
 
         after = Signal(16)
-        read_at = Signal(rx_bits + 1, init=2 * self.rx_bytes - CRC_BYTES)  # and a bit that tells full from empty
+        read_at = Signal(
+            rx_bits + 1, init=2 * self.rx_bytes - CRC_BYTES
+        )  # and a bit that tells full from empty
         room = Signal(rx_bits, init=self.rx_bytes - CRC_BYTES)
         at_limit = Signal()
         overflow = Signal()
@@ -185,15 +188,14 @@ class LinkEngine(wiring.Component):
             fetch_rx.eq(
                 ~have & (room != self.rx_bytes - CRC_BYTES) & ~making_header & ~rx_write.en
             ),
-            rx_read.en.eq(fetch_rx),
-            self.o.payload.eq(rx_read.data),
+            self.o.payload.eq(rx_byte),
             self.o.valid.eq(have),
         ]
         m.d.sync += room.eq(read_at - expected)
         with m.If(decoder.o.valid & body & at_limit):
             m.d.sync += overflow.eq(1)
         with m.If(fetch_rx):
-            m.d.sync += [read_at.eq(read_at + 1), have.eq(1)]
+            m.d.sync += [rx_byte.eq(rx_read.data), read_at.eq(read_at + 1), have.eq(1)]
         with m.Elif(self.o.ready):
             m.d.sync += have.eq(0)
 
@@ -204,7 +206,8 @@ class LinkEngine(wiring.Component):
 
         m.submodules.tx_ring = tx_ring = memory.Memory(shape=8, depth=self.tx_bytes, init=[])
         tx_write = tx_ring.write_port()
-        tx_read = tx_ring.read_port(transparent_for=())
+        tx_read = tx_ring.read_port(domain="comb")
+        tx_byte = Signal(8, reset_less=True)
 
         acked = Signal(16)
         write_at = Signal(tx_bits)
@@ -234,7 +237,6 @@ class LinkEngine(wiring.Component):
             tx_write.addr.eq(write_at),
             tx_write.data.eq(self.i.payload),
             tx_read.addr.eq(seq),
-            tx_read.en.eq(fetch_tx),
         ]
         with m.If(tx_write.en):
             m.d.sync += write_at.eq(write_at + 1)
@@ -242,10 +244,12 @@ class LinkEngine(wiring.Component):
             m.d.sync += level.eq(next_level)
         with m.If((fetch_tx & (sent == flight)) | release):
             m.d.sync += flight.eq(next_flight)
+        with m.If(fetch_tx):
+            m.d.sync += tx_byte.eq(tx_read.data)
         with m.If(fetch_tx | release):
             m.d.sync += sent.eq(next_sent)
         with m.If(release):
-            m.d.sync += acked.eq(ack)
+            m.d.sync += acked.eq(~ack_not)
 
         # A frame to send ----------------------------------------------------------------------
 
@@ -270,13 +274,12 @@ class LinkEngine(wiring.Component):
         unsent = Signal()
         rewind = Signal()
         step = Signal(range(HEADER_BYTES))
-        length = Signal(range(MAX_PAYLOAD + 1))
         fetched = Signal()
-        full = Signal()
+        full = Signal()  # up to two bytes are on their way into the frame buffer
         own = Signal(ControlByte)
         m.d.comb += [
             unsent.eq(sent != level),
-            full.eq(length == MAX_PAYLOAD),
+            full.eq(encoder.used > HEADER_BYTES + MAX_PAYLOAD - 2),
             own.session.eq(session),
             own.reset.eq(answer_reset),
             own.running.eq(self.running),
@@ -286,7 +289,7 @@ class LinkEngine(wiring.Component):
         with m.FSM(name="send") as send:
             with m.State("IDLE"):
                 m.d.comb += idle.eq(1)
-                m.d.sync += [step.eq(0), length.eq(0)]
+                m.d.sync += step.eq(0)
                 with m.If(receiving & encoder.i.ready & (unsent | answer | answer_reset)):
                     m.d.sync += answer.eq(0)
                     m.next = "HEADER"
@@ -305,9 +308,7 @@ class LinkEngine(wiring.Component):
                 # Never with a write: nothing has to be said about a collision.
                 more = unsent & ~full & ~answer_reset
                 m.d.comb += fetch_tx.eq(receiving & more & ~tx_write.en)
-                with m.If(fetch_tx):
-                    m.d.sync += length.eq(length + 1)
-                m.d.sync += [byte.eq(tx_read.data), byte_valid.eq(fetched)]
+                m.d.sync += [byte.eq(tx_byte), byte_valid.eq(fetched)]
                 with m.If(rewind):
                     m.next = "IDLE"
                 with m.Elif(~more & ~fetched):
@@ -349,7 +350,7 @@ class LinkEngine(wiring.Component):
                         m.d.sync += self.link_error.eq(1)
                         m.next = "CLEAR"
             with m.State("CHECK"), m.If(~making_header):
-                m.d.sync += minus.eq(acked + ~ack)
+                m.d.sync += minus.eq(acked + ack_not)
                 m.next = "CLEAR"
                 with m.If(control.reset & (control.session != 0)):
                     m.next = "RESET"

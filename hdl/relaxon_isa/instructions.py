@@ -6,9 +6,8 @@ index of the d-th open LOOP (1 = outermost; ``X[0]`` = 0): 0 at entry, plus ``st
 All addresses are affine: ``base + X[select] + sum over levels of trip * stride``.
 
 Every instruction reads memory as it was before it began and ends before the next begins. The
-RUN clears the flag. The
 builder (`program`) refuses nests in which that could make a difference (a read of a group after
-the same instruction wrote it) and nests that write a place twice.
+the same instruction wrote it) and nests that write a place twice. RUN clears the flag.
 
 Arithmetic. All words are signed two's complement. Products and sums are exact; accumulators and
 drives hold ``acc_bits`` and wrap, which the builder's bound on terms excludes.

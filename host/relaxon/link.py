@@ -63,7 +63,9 @@ def decode_frame(data: bytes) -> tuple[Header, bytes] | None:
     except cobs.DecodeError:
         return None
     size = len(body) - HEADER_BYTES - CRC_BYTES
-    if not 0 <= size <= MAX_PAYLOAD or crc16(body):
+    if not 0 <= size <= MAX_PAYLOAD:
+        return None
+    if crc16(body[:-CRC_BYTES]) != int.from_bytes(body[-CRC_BYTES:], "big"):
         return None
     return Header.unpack(body), body[HEADER_BYTES:-CRC_BYTES]
 
@@ -294,9 +296,9 @@ class HostLink:
             self._fresh = False
             self._heard.restart(now)
             self._taken.restart(now)
-        if self._heard.expired(now):
-            self._ask = True
-        if self._queue and self._taken.expired(now):
+        silent = self._heard.expired(now)
+        stuck = bool(self._queue) and self._taken.expired(now)
+        if silent or stuck:
             self._ask = self._probed = True
         if max(self._heard.tries, self._taken.tries) > self.retries:
             raise LinkError(self._given_up(now))
@@ -305,7 +307,7 @@ class HostLink:
             self._ask = False
             self._asked_at = now
             self.stats.asked += 1
-            out.append(b"\0" + self._make(Control.RESEND))  # whatever hangs on the line ends here
+            out.append(self._make(Control.RESEND))
         for _ in range(MAX_BURST):
             pending = len(self._queue) - (self._next - self._una)
             size = min(pending, MAX_PAYLOAD, self._limit - self._next)
@@ -333,7 +335,7 @@ class HostLink:
         if not self._ask:
             return b""
         self._ask = False
-        return b"\0" + self._make(Control.RESET)
+        return b"\0" + self._make(Control.RESET)  # whatever hangs on the line ends here
 
     def _given_up(self, now: float) -> str:
         heard, taken = self._heard, self._taken

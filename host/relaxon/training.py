@@ -223,7 +223,7 @@ class Trainer:
         self.epoch += 1
         entry: dict = {"epoch": self.epoch, "samples": done}
         if self.data.classes is not None:
-            entry["online_accuracy"] = right / done
+            entry["online_accuracy"] = float(right / done)
         self.history.append(entry)
         return entry
 

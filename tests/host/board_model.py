@@ -64,7 +64,8 @@ class BoardLink:
             body = cobs.decode(data)
         except cobs.DecodeError:
             body = b""
-        if not 9 <= len(body) <= 9 + MAX_PAYLOAD or crc16(body):
+        good = crc16(body[:-2]).to_bytes(2, "big") == body[-2:]
+        if not (good and 9 <= len(body) <= 9 + MAX_PAYLOAD):
             self.link_errors += 1
             return
         header, payload = Header.unpack(body), body[7:-2]

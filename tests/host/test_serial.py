@@ -83,7 +83,7 @@ def test_neuron_order() -> None:
 
 
 def test_load_and_counters() -> None:
-    dev, board = device()
+    dev, _ = device()
     dev.load([1, 1 << 79], at=4)
     dev.write(Space.REGISTER, Register.SWEEPS, np.array([0xFFFFFFFF], np.uint32))
     counters = dev.counters()
@@ -123,7 +123,7 @@ def test_reads_that_do_not_exist() -> None:
     dev, _ = device(preset="up5k")  # without a table
     with pytest.raises(DeviceError, match="TABLE cannot be read"):
         dev.read(Space.TABLE, 0, 1)
-    with pytest.raises(DeviceError, match="TABLE: .* has none"):
+    with pytest.raises(DeviceError, match=r"TABLE: .* has none"):
         dev.write(Space.TABLE, 0, [1])
     with pytest.raises(DeviceError, match="row 256"):
         dev.run(row=256)
@@ -334,7 +334,7 @@ def test_pty_where_nobody_answers() -> None:
 
 
 def test_ports_that_cannot_be_opened(tmp_path) -> None:
-    with pytest.raises(DeviceError, match="no port .*this computer has"):
+    with pytest.raises(DeviceError, match=r"no port .*this computer has"):
         SerialDevice.open(str(tmp_path / "ttyNONE"))
     (tmp_path / "file").write_text("")
     with pytest.raises(DeviceError, match="not a serial port"):

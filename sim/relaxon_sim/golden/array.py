@@ -164,7 +164,6 @@ def compile_mac(machine: "Machine", mac: Mac, x: Sequence[int]) -> Work:
     drive = ports.get("drive")
     finish = lanes.finish
     reach = len(nest.sources[0]) * p << (config.state_bits + config.weight_bits - 2)
-    drives = machine.drives
 
     def work() -> None:
         acc = product()

@@ -1,12 +1,12 @@
 """The machine: memories, registers, and the instructions that are not the sequencer's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from relaxon_isa.config import ArrayConfig
-from relaxon_isa.instructions import Emit, EmitKind, Wait
+from relaxon_isa.instructions import Emit, EmitKind, Pack, Wait
 from relaxon_isa.memory import COUNTER_BITS, Register, Space, element_bytes
 
 from .exact import numbers_for
@@ -180,21 +180,21 @@ class Machine:
 
     # Running ------------------------------------------------------------------------------
 
-    def run(self, samples: Iterator[bytes] = iter(()), *, row: int = 0, count: bool = True) -> Run:
+    def run(self, samples: Iterable[bytes] = (), *, row: int = 0, count: bool = True) -> Run:
         """Run from ``row`` to HALT; yields each EMIT's payload. Returns how many samples were
         taken and whether bytes of them are left.
 
         WAIT takes its bytes from ``samples``, asked for one more only when they run short. Raises
         `Starved` when there are no more.
         """
-        return self.sequencer.run(samples, row, count)
+        return self.sequencer.run(iter(samples), row, count)
 
 
 def unpack(config: ArrayConfig, wait: Wait, data: bytes) -> NDArray[np.int64]:
     """The ``count`` values that a WAIT's bytes hold."""
     octets = np.frombuffer(data, np.uint8)
     bits = wait.pack.bits
-    if bits is None:
+    if wait.pack is Pack.WORD:
         width = element_bytes(config, Space.STATE)
         scale = np.int64(1) << 8 * np.arange(width, dtype=np.int64)
         values = octets.reshape(-1, width).astype(np.int64) @ scale

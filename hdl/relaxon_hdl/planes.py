@@ -1,0 +1,58 @@
+"""The memories of a lane: the state bank (its slice of S) and the drive bank (its slice of D)."""
+
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from relaxon_isa.config import ArrayConfig
+
+from .primitives import Ram
+
+__all__ = ["DriveBank", "StateBank"]
+
+
+class StateBank(wiring.Component):
+    """A lane's words of S: two reads and a write a cycle, as two copies written together.
+
+    ``a_data`` and ``b_data`` are the words at ``a_addr`` and ``b_addr`` of the cycle before.
+
+    Members
+    -------
+    a_addr, b_addr : In, a_data, b_data : Out
+    w_addr : In, w_data : In, w_en : In(1)
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        address, word = config.state_addr_bits, config.state_bits
+        super().__init__(
+            {
+                "a_addr": In(address),
+                "a_data": Out(word),
+                "b_addr": In(address),
+                "b_data": Out(word),
+                "w_addr": In(address),
+                "w_data": In(word),
+                "w_en": In(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        for port in "ab":
+            copy = Ram(self.config.state_bits, self.config.state_depth)
+            m.submodules[port] = copy
+            m.d.comb += [
+                copy.r_addr.eq(getattr(self, f"{port}_addr")),
+                getattr(self, f"{port}_data").eq(copy.r_data),
+                copy.w_addr.eq(self.w_addr),
+                copy.w_data.eq(self.w_data),
+                copy.w_en.eq(self.w_en),
+            ]
+        return m
+
+
+class DriveBank(Ram):
+    """A lane's words of D: a read and a write a cycle (see `Ram`)."""
+
+    def __init__(self, config: ArrayConfig):
+        super().__init__(config.acc_bits, config.drive_depth)

@@ -1,0 +1,191 @@
+"""The synapse cell: one multiplier, one accumulator, one weight memory."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from relaxon_isa.config import ArrayConfig
+
+from .primitives import Multiplier, WeightRam, delay
+from .schedule import Schedule
+
+__all__ = ["Synapse", "SynapseControl"]
+
+
+class SynapseControl(data.Struct):
+    """What all cells are told. Modes are steady while an instruction is under way."""
+
+    transposed: 1
+    learn: 1
+    position: 1
+    stochastic: 1
+    replace: 1
+    diagonal: 1
+    bound: 1
+    decay: 1
+    integral: 1
+    first: 1
+    """With the product: this is a tile's first term."""
+    sign: 1
+    """With the product: subtract it."""
+    write: 1
+    """At `Schedule.learn_write`: a tile's new weights."""
+
+
+def signed_bits(low: int, high: int) -> int:
+    """Width of a signed word that holds low .. high."""
+    return max((-low - 1).bit_length(), high.bit_length()) + 1
+
+
+class Synapse(wiring.Component):
+    """Multiplies in MAC; in LEARN accumulates products of two states and updates its weight.
+
+    ::
+
+        weight ----.
+                  mux --> a --,
+        row_b  ---'           (*) --+--> product
+        col    ---.           |     |
+                  mux --> b --'     +--> acc --(- w << q-k)--(w + >> q)--sat--> weight
+        row_a  ---'
+
+    Rounding starts in the accumulator: the first term is added to 2**(q-1) - 1 (or to the
+    dither), and the only number that this rounds wrongly, a positive tie, gets its missing 1 with
+    the carry of the last addition.
+
+    Latency: `Schedule`. A product a cycle; an update every ``accesses`` cycles (`issue_cycles`).
+
+    Parameters
+    ----------
+    config, family
+    on_diagonal
+        Whether the cell's row is its column.
+
+    Members
+    -------
+    control : In(SynapseControl)
+    col, row_a, row_b : In(signed)
+        State words of the column, and of the row by either port of its bank, at `operand`.
+    u, v : In(dither_bits)
+        The row's and the column's part of the dither, with the product.
+    r_addr, w_addr : In
+    threshold : In
+    product : Out(signed)
+    saturated : Out(1)
+        With ``control.write``: the weight met the end of its format, and is written.
+    """
+
+    def __init__(self, config: ArrayConfig, on_diagonal: bool, family: str | None = None):
+        self.config = config
+        self.on_diagonal = on_diagonal
+        self.family = family
+        state = signed(config.state_bits)
+        super().__init__(
+            {
+                "control": In(SynapseControl),
+                "col": In(state),
+                "row_a": In(state),
+                "row_b": In(state),
+                "u": In(config.dither_bits),
+                "v": In(config.dither_bits),
+                "r_addr": In(config.tile_addr_bits),
+                "w_addr": In(config.tile_addr_bits),
+                "threshold": In(config.weight_bits),
+                "product": Out(signed(config.state_bits + config.weight_bits)),
+                "saturated": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        config, control = self.config, self.control
+        n, wb = config.state_bits, config.weight_bits
+        low_q, high_q = config.learn_shifts
+        two_ports = config.weight_ports == 2
+
+        m.submodules.ram = ram = WeightRam(
+            wb, config.weight_depth, config.weight_ports, self.family
+        )
+        m.d.comb += [ram.r_addr.eq(self.r_addr), ram.w_addr.eq(self.w_addr)]
+        read = ram.r_data.as_signed()
+
+        # Factors -----------------------------------------------------------------------------
+
+        a_bits = max(n, wb)
+        m.submodules.multiplier = multiplier = Multiplier(a_bits, n, self.family)
+        if two_ports:
+            weight = Signal(signed(wb), reset_less=True)
+            m.d.sync += weight.eq(read)
+        else:
+            weight = read
+        m.d.comb += [
+            multiplier.a.eq(Mux(control.learn, self.row_b, weight)),
+            multiplier.b.eq(Mux(control.transposed, self.row_a, self.col)),
+            self.product.eq(multiplier.p),
+        ]
+
+        # Terms -------------------------------------------------------------------------------
+
+        peak = config.learn_terms << (2 * n - 2)
+        acc = Signal(signed(signed_bits(-peak, peak + (1 << high_q))), reset_less=True)
+        start = Signal(high_q)
+        term = multiplier.p[: 2 * n].as_signed()
+        by_q = [Const((1 << (q - 1)) - 1, high_q) for q in (low_q, high_q)]
+        m.d.comb += start.eq(Mux(control.position, by_q[1], by_q[0]))
+        if config.dither_bits:
+            h = self.u ^ self.v
+            dithers = [
+                Cat(Const(0, q - config.dither_bits - 1), Const(1, 1), h) for q in (low_q, high_q)
+            ]
+            with m.If(control.stochastic):
+                m.d.comb += start.eq(Mux(control.position, dithers[1], dithers[0]))
+        base = Mux(control.first, start, acc)
+        flip = control.sign.replicate(2 * n)
+        m.d.sync += acc.eq(base + (term ^ flip).as_signed() + control.sign)
+
+        # Update ------------------------------------------------------------------------------
+
+        old = weight
+        if config.decay_shift:
+            shifts = [q - config.decay_shift for q in (low_q, high_q)]
+            lost = Mux(control.position, old << shifts[1], old << shifts[0])
+            bits = len(acc - (old << shifts[1]))
+            exact = Signal(signed(bits), reset_less=True) if two_ports else Signal(signed(bits))
+            domain = m.d.sync if two_ports else m.d.comb
+            domain += exact.eq(acc - Mux(control.decay, lost, 0))
+            if two_ports:
+                old = delay(m, old, 1, "old")[-1]
+        else:
+            exact = acc
+        up = Signal()
+        ties = [exact[:q].all() for q in (low_q, high_q)]
+        m.d.comb += up.eq(Mux(control.position, ties[1], ties[0]) & ~exact[-1])
+        if config.dither_bits:
+            with m.If(control.stochastic):
+                m.d.comb += up.eq(0)
+        rounded = Mux(control.position, exact >> high_q, exact >> low_q)
+        kept = Mux(control.replace | control.integral, 0, old)
+        total_bits = max(wb, len(exact) - low_q) + 1
+        total = Signal(signed(total_bits), reset_less=True)
+        (m.d.sync if two_ports else m.d.comb).__iadd__(total.eq(kept + rounded + up))
+
+        new = Signal(signed(wb), reset_less=True)
+        met = Signal(reset_less=True)
+        clipped, over = saturate(total, wb)
+        bounded = Mux(control.bound & total[-1] & ~control.integral, 0, clipped)
+        enable = control.write & (self.on_diagonal | ~control.diagonal)
+        (m.d.sync if two_ports else m.d.comb).__iadd__([new.eq(bounded), met.eq(over)])
+        m.d.comb += [
+            ram.w_data.eq(new),
+            ram.w_en.eq(enable),
+            self.saturated.eq(met & enable),
+        ]
+        return m
+
+
+def saturate(value, bits: int):
+    """``value`` clipped to a signed word of ``bits``, and whether it was."""
+    inside = value[bits - 1 :]
+    over = inside.any() & ~inside.all()
+    sign = value[-1]
+    extreme = Cat((~sign).replicate(bits - 1), sign)
+    return Mux(over, extreme, value[:bits]).as_signed(), over

@@ -1,0 +1,211 @@
+"""A virtual board that runs: its process, its port, and the device on it."""
+
+import atexit
+import json
+import select
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from relaxon.devices.serial import SerialDevice
+from relaxon.transport import SerialTransport
+from relaxon_isa.config import ArrayConfig
+from relaxon_isa.errors import ToolError
+
+from .build import CLOCK_HZ, BoardOptions, Waves, build_board
+
+__all__ = ["BoardStats", "VirtualBoard", "VirtualDevice", "virtual_device"]
+
+START_SECONDS = 10.0
+STOP_SECONDS = 10.0
+"""A board has a waveform file to finish, perhaps."""
+
+
+@dataclass(frozen=True)
+class BoardStats:
+    """What a virtual board did in its life.
+
+    Members
+    -------
+    cycles
+        Clock cycles simulated; time does not pass while nothing happens.
+    busy_seconds
+        Seconds spent on them.
+    bytes_in, bytes_out
+        Bytes to and from the design's UART.
+    broken
+        Bytes from the design without a stop bit.
+    """
+
+    cycles: int
+    busy_seconds: float
+    bytes_in: int
+    bytes_out: int
+    broken: int
+
+    @property
+    def cycles_per_second(self) -> float:
+        return self.cycles / self.busy_seconds if self.busy_seconds else 0.0
+
+
+class VirtualBoard:
+    """A board in a process of its own. A context manager; `start` and `stop` do it by hand.
+
+    The process ends with `stop`, at the end of this Python process, however that ends. Ctrl-C in
+    a terminal is for the host alone, which may want the board for a last exchange.
+
+    Parameters
+    ----------
+    config
+        The machine.
+    divisor
+        Clocks a bit of its UART.
+    waves
+        Where to write waveforms of the whole design: a file that ends in .vcd or .fst. Slow, and
+        large: about 200 bytes a cycle.
+    report
+        Is told what is being built, if something is (see `build_board`).
+
+    Members
+    -------
+    port
+        Path of its pseudo-terminal while it runs.
+    stats
+        `BoardStats` once it has stopped.
+    """
+
+    def __init__(
+        self,
+        config: ArrayConfig,
+        *,
+        divisor: int = 2,
+        waves: str | Path | None = None,
+        report: Callable[[str], None] | None = None,
+    ) -> None:
+        self.config = config
+        self.stats: BoardStats | None = None
+        self.port = ""
+        self._waves = None if waves is None else Path(waves).absolute()
+        self._options = BoardOptions(divisor=divisor, waves=_waves_kind(self._waves))
+        self._report = report
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process that runs. Raises ToolError if none does."""
+        if self._process is None:
+            raise ToolError("the virtual board does not run: start it")
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Build the program if need be, and start it. Raises ToolError."""
+        if self._process is not None:
+            return self
+        program = build_board(self.config, self._options, report=self._report)
+        command = [str(program), "--watch-stdin", "--stats"]
+        if self._waves:
+            command += [f"--{self._options.waves}", str(self._waves)]
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,  # never written to: it ends when this process does
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ToolError(f"cannot run {program}: {error.strerror}") from error
+        self._process = process
+        atexit.register(self.stop)
+        assert process.stdout and process.stderr
+        ready = select.select([process.stdout], [], [], START_SECONDS)[0]
+        self.port = process.stdout.readline().strip() if ready else ""
+        if not self.port:
+            self.stop(kill=True)
+            raise ToolError(f"the virtual board did not start: {process.stderr.read().strip()}")
+        return self
+
+    def stop(self, *, kill: bool = False) -> BoardStats | None:
+        """End the process; more than once is allowed. Returns `stats`."""
+        process, self._process = self._process, None
+        if process is None:
+            return self.stats
+        atexit.unregister(self.stop)
+        self.port = ""
+        (process.kill if kill else process.terminate)()
+        try:
+            out, _ = process.communicate(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, _ = process.communicate()
+        last = out.strip().splitlines()[-1:]
+        if last and last[0].startswith("{"):
+            self.stats = BoardStats(**json.loads(last[0]))
+        return self.stats
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _waves_kind(path: Path | None) -> Waves | None:
+    match path.suffix if path else None:
+        case None:
+            return None
+        case ".vcd":
+            return "vcd"
+        case ".fst":
+            return "fst"
+        case other:
+            raise ToolError(f"waveforms in a file that ends in {other!r}: .vcd or .fst")
+
+
+class VirtualDevice(SerialDevice):
+    """A `SerialDevice` that owns the virtual board at the other end: both are closed together.
+
+    Members
+    -------
+    board
+        The `VirtualBoard`.
+    """
+
+    board: VirtualBoard
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            self.board.stop()
+
+
+def virtual_device(
+    config: ArrayConfig,
+    *,
+    divisor: int = 2,
+    waves: str | Path | None = None,
+    report: Callable[[str], None] | None = None,
+) -> VirtualDevice:
+    """A device on a virtual board of its own. Parameters as `VirtualBoard`.
+
+    Raises ToolError if the board cannot be built, DeviceError if it does not answer.
+    """
+    board = VirtualBoard(config, divisor=divisor, waves=waves, report=report).start()
+    try:
+        transport = SerialTransport(board.port, CLOCK_HZ // divisor)
+        device = VirtualDevice(transport, expected=config.fingerprint)
+    except BaseException:
+        board.stop()
+        raise
+    device.board = board
+    return device

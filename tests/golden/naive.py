@@ -1,0 +1,369 @@
+"""The contract read aloud: a slow machine in Python ints, to judge the golden model by.
+
+It walks instructions, not rows, one trip, one lane and one cell at a time, and shares nothing
+with the golden model but the contract's fields and cycle formulas.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+
+from relaxon_isa.config import ArrayConfig
+from relaxon_isa.cycles import drain_cycles, fetch_cycles, issue_cycles, wait_bytes
+from relaxon_isa.instructions import (
+    Activation,
+    Emit,
+    EmitKind,
+    Gating,
+    Halt,
+    Instruction,
+    Judge,
+    Learn,
+    Loop,
+    Mac,
+    Next,
+    Pack,
+    Sign,
+    Skip,
+    Wait,
+)
+from relaxon_isa.memory import Register, Space, element_bytes
+
+__all__ = ["Naive"]
+
+M32 = 0xFFFFFFFF
+
+
+def mix(x: int) -> int:
+    x ^= (x << 13) & M32
+    x ^= x >> 17
+    x ^= (x << 5) & M32
+    return x
+
+
+def rotl(x: int, n: int) -> int:
+    n %= 32
+    return ((x << n) | (x >> (32 - n))) & M32
+
+
+def hash_words(key: int, a: int) -> tuple[int, int]:
+    x = mix((key + a * 0x00010001) & M32)
+    u = mix((x + rotl(key, 16)) & M32)
+    return u, mix((u + 0x9E3779B9) & M32)
+
+
+def half_up(x: int, n: int) -> int:
+    return x if n == 0 else (x + 2 ** (n - 1)) // 2**n
+
+
+def half_away(x: int, n: int) -> int:
+    magnitude = (abs(x) + 2 ** (n - 1)) // 2**n
+    return -magnitude if x < 0 else magnitude
+
+
+def wrapped(x: int, bits: int) -> int:
+    x %= 2**bits
+    return x - 2**bits if x >= 2 ** (bits - 1) else x
+
+
+class Memory(dict):
+    """Lists of words by address; what was never written is 0."""
+
+    def __init__(self, words: int) -> None:
+        self.words = words
+
+    def __missing__(self, address: int) -> list[int]:
+        self[address] = [0] * self.words
+        return self[address]
+
+
+class Naive:
+    """A machine.
+
+    Members
+    -------
+    S, D
+        ``S[group][lane]``
+    W
+        ``W[tile][row * p + column]``
+    table, registers
+        Lists of ints.
+    flag
+        What MACs judge.
+    events
+        Names of what happened: loops left early, tails, ...
+    results
+        Counts of what lanes and cells produced: "zero", "saturated" and "other".
+    """
+
+    def __init__(self, config: ArrayConfig) -> None:
+        self.config = config
+        p = config.p
+        self.S, self.D, self.W = Memory(p), Memory(p), Memory(p * p)
+        self.table = [0] * 2**config.table_bits
+        self.registers = [0] * len(Register)
+        if config.dither_bits:
+            self.registers[Register.UPDATE_KEY] = self.registers[Register.SAMPLE_KEY] = 1
+        self.flag = False
+        self.X = [0]
+        self.count = True
+        self.results = {"zero": 0, "saturated": 0, "other": 0}
+        self.events: set[str] = set()
+
+    def note(self, value: int, saturated: bool) -> None:
+        self.results["saturated" if saturated else "other" if value else "zero"] += 1
+
+    # The sequencer ------------------------------------------------------------------------
+
+    def run(
+        self, instructions: Sequence[Instruction], take: Callable[[int], bytes], count: bool = True
+    ) -> Iterator[bytes]:
+        """Run to HALT; ``take(n)`` supplies the n bytes of a WAIT. Yields EMIT payloads."""
+        config = self.config
+        self.flag, self.count = False, count
+        open_loops: list[tuple[int, Loop, int]] = []  # (where, loop, trip)
+        drain = 0
+        i = 0
+        while True:
+            instruction = instructions[i]
+            self.X = [0] + [trip * loop.step for _, loop, trip in open_loops]
+            self.add(Register.CONTROL_CYCLES, max(0, fetch_cycles(instruction) - drain))
+            drain = drain_cycles(config, instruction)
+            cycles = issue_cycles(config, instruction) + drain
+            i += 1
+            match instruction:
+                case Mac():
+                    self.mac(instruction)
+                    self.add(Register.MAC_CYCLES, cycles)
+                case Learn():
+                    self.learn(instruction)
+                    self.add(Register.LEARN_CYCLES, cycles)
+                case Wait():
+                    self.wait(instruction, take(wait_bytes(config, instruction)))
+                    self.add(Register.WAIT_CYCLES, cycles)
+                case Emit():
+                    yield self.emit(instruction)
+                    self.add(Register.EMIT_CYCLES, cycles)
+                case Loop():
+                    self.add(Register.CONTROL_CYCLES, cycles)
+                    skip = {Skip.NEVER: False, Skip.IF_FLAG: self.flag}
+                    if skip.get(instruction.skip, not self.flag):
+                        self.events.add(f"loop.skipped.{instruction.skip.name}")
+                        depth = 1
+                        while depth:
+                            depth += isinstance(instructions[i], Loop)
+                            depth -= isinstance(instructions[i], Next)
+                            i += 1
+                    else:
+                        open_loops.append((i, instruction, 0))
+                case Next():
+                    self.add(Register.CONTROL_CYCLES, cycles)
+                    body, loop, trip = open_loops.pop()
+                    if loop.sweep:
+                        self.add(Register.SWEEPS, 1)
+                    if trip + 1 < loop.count and not (loop.until and self.flag):
+                        open_loops.append((body, loop, trip + 1))
+                        i = body
+                    elif trip + 1 < loop.count:
+                        self.events.add("loop.settled")
+                case Halt():
+                    self.add(Register.CONTROL_CYCLES, cycles)
+                    return
+
+    def add(self, register: Register, amount: int) -> None:
+        kinds = range(Register.MAC_CYCLES, Register.EMIT_CYCLES + 1)
+        if not self.config.kind_counters and register in kinds:
+            register = Register.MAC_CYCLES
+        if self.count:
+            self.registers[register] = (self.registers[register] + amount) % 2**32
+
+    # Nests --------------------------------------------------------------------------------
+
+    @staticmethod
+    def trips(levels):
+        return product(*(range(level.count) for level in levels))
+
+    @staticmethod
+    def at(base, levels, trip, name):
+        return base + sum(t * getattr(v, name) for t, v in zip(trip, levels, strict=True))
+
+    def sign(self, sign: Sign, levels, trip) -> int:
+        s = {Sign.PLUS: 1, Sign.MINUS: -1}.get(sign)
+        if s is None:
+            s = -1 if self.registers[Register.SAMPLE_KEY] & 1 else 1
+        for t, level in zip(trip, levels, strict=True):
+            if level.flip and t % 2 == 1:
+                s = -s
+        return s
+
+    def accumulators(self, m: Mac) -> Iterator[tuple[tuple[int, ...], list[int]]]:
+        """Outer trips and their accumulators."""
+        config, p, X = self.config, self.config.p, self.X
+        levels = (*m.outer, *m.inner)
+        for outer in self.trips(m.outer):
+            drive = self.at(m.drive + X[m.drive_x], m.outer, outer, "drive")
+            acc = list(self.D[drive]) if m.from_drive else [0] * p
+            for inner in self.trips(m.inner):
+                trip = (*outer, *inner)
+                s = self.sign(m.sign, levels, trip)
+                tile = self.W[self.at(m.tile + X[m.tile_x], levels, trip, "tile")]
+                src = self.S[self.at(m.src + X[m.src_x], levels, trip, "src")]
+                for k in range(p):
+                    for n in range(p):
+                        acc[k] += s * tile[n * p + k if m.transposed else k * p + n] * src[n]
+            yield outer, [wrapped(x, config.acc_bits) for x in acc]
+
+    def mac(self, m: Mac) -> None:
+        p, X = self.config.p, self.X
+        if m.judge and m.fresh:
+            self.flag = True
+        writes = []
+        for outer, acc in self.accumulators(m):
+            lanes = p
+            if m.tail:
+                trip = outer[-1 - m.tail_level] if outer else 0
+                last = m.outer[-1 - m.tail_level].count - 1 if outer else 0
+                lanes = m.tail if trip == last else p
+            dst = self.at(m.dst + X[m.dst_x], m.outer, outer, "dst")
+            old = self.at(m.old_base + X[m.dst_x], m.outer, outer, "dst")
+            gate = self.at(m.gate + X[m.gate_x], m.outer, outer, "gate")
+            saturated = False
+            for lane in range(lanes):
+                if m.to_drive:
+                    writes.append((self.D, dst, lane, acc[lane]))
+                    continue
+                a, met = self.activation(m, half_up(acc[lane], m.shift), dst, lane)
+                saturated |= met
+                self.note(a, met)
+                if m.gating and not self.inside(m, self.S[gate][lane]):
+                    a = 0
+                before = self.S[old][lane] if m.reads_old else 0
+                new = before + half_up(a - before, m.step) if m.step else a
+                if m.judge is Judge.CHANGE:
+                    self.flag &= abs(new - before) <= m.tol
+                if m.judge is Judge.VALUE:
+                    self.flag &= abs(new) <= m.tol
+                writes.append((self.S, dst, lane, new))
+            if saturated:
+                self.add(Register.STATE_SATURATIONS, 1)
+        for memory, group, lane, value in writes:
+            memory[group][lane] = value
+
+    def activation(self, m: Mac, v: int, dst: int, lane: int) -> tuple[int, bool]:
+        config = self.config
+        high = 2 ** (config.state_bits - 1) - 1
+        low = -high - 1
+        one = 2**m.one
+        u = v * 2**m.up
+        match m.activation:
+            case Activation.CLIP01:
+                return min(max(u, 0), one), False
+            case Activation.CLIP11:
+                return min(max(u, -one), one), False
+            case Activation.RELU:
+                return min(max(u, 0), high), u > high
+            case Activation.TABLE:
+                half = 2 ** (config.table_bits - 1)
+                return self.table[min(max(v, -half), half - 1) + half], False
+            case Activation.RANDOM:
+                u, _ = hash_words(self.registers[Register.SAMPLE_KEY], dst % 2**16)
+                return (-one if rotl(u, 3 * lane) & 1 else one), False
+        return min(max(u, low), high), not low <= u <= high
+
+    def inside(self, m: Mac, g: int) -> bool:
+        one = 2**m.one
+        return {
+            Gating.IN01: 0 < g < one,
+            Gating.IN11: -one < g < one,
+            Gating.POSITIVE: g > 0,
+        }[m.gating]
+
+    def learn(self, m: Learn) -> None:
+        config, p, X = self.config, self.config.p, self.X
+        key = self.registers[Register.UPDATE_KEY]
+        levels = (*m.outer, *m.inner)
+        base = m.tile + X[m.tile_x]
+        q = config.learn_shifts[m.position]
+        high = 2 ** (config.weight_bits - 1) - 1
+
+        def saturate(x: int) -> int:
+            return min(max(x, -high - 1), high)
+
+        for outer in self.trips(m.outer):
+            tile = self.at(base, m.outer, outer, "tile")
+            acc = [[0] * p for _ in range(p)]
+            for inner in self.trips(m.inner):
+                trip = (*outer, *inner)
+                s = self.sign(m.sign, levels, trip)
+                row = self.S[self.at(m.row + X[m.row_x], levels, trip, "row")]
+                col = self.S[self.at(m.col + X[m.col_x], levels, trip, "col")]
+                for r in range(p):
+                    for c in range(p):
+                        acc[r][c] += s * row[r] * col[c]
+            u, v = hash_words(key, (tile - base) % 2**16)
+            saturated = False
+            for r in range(p):
+                for c in range(p):
+                    if m.diagonal and r != c:
+                        continue
+                    w = self.W[tile][r * p + c]
+                    if m.integral:
+                        memory = self.W[tile + 1][r * p + c]
+                        d = saturate(half_away(acc[r][c], config.learn_shifts[0])) - memory
+                        memory = saturate(memory + half_away(d, config.integral_shift))
+                        self.W[tile + 1][r * p + c] = memory
+                        g = d if abs(d) > m.threshold else 0
+                        new = w + half_away(g, config.learn_shifts[1] - config.learn_shifts[0])
+                    else:
+                        x = acc[r][c]
+                        if m.decay:
+                            x -= w * 2 ** (q - config.decay_shift)
+                        if m.stochastic:
+                            h = rotl(u, 3 * r) ^ rotl(v, 5 * c)
+                            h %= 2**config.dither_bits
+                            x = (x + (2 * h + 1) * 2 ** (q - config.dither_bits - 1)) // 2**q
+                        else:
+                            x = half_away(x, q)
+                        new = x if m.replace else w + x
+                    met = new != saturate(new)
+                    saturated |= met
+                    self.note(saturate(new), met)
+                    new = saturate(new)
+                    self.W[tile][r * p + c] = max(new, 0) if m.bound else new
+            if saturated:
+                self.add(Register.WEIGHT_SATURATIONS, 1)
+        if not m.hold and config.dither_bits:
+            self.registers[Register.UPDATE_KEY] = mix(key)
+
+    # The link -----------------------------------------------------------------------------
+
+    def wait(self, m: Wait, data: bytes) -> None:
+        config, p = self.config, self.config.p
+        if m.tick:
+            if config.dither_bits:
+                key = mix(self.registers[Register.SAMPLE_KEY])
+                self.registers[Register.SAMPLE_KEY] = key
+            self.add(Register.SAMPLES, 1)
+        word = sum(byte << 8 * i for i, byte in enumerate(data))
+        is_word = m.pack is Pack.WORD
+        pitch = 8 * element_bytes(config, Space.STATE) if is_word else m.pack.bits
+        bits = config.state_bits if is_word else pitch
+        assert len(data) * 8 >= m.count * pitch > len(data) * 8 - 8
+        for n in range(m.count):
+            value = (word >> n * pitch) % 2**bits
+            if is_word or m.signed:
+                value = wrapped(value, bits)
+            self.S[m.dst + self.X[m.dst_x] + n // p][n % p] = value << m.shift
+
+    def emit(self, m: Emit) -> bytes:
+        config, p = self.config, self.config.p
+        base = m.base + self.X[m.base_x]
+        if m.kind is EmitKind.COUNTERS:
+            values = self.registers[base : base + m.count]
+            return b"".join(value.to_bytes(4, "little") for value in values)
+        memory = self.D if m.kind is EmitKind.DRIVE else self.S
+        values = [memory[base + n // p][n % p] for n in range(m.count)]
+        if m.kind is EmitKind.ARGMAX:
+            return values.index(max(values)).to_bytes(2, "little")
+        space = Space.DRIVE if m.kind is EmitKind.DRIVE else Space.STATE
+        width = element_bytes(config, space)
+        return b"".join(value.to_bytes(width, "little", signed=True) for value in values)

@@ -1,0 +1,322 @@
+"""Training on a device: reproducible, resumable, undisturbed by validation, strict about input."""
+
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from relaxon.backends import open_device
+from relaxon.checkpoint import Checkpoint, load_float_weights, save_float_weights
+from relaxon.datasets import Dataset, load
+from relaxon.lab import Lab
+from relaxon.network import Network, initial_weights
+from relaxon.rules.ep import EPSettings
+from relaxon.training import Trainer, TrainSettings
+from relaxon_isa.config import preset
+from relaxon_isa.errors import ConfigError, DataError
+from relaxon_isa.memory import Register, Space
+
+NETWORK = Network((64, 16, 10))
+
+
+@pytest.fixture(scope="module")
+def data():
+    digits = load("digits")
+    return Dataset(
+        name="a few digits",
+        x_train=digits.x_train[:120],
+        y_train=digits.y_train[:120],
+        x_test=digits.x_test[:60],
+        y_test=digits.y_test[:60],
+        classes=10,
+    )
+
+
+def trainer(data, settings=None, network=NETWORK):
+    device = open_device("golden")
+    return Trainer(device, network, data, settings or TrainSettings(epochs=3))
+
+
+def same(a, b):
+    return all(map(np.array_equal, a, b))
+
+
+def test_validation_disturbs_nothing(data):
+    plain, watched = trainer(data), trainer(data)
+    plain.start()
+    watched.start()
+    for _ in range(2):
+        plain.run_epoch()
+        watched.evaluate()
+        watched.run_epoch()
+        watched.weights()
+    assert same(plain.weights(), watched.weights())
+    assert plain.device.counters() == watched.device.counters()
+
+
+def test_seeds_decide(data):
+    runs = []
+    for seed in (1, 1, 2):
+        run = trainer(data, TrainSettings(epochs=1, seed=seed))
+        run.start()
+        run.run_epoch()
+        runs.append(run.weights())
+    assert same(runs[0], runs[1])
+    assert not same(runs[0], runs[2])
+
+
+def test_resume_ends_with_the_same_bits(data, tmp_path):
+    whole = trainer(data)
+    whole.start()
+    while whole.epoch < 3:
+        whole.run_epoch()
+    first = trainer(data)
+    first.start()
+    first.run_epoch()
+    path = tmp_path / "run.npz"
+    first.checkpoint({"data": "x"}).save(path)
+    second = trainer(data)
+    second.resume(Checkpoint.load(path))
+    while second.epoch < 3:
+        second.run_epoch()
+    assert same(whole.weights(), second.weights())
+    assert whole.device.counters() == second.device.counters()
+
+
+def test_checkpoint_of_another_machine_is_refused(data):
+    run = trainer(data)
+    run.start()
+    checkpoint = run.checkpoint({})
+    other = Trainer(open_device("golden", preset("ecp5-25f")), NETWORK, data, TrainSettings())
+    with pytest.raises(DataError, match="fingerprint"):
+        other.resume(checkpoint)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 not a zip", b"\x93NUMPY"])
+def test_damaged_checkpoint(tmp_path, content):
+    path = tmp_path / "run.npz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"run\.npz"):
+        Checkpoint.load(path)
+
+
+def test_full_disk_keeps_the_old_checkpoint(data, tmp_path):
+    """A real write failure: the process may not write files larger than 4 kB."""
+    run = trainer(data)
+    run.start()
+    path = tmp_path / "run.npz"
+    run.checkpoint({"n": 1}).save(path)
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))
+    try:
+        with pytest.raises(DataError, match="the file that was there before is kept"):
+            run.checkpoint({"n": 2}).save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_float_weights_out_and_in(data, tmp_path):
+    run = trainer(data)
+    run.start()
+    run.run_epoch()
+    path = tmp_path / "w.npz"
+    save_float_weights(path, run.real_weights())
+    again = trainer(data)
+    again.start(load_float_weights(path, NETWORK))
+    assert same(run.weights(), again.weights())
+    with pytest.raises(DataError, match="needs W1 of shape"):
+        load_float_weights(path, Network((64, 17, 10)))
+
+
+def test_what_does_not_go_together_is_refused(data):
+    with pytest.raises(DataError, match="the first of --layers must be 64"):
+        trainer(data, network=Network((63, 16, 10)))
+    with pytest.raises(DataError, match="at least 10"):
+        trainer(data, network=Network((64, 16, 9)))
+    with pytest.raises(ConfigError, match=r"784-500-10 does not fit .* fits"):
+        Lab.open("golden", "784-500-10")
+    with pytest.raises(ConfigError, match="3 learning-rate shifts for 2 weight layers"):
+        trainer(data, TrainSettings(ep=EPSettings(rate_shifts=(5, 5, 5))))
+    with pytest.raises(ConfigError, match="beta"):
+        EPSettings(beta=4)
+
+
+def test_real_targets(data):
+    """Targets instead of classes: the mean squared error falls."""
+    rng = np.random.default_rng(3)
+    x = rng.uniform(0, 1, (200, 8)).astype(np.float32)
+    mix = rng.uniform(0, 0.25, (8, 3))
+    y = (0.8 * x @ mix).astype(np.float32)
+    targets = Dataset(name="t", x_train=x, y_train=y, x_test=x[:50], y_test=y[:50])
+    settings = TrainSettings(epochs=6, rate_halvings=0, ep=EPSettings(rate_shifts=(3, 3)))
+    run = trainer(targets, settings, Network((8, 12, 3)))
+    run.start()
+    before = run.evaluate()["mse"]
+    while run.epoch < 6:
+        run.run_epoch()
+    assert run.evaluate()["mse"] < before / 4
+    assert run.predict(x[:5], outputs=True).shape == (5, 3)
+
+
+# One phase at a time -----------------------------------------------------------------------------
+
+
+def lab(phases="centered", **changes):
+    settings = EPSettings(phases=phases, rate_shifts=(2, 2), **changes)
+    bench = Lab.open("golden", "20-15-5", settings)
+    bench.load_weights(initial_weights(bench.network, 5, gain=1))
+    return bench
+
+
+@pytest.mark.parametrize("phases", ["centered", "positive", "negative"])
+def test_without_a_nudge_no_weight_changes(phases):
+    rng = np.random.default_rng(0)
+    with lab(phases, beta=0.0) as bench:
+        before = bench.weights(raw=True)
+        for _ in range(5):
+            bench.train_step(rng.uniform(0, 1, 20), rng.uniform(0, 1, 5))
+        assert same(before, bench.weights(raw=True))
+
+
+@pytest.mark.parametrize("phases", ["positive", "negative", "centered"])
+def test_update_is_the_formula_even_from_an_unsettled_state(phases):
+    """Free planes are arbitrary, not a fixed point: the update is still the formula's."""
+    rng = np.random.default_rng(1)
+    beta, rate = 0.5, 2.0**-2
+    with lab(phases, beta=beta) as bench:
+        x, y = rng.uniform(0, 1, 20), rng.uniform(0, 1, 5)
+        bench.relax_free(x)
+        for layer, size in ((1, 15), (2, 5)):
+            bench.set_plane("free", rng.integers(0, 256, size) / 256, layer)
+        bench.relax_nudged(y)
+        before = bench.weights()
+        bench.update()
+        names = {
+            "positive": ("plus", "free", beta),
+            "negative": ("free", "minus", beta),
+            "centered": ("plus", "minus", 2 * beta),
+        }
+        a, b, distance = names[phases]
+        x = bench.plane("x")
+        states = {name: [x, *bench.states(name)] for name in (a, b)}
+        for i, (old, new) in enumerate(zip(before, bench.weights(), strict=True)):
+            one = np.ones(1)
+            above = [states[n][i + 1] for n in (a, b)]
+            below = [np.concatenate([states[n][i], one]) for n in (a, b)]
+            wanted = rate / distance * (np.outer(above[0], below[0]) - np.outer(above[1], below[1]))
+            assert np.abs(wanted).max() > 0.01
+            # Two error planes and one weight, each rounded to half its last bit.
+            np.testing.assert_allclose(new - old, wanted, atol=2.0**-13 + 2 * 2.0**-14)
+
+
+def test_margin_skips_what_is_right_already():
+    rng = np.random.default_rng(2)
+    with lab(margin=0.125, input_bits=16) as bench:
+        x = rng.uniform(0, 1, 20)
+        output = bench.relax_free(x)[-1]
+        before = bench.weights(raw=True)
+        bench.train_step(x, np.clip(output + 0.12, 0, 1))
+        assert same(before, bench.weights(raw=True))
+        bench.train_step(x, np.clip(output + 0.25, 0, 1))
+        assert not same(before, bench.weights(raw=True))
+
+
+def test_three_hidden_layers_settle_and_learn(data):
+    network = Network((64, 20, 16, 12, 10))
+    settings = TrainSettings(epochs=1, ep=EPSettings(rate_shifts=(4, 4, 4, 5)))
+    run = trainer(data, settings, network)
+    run.start()
+    before = run.weights()
+    run.run_epoch()
+    assert all(not np.array_equal(a, b) for a, b in zip(before, run.weights(), strict=True))
+    # Settled well below the caps (40 + 20).
+    assert run.summary()["sweeps_per_sample"] < 45
+
+
+def test_lab_reads_back_what_it_loads():
+    rng = np.random.default_rng(4)
+    with lab() as bench:
+        weights = [rng.integers(-(1 << 15), 1 << 15, shape) for shape in bench.network.shapes]
+        bench.load_weights(weights)
+        assert same(weights, bench.weights(raw=True))
+        y = rng.integers(-(1 << 15), 1 << 15, 5)
+        bench.set_plane("y", y)
+        assert np.array_equal(bench.plane("y", raw=True), y)
+        assert bench.drive("still", 1).shape == (15,)
+        assert bench.counters()[Register.SAMPLES] == 0
+        with pytest.raises(DataError, match="NaN"):
+            bench.set_plane("y", np.full(5, np.nan))
+        with pytest.raises(ConfigError, match="plane 'z'"):
+            bench.plane("z")
+        assert len(bench.device.read(Space.STATE, 0, 7)) == 7
+
+
+# The command -------------------------------------------------------------------------------------
+
+
+def relaxon(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "relaxon", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["train", "--backend", "golden", "--layers", "64,abc"], 3, "write them like 64,32,10"),
+        (["train", "--backend", "golden", "--layers", "64,900,10"], 3, "fits"),
+        (["train", "--backend", "golden", "--data", "/nonexistent"], 5, "/nonexistent"),
+        (["train", "--backend", "/dev/nonexistent"], 6, "/dev/nonexistent"),
+        (["train", "--backend", "golden", "--preset", "ice"], 3, "no preset 'ice'"),
+        (["train", "--backend", "golden", "--checkpoint", "/no/where/x"], 5, "no folder"),
+        (["train", "--backend", "golden", "--resume", "/no/where/x"], 5, "no such file"),
+        (["train", "--backend", "golden", "--rate-shifts", "5,x"], 2, "write numbers"),
+        (["train", "--backend", "golden", "--epochs", "0"], 3, "epochs = 0"),
+        (["infer", "--weights", "/no/where", "--backend", "golden"], 5, "no such file"),
+        (["frobnicate"], 2, "No such command"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else None,
+)
+def test_errors_and_exit_codes(arguments, code, says):
+    result = relaxon(*arguments)
+    assert result.returncode == code, result.stderr
+    assert says in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+
+
+def test_ctrl_c_keeps_the_checkpoint_and_resume_ends_the_same(tmp_path):
+    common = ["--backend", "golden", "--layers", "64,16,10", "--no-evaluate"]
+    whole, broken = tmp_path / "whole.npz", tmp_path / "broken.npz"
+    run = [sys.executable, "-m", "relaxon", "train", *common, "--epochs", "6"]
+    process = subprocess.Popen(
+        [*run, "--checkpoint", str(broken)], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not broken.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, message = process.communicate(timeout=30)
+    assert process.returncode == 130, message
+    assert f"--resume {broken}" in " ".join(message.split())
+    assert 1 <= Checkpoint.load(broken).epoch < 6
+    resumed = relaxon("train", "--backend", "golden", "--resume", str(broken), "--checkpoint",
+                      str(broken), "--no-evaluate")  # fmt: skip
+    assert resumed.returncode == 0, resumed.stderr
+    assert subprocess.run([*run, "--checkpoint", str(whole)], capture_output=True).returncode == 0
+    a, b = Checkpoint.load(whole), Checkpoint.load(broken)
+    assert same(a.weights, b.weights)
+    assert a.registers == b.registers
