@@ -1,22 +1,23 @@
 """Constrained-random programs: valid, over every feature a configuration has, on lively data.
 
 ``random_program(config, rng)`` makes one; ``all_bins(config)`` lists what a campaign must have
-met. Memory outside what a program is given is neither read nor written, so programs can follow
-one another on one board. Weights, which no space of the memory map shows, are set by the program
-itself and come back in its last EMIT, as products with a plane that leaves no weight out.
+met. A program reads and writes only memory that it is given, so programs can follow one another
+on one board. Weights, which no space of the memory map shows, are set by its first instructions
+and come back in its last EMITs, as products with a plane that leaves no weight out.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from math import prod
 from random import Random
 from typing import NamedTuple
 
-from golden_naive import Naive
+from golden.naive import Naive
 
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ProgramError
 from relaxon_isa.instructions import (
+    INDEX_SELECTS,
     Activation,
     Emit,
     EmitKind,
@@ -34,23 +35,27 @@ from relaxon_isa.instructions import (
     Sign,
     Skip,
     Wait,
-    nest_levels,
+    rows_of,
 )
 from relaxon_isa.memory import Register, Space
 from relaxon_isa.program import Program, check
 
 __all__ = ["RandomProgram", "all_bins", "random_program"]
 
-WORK = 2400
-"""Products of one nest at most (or one tile's)."""
-TRIES = 60
-"""Candidates for an instruction before the place is left empty."""
+WORK = 1600
+"""Products of one nest at most (or of one tile)."""
+TRIES = 40
+"""Candidates for an instruction before its place is left empty."""
+LOOP_TRIPS = 8
+"""Trips of all open loops together at most."""
+FILLS = ((4, 5, 3), (4, 5, 2), (3, 4, 2), (2, 3, 1), (1, 2, 1))
+"""Rows and columns of tiles, and terms, that weights may be filled with; the first that fits."""
 
 Initial = dict[Space, tuple[int, list[int]]]
 
 
 class RandomProgram(NamedTuple):
-    """What to write, run and expect to have covered.
+    """What to write, what to run, and what it covers.
 
     Members
     -------
@@ -64,7 +69,7 @@ class RandomProgram(NamedTuple):
     bins
         Coverage bins hit (see `all_bins`).
     results
-        How many lanes' and cells' results were "zero", "saturated" or "other".
+        How many results of lanes and cells were "zero", "saturated" (or clipped) or "other".
     """
 
     program: Program
@@ -85,6 +90,15 @@ class Zone(NamedTuple):
         size = min(size, depth)
         return cls(rng.choice([0, depth - size, rng.randint(0, depth - size)]), size)
 
+    def place(self, rng: Random, counts: list[int], strides: list[int], index: range) -> int:
+        """A base from which the nest stays inside. Raises ProgramError if there is none."""
+        spans = [(c - 1) * s for c, s in zip(counts, strides, strict=True)]
+        low = sum(min(0, s) for s in spans) + min(index[0], index[-1])
+        high = sum(max(0, s) for s in spans) + max(index[0], index[-1])
+        if high - low >= self.size:
+            raise ProgramError("the nest does not fit the zone")
+        return self.start - low + rng.randint(0, self.size - 1 - (high - low))
+
 
 def random_program(config: ArrayConfig, rng: Random) -> RandomProgram:
     """A valid program with its data; equal states of ``rng`` give equal programs."""
@@ -100,70 +114,105 @@ def random_word(rng: Random, bits: int) -> int:
 
 
 class _Generator:
+    """Adds instructions one by one, each run at once on a naive machine to see what it gives."""
+
     def __init__(self, config: ArrayConfig, rng: Random) -> None:
         self.config, self.rng = config, rng
-        self.tiles = Zone.within(rng, config.weight_depth, 20)
-        self.states = Zone.within(rng, config.state_depth, 48)
+        groups = min(config.state_depth, 48)
+        self.fill = next(
+            (i, j, k)
+            for i, j, k in FILLS
+            if i * j <= config.weight_depth
+            and (i + j) * k < groups
+            and k <= config.learn_terms
+            and i * 6 < config.program_rows / 2
+        )
+        self.tiles = Zone.within(rng, config.weight_depth, self.fill[0] * self.fill[1])
+        zone = Zone.within(rng, config.state_depth, groups)
+        self.states = Zone(zone.start, zone.size - 1)
+        self.key_group = zone.start + zone.size - 1  # its words meet all weights at the end
         self.drives = Zone.within(rng, config.drive_depth, 24)
         self.instructions: list[Instruction] = []
         self.loops: list[Loop] = []
-        self.where: list[int] = []
-        self.trips = 1
         self.memory = self._memory()
-        self.naive = self._machine()
+        self.naive = Naive(config)
+        self.naive.write(self.memory)
 
-    # Data ---------------------------------------------------------------------------------
+    def chance(self, probability: float) -> bool:
+        return self.rng.random() < probability
 
     def _memory(self) -> Initial:
         config, rng, p = self.config, self.rng, self.config.p
+        rows, cols, terms = self.fill
+        # Weights are filled with sums of row words times column words, which should fit.
+        column_bits = config.weight_bits + config.learn_shifts[0] - config.state_bits
+        column_bits = max(2, min(column_bits, config.state_bits))
         state: list[int] = []
-        for _ in range(self.states.size):
+        for group in range(self.states.size):
             bits = rng.choice([config.state_bits] * 3 + [config.state_bits - 2, 8, 4])
+            if group < rows * terms:
+                bits = config.state_bits
+            elif group < (rows + cols) * terms:
+                bits = column_bits
             idle = rng.choice([0, 0, 0.3])
-            state += [0 if rng.random() < idle else random_word(rng, bits) for _ in range(p)]
+            state += [0 if self.chance(idle) else random_word(rng, bits) for _ in range(p)]
+        state += [random_word(rng, config.state_bits) | 1 for _ in range(p)]
         # Drives leave the program's terms their room: what they hold is the host's to bound.
         bits = config.acc_bits - 2
         drive = [
             random_word(rng, rng.choice([bits, bits - 4])) for _ in range(self.drives.size * p)
         ]
+        registers = [rng.choice([0, 0, (1 << 32) - rng.randint(1, 60)]) for _ in Register]
+        for key in (Register.UPDATE_KEY, Register.SAMPLE_KEY):
+            registers[key] = rng.randint(1, (1 << 32) - 1)
         memory: Initial = {
             Space.STATE: (self.states.start * p, state),
             Space.DRIVE: (self.drives.start * p, drive),
-            Space.REGISTER: (
-                0,
-                [
-                    rng.randint(1, (1 << 32) - 1)
-                    if i < 2 or rng.random() < 0.1
-                    else rng.choice([0, 0, 0, (1 << 32) - rng.randint(1, 40)])
-                    for i in range(len(Register))
-                ],
-            ),
+            Space.REGISTER: (0, registers),
         }
         if config.table_bits:
             table = [random_word(rng, config.state_bits) for _ in range(1 << config.table_bits)]
             memory[Space.TABLE] = (0, table)
         return memory
 
-    def _machine(self) -> Naive:
-        naive = Naive(self.config)
-        naive.write(self.memory)
-        return naive
-
     # The program ----------------------------------------------------------------------------
 
     def make(self) -> RandomProgram:
         rng = self.rng
-        self._fill_weights()
-        self._block(rng.randint(6, 12))
-        self._sign_off()
+        rows, cols, terms = self.fill
+        for i in range(rows):
+            fill = Learn(
+                outer=(LearnLevel(count=cols, tile=1, col=1),),
+                inner=(LearnLevel(count=terms, row=1, col=cols),),
+                tile=self.tiles.start + i * cols,
+                row=self.states.start + i * terms,
+                col=self.states.start + rows * terms,
+                replace=True,
+            )
+            self._append(fill)
+        self._block(rng.randint(5, 10))
+        at, end = self.tiles.start, self.tiles.start + self.tiles.size
+        while at < end:
+            count = min(self.drives.size, end - at)
+            show = Mac(
+                outer=(MacLevel(count=count, tile=1, dst=1),),
+                tile=at,
+                src=self.key_group,
+                dst=self.drives.start,
+                to_drive=True,
+            )
+            give = Emit(kind=EmitKind.DRIVE, base=self.drives.start, count=count * self.config.p)
+            self.instructions += [show, give]
+            at += count
         self.instructions.append(Halt())
         program = Program(self.config, tuple(self.instructions))
-        naive = self._machine()
+
+        naive = Naive(self.config)
+        naive.write(self.memory)
         stream = bytearray()
 
         def take(size: int) -> bytes:
-            data = bytes(rng.choice([0, 255, rng.randrange(256), rng.randrange(256)])
-                         for _ in range(size))
+            data = bytes(rng.choice([0, 255, *rng.randbytes(4)]) for _ in range(size))
             stream.extend(data)
             return data
 
@@ -174,35 +223,388 @@ class _Generator:
             size = rng.choice([1, 7, 60, len(stream)])
             samples.append(bytes(stream[at : at + size]))
             at += size
-        bins = bins_of(self.config, program.instructions) | naive.events
+        bins = _bins_of(program.instructions) | naive.events
         return RandomProgram(program, samples, self.memory, bins, naive.results)
 
-    def _fill_weights(self) -> None:
-        """Replace every tile by sums of products that mostly fit the weight format."""
-        config, tiles = self.config, self.tiles
-        terms = min(config.learn_terms, 3)
-        high = (1 << (config.state_bits - 1)) - 1
-        size = 1 << max(1, config.weight_bits + config.learn_shifts[0] - config.state_bits)
-        rows, cols = self._spare(tiles.size + 8)
-        p = config.p
-        start, state = self.memory[Space.STATE]
-        assert start == self.states.start * p
-        for group in range(rows.size):
-            for lane in range(p):
-                at = (rows.start - self.states.start + group) * p + lane
-                if group < rows.size // 2:
-                    state[at] = random_word(self.rng, config.state_bits)
-                else:
-                    state[at] = self.rng.randint(-min(size, high), min(size, high))
-        self.naive = self._machine()
-        half = rows.size // 2
-        fill = Learn(
-            outer=(LearnLevel(count=tiles.size, tile=1, row=0, col=0),),
-            tile=tiles.start,
-            replace=True,
+    def _append(self, instruction: Instruction) -> None:
+        self.instructions.append(instruction)
+        self.naive.run_one(instruction)
+
+    def _valid(self, instruction: Instruction) -> None:
+        """Raises ProgramError unless the program so far can go on with this."""
+        closed = [Next()] * len(self.loops)
+        rest = [*self.instructions, instruction, *closed, Halt()]
+        tail = 5 * -(-self.tiles.size // self.drives.size) + 1
+        if sum(map(rows_of, rest)) + tail > self.config.program_rows:
+            raise ProgramError("no room")
+        check(self.config, rest)
+
+    def _block(self, size: int) -> None:
+        rng = self.rng
+        for _ in range(size):
+            kind = rng.choices(["mac", "learn", "loop", "wait", "emit"], [10, 5, 4, 2, 2])[0]
+            if kind == "loop":
+                self._loop()
+            else:
+                self._try(getattr(self, f"_{kind}"))
+
+    def _try(self, make: Callable[[], Instruction]) -> None:
+        for _ in range(TRIES):
+            try:
+                instruction = make()
+                self._valid(instruction)
+            except ProgramError:
+                continue
+            naive = self.naive.copy()
+            naive.X = [0] * (len(self.loops) + 1)
+            naive.run_one(instruction)
+            lively = naive.results["other"] * 2 >= sum(naive.results.values())
+            if lively or self.chance(0.05):
+                self.instructions.append(instruction)
+                self.naive = naive
+                return
+
+    def _loop(self) -> None:
+        rng = self.rng
+        trips = prod(loop.count for loop in self.loops)
+        counts = [n for n in (1, 2, 2, 3, 4) if n * trips <= LOOP_TRIPS]
+        loop = Loop(
+            count=rng.choice(counts),
+            sweep=self.chance(0.5),
+            skip=rng.choice([Skip.NEVER, Skip.NEVER, *Skip]),
+            step=rng.choice([0, 1, 1, 2, 3, -1, -2]),
         )
-        del fill, cols, half, terms
+        try:
+            self._valid(loop)  # depth
+        except ProgramError as error:
+            if "no NEXT" not in str(error):
+                return
+        at = len(self.instructions)
+        self.instructions.append(loop)
+        self.loops.append(loop)
+        self._block(rng.randint(1, 3))
+        if self.chance(0.5) and len(self.loops) < self.config.loop_depth:
+            self._loop()
+        self.instructions.append(Next())
+        self.loops.pop()
+        judged = any(isinstance(i, Mac) and i.judge for i in self.instructions[at:])
+        if judged and self.chance(0.6):
+            self.instructions[at] = replace(loop, until=True)
+
+    # Nests ----------------------------------------------------------------------------------
+
+    def _select(self) -> tuple[int, range]:
+        """A loop index to add to a base, and its values."""
+        deepest = min(len(self.loops), INDEX_SELECTS - 1)
+        select = self.rng.randint(1, deepest) if deepest and self.chance(0.4) else 0
+        if not select:
+            return 0, range(1)
+        loop = self.loops[select - 1]
+        return select, range(0, loop.count * loop.step, loop.step) if loop.step else range(1)
+
+    def _counts(self, work: int, inner_limit: int) -> tuple[list[int], int]:
+        """Trips of the levels, outermost first, and how many levels are outer."""
+        rng = self.rng
+        counts = [
+            rng.choice([1, 2, 2, 3, 3, 4, 5]) for _ in range(rng.randint(0, self.config.levels))
+        ]
+        outer = rng.randint(0, len(counts))
+        while prod(counts) > max(1, work):
+            counts[rng.randrange(len(counts))] = 1
+        while prod(counts[outer:]) > inner_limit:
+            counts[rng.randrange(outer, len(counts))] = 1
+        return counts, outer
+
+    def _radix(self, counts: list[int], unit: int = 1) -> list[int]:
+        """Strides that meet no address twice."""
+        strides = [0] * len(counts)
+        for i in self.rng.sample(range(len(counts)), len(counts)):
+            strides[i] = unit * self.rng.choice([1, 1, 1, -1])
+            unit *= counts[i]
+        return strides
+
+    def _loose(self, counts: list[int]) -> list[int]:
+        return [self.rng.choice([0, 1, 1, -1, 2, 3, counts[i - 1]]) for i in range(len(counts))]
+
+    def _strides(self, counts: list[int], still: set[int]) -> list[int]:
+        """Strides, 0 in the levels that stand still; mostly without meeting a place twice."""
+        strides = self._radix(counts) if self.chance(0.7) else self._loose(counts)
+        if self.chance(0.7):
+            moving = [i for i in range(len(counts)) if i not in still]
+            some = self._radix([counts[i] for i in moving])
+            strides = [0] * len(counts)
+            for i, stride in zip(moving, some, strict=True):
+                strides[i] = stride
+        return [0 if i in still else stride for i, stride in enumerate(strides)]
+
+    def _flips(self, levels: int) -> list[bool]:
+        flips = self.chance(0.35)
+        return [flips and self.chance(0.5) for _ in range(levels)]
+
+    def _sign(self) -> Sign:
+        return self.rng.choice(list(Sign) if self.config.dither_bits else [Sign.PLUS, Sign.MINUS])
+
+    def _mac(self) -> Mac:
+        rng, config = self.rng, self.config
+        p = config.p
+        counts, outer = self._counts(WORK // (p * p), config.max_terms // p)
+        every = range(len(counts))
+        to_drive, from_drive = self.chance(0.25), self.chance(0.4)
+        # Outer levels that keep their tiles, that keep their sources, or neither.
+        roles = [rng.choice(["batch", "row", "row", "both"]) for _ in range(outer)]
+        strides = {
+            "tile": self._strides(counts, {i for i in every[:outer] if roles[i] == "batch"}),
+            "src": self._strides(counts, {i for i in every[:outer] if roles[i] == "row"}),
+        }
+        inner = [0] * (len(counts) - outer)
+        outer_counts = counts[:outer]
+        unit = rng.choice([1, 1, 1, 2])
+        strides["dst"] = self._radix(outer_counts, unit) + inner
+        for name in ("drive", "gate"):
+            strides[name] = (
+                strides["dst"] if self.chance(0.6) else self._loose(outer_counts) + inner
+            )
+        zones = {
+            "tile": self.tiles,
+            "src": self.states,
+            "dst": self.drives if to_drive else self.states,
+            "drive": self.drives,
+            "gate": self.states,
+        }
+        values: dict = {}
+        for name, zone in zones.items():
+            if name == "drive" and not from_drive:
+                continue
+            values[f"{name}_x"], index = self._select()
+            values[name] = zone.place(rng, counts, strides[name], index)
+            if name == "dst" and not to_drive and self.chance(0.5):
+                values["old"] = zone.place(rng, counts, strides[name], index)
+        if to_drive and from_drive and self.chance(0.5):
+            values |= {"drive": values["dst"], "drive_x": values["dst_x"]}
+            strides["drive"] = strides["dst"]
+        levels = tuple(
+            MacLevel(count=counts[i], flip=flip, **{n: s[i] for n, s in strides.items()})
+            for i, flip in enumerate(self._flips(len(counts)))
+        )
+        if self.chance(0.4):
+            values["tail"] = rng.randint(1, p)
+            values["tail_level"] = rng.randint(0, max(0, outer - 1))
+        mac = Mac(
+            outer=levels[:outer],
+            inner=levels[outer:],
+            transposed=self.chance(0.5),
+            from_drive=from_drive,
+            to_drive=to_drive,
+            sign=self._sign(),
+            **values,
+        )
+        return mac if to_drive else self._lanes(mac)
+
+    def _lanes(self, mac: Mac) -> Mac:
+        """With an activation and the rest, scaled to what the accumulators hold."""
+        rng, config = self.rng, self.config
+        self._valid(mac)
+        self.naive.X = [0] * (len(self.loops) + 1)
+        size = max(abs(x).bit_length() for _, acc in self.naive.accumulators(mac) for x in acc)
+        activation = rng.choice(
+            [
+                a
+                for a in Activation
+                if (a is not Activation.TABLE or config.table_bits)
+                and (a is not Activation.RANDOM or config.dither_bits)
+            ]
+        )
+        one, top = rng.randint(3, config.state_bits - 2), config.state_bits - 1
+        target = {
+            Activation.TABLE: config.table_bits - rng.choice([1, 1, 0]),
+            Activation.CLIP01: one + rng.choice([0, 0, 0, 1, -1]),
+            Activation.CLIP11: one + rng.choice([0, 0, 0, 1, -1]),
+        }.get(activation, top + rng.choice([-3, -1, 0, 0, 0, 1]))
+        up = rng.choice([0, 0, 1, 3, 6])
+        shift = max(up, size - target + up)
+        if shift > config.acc_bits - 1:
+            raise ProgramError("shift")
+        judge = rng.choice([Judge.NONE, *Judge])
+        return replace(
+            mac,
+            shift=shift,
+            up=min(up, shift),
+            one=one,
+            activation=activation,
+            gating=rng.choice([Gating.NONE, Gating.NONE, Gating.NONE, *Gating]),
+            step=rng.choice([0, 0, 0, 1, 2, 3, rng.randint(1, 15)]),
+            judge=judge,
+            fresh=bool(judge) and self.chance(0.5),
+            tol=rng.choice([0, 1, 1 << (top - 2), (1 << top) - 1, rng.randrange(1 << top)]),
+        )
+
+    def _learn(self) -> Learn:
+        rng, config = self.rng, self.config
+        p = config.p
+        integral = bool(config.integral_shift) and self.chance(0.2)
+        counts, outer = self._counts(WORK // (p * p), config.learn_terms)
+        every = range(len(counts))
+        roles = [rng.choice(["row", "col", "both", "none"]) for _ in range(outer)]
+        inner = [0] * (len(counts) - outer)
+        strides = {
+            "tile": self._radix(counts[:outer], 2 if integral else 1) + inner,
+            "row": self._strides(counts, {i for i in every[:outer] if roles[i] in ("col", "none")}),
+            "col": self._strides(counts, {i for i in every[:outer] if roles[i] in ("row", "none")}),
+        }
+        tiles = Zone(self.tiles.start, self.tiles.size - integral)
+        values: dict = {}
+        for name, zone in (("tile", tiles), ("row", self.states), ("col", self.states)):
+            values[f"{name}_x"], index = self._select()
+            values[name] = zone.place(rng, counts, strides[name], index)
+        levels = tuple(
+            LearnLevel(count=counts[i], flip=flip, **{n: s[i] for n, s in strides.items()})
+            for i, flip in enumerate(self._flips(len(counts)))
+        )
+        replaced = not integral and self.chance(0.15)
+        if integral:
+            most = (1 << config.weight_bits) - 1
+            values["threshold"] = rng.choice([0, 1, 40, most, rng.randint(0, most)])
+        else:
+            values["position"] = rng.choice([0, 1, 1])
+            values["stochastic"] = bool(config.dither_bits) and self.chance(0.5)
+            values["replace"] = replaced
+            values["decay"] = bool(config.decay_shift) and not replaced and self.chance(0.4)
+        return Learn(
+            outer=levels[:outer],
+            inner=levels[outer:],
+            sign=self._sign(),
+            diagonal=self.chance(0.15),
+            bound=self.chance(0.15),
+            hold=self.chance(0.3),
+            integral=integral,
+            **values,
+        )
+
+    # The link -------------------------------------------------------------------------------
+
+    def _wait(self) -> Wait:
+        rng, config = self.rng, self.config
+        pack = rng.choice(list(Pack))
+        signed = self.chance(0.5)
+        bits = config.state_bits if pack is Pack.WORD else (pack.bits or 0) - signed
+        count = rng.randint(1, min(4 * config.p, self.states.size * config.p))
+        select, index = self._select()
+        return Wait(
+            dst=self.states.place(rng, [-(-count // config.p)], [1], index),
+            dst_x=select,
+            count=count,
+            pack=pack,
+            signed=signed,
+            shift=0 if pack is Pack.WORD else rng.randint(0, config.state_bits - 1 - bits),
+            tick=self.chance(0.5),
+        )
+
+    def _emit(self) -> Emit:
+        rng, p = self.rng, self.config.p
+        kind = rng.choice(list(EmitKind))
+        if kind is EmitKind.COUNTERS:
+            # Neither EMIT's own, nor stalls and link errors, which are no part of the contract.
+            low, high = rng.choice(
+                [(0, Register.WAIT_CYCLES), (Register.SWEEPS, Register.WEIGHT_SATURATIONS)]
+            )
+            base = rng.randint(low, high)
+            return Emit(kind=kind, base=base, count=rng.randint(1, high - base + 1))
+        zone = self.drives if kind is EmitKind.DRIVE else self.states
+        count = rng.randint(1, min(4 * p, zone.size * p))
+        select, index = self._select()
+        base = zone.place(rng, [-(-count // p)], [1], index)
+        return Emit(kind=kind, base=base, base_x=select, count=count)
 
 
-def bins_of(config: ArrayConfig, instructions: Sequence[Instruction]) -> set[str]:
-    return set()
+# Coverage -------------------------------------------------------------------------------------
+
+LEVEL_FIELDS = ("outer", "inner")
+PLAIN_FIELDS = {
+    Mac: ("shift", "up", "step", "tol", "tail", "tail_level", "old"),
+    Learn: ("threshold",),
+    Loop: ("step",),
+    Wait: ("shift",),
+}
+"""Fields of which it counts whether they are set."""
+
+
+def _bins_of(instructions: Sequence[Instruction]) -> set[str]:
+    """The static bins: which values fields take."""
+    bins: set[str] = set()
+    depth = 0
+    for instruction in instructions:
+        name = instruction.opcode.name
+        bins.add(name)
+        if isinstance(instruction, Loop):
+            depth += 1
+            bins.add(f"LOOP.depth={depth}")
+        elif isinstance(instruction, Next):
+            depth -= 1
+        for f in fields(instruction):
+            value = getattr(instruction, f.name)
+            if f.name in LEVEL_FIELDS:
+                bins.add(f"{name}.{f.name}={len(value)}")
+                bins |= {f"{name}.{f.name}.flip" for level in value if level.flip}
+            elif isinstance(value, bool):
+                bins.add(f"{name}.{f.name}={value}")
+            elif hasattr(value, "name"):
+                bins.add(f"{name}.{f.name}={value.name}")
+            elif f.name.endswith("_x") or f.name == "position":
+                bins.add(f"{name}.{f.name}={value}")
+            elif f.name in PLAIN_FIELDS.get(type(instruction), ()) and value:
+                bins.add(f"{name}.{f.name}")
+        if isinstance(instruction, Mac):
+            bins.add(f"MAC.{instruction.activation.name}.{instruction.gating.name}")
+            if instruction.from_drive and instruction.to_drive:
+                bins.add("MAC.drive to drive")
+        if isinstance(instruction, Wait):
+            bins.add(f"WAIT.{instruction.pack.name}.{'s' if instruction.signed else 'u'}")
+    return bins
+
+
+def all_bins(config: ArrayConfig) -> set[str]:
+    """The bins that a campaign of a few hundred programs should fill on this configuration."""
+    bins = {"MAC", "LEARN", "LOOP", "NEXT", "WAIT", "EMIT", "HALT", "MAC.drive to drive"}
+    bins |= {"loop.settled", "loop.skipped.IF_FLAG", "loop.skipped.UNLESS_FLAG"}
+    bins |= {f"LOOP.depth={d + 1}" for d in range(config.loop_depth)}
+    for kind in ("MAC", "LEARN"):
+        for side in LEVEL_FIELDS:
+            bins |= {f"{kind}.{side}={n}" for n in range(config.levels + 1)} | {
+                f"{kind}.{side}.flip"
+            }
+    selects = range(min(INDEX_SELECTS, config.loop_depth + 1))
+    for name in ("MAC.tile", "MAC.src", "MAC.dst", "MAC.drive", "MAC.gate"):
+        bins |= {f"{name}_x={i}" for i in selects}
+    for name in ("LEARN.tile", "LEARN.row", "LEARN.col", "WAIT.dst", "EMIT.base"):
+        bins |= {f"{name}_x={i}" for i in selects}
+    for cls, names in PLAIN_FIELDS.items():
+        bins |= {f"{cls.opcode.name}.{name}" for name in names}
+    activations = [
+        a.name
+        for a in Activation
+        if (a is not Activation.TABLE or config.table_bits)
+        and (a is not Activation.RANDOM or config.dither_bits)
+    ]
+    bins |= {f"MAC.activation={a}" for a in activations}
+    bins |= {f"MAC.{a}.{g.name}" for a in activations for g in Gating}
+    bins |= {f"MAC.gating={g.name}" for g in Gating} | {f"MAC.judge={j.name}" for j in Judge}
+    signs = Sign if config.dither_bits else (Sign.PLUS, Sign.MINUS)
+    bins |= {f"{kind}.sign={s.name}" for kind in ("MAC", "LEARN") for s in signs}
+    bins |= {f"LOOP.skip={s.name}" for s in Skip} | {f"EMIT.kind={k.name}" for k in EmitKind}
+    bins |= {f"WAIT.pack={k.name}" for k in Pack}
+    bins |= {f"WAIT.{k.name}.{s}" for k in Pack for s in "su"}
+    bins |= {"LEARN.position=0", "LEARN.position=1"}
+    absent = set()
+    for name, there in (
+        ("stochastic", config.dither_bits),
+        ("decay", config.decay_shift),
+        ("integral", config.integral_shift),
+    ):
+        absent |= set() if there else {f"LEARN.{name}=True"}
+    if not config.integral_shift:
+        absent.add("LEARN.threshold")
+    for cls in (Mac, Learn, Loop, Wait):
+        for f in fields(cls):
+            if isinstance(f.default, bool):
+                bins |= {f"{cls.opcode.name}.{f.name}={v}" for v in (False, True)}
+    return bins - absent

@@ -7,7 +7,7 @@ from relaxon_isa.config import ArrayConfig, clog2
 
 from .primitives import Ram, delay
 
-__all__ = ["Lane", "LaneControl", "lane_control_layout", "window_bits"]
+__all__ = ["Lane", "lane_control_layout", "window_bits"]
 
 FINE_BITS = 3
 """The second stage of the shifter moves by less than 2**FINE_BITS."""
@@ -20,12 +20,10 @@ def window_bits(config: ArrayConfig) -> int:
 
 
 def lane_control_layout(config: ArrayConfig) -> data.StructLayout:
-    """What all lanes are told. All but ``first`` and ``sign`` is steady in an instruction."""
+    """What all lanes are told; steady while an instruction is under way."""
     n = config.state_bits
     return data.StructLayout(
         {
-            "first": 1,  # with the sum: a group's first tile
-            "sign": 1,  # with the sum: subtract it
             "from_drive": 1,
             "amount": clog2(config.acc_bits),  # of the right shift: shift - up
             "round_bit": 1,  # round by the bit shifted out last (up is 0)
@@ -48,10 +46,6 @@ def lane_control_layout(config: ArrayConfig) -> data.StructLayout:
     )
 
 
-class LaneControl(data.Struct):
-    """Placeholder for type checkers; see `lane_control_layout`."""
-
-
 class Lane(wiring.Component):
     """Adds up the sums of a group, and turns them into a state.
 
@@ -72,6 +66,8 @@ class Lane(wiring.Component):
     -------
     control : In(lane_control_layout)
     sum : In(signed)
+    first, sign : In(1)
+        With ``sum``: a group's first; to be subtracted.
     d : In(signed)
         The drive word, with the first sum.
     b : In(signed)
@@ -91,11 +87,14 @@ class Lane(wiring.Component):
     def __init__(self, config: ArrayConfig):
         self.config = config
         n = config.state_bits
+        self.table = Ram(n, 1 << config.table_bits) if config.table_bits else None
         sum_bits = n + config.weight_bits + clog2(config.p)
         super().__init__(
             {
                 "control": In(lane_control_layout(config)),
                 "sum": In(signed(sum_bits)),
+                "first": In(1),
+                "sign": In(1),
                 "d": In(signed(config.acc_bits)),
                 "b": In(signed(n)),
                 "chance": In(1),
@@ -118,9 +117,9 @@ class Lane(wiring.Component):
         # acc ---------------------------------------------------------------------------------
 
         acc = Signal(signed(config.acc_bits), reset_less=True)
-        base = Mux(control.first, Mux(control.from_drive, self.d, 0), acc)
-        flip = control.sign.replicate(len(self.sum))
-        m.d.sync += acc.eq(base + (self.sum ^ flip).as_signed() + control.sign)
+        base = Mux(self.first, Mux(control.from_drive, self.d, 0), acc)
+        flip = self.sign.replicate(len(self.sum))
+        m.d.sync += acc.eq(base + (self.sum ^ flip).as_signed() + self.sign)
         m.d.comb += self.acc.eq(acc)
 
         # acc + 1, acc + 2: shift. The lowest bit is the one shifted out last. What lies above the
@@ -194,7 +193,7 @@ class Lane(wiring.Component):
         ]
         m.d.comb += self.saturated.eq(saturated)
         if config.table_bits:
-            m.submodules.table = table = Ram(n, 1 << config.table_bits)
+            m.submodules.table = table = self.table
             bits = config.table_bits
             index = Signal(bits)
             inside = ~(value_over | uneven(value, bits - 1))
@@ -235,14 +234,15 @@ class Lane(wiring.Component):
             new.eq(olds[2] + part + part_up),
             change.eq(part + part_up),
         ]
-        judged = Mux(control.judge_value, new, change)
+        judged = Signal(signed(n + 1))
         # abs(x) > tol: x - tol > 0, or ~x - tol >= 0 for negative x.
         distance = Signal(signed(n + 2))
         m.d.comb += [
             self.new.eq(new),
+            judged.eq(Mux(control.judge_value, new, change)),
             distance.eq(
                 (judged ^ judged[-1].replicate(n + 1)).as_signed()
-                + (~control.tol.zext()).as_signed()
+                + (~Cat(control.tol, Const(0, 1))).as_signed()
                 + judged[-1]
             ),
             self.judged.eq(~distance[-1]),

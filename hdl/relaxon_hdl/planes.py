@@ -23,6 +23,7 @@ class StateBank(wiring.Component):
 
     def __init__(self, config: ArrayConfig):
         self.config = config
+        self.copies = {port: Ram(config.state_bits, config.state_depth) for port in "ab"}
         address, word = config.state_addr_bits, config.state_bits
         super().__init__(
             {
@@ -38,8 +39,7 @@ class StateBank(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        for port in "ab":
-            copy = Ram(self.config.state_bits, self.config.state_depth)
+        for port, copy in self.copies.items():
             m.submodules[port] = copy
             m.d.comb += [
                 copy.r_addr.eq(getattr(self, f"{port}_addr")),

@@ -22,6 +22,17 @@ def delay(m: Module, value: Value, cycles: int, name: str, *, reset: bool = Fals
     return stages
 
 
+def ram_members(width: int, depth: int) -> dict:
+    address = (depth - 1).bit_length()
+    return {
+        "r_addr": In(address),
+        "r_data": Out(width),
+        "w_addr": In(address),
+        "w_data": In(width),
+        "w_en": In(1),
+    }
+
+
 class Ram(wiring.Component):
     """A memory with one read and one write port.
 
@@ -36,27 +47,22 @@ class Ram(wiring.Component):
     Members
     -------
     r_addr : In, r_data : Out, w_addr : In, w_data : In, w_en : In(1)
+
+    Attributes
+    ----------
+    words : MemoryData
+        For simulations that look inside.
     """
 
     def __init__(self, width: int, depth: int):
         self.width = width
         self.depth = depth
-        bits = (depth - 1).bit_length()
-        super().__init__(
-            {
-                "r_addr": In(bits),
-                "r_data": Out(width),
-                "w_addr": In(bits),
-                "w_data": In(width),
-                "w_en": In(1),
-            }
-        )
+        self.words = memory.MemoryData(shape=unsigned(width), depth=depth, init=[])
+        super().__init__(ram_members(width, depth))
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = words = memory.Memory(
-            shape=unsigned(self.width), depth=self.depth, init=[], attrs={"no_rw_check": 1}
-        )
+        m.submodules.memory = words = memory.Memory(self.words, attrs={"no_rw_check": 1})
         read = words.read_port()
         write = words.write_port()
         m.d.comb += [
@@ -94,15 +100,16 @@ class WeightRam(wiring.Component):
         self.depth = depth
         self.ports = ports
         self.family = family
-        super().__init__(Ram(width, depth).signature.members)
+        self.ram = Ram(width, depth)
+        super().__init__(ram_members(width, depth))
 
     def elaborate(self, platform):
         m = Module()
         if self.ports == 2:
-            m.submodules.ram = ram = Ram(self.width, self.depth)
+            m.submodules.ram = ram = self.ram
             wiring.connect(m, wiring.flipped(self), ram)
             return m
-        m.submodules.ram = ram = Ram(self.width, self.depth)
+        m.submodules.ram = ram = self.ram
         m.d.comb += [
             ram.r_addr.eq(self.r_addr),
             ram.w_addr.eq(self.r_addr),

@@ -78,6 +78,9 @@ class Synapse(wiring.Component):
         self.config = config
         self.on_diagonal = on_diagonal
         self.family = family
+        self.weights = WeightRam(
+            config.weight_bits, config.weight_depth, config.weight_ports, family
+        )
         state = signed(config.state_bits)
         super().__init__(
             {
@@ -102,9 +105,7 @@ class Synapse(wiring.Component):
         low_q, high_q = config.learn_shifts
         two_ports = config.weight_ports == 2
 
-        m.submodules.ram = ram = WeightRam(
-            wb, config.weight_depth, config.weight_ports, self.family
-        )
+        m.submodules.weights = ram = self.weights
         m.d.comb += [ram.r_addr.eq(self.r_addr), ram.w_addr.eq(self.w_addr)]
         read = ram.r_data.as_signed()
 
@@ -142,16 +143,16 @@ class Synapse(wiring.Component):
         flip = control.sign.replicate(2 * n)
         m.d.sync += acc.eq(base + (term ^ flip).as_signed() + control.sign)
 
-        # Update ------------------------------------------------------------------------------
+        # Update: pipelined, unless one port leaves a single cycle between read and write.
 
+        stage = "sync" if two_ports else "comb"
         old = weight
         if config.decay_shift:
             shifts = [q - config.decay_shift for q in (low_q, high_q)]
             lost = Mux(control.position, old << shifts[1], old << shifts[0])
             bits = len(acc - (old << shifts[1]))
-            exact = Signal(signed(bits), reset_less=True) if two_ports else Signal(signed(bits))
-            domain = m.d.sync if two_ports else m.d.comb
-            domain += exact.eq(acc - Mux(control.decay, lost, 0))
+            exact = Signal(signed(bits), reset_less=True)
+            m.d[stage] += exact.eq(acc - Mux(control.decay, lost, 0))
             if two_ports:
                 old = delay(m, old, 1, "old")[-1]
         else:
@@ -166,14 +167,14 @@ class Synapse(wiring.Component):
         kept = Mux(control.replace | control.integral, 0, old)
         total_bits = max(wb, len(exact) - low_q) + 1
         total = Signal(signed(total_bits), reset_less=True)
-        (m.d.sync if two_ports else m.d.comb).__iadd__(total.eq(kept + rounded + up))
+        m.d[stage] += total.eq(kept + rounded + up)
 
         new = Signal(signed(wb), reset_less=True)
         met = Signal(reset_less=True)
         clipped, over = saturate(total, wb)
         bounded = Mux(control.bound & total[-1] & ~control.integral, 0, clipped)
         enable = control.write & (self.on_diagonal | ~control.diagonal)
-        (m.d.sync if two_ports else m.d.comb).__iadd__([new.eq(bounded), met.eq(over)])
+        m.d[stage] += [new.eq(bounded), met.eq(over)]
         m.d.comb += [
             ram.w_data.eq(new),
             ram.w_en.eq(enable),

@@ -3,6 +3,7 @@
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.link import encode_info
 
@@ -109,9 +110,6 @@ class Top(wiring.Component):
         with m.Elif(~stuck):
             m.d.sync += blocked.eq(blocked + 1)
 
-        still = Signal()
-        m.d.comb += [
-            still.eq(~core.bus.emit.valid & (~core.bus.running | core.bus.waiting)),
-            self.quiet.eq(self.rx & (stuck | (still & link.quiet & command.quiet))),
-        ]
+        at_rest = core.quiet & link.quiet & command.quiet
+        m.d.comb += self.quiet.eq(self.rx & (stuck | at_rest))
         return m

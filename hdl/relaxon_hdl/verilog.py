@@ -21,7 +21,17 @@ from importlib import metadata
 from pathlib import Path
 
 from amaranth.back import rtlil
+from amaranth.hdl import (
+    ClockDomain,
+    ClockSignal,
+    Elaboratable,
+    Module,
+    ResetSignal,
+    Signal,
+)
 from amaranth.lib import wiring
+from amaranth.lib.wiring import In
+
 from relaxon_isa.errors import ToolError
 
 from .cache import cache_dir, file_lock
@@ -41,16 +51,27 @@ _ZERO_INIT = re.compile(
 )
 
 
-def to_verilog(component: wiring.Component, *, name: str = "top") -> str:
+def to_verilog(component: wiring.Component, *, name: str = "top", reset: bool = False) -> str:
     """A component and everything in it as Verilog text.
 
-    The ports are the component's members (``a__b`` for member b of member a), ``clk`` and ``rst``.
+    Parameters
+    ----------
+    component
+        Anything of domain ``sync``.
+    name
+        Of the module. Its ports are the component's members (``a__b`` for member b of member a)
+        and ``clk``.
+    reset
+        Whether it has an input ``rst``. Registers power up at their initial values without one,
+        and a simulator that sees one evaluates all the logic behind it twice a clock.
+
     Memories that start at 0 have no initial values: simulate with uninitialised memories at 0.
     The text depends on the design alone, not on where its sources lie.
 
     Raises ToolError when there is no yosys, or when it fails.
     """
-    text = _ZERO_INIT.sub("", rtlil.convert(component, name=name, emit_src=False))
+    design = _Powered(component, reset)
+    text = _ZERO_INIT.sub("", rtlil.convert(design, name=name, emit_src=False))
     command = _yosys()
     with tempfile.TemporaryDirectory(prefix="relaxon-") as directory:
         work = Path(directory)
@@ -58,6 +79,28 @@ def to_verilog(component: wiring.Component, *, name: str = "top") -> str:
         (work / "script.ys").write_text(_SCRIPT)
         _run([*command, "-q", "-s", "script.ys"], work)
         return (work / "design.v").read_text()
+
+
+class _Powered(Elaboratable):
+    """A component with its clock, and a reset only if one is wanted."""
+
+    def __init__(self, component: wiring.Component, reset: bool):
+        extra = {"clk": In(1), **({"rst": In(1)} if reset else {})}
+        self.component = component
+        self.signature = wiring.Signature({**component.signature.members, **extra})
+        for name in component.signature.members:
+            setattr(self, name, getattr(component, name))
+        self.clk = Signal()
+        self.rst = Signal() if reset else None
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.domains.sync = ClockDomain(reset_less=self.rst is None)
+        m.d.comb += ClockSignal().eq(self.clk)
+        if self.rst is not None:
+            m.d.comb += ResetSignal().eq(self.rst)
+        m.submodules.design = self.component
+        return m
 
 
 def _yosys() -> list[str]:

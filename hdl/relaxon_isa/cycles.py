@@ -20,6 +20,8 @@ from .memory import COUNTER_BITS, Space, element_bytes
 __all__ = ["drain_cycles", "fetch_cycles", "issue_cycles", "learn_latency", "mac_latency"]
 
 RECORD_HEADER_BYTES = 3
+READ_CYCLES = 4
+"""Address, word, lane, and the element is there."""
 
 
 def mac_latency(config: ArrayConfig) -> int:
@@ -28,8 +30,11 @@ def mac_latency(config: ArrayConfig) -> int:
 
 
 def learn_latency(config: ArrayConfig) -> int:
-    """Likewise for LEARN's last term."""
-    return 10
+    """Likewise for LEARN's last term. With one weight port, there is one cycle to change a weight;
+    the integral mode's steps follow the others'."""
+    if config.weight_ports == 1:
+        return 7
+    return 9 + (config.decay_shift > 0) + (4 if config.integral_shift else 0)
 
 
 def fetch_cycles(instruction: Instruction) -> int:
@@ -81,8 +86,8 @@ def emit_bytes(config: ArrayConfig, instruction: Emit) -> int:
 
 
 def emit_issue(config: ArrayConfig, instruction: Emit) -> int:
-    """Two cycles to read an element, one to send a byte."""
-    return 2 * instruction.count + emit_bytes(config, instruction)
+    """`READ_CYCLES` to read an element, one to send a byte."""
+    return READ_CYCLES * instruction.count + emit_bytes(config, instruction)
 
 
 def drain_cycles(config: ArrayConfig, instruction: Instruction) -> int:

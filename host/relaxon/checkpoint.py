@@ -109,7 +109,7 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
             return {name: data[name] for name in data.files}
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None

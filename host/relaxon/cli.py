@@ -69,8 +69,8 @@ def guarded(command: Callable) -> Callable:
             return command(*args, **kwargs)
         except RelaxonError as error:
             fail(error)
-        except KeyboardInterrupt:
-            fail(KeyboardInterrupt("interrupted"))
+        except KeyboardInterrupt as interrupt:
+            fail(KeyboardInterrupt(str(interrupt) or "interrupted"))
 
     return wrapper
 

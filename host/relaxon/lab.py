@@ -143,6 +143,11 @@ class Lab:
         self.run(self.rule.phase_program("free"))
         return self.states("free")
 
+    def relax_layer(self, layer: int) -> np.ndarray:
+        """One layer's step of the free phase, from the planes and drives as they are."""
+        self.run(self.rule.layer_program(layer))
+        return self.plane("free", layer)
+
     def relax_nudged(
         self, y: np.ndarray | None = None, beta: float | None = None
     ) -> dict[str, list[np.ndarray]]:

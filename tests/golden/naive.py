@@ -4,7 +4,7 @@ It walks instructions, not rows, one trip, one lane and one cell at a time, and 
 with the golden model but the contract's fields and cycle formulas.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 
 from relaxon_isa.config import ArrayConfig
@@ -109,6 +109,40 @@ class Naive:
         self.results = {"zero": 0, "saturated": 0, "other": 0}
         self.events: set[str] = set()
 
+    def write(self, memory: Mapping[Space, tuple[int, Sequence[int]]]) -> None:
+        """What the host writes: for each space the first element and the values."""
+        p = self.config.p
+        for space, (start, values) in memory.items():
+            for i, value in enumerate(values, start):
+                match space:
+                    case Space.STATE:
+                        self.S[i // p][i % p] = value
+                    case Space.DRIVE:
+                        self.D[i // p][i % p] = value
+                    case Space.TABLE:
+                        self.table[i] = value
+                    case Space.REGISTER:
+                        self.set_register(Register(i), value)
+
+    def set_register(self, which: Register, value: int) -> None:
+        """Registers that the configuration leaves out stay 0."""
+        keys = (Register.UPDATE_KEY, Register.SAMPLE_KEY)
+        kinds = range(Register.LEARN_CYCLES, Register.EMIT_CYCLES + 1)
+        if which in keys and not self.config.dither_bits:
+            return
+        if which in kinds and not self.config.kind_counters:
+            return
+        self.registers[which] = value
+
+    def copy(self) -> "Naive":
+        """Another machine in the same state, with counts of its own."""
+        other = Naive(self.config)
+        for name in ("S", "D", "W"):
+            getattr(other, name).update({k: list(v) for k, v in getattr(self, name).items()})
+        other.table, other.registers = list(self.table), list(self.registers)
+        other.flag = self.flag
+        return other
+
     def note(self, value: int, saturated: bool) -> None:
         self.results["saturated" if saturated else "other" if value else "zero"] += 1
 
@@ -168,6 +202,13 @@ class Naive:
                 case Halt():
                     self.add(Register.CONTROL_CYCLES, cycles)
                     return
+
+    def run_one(self, instruction: Instruction) -> None:
+        """One MAC or LEARN, in its place in the open loops that ``X`` says; else nothing."""
+        if isinstance(instruction, Mac):
+            self.mac(instruction)
+        elif isinstance(instruction, Learn):
+            self.learn(instruction)
 
     def add(self, register: Register, amount: int) -> None:
         kinds = range(Register.MAC_CYCLES, Register.EMIT_CYCLES + 1)
@@ -233,7 +274,8 @@ class Naive:
                     continue
                 a, met = self.activation(m, half_up(acc[lane], m.shift), dst, lane)
                 saturated |= met
-                self.note(a, met)
+                clipped = m.activation in (Activation.CLIP01, Activation.CLIP11)
+                self.note(a, met or (clipped and abs(a) == 2**m.one))
                 if m.gating and not self.inside(m, self.S[gate][lane]):
                     a = 0
                 before = self.S[old][lane] if m.reads_old else 0

@@ -567,6 +567,13 @@ class EquilibriumPropagation:
         b.add(Halt())
         return b.build()
 
+    def layer_program(self, layer: int) -> Program:
+        """For measurement: one layer's free step, from the planes and drives as they are."""
+        b = Builder(self.config)
+        self._relax(b, layer, dst="free", below="free", above="free")
+        b.add(Halt())
+        return b.build()
+
     def phase_program(self, phase: str) -> Program:
         """For measurement, on planes that are loaded already: "free" (drives and free phase),
         "nudged" (error, nudge and nudged phases, from the free planes as they are) or "update"

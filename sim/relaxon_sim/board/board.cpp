@@ -6,7 +6,7 @@
 // SIGTERM, SIGINT or SIGHUP (or, with --watch-stdin, until stdin ends: the parent is gone).
 // --stats prints a line of JSON at the end. Waveforms need a build with VM_TRACE_VCD or _FST.
 //
-// The design's members: clk, rst, rx, tx, quiet. While `quiet` is high and no byte is on its way,
+// The design's members: clk, rx, tx, quiet. While `quiet` is high and no byte is on its way,
 // nothing can change but by a byte from outside, so simulated time stands still and the process
 // sleeps in poll().
 
@@ -142,7 +142,6 @@ public:
 
     Board() : top_{&context_, "top"} {
         top_.clk = 0;
-        top_.rst = 0;
         top_.rx = 1;
         top_.eval();  // else the first edge of clk is none
     }

@@ -15,7 +15,8 @@ from relaxon.transport import SerialTransport
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ToolError
 
-from .build import CLOCK_HZ, BoardOptions, Waves, build_board
+from ..model import Waves
+from .build import CLOCK_HZ, BoardOptions, build_board
 
 __all__ = ["BoardStats", "VirtualBoard", "VirtualDevice", "virtual_device"]
 

@@ -6,11 +6,13 @@ with that matrix does all of it; else the tiles are gathered: the plain way, alw
 """
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from relaxon_isa.cycles import trips
 from relaxon_isa.instructions import Learn, LearnLevel, Mac, MacLevel, Sign
 from relaxon_isa.memory import Register
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["compile_learn", "compile_mac"]
 
 Work = Callable[[], None]
+Product = Callable[[], Array]
 
 SPARSE_CELLS = 1 << 14
 """Matrices of fewer cells are multiplied zeros and all."""
@@ -39,50 +42,53 @@ GATHER_CELLS = 1 << 22
 
 
 class MacNest:
-    """The addresses of a MAC: destination groups (B, I), terms K.
+    """The addresses of a MAC: destination groups (B, I), terms (R, K).
 
-    Outer levels that keep their tiles (and have sources of their own) are the batch B, those
-    that keep their sources are the rows I. If a level moves both, everything is in I and
-    ``dense`` is False: each destination group then has sources of its own.
+    A nest is *regular* if no outer level moves both tiles and sources. Outer levels that keep
+    their tiles are then the batch B, the others the rows I; inner levels that keep their tiles
+    are the repeats R, whose sources can be added up before they meet a tile. Taken as irregular,
+    B = R = 1 and every destination group has tiles and sources of its own.
 
     Members
     -------
     tiles
         (I, K)
     sources
-        (B, K) if dense, else (I, K)
+        (R, B, K) if regular, else (I, K)
     groups
         dst, old, drive and gate, as far as used: (B, I) each.
     lanes
         Valid lanes (B, I).
-    outer_sign, inner_sign
-        (B, I) and (K,), +1 or -1; None where all are +1.
+    outer_sign, repeat_sign, inner_sign
+        (B, I), (R,) and (K,), +1 or -1.
+    n, kept
+        Accumulators (B, I * p) are kept for the first n of each row, or for those at the flat
+        positions ``kept`` if that is not None.
     """
 
-    def __init__(self, machine: "Machine", mac: Mac, x: Sequence[int]):
+    def __init__(self, machine: "Machine", mac: Mac, x: Sequence[int], *, regular: bool):
         config = machine.config
         outer, inner = mac.outer, mac.inner
-        batch = [i for i, level in enumerate(outer) if level.tile == 0]
-        rows = [i for i, level in enumerate(outer) if level.tile != 0]
-        self.dense = all(outer[i].src == 0 for i in rows)
-        if not self.dense:
-            batch, rows = [], list(range(len(outer)))
-        counts = [level.count for level in outer]
-        size = int(np.prod([counts[i] for i in batch], dtype=int))
+        batch = [i for i, level in enumerate(outer) if regular and level.tile == 0]
+        rows = [i for i in range(len(outer)) if i not in batch]
+        repeats = tuple(level for level in inner if regular and level.tile == 0)
+        terms = tuple(level for level in inner if not (regular and level.tile == 0))
+        row_levels, batch_levels = (tuple(outer[i] for i in which) for which in (rows, batch))
+        size = prod(level.count for level in batch_levels)
 
         def grouped(address: NDArray) -> NDArray[np.int64]:
             return np.transpose(address, (*batch, *rows)).reshape(size, -1)
 
-        def select(levels: tuple[MacLevel, ...], which: list[int]) -> tuple[MacLevel, ...]:
-            return tuple(levels[i] for i in which)
+        def line(base: int, levels: tuple[MacLevel, ...], name: str) -> NDArray[np.int64]:
+            return walk(base, levels, name).reshape(-1)
 
-        tile = walk(mac.tile + x[mac.tile_x], select(outer, rows), "tile").reshape(-1, 1)
-        self.tiles = in_range(
-            "tile", tile + walk(0, inner, "tile").reshape(-1), config.weight_depth
-        )
-        own = batch if self.dense else rows
-        source = walk(mac.src + x[mac.src_x], select(outer, own), "src").reshape(-1, 1)
-        self.sources = source + walk(0, inner, "src").reshape(-1)
+        first = line(mac.tile + x[mac.tile_x], row_levels, "tile")
+        tiles = first[:, None] + line(0, terms, "tile")
+        self.tiles = in_range("tile", tiles, config.weight_depth)
+        first = line(mac.src + x[mac.src_x], batch_levels if regular else row_levels, "src")
+        self.sources = first[:, None] + line(0, terms, "src")
+        if regular:
+            self.sources = line(0, repeats, "src")[:, None, None] + self.sources
 
         self.groups = {"dst": grouped(walk(mac.dst + x[mac.dst_x], outer, "dst"))}
         if mac.reads_old:
@@ -91,186 +97,164 @@ class MacNest:
             self.groups["gate"] = grouped(walk(mac.gate + x[mac.gate_x], outer, "gate"))
         if mac.from_drive:
             self.groups["drive"] = grouped(walk(mac.drive + x[mac.drive_x], outer, "drive"))
+        self.outer_sign = grouped(parity(outer))
+        self.repeat_sign = parity(repeats).reshape(-1)
+        self.inner_sign = parity(terms).reshape(-1)
 
-        lanes = np.full(counts, config.p)
+        lanes = np.full([level.count for level in outer], config.p)
         if mac.tail and not outer:
             lanes[...] = mac.tail
         elif mac.tail:
-            axis = len(outer) - 1 - mac.tail_level
-            np.moveaxis(lanes, axis, 0)[-1] = mac.tail
+            np.moveaxis(lanes, len(outer) - 1 - mac.tail_level, 0)[-1] = mac.tail
         self.lanes = grouped(lanes)
-        self.outer_sign = self._sign(grouped(parity(outer)))
-        self.inner_sign = self._sign(parity(inner).reshape(-1))
+        valid = (np.arange(config.p) < self.lanes[..., None]).reshape(size, -1)
+        self.n, self.kept = int(valid[0].sum()), None
+        if not valid[:, : self.n].all() or valid[:, self.n :].any():
+            self.n, self.kept = valid.shape[1], np.flatnonzero(valid)
 
-    @staticmethod
-    def _sign(sign: NDArray) -> NDArray | None:
-        return sign if (sign < 0).any() else None
+    def cut(self, elements: NDArray) -> NDArray:
+        """Of an array (B, I * p), what accumulators are kept for: (B, n), (n,) or (kept,)."""
+        if self.kept is not None:
+            return elements.reshape(-1)[self.kept]
+        return elements[0, : self.n] if len(elements) == 1 else elements[:, : self.n]
 
 
 def compile_mac(machine: "Machine", mac: Mac, x: Sequence[int]) -> Work:
     """One MAC at loop indices ``x`` = (0, X[1], X[2], X[3])."""
-    config, numbers = machine.config, machine.numbers
-    p = config.p
-    nest = MacNest(machine, mac, x)
-    batch, groups = nest.lanes.shape
-
-    # Valid lanes: the first n of every row of the batch, or (kept) any of them.
-    n, kept = groups * p, None
-    valid = np.arange(p) < nest.lanes[..., None]
-    if not valid.all():
-        flat = valid.reshape(batch, -1)
-        n = int(flat[0].sum())
-        if not (flat[:, :n].all() and not flat[:, n:].any()):
-            n, kept = groups * p, np.flatnonzero(flat)
-
-    planes = {
-        "dst": machine.drives if mac.to_drive else machine.states,
-        "old": machine.states,
-        "gate": machine.states,
-        "drive": machine.drives,
-    }
-
-    def cut(positions: NDArray) -> NDArray:
-        """Of an array (B, I * p), the elements that accumulators are kept for."""
-        if kept is not None:
-            return positions.reshape(-1)[kept]
-        positions = positions[:, :n]
-        return positions[0] if batch == 1 else positions
-
-    ports = {}
-    for name, address in nest.groups.items():
-        plane = planes[name]
-        if kept is None:
-            ports[name] = plane.port(address, n)
-        else:
-            ports[name] = Port(plane.words, cut(plane.positions(address)))
-
-    ordinal = np.repeat(np.arange(batch * groups).reshape(batch, groups), p, axis=1)
-    random = (
-        nest.groups["dst"].reshape(-1),
-        cut(np.arange(ordinal.size).reshape(batch, -1)).reshape(-1),
-    )
-    lanes = Lanes(machine, mac, ports, cut(ordinal).reshape(-1), random)
-
-    product = _dense(machine, mac, nest, n) if nest.dense and not machine.plain else None
-    if product is None:
-        product = _gathered(machine, mac, nest, n)
-
-    sign_of = None
-    if nest.outer_sign is not None:
-        sign_of = cut(np.repeat(nest.outer_sign, p, axis=1)).astype(numbers.dtype)
-    minus = mac.sign is Sign.MINUS
-    by_sample = mac.sign is Sign.RANDOM
-    drive = ports.get("drive")
-    finish = lanes.finish
-    reach = len(nest.sources[0]) * p << (config.state_bits + config.weight_bits - 2)
-
-    def work() -> None:
-        acc = product()
-        if kept is not None:
-            acc = acc.reshape(-1)[kept]
-        if sign_of is not None:
-            acc *= sign_of
-        negative = machine.sample_key & 1 if by_sample else minus
-        if drive is None:
-            if negative:
-                np.negative(acc, acc)
-        else:
-            start = drive.read()
-            if negative:
-                np.subtract(start, acc, acc)
-            else:
-                acc += start
-            if machine.drive_may_wrap(reach):
-                acc = numbers.wrap(acc, config.acc_bits)
-        finish(acc)
-
-    if not mac.to_drive:
-        return work
-
-    def work_drive() -> None:
-        work()
-        machine.drive_written(reach, drive is not None)
-
-    return work_drive
+    grid = None
+    if not machine.plain and all(level.tile == 0 or level.src == 0 for level in mac.outer):
+        nest = MacNest(machine, mac, x, regular=True)
+        grid = nest.tiles.T if mac.transposed else nest.tiles
+        matrix = machine.weights.matrix(grid)
+        if matrix is not None:
+            by_source = (matrix if mac.transposed else matrix.T)[:, : nest.n]
+            return _lanes_behind(machine, mac, nest, _by_matrix(machine, nest, by_source))
+    nest = MacNest(machine, mac, x, regular=False)
+    return _lanes_behind(machine, mac, nest, _by_tiles(machine, nest, mac.transposed, grid))
 
 
-def _dense(machine: "Machine", mac: Mac, nest: MacNest, n: int) -> Callable[[], Array] | None:
-    """Sums (B, n), or (n,) for B = 1, as one product with a matrix; None if there is none."""
-    grid = nest.tiles.T if mac.transposed else nest.tiles
-    matrix = machine.weights.matrix(grid)
-    if matrix is None:
-        return None
-    by_source = (matrix if mac.transposed else matrix.T)[:, :n]  # (K * p, n)
-    source = machine.states.port(nest.sources)
-    sign = None
-    if nest.inner_sign is not None:
-        sign = np.repeat(nest.inner_sign, machine.config.p).astype(machine.numbers.dtype)
+def _by_matrix(machine: "Machine", nest: MacNest, by_source: Array) -> Product:
+    """Sums (B, n), or (n,) for B = 1, as a product with the matrix (K * p, n)."""
+    dtype, p, states = machine.numbers.dtype, machine.config.p, machine.states
+    repeats, batch, terms = nest.sources.shape
     dot = np.dot
+    flips = bool((nest.inner_sign < 0).any())
+    sign = np.repeat(nest.inner_sign, p).astype(dtype)
 
-    if len(nest.sources) == 1 and by_source.size >= SPARSE_CELLS and by_source.flags.c_contiguous:
+    if repeats > 1:
+        planes = states.port(nest.sources.reshape(repeats, -1))  # (R, B * K * p)
+        weigh = nest.repeat_sign.astype(dtype)
+        shape = (batch, -1) if batch > 1 else (-1,)
 
-        def sparse_product() -> Array:
-            s = source.read()
-            if sign is not None:
-                s = s * sign
-            (some,) = s.nonzero()
-            if len(some) > SPARSE_SHARE * len(s):
-                return dot(s, by_source)
-            return dot(s[some], by_source[some])
+        def repeated() -> Array:
+            s = weigh.dot(planes.read()).reshape(shape)
+            return dot(s * sign if flips else s, by_source)
 
-        return sparse_product
+        return repeated
 
-    if sign is not None:
+    source = states.port(nest.sources[0])
+    if flips:
         return lambda: dot(source.read() * sign, by_source)
-    if isinstance(source.key, type(Ellipsis)):
+    if batch == 1 and by_source.size >= SPARSE_CELLS and by_source.strides[1] == by_source.itemsize:
+        most = SPARSE_SHARE * len(by_source)
+
+        def sparse() -> Array:
+            s = source.read()
+            (some,) = s.nonzero()
+            if len(some) > most:
+                return dot(s, by_source)
+            return dot(s.take(some), by_source.take(some, 0))
+
+        return sparse
+    if source.is_view:
         view = source.memory
         return lambda: dot(view, by_source)
     return lambda: dot(source.read(), by_source)
 
 
-def _gathered(machine: "Machine", mac: Mac, nest: MacNest, n: int) -> Callable[[], Array]:
-    """The same sums with every tile fetched by itself."""
+def _by_tiles(machine: "Machine", nest: MacNest, transposed: bool, grid: NDArray | None) -> Product:
+    """The same sums, (n,), with every tile fetched by itself.
+
+    ``grid``: tiles that would be a matrix if other instructions did not use them otherwise.
+    """
     p, weights, states = machine.config.p, machine.weights, machine.states
-    tiles = nest.tiles
+    tiles, n = nest.tiles, nest.n
     rows, terms = tiles.shape
-    batch = len(nest.sources) if nest.dense else 1
-    sources = states.positions(nest.sources)  # (B or I, K * p)
-    sign = None
-    if nest.inner_sign is not None:
-        sign = np.repeat(nest.inner_sign, p).astype(machine.numbers.dtype)
-    axes = (0, 3, 1, 2) if mac.transposed else (0, 2, 1, 3)
+    sources = states.positions(nest.sources)  # (I, K * p)
+    sign = np.repeat(nest.inner_sign, p).astype(machine.numbers.dtype)
     chunk = max(1, GATHER_CELLS // (terms * p * p))
     chunks = [slice(i, i + chunk) for i in range(0, rows, chunk)]
 
     def cells(some: slice) -> NDArray:
-        at = weights.positions(tiles[some]).transpose(axes)
-        return at.reshape(-1, p, terms * p)
+        """Positions (I, p, K * p)."""
+        at = weights.positions(tiles[some])
+        return at.transpose((0, 3, 1, 2) if transposed else (0, 2, 1, 3)).reshape(-1, p, terms * p)
 
-    fixed = cells(chunks[0]) if len(chunks) == 1 else None
-    grid = tiles.T if mac.transposed else tiles
-    wanted = nest.dense and not machine.plain and len(np.unique(grid)) == grid.size
-    uses = 0
+    fixed = [cells(chunks[0])] if len(chunks) == 1 else None
+    uses = 0 if grid is not None and len(np.unique(grid)) == grid.size else None
 
     def product() -> Array:
         nonlocal uses
-        s = states.words[sources]
-        if sign is not None:
-            s *= sign
-        parts = []
-        for some in chunks:
-            w = weights.flat[cells(some) if fixed is None else fixed]  # (I, p, K * p)
-            if nest.dense:
-                parts.append(np.matmul(s, w.reshape(-1, terms * p).T))  # (B, I * p)
-            else:
-                parts.append(np.matmul(w, s[some, :, None]).reshape(1, -1))
-        acc = np.concatenate(parts, axis=1)[:, :n]
-        if wanted:
+        s = (states.words[sources] * sign)[..., None]
+        parts = [
+            np.matmul(weights.flat[at], s[some]).reshape(-1)
+            for some, at in zip(chunks, fixed or map(cells, chunks), strict=True)
+        ]
+        if grid is not None and uses is not None:
             uses += 1
             weights.insist(grid, uses)
-        return acc[0] if batch == 1 else acc
+        return np.concatenate(parts)[:n]
 
     return product
+
+
+def _lanes_behind(machine: "Machine", mac: Mac, nest: MacNest, product: Product) -> Work:
+    """Sums with their sign, on top of drives if so, then through the lanes."""
+    config, numbers = machine.config, machine.numbers
+    p = config.p
+
+    def port(name: str, groups: NDArray) -> Port:
+        drives = name == "drive" or (name == "dst" and mac.to_drive)
+        plane = machine.drives if drives else machine.states
+        if nest.kept is None:
+            return plane.port(groups, nest.n)
+        return Port(plane.words, nest.cut(plane.positions(groups)))
+
+    ports = {name: port(name, groups) for name, groups in nest.groups.items()}
+    elements = np.arange(nest.lanes.size * p).reshape(len(nest.lanes), -1)
+    element = nest.cut(elements).reshape(-1)
+    random = (nest.groups["dst"].reshape(-1), element)
+    finish = Lanes(machine, mac, ports, element // p, random).finish
+
+    drive, kept = ports.get("drive"), nest.kept
+    flips = bool((nest.outer_sign < 0).any())
+    sign = nest.cut(np.repeat(nest.outer_sign, p, axis=1)).astype(numbers.dtype)
+    minus, by_sample = mac.sign is Sign.MINUS, mac.sign is Sign.RANDOM
+    reach = trips(mac.inner) * p << (config.state_bits + config.weight_bits - 2)
+    wrap = numbers.wrap(config.acc_bits)
+    to_drive = mac.to_drive
+
+    def work() -> None:
+        acc = product()
+        if kept is not None:
+            acc = acc.reshape(-1)[kept]
+        if flips:
+            acc *= sign
+        negative = machine.sample_key & 1 if by_sample else minus
+        if drive is not None:
+            if negative:
+                acc = drive.read() - acc
+            else:
+                acc += drive.read()
+            if machine.drive_bound + reach > machine.drive_limit and machine.drive_may_wrap(reach):
+                acc = wrap(acc)
+        elif negative:
+            acc = -acc
+        finish(acc)
+        if to_drive:
+            machine.drive_written(reach, drive is not None)
+
+    return work
 
 
 # LEARN ----------------------------------------------------------------------------------------
@@ -314,7 +298,8 @@ def _tile_by_tile(machine: "Machine", learn: Learn, x: Sequence[int]) -> Work:
     outer, inner = learn.outer, learn.inner
     base = learn.tile + x[learn.tile_x]
     tiles = walk(base, outer, "tile").reshape(-1)
-    in_range("tile", tiles, config.weight_depth - learn.integral)
+    tiles = in_range("tile", tiles, config.weight_depth)
+    beside_tiles = in_range("tile", tiles + learn.integral, config.weight_depth)
 
     def plane(at: int, name: str) -> NDArray:
         groups = walk(at, outer, name).reshape(-1, 1) + walk(0, inner, name).reshape(-1)
@@ -324,7 +309,7 @@ def _tile_by_tile(machine: "Machine", learn: Learn, x: Sequence[int]) -> Work:
     cols = plane(learn.col + x[learn.col_x], "col")
     sign = (parity(outer).reshape(-1, 1) * parity(inner).reshape(-1)).astype(dtype)[..., None]
     cells = weights.positions(tiles)  # (O, p, p)
-    beside = weights.positions(tiles + 1) if learn.integral else None
+    beside = weights.positions(beside_tiles) if learn.integral else None
     lane = np.arange(p)
     off = ~np.eye(p, dtype=bool)
     words_of = machine.states.words
@@ -378,7 +363,7 @@ def _outer_product(machine: "Machine", learn: Learn, x: Sequence[int]) -> Work |
     row_levels, col_levels = map(tuple, sides)
     base = learn.tile + x[learn.tile_x]
     tiles = walk(base, row_levels, "tile").reshape(-1, 1) + walk(0, col_levels, "tile").reshape(-1)
-    in_range("tile", tiles, config.weight_depth)
+    tiles = in_range("tile", tiles, config.weight_depth)
     matrix = weights.matrix(tiles)
     if matrix is None:
         return None
@@ -396,7 +381,7 @@ def _outer_product(machine: "Machine", learn: Learn, x: Sequence[int]) -> Work |
     if one_term:
         row_sign = row_sign[0]
     row_signed, col_signed = bool((row_sign < 0).any()), bool((col_sign < 0).any())
-    may_skip = synapse.zero_is_idle
+    may_skip = synapse.idle
     row_at = weights.rows(tiles[:, 0]).reshape(-1)  # positions in the flat array
     col_at = (weights.rows(tiles[0])[:, :1] + weights.columns(tiles[0])).reshape(-1) - row_at[0]
     row_lane, col_lane = np.tile(np.arange(p), len(tiles)), np.tile(np.arange(p), tiles.shape[1])

@@ -1,11 +1,10 @@
-"""Exact integers in numpy arrays: float64 while everything stays below 2**53, else integers.
+"""Exact integers in numpy arrays: float64 while everything stays below 2**53, else integers."""
 
-An operation whose name ends in ``_in`` works in place on an array that its caller owns.
-"""
-
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
+from numpy import add, floor, multiply, rint
 
 from relaxon_isa.config import ArrayConfig
 
@@ -14,29 +13,40 @@ __all__ = ["Array", "Integers", "Numbers", "Reals", "numbers_for"]
 Array = Any
 """An ndarray of a machine's number kind (float64, int64 or object)."""
 
+Operation = Callable[[Array], Array]
+
 FLOAT_BITS = 53
+TIE_BITS = 48
+"""Magnitude bits of sums that float64 rounds half away from zero (`Reals.EDGE`)."""
 INT_BITS = 63
 """Magnitude bits of float64's integers and of int64."""
 
 
 class Numbers(Protocol):
-    """One representation of exact integers."""
+    """One representation of exact integers.
+
+    Methods that take a constant return a function of an array. Those named ``.._in`` work in
+    place on an array that the caller owns, and return it.
+    """
 
     dtype: type
 
-    def scale_in(self, x: Array, n: int) -> Array:
+    def constant(self, value: int) -> Array:
+        """A constant operand: an array without axes spares ufuncs a conversion."""
+
+    def scale_in(self, n: int) -> Operation:
         """``x << n``"""
 
-    def half_up_in(self, x: Array, n: int) -> Array:
+    def half_up_in(self, n: int) -> Operation:
         """``floor((x + 2**(n-1)) / 2**n)``, n >= 1"""
 
-    def half_away(self, x: Array, n: int) -> Array:
+    def half_away_in(self, n: int) -> Operation:
         """Nearest to ``x / 2**n``, halves away from zero; n >= 1"""
 
-    def floor_in(self, x: Array, n: int) -> Array:
+    def floor_in(self, n: int) -> Operation:
         """``floor(x / 2**n)``"""
 
-    def wrap(self, x: Array, bits: int) -> Array:
+    def wrap(self, bits: int) -> Operation:
         """Two's complement of that many bits."""
 
     def any(self, x: Array) -> bool:
@@ -47,27 +57,42 @@ class Reals:
     """float64: BLAS multiplies, powers of two scale without error."""
 
     dtype = np.float64
+    EDGE = 1 + 2.0**-50
+    """Moves a tie, and nothing else, past the tie: for ``abs(x) < 2**48`` (`numbers_for`)."""
 
-    def scale_in(self, x: Array, n: int) -> Array:
-        x *= 2.0**n
-        return x
+    def constant(self, value: float) -> Array:
+        return np.array(value, dtype=np.float64)
 
-    def half_up_in(self, x: Array, n: int) -> Array:
-        x *= 2.0**-n
-        x += 0.5
-        return np.floor(x, x)
+    def scale_in(self, n: int) -> Operation:
+        factor = self.constant(2.0**n)
+        return lambda x: multiply(x, factor, x)
 
-    def half_away(self, x: Array, n: int) -> Array:
-        x = x * 2.0**-n
-        x += np.copysign(0.5, x)
-        return np.trunc(x, x)
+    def half_up_in(self, n: int) -> Operation:
+        factor, half = self.constant(2.0**-n), self.constant(0.5)
 
-    def floor_in(self, x: Array, n: int) -> Array:
-        x *= 2.0**-n
-        return np.floor(x, x)
+        def half_up(x: Array) -> Array:
+            multiply(x, factor, x)
+            add(x, half, x)
+            return floor(x, x)
 
-    def wrap(self, x: Array, bits: int) -> Array:
-        return x - 2.0**bits * np.floor((x + 2.0 ** (bits - 1)) * 2.0**-bits)
+        return half_up
+
+    def half_away_in(self, n: int) -> Operation:
+        factor = self.constant(2.0**-n * self.EDGE)
+
+        def half_away(x: Array) -> Array:
+            multiply(x, factor, x)
+            return rint(x, x)
+
+        return half_away
+
+    def floor_in(self, n: int) -> Operation:
+        factor = self.constant(2.0**-n)
+        return lambda x: floor(multiply(x, factor, x), x)
+
+    def wrap(self, bits: int) -> Operation:
+        size, half = 2.0**bits, 2.0 ** (bits - 1)
+        return lambda x: x - size * np.floor((x + half) / size)
 
     def any(self, x: Array) -> bool:
         x = x.ravel()
@@ -80,26 +105,38 @@ class Integers:
     def __init__(self, dtype: type):
         self.dtype = dtype
 
-    def scale_in(self, x: Array, n: int) -> Array:
-        x <<= n
-        return x
+    def constant(self, value: int) -> Array:
+        return np.array(value, dtype=self.dtype)
 
-    def half_up_in(self, x: Array, n: int) -> Array:
-        x += 1 << (n - 1)
-        x >>= n
-        return x
+    def scale_in(self, n: int) -> Operation:
+        def scale(x: Array) -> Array:
+            x <<= n
+            return x
 
-    def half_away(self, x: Array, n: int) -> Array:
+        return scale
+
+    def half_up_in(self, n: int) -> Operation:
+        def half_up(x: Array) -> Array:
+            x += 1 << (n - 1)
+            x >>= n
+            return x
+
+        return half_up
+
+    def half_away_in(self, n: int) -> Operation:
         half = 1 << (n - 1)
-        return np.where(x < 0, -((half - x) >> n), (x + half) >> n)
+        return lambda x: np.where(x < 0, -((half - x) >> n), (x + half) >> n)
 
-    def floor_in(self, x: Array, n: int) -> Array:
-        x >>= n
-        return x
+    def floor_in(self, n: int) -> Operation:
+        def floor_of(x: Array) -> Array:
+            x >>= n
+            return x
 
-    def wrap(self, x: Array, bits: int) -> Array:
-        half = 1 << (bits - 1)
-        return ((x + half) & ((1 << bits) - 1)) - half
+        return floor_of
+
+    def wrap(self, bits: int) -> Operation:
+        half, mask = 1 << (bits - 1), (1 << bits) - 1
+        return lambda x: ((x + half) & mask) - half
 
     def any(self, x: Array) -> bool:
         return bool(x.any())
@@ -114,6 +151,6 @@ def numbers_for(config: ArrayConfig) -> Numbers:
     q = config.learn_shifts[1]
     learn = max(config.learn_bits, config.weight_bits + q, q + 1) + 1
     widest = max(config.acc_bits + 1, learn)
-    if widest <= FLOAT_BITS:
+    if widest <= FLOAT_BITS and learn <= TIE_BITS:
         return Reals()
     return Integers(np.int64 if widest < INT_BITS else object)

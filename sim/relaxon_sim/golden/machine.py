@@ -175,7 +175,8 @@ class Machine:
 
     def _start(self, plane: Plane, group: int, count: int) -> int:
         p = self.config.p
-        in_range(plane.name, np.array([group, group + (count - 1) // p]), plane.depth)
+        groups = np.array([group, group + (count - 1) // p])
+        in_range(plane.name, groups, plane.depth)
         return group * p
 
     # Running ------------------------------------------------------------------------------

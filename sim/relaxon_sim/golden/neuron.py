@@ -4,19 +4,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy import maximum, minimum
 from numpy.typing import NDArray
 
 from relaxon_isa.instructions import Activation, Gating, Judge, Mac
 from relaxon_isa.memory import Register
 
-from .exact import Array, Numbers
+from .exact import Array
 from .hash import lane_bits, words
 from .planes import Port
 
 if TYPE_CHECKING:
     from .machine import Machine
 
-__all__ = ["Lanes", "compile_activation", "compile_gate", "step_towards"]
+__all__ = ["Lanes", "compile_activation", "compile_gate"]
 
 
 def compile_gate(mac: Mac) -> Callable[[Array], NDArray[np.bool_]]:
@@ -32,11 +33,6 @@ def compile_gate(mac: Mac) -> Callable[[Array], NDArray[np.bool_]]:
     raise ValueError(mac.gating)
 
 
-def step_towards(numbers: Numbers, old: Array, target: Array, step: int) -> Array:
-    """``old + floor((target - old + 2**(step-1)) / 2**step)``; between the two, so in format."""
-    return old + numbers.half_up_in(target - old, step)
-
-
 def compile_activation(
     machine: "Machine", mac: Mac, group_of: NDArray, random: tuple[NDArray, NDArray] | None
 ) -> Callable[[Array], Array]:
@@ -46,28 +42,31 @@ def compile_activation(
     ``random`` is the pair (dst addresses, element positions among their lanes) for RANDOM.
     """
     config, numbers = machine.config, machine.numbers
-    up, one = mac.up, 1 << mac.one
+    one = 1 << mac.one
+    scale = numbers.scale_in(mac.up) if mac.up else None
     high = (1 << (config.state_bits - 1)) - 1
-    low = -high - 1
+    top, bottom, zero = map(numbers.constant, (high, -high - 1, 0))
+    rectified = mac.activation is Activation.RELU
+    any_of = numbers.any
 
-    def clip(low: int, high: int) -> Callable[[Array], Array]:
+    def clip(low: Array, high: Array) -> Callable[[Array], Array]:
         def activation(v: Array) -> Array:
-            if up:
-                v = numbers.scale_in(v, up)
-            np.maximum(v, low, v)
-            return np.minimum(v, high, v)
+            if scale is not None:
+                v = scale(v)
+            maximum(v, low, out=v)
+            return minimum(v, high, out=v)
 
         return activation
 
     def saturate(v: Array) -> Array:
-        if up:
-            v = numbers.scale_in(v, up)
-        if mac.activation is Activation.RELU:
-            np.maximum(v, 0, v)
-        result = np.minimum(v, high)
-        np.maximum(result, low, result)
+        if scale is not None:
+            v = scale(v)
+        if rectified:
+            maximum(v, zero, out=v)
+        result = minimum(v, top)
+        maximum(result, bottom, out=result)
         v -= result
-        if numbers.any(v):
+        if any_of(v):
             groups = np.unique(group_of[v.reshape(-1) != 0])
             machine.count_event(Register.STATE_SATURATIONS, len(groups))
         return result
@@ -86,9 +85,9 @@ def compile_activation(
 
     match mac.activation:
         case Activation.CLIP01:
-            return clip(0, one)
+            return clip(zero, numbers.constant(one))
         case Activation.CLIP11:
-            return clip(-one, one)
+            return clip(numbers.constant(-one), numbers.constant(one))
         case Activation.TABLE:
             return table
         case Activation.RANDOM:
@@ -123,26 +122,27 @@ class Lanes:
             return
         activate = compile_activation(machine, mac, group_of, random)
         inside = compile_gate(mac) if mac.reads_gate else None
-        shift, step, tol = mac.shift, mac.step, mac.tol
-        change, value = mac.judge is Judge.CHANGE, mac.judge is Judge.VALUE
-        fresh = mac.fresh
-        half_up_in, differs = numbers.half_up_in, numbers.any
+        rounded = numbers.half_up_in(mac.shift) if mac.shift else None
+        stepped = numbers.half_up_in(mac.step) if mac.step else None
+        change, judge, fresh, tol = mac.judge is Judge.CHANGE, mac.judge != 0, mac.fresh, mac.tol
+        any_of = numbers.any
         old_port, gate_port = ports.get("old"), ports.get("gate")
 
         def finish(acc: Array) -> None:
-            new = activate(half_up_in(acc, shift) if shift else acc)
+            new = activate(acc if rounded is None else rounded(acc))
             if inside is not None:
                 new *= inside(gate_port.read())
-            if step:
-                new = step_towards(numbers, old_port.read(), new, step)
+            if stepped is not None:
+                old = old_port.read()
+                new = old + stepped(new - old)
             if fresh:
                 machine.flag = True
-            if machine.flag and (change or value):
+            if judge and machine.flag:
                 moved = new - old_port.read() if change else new
                 if tol:
                     machine.flag = bool((abs(moved) <= tol).all())
                 else:
-                    machine.flag = not differs(moved)
+                    machine.flag = not any_of(moved)
             memory[key] = new
 
         self.finish = finish

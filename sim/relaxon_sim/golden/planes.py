@@ -32,7 +32,8 @@ def parity(levels: Levels) -> NDArray[np.int64]:
 
 
 def in_range(name: str, addresses: NDArray, depth: int) -> NDArray:
-    """The addresses, refused if this machine has no such place."""
+    """The addresses as the machine's counters hold them; refused if there is no such place."""
+    addresses = addresses & ((1 << (depth - 1).bit_length()) - 1)
     low, high = int(addresses.min()), int(addresses.max())
     if low < 0 or high >= depth:
         raise ProgramError(f"{name} reaches {low} to {high}; this machine has 0 to {depth - 1}")
@@ -47,6 +48,10 @@ class Port:
     def __init__(self, memory: Array, key: object):
         self.memory = memory
         self.key = key
+
+    @property
+    def is_view(self) -> bool:
+        return self.key is Ellipsis
 
     def read(self) -> Array:
         return self.memory[self.key]
@@ -69,7 +74,7 @@ class Plane:
 
     def positions(self, groups: NDArray, lanes: int | None = None) -> NDArray[np.int64]:
         """Positions of groups (B, I) lane by lane: (B, n), cut to the first n = ``lanes``."""
-        in_range(self.name, groups, self.depth)
+        groups = in_range(self.name, groups, self.depth)
         flat = groups[..., None] * self.p + np.arange(self.p)
         return flat.reshape(*groups.shape[:-1], -1)[..., :lanes]
 

@@ -1,7 +1,5 @@
 """The synapse cells: the arithmetic of LEARN."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,31 +11,32 @@ from .exact import Array, Numbers
 __all__ = ["Synapse"]
 
 
-@dataclass(frozen=True)
 class Synapse:
-    """One LEARN's update of cells, elementwise over arrays of any one shape."""
+    """One LEARN's update of cells, elementwise over arrays of any one shape.
 
-    config: ArrayConfig
-    numbers: Numbers
-    learn: Learn
+    Members
+    -------
+    idle
+        Whether a zero accumulator leaves its weight as it is.
+    """
 
-    @property
-    def q(self) -> int:
-        """Rounding position."""
-        return self.config.learn_shifts[self.learn.position]
-
-    @property
-    def zero_is_idle(self) -> bool:
-        """Whether a zero accumulator leaves its weight as it is."""
-        learn = self.learn
-        return not (learn.decay or learn.replace or learn.bound or learn.integral)
-
-    def saturate(self, x: Array) -> Array:
-        high = (1 << (self.config.weight_bits - 1)) - 1
-        return np.maximum(np.minimum(x, high), -high - 1)
-
-    def bounded(self, w: Array) -> Array:
-        return np.maximum(w, 0) if self.learn.bound else w
+    def __init__(self, config: ArrayConfig, numbers: Numbers, learn: Learn):
+        self.learn = learn
+        self.numbers = numbers
+        self.idle = not (learn.decay or learn.replace or learn.bound or learn.integral)
+        high = (1 << (config.weight_bits - 1)) - 1
+        self.high, self.low = numbers.constant(high), numbers.constant(-high - 1)
+        first, second = config.learn_shifts
+        q = config.learn_shifts[learn.position]
+        self._round = numbers.half_away_in(q)
+        if learn.decay:
+            self._decay = numbers.scale_in(q - config.decay_shift)
+        if learn.stochastic:
+            self._floor = numbers.floor_in(q)
+            self._dither = numbers.scale_in(q - config.dither_bits - 1)
+        if learn.integral:
+            self._follow = numbers.half_away_in(config.integral_shift)
+            self._gain = numbers.half_away_in(second - first)
 
     def update(
         self, w: Array, acc: Array, h: NDArray[np.int64] | None
@@ -46,15 +45,14 @@ class Synapse:
 
         ``w`` weights, ``acc`` accumulators (not kept), ``h`` dither, all of one shape.
         """
-        learn, config, numbers, q = self.learn, self.config, self.numbers, self.q
+        learn = self.learn
         if learn.decay:
-            acc = acc - numbers.scale_in(w.copy(), q - config.decay_shift)
-        if learn.stochastic:
-            assert h is not None
-            dither = (2 * h + 1).astype(numbers.dtype)
-            acc = numbers.floor_in(acc + numbers.scale_in(dither, q - config.dither_bits - 1), q)
+            acc -= self._decay(w.copy())
+        if h is None:
+            acc = self._round(acc)
         else:
-            acc = numbers.half_away(acc, q)
+            acc += self._dither((2 * h + 1).astype(self.numbers.dtype))
+            acc = self._floor(acc)
         if not learn.replace:
             acc += w
         return self._store(acc)
@@ -63,15 +61,20 @@ class Synapse:
         self, w: Array, m: Array, acc: Array
     ) -> tuple[Array, Array, NDArray[np.bool_] | None]:
         """New weights, new memories, and where weights saturated."""
-        first, second = self.config.learn_shifts
-        u = self.saturate(self.numbers.half_away(acc, first)) - m
-        memory = self.saturate(m + self.numbers.half_away(u, self.config.integral_shift))
+        u = self._saturate(self._round(acc)) - m
+        memory = self._saturate(m + self._follow(u.copy()))
         u *= abs(u) > self.learn.threshold  # the dead zone
-        weight, clipped = self._store(w + self.numbers.half_away(u, second - first))
+        weight, clipped = self._store(w + self._gain(u))
         return weight, memory, clipped
 
+    def _saturate(self, x: Array) -> Array:
+        result = np.minimum(x, self.high)
+        return np.maximum(result, self.low, out=result)
+
     def _store(self, x: Array) -> tuple[Array, NDArray[np.bool_] | None]:
-        new = self.saturate(x)
+        new = self._saturate(x)
         x -= new
         clipped = x != 0 if self.numbers.any(x) else None
-        return self.bounded(new), clipped
+        if self.learn.bound:
+            np.maximum(new, 0, out=new)
+        return new, clipped

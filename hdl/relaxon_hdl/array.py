@@ -1,0 +1,435 @@
+"""The array: P x P cells, P lanes with their banks, the adder trees between them."""
+
+from amaranth.hdl import Array as Choice
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from relaxon_isa.config import ArrayConfig
+from relaxon_isa.instructions import Activation, Judge, Opcode, Sign, row_layouts
+
+from .hash import HASH_LATENCY, Hash, rotl
+from .neuron import Lane, lane_control_layout
+from .planes import DriveBank, StateBank
+from .primitives import delay
+from .schedule import Schedule
+from .synapse import Synapse
+
+__all__ = ["Array", "issue_layout", "row_view"]
+
+
+def row_view(config: ArrayConfig, name: str, row):
+    """The fields of a program row (a value) by name."""
+    view = {}
+    offset = 0
+    for field, width in row_layouts(config)[name].fields:
+        view[field] = row[offset : offset + width]
+        offset += width
+    return view
+
+
+def issue_layout(config: ArrayConfig) -> data.StructLayout:
+    """A tile, as the sequencer issues it."""
+    return data.StructLayout(
+        {
+            "valid": 1,
+            "first": 1,  # of its group (LEARN: term of its tile)
+            "last": 1,
+            "flip": 1,  # the levels change the sign
+            "spent": config.levels,  # levels at their last trip
+            "tile": config.tile_addr_bits,
+            "src": config.state_addr_bits,
+            "dst": max(config.state_addr_bits, config.drive_addr_bits),
+            "gate": config.state_addr_bits,
+            "drive": config.drive_addr_bits,
+            "old_offset": config.state_addr_bits,  # old's address is dst's plus this
+            "begin": 1,  # the first cycle of an instruction
+        }
+    )
+
+
+class Array(wiring.Component):
+    """Executes MAC and LEARN, a tile a cycle, as the sequencer issues them.
+
+    ::
+
+              tiles --> cells <--+-- columns ---- bank port a, and b
+                          |      '-- rows ------- (one bank a lane)
+                    adder trees                        ^
+                          v                            |
+                        lanes --> D, S ----------------'
+
+    Latency: `Schedule`. Everything is steady once the drain of the contract is over; then the
+    host, WAIT and EMIT reach the banks through the ``x_`` members.
+
+    Parameters
+    ----------
+    config, family
+
+    Members
+    -------
+    row : In
+        The head row of the instruction under way.
+    issue : In(issue_layout)
+    update_key, sample_key : In(32)
+    flag : Out(1)
+        The machine's flag.
+    clear_flag : In(1)
+    state_saturated, weight_saturated : Out(1)
+        Pulses: in a group, in a tile.
+    x_read : In(1)
+        The banks' read addresses are ``x_index``; 2 cycles later ``x_state`` and ``x_drive`` are
+        the words of ``x_lane``.
+    x_index : In(16), x_lane : In, x_data : In
+    x_write_state, x_write_drive, x_write_table : In(1)
+        Write ``x_data`` to ``x_index``, ``x_lane``.
+    x_state : Out(signed), x_drive : Out(signed)
+    """
+
+    def __init__(self, config: ArrayConfig, row_bits: int, family: str | None = None):
+        self.config = config
+        self.family = family
+        lanes = range(config.p)
+        self.cells = {(r, c): Synapse(config, r == c, family) for r in lanes for c in lanes}
+        self.lanes = [Lane(config) for _ in lanes]
+        self.states = [StateBank(config) for _ in lanes]
+        self.drives = [DriveBank(config) for _ in lanes]
+        super().__init__(
+            {
+                "row": In(row_bits),
+                "issue": In(issue_layout(config)),
+                "update_key": In(32),
+                "sample_key": In(32),
+                "flag": Out(1),
+                "clear_flag": In(1),
+                "state_saturated": Out(1),
+                "weight_saturated": Out(1),
+                "x_read": In(1),
+                "x_index": In(16),
+                "x_lane": In(config.lane_bits),
+                "x_data": In(config.acc_bits),
+                "x_write_state": In(1),
+                "x_write_drive": In(1),
+                "x_write_table": In(1),
+                "x_state": Out(signed(config.state_bits)),
+                "x_drive": Out(signed(config.acc_bits)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        p, n = config.p, config.state_bits
+        when = Schedule(config)
+        when.check()
+        issue = self.issue
+        mac = row_view(config, "MAC", self.row)
+        learn = row_view(config, "LEARN", self.row)
+        is_mac = Signal()
+        is_learn = Signal()
+        m.d.comb += [
+            is_mac.eq(mac["opcode"] == Opcode.MAC),
+            is_learn.eq(mac["opcode"] == Opcode.LEARN),
+        ]
+
+        cells, lanes, states, drives = self.cells, self.lanes, self.states, self.drives
+        for (r, c), cell in cells.items():
+            m.submodules[f"cell_{r}_{c}"] = cell
+        for k in range(p):
+            m.submodules[f"lane_{k}"] = lanes[k]
+            m.submodules[f"state_{k}"] = states[k]
+            m.submodules[f"drive_{k}"] = drives[k]
+
+        # What travels down the pipe ------------------------------------------------------------
+
+        sign = Signal()
+        tail = Signal()
+        spent = Choice([*issue.spent, *[Const(1, 1)] * (8 - config.levels)])
+        m.d.comb += [
+            sign.eq((mac["sign"] == Sign.MINUS) ^ issue.flip),
+            tail.eq((mac["tail"] != 0) & spent[mac["tail_level"]]),
+        ]
+        if config.dither_bits:
+            with m.If(mac["sign"] == Sign.RANDOM):
+                m.d.comb += sign.eq(self.sample_key[0] ^ issue.flip)
+        end = when.learn_write + when.integral_delay
+        signs = delay(m, sign, when.sum, "sign")
+        firsts = delay(m, issue.first, when.sum, "first")
+        lasts = delay(m, issue.last & issue.valid, max(when.new, end), "last", reset=True)
+        tails = delay(m, tail, when.new, "tail")
+        dsts = delay(m, issue.dst, when.new - 1, "dst")
+        gates = delay(m, issue.gate, when.acc, "gate")
+        drive_addresses = delay(m, issue.drive, when.sum - 2, "drive")
+        tiles = delay(m, issue.tile, end - 1, "tile")
+
+        # Addresses: a signal a bank, a row and a column, for the walks to come -------------------
+
+        x_read_state = self.x_index[: config.state_addr_bits]
+        second = Signal(config.state_addr_bits)
+        reads_gate = Signal()
+        to_drive = mac["to_drive"]
+        m.d.comb += [
+            reads_gate.eq(mac["gating"] != 0),
+            second.eq(dsts[when.acc + 1] + issue.old_offset),
+        ]
+        with m.If(reads_gate & lasts[when.acc]):
+            m.d.comb += second.eq(gates[when.acc])
+        with m.If(is_learn):
+            m.d.comb += second.eq(issue.dst)
+        for k in range(p):
+            a_addr = Signal(config.state_addr_bits, name=f"a_addr_{k}", reset_less=True)
+            b_addr = Signal(config.state_addr_bits, name=f"b_addr_{k}", reset_less=True)
+            d_addr = Signal(config.drive_addr_bits, name=f"d_addr_{k}", reset_less=True)
+            m.d.sync += [
+                a_addr.eq(Mux(self.x_read, x_read_state, issue.src)),
+                b_addr.eq(second),
+                d_addr.eq(Mux(self.x_read, self.x_index, drive_addresses[when.sum - 2])),
+            ]
+            m.d.comb += [
+                states[k].a_addr.eq(a_addr),
+                states[k].b_addr.eq(b_addr),
+                drives[k].r_addr.eq(d_addr),
+            ]
+
+        tile = Signal(config.tile_addr_bits)
+        m.d.comb += tile.eq(issue.tile)
+        with m.If(is_learn):
+            m.d.comb += tile.eq(tiles[when.learn_address - 1])
+            if config.weight_ports == 1:
+                with m.If(lasts[when.learn_write - 1]):
+                    m.d.comb += tile.eq(tiles[when.learn_write - 1])
+        row_tiles, col_tiles = [], []
+        for k in range(p):
+            row_tile = Signal(config.tile_addr_bits, name=f"row_tile_{k}", reset_less=True)
+            col_tile = Signal(config.tile_addr_bits, name=f"col_tile_{k}", reset_less=True)
+            m.d.sync += [row_tile.eq(tile), col_tile.eq(tile)]
+            row_tiles.append(row_tile)
+            col_tiles.append(col_tile)
+        tile_written = Signal(config.tile_addr_bits, reset_less=True)
+        m.d.sync += tile_written.eq(tiles[when.learn_write - 1])
+
+        # Operands ------------------------------------------------------------------------------
+
+        a_words, b_words = [], []
+        for k in range(p):
+            a_word = Signal(signed(n), name=f"a_word_{k}", reset_less=True)
+            b_word = Signal(signed(n), name=f"b_word_{k}", reset_less=True)
+            m.d.sync += [a_word.eq(states[k].a_data), b_word.eq(states[k].b_data)]
+            a_words.append(a_word)
+            b_words.append(b_word)
+
+        # Dither and random planes ----------------------------------------------------------------
+
+        u = v = None
+        if config.dither_bits:
+            m.submodules.hash = hasher = Hash()
+            base = Signal(config.tile_addr_bits, reset_less=True)
+            address = Signal(16, reset_less=True)
+            with m.If(issue.begin):
+                m.d.sync += base.eq(issue.tile)
+            m.d.sync += address.eq(Mux(is_learn, tiles[1] - base, dsts[1]))
+            m.d.comb += [
+                hasher.a.eq(address),
+                hasher.key.eq(Mux(is_learn, self.update_key, self.sample_key)),
+            ]
+            ready = 2 + HASH_LATENCY
+            assert ready == when.product
+            u, v = hasher.u, hasher.v
+
+        # Cells -----------------------------------------------------------------------------------
+
+        for (r, c), cell in cells.items():
+            control = cell.control
+            m.d.comb += [
+                control.transposed.eq(is_mac & mac["transposed"]),
+                control.learn.eq(is_learn),
+                control.position.eq(learn["position"]),
+                control.stochastic.eq(learn["stochastic"]),
+                control.replace.eq(learn["replace"]),
+                control.diagonal.eq(learn["diagonal"]),
+                control.bound.eq(learn["bound"]),
+                control.decay.eq(learn["decay"]),
+                control.integral.eq(learn["integral"]),
+                control.first.eq(firsts[when.product]),
+                control.sign.eq(signs[when.product]),
+                control.write.eq(is_learn & lasts[when.learn_write]),
+                cell.threshold.eq(learn["threshold"]),
+                cell.r_addr.eq(Mux(control.transposed, row_tiles[r], col_tiles[c])),
+                cell.w_addr.eq(tile_written),
+                cell.col.eq(a_words[c]),
+                cell.row_a.eq(a_words[r]),
+                cell.row_b.eq(b_words[r]),
+            ]
+            if config.dither_bits:
+                m.d.comb += [cell.u.eq(rotl(u, 3 * r)), cell.v.eq(rotl(v, 5 * c))]
+        met = Signal(reset_less=True)
+        m.d.sync += met.eq(Cat(cell.saturated for cell in cells.values()).any())
+        m.d.comb += self.weight_saturated.eq(met)
+
+        # Trees: a lane adds up its row, or its column --------------------------------------------
+
+        for k in range(p):
+            products = []
+            for j in range(p):
+                product = Signal.like(cells[k, j].product, name=f"product_{k}_{j}")
+                m.d.comb += product.eq(
+                    Mux(cells[0, 0].control.transposed, cells[j, k].product, cells[k, j].product)
+                    if j != k
+                    else cells[k, k].product
+                )
+                products.append(product)
+            m.d.comb += lanes[k].sum.eq(tree(m, products, f"tree_{k}"))
+
+        # Lanes -------------------------------------------------------------------------------------
+
+        lane_control = Signal(lane_control_layout(config))
+        self.steady(m, mac, lane_control)
+        randoms = u
+        x_lane = [self.x_lane == k if p > 1 else Const(1) for k in range(p)]
+        lane_on = [~tails[when.new - 1] | (mac["tail"] > k) for k in range(p)]
+        lane_on_drive = [~tails[when.acc - 1] | (mac["tail"] > k) for k in range(p)]
+        lane_on_clip = [~tails[when.acc + 4] | (mac["tail"] > k) for k in range(p)]
+        x_writes = Signal(2, reset_less=True)
+        x_address = Signal(16, reset_less=True)
+        s_addr = Signal(config.state_addr_bits, reset_less=True)
+        dw_addr = Signal(config.drive_addr_bits, reset_less=True)
+        m.d.sync += [
+            x_writes.eq(Cat(self.x_write_state, self.x_write_drive)),
+            x_address.eq(self.x_index),
+            s_addr.eq(Mux(self.x_write_state, self.x_index, dsts[when.new - 1])),
+            dw_addr.eq(Mux(self.x_write_drive, self.x_index, dsts[when.acc - 1])),
+        ]
+        x_word = Signal(config.acc_bits, reset_less=True)
+        m.d.sync += x_word.eq(self.x_data)
+        judged = []
+        saturated = []
+        for k in range(p):
+            lane = lanes[k]
+            s_en = Signal(name=f"s_en_{k}")
+            d_en = Signal(name=f"d_en_{k}")
+            m.d.sync += [
+                s_en.eq(
+                    (self.x_write_state & x_lane[k])
+                    | (lasts[when.new - 1] & is_mac & ~to_drive & lane_on[k])
+                ),
+                d_en.eq(
+                    (self.x_write_drive & x_lane[k])
+                    | (lasts[when.acc - 1] & is_mac & to_drive & lane_on_drive[k])
+                ),
+            ]
+            m.d.comb += [
+                lane.control.eq(lane_control),
+                lane.first.eq(firsts[when.sum]),
+                lane.sign.eq(signs[when.sum]),
+                lane.d.eq(drives[k].r_data),
+                lane.b.eq(b_words[k]),
+                states[k].w_addr.eq(s_addr),
+                states[k].w_data.eq(Mux(x_writes[0], x_word, lane.new)),
+                states[k].w_en.eq(s_en),
+                drives[k].w_addr.eq(dw_addr),
+                drives[k].w_data.eq(Mux(x_writes[1], x_word, lane.acc)),
+                drives[k].w_en.eq(d_en),
+            ]
+            if config.table_bits:
+                m.d.comb += [
+                    lane.t_addr.eq(self.x_index),
+                    lane.t_data.eq(self.x_data),
+                    lane.t_en.eq(self.x_write_table),
+                ]
+            if config.dither_bits:
+                wait = when.acc + 3 - when.product
+                chances = delay(m, rotl(randoms, 3 * k)[0], wait, f"chance_{k}")
+                m.d.comb += lane.chance.eq(chances[wait])
+            judged.append(lane.judged & s_en)
+            saturated.append(lane.saturated & lane_on_clip[k])
+
+        some_saturated = Signal()
+        m.d.sync += some_saturated.eq(
+            Cat(saturated).any() & lasts[when.acc + 4] & is_mac & ~to_drive
+        )
+        m.d.comb += self.state_saturated.eq(some_saturated)
+
+        with m.If(is_mac & (mac["judge"] != Judge.NONE) & Cat(judged).any()):
+            m.d.sync += self.flag.eq(0)
+        with m.If(issue.begin & is_mac & (mac["judge"] != Judge.NONE) & mac["fresh"]):
+            m.d.sync += self.flag.eq(1)
+        with m.If(self.clear_flag):
+            m.d.sync += self.flag.eq(0)
+
+        # Reads from outside ------------------------------------------------------------------------
+
+        m.d.comb += [
+            self.x_state.eq(Choice([bank.a_data for bank in states])[self.x_lane]),
+            self.x_drive.eq(Choice([bank.r_data for bank in drives])[self.x_lane]),
+        ]
+        return m
+
+    def steady(self, m: Module, mac: dict, control) -> None:
+        """What the lanes are told, from the fields of a MAC: registers that settle long before
+        the first sum arrives."""
+        config = self.config
+        n = config.state_bits
+        up = Signal(range(n + 1))
+        clips = Signal()
+        activation = mac["activation"]
+        is_table = activation == Activation.TABLE
+        linear = (activation == Activation.LINEAR) | (activation == Activation.RELU)
+        # Beyond n bits a grid has only 0 within the format, and so it has with n.
+        m.d.comb += [
+            up.eq(Mux(is_table, 0, Mux(mac["up"] > n, n, mac["up"]))),
+            clips.eq(~linear),
+        ]
+        from_up = Const((1 << n) - 1, n) << up
+        one = Signal(n)
+        above_one = Signal(n)
+        top = 1 << (n - 1)
+        m.d.comb += [
+            one.eq(Const(1, n) << mac["one"]),
+            above_one.eq(Const((1 << n) - 1, n) << mac["one"]),
+        ]
+        settled = Signal.like(control, name="settled", reset_less=True)
+        m.d.sync += [
+            settled.from_drive.eq(mac["from_drive"]),
+            settled.amount.eq(mac["shift"] - up),
+            settled.round_bit.eq(up == 0),
+            settled.half.eq((Const(1, n + 1) << up) >> 1),
+            settled.keep.eq(from_up),
+            settled.above_one.eq(above_one),
+            settled.above.eq(Mux(clips, above_one, top)),
+            settled.high.eq(Mux(clips, one, top - 1)),
+            settled.low.eq(
+                Mux(clips, Mux(activation == Activation.CLIP01, 0, above_one), top)
+            ),
+            settled.positive.eq(
+                (activation == Activation.CLIP01) | (activation == Activation.RELU)
+            ),
+            settled.linear.eq(linear),
+            settled.table.eq(is_table),
+            settled.random.eq(activation == Activation.RANDOM),
+            settled.gating.eq(mac["gating"]),
+            settled.old.eq((mac["step"] != 0) | (mac["judge"] == Judge.CHANGE)),
+            settled.step.eq(mac["step"]),
+            settled.judge_value.eq(mac["judge"] == Judge.VALUE),
+            settled.tol.eq(mac["tol"]),
+        ]
+        with m.If(activation == Activation.RELU):
+            m.d.sync += settled.low.eq(0)
+        m.d.comb += control.eq(settled)
+
+
+def tree(m: Module, terms: list, name: str):
+    """The sum of ``terms``, a register a level: clog2(len(terms)) cycles."""
+    level = 0
+    while len(terms) > 1:
+        sums = []
+        for i in range(0, len(terms) - 1, 2):
+            total = terms[i] + terms[i + 1]
+            register = Signal(total.shape(), name=f"{name}_{level}_{i}", reset_less=True)
+            m.d.sync += register.eq(total)
+            sums.append(register)
+        if len(terms) % 2:
+            register = Signal.like(terms[-1], name=f"{name}_{level}_last", reset_less=True)
+            m.d.sync += register.eq(terms[-1])
+            sums.append(register)
+        terms = sums
+        level += 1
+    return terms[0]

@@ -1,0 +1,463 @@
+"""The sequencer: fetches instructions, walks their nests, keeps the loops."""
+
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from relaxon_isa.config import ArrayConfig
+from relaxon_isa.cycles import learn_latency, mac_latency
+from relaxon_isa.instructions import (
+    INDEX_SELECTS,
+    LEVEL_COUNT_BITS,
+    LOOP_COUNT_BITS,
+    Judge,
+    Opcode,
+    Skip,
+)
+from relaxon_isa.memory import row_bits
+
+from .array import issue_layout, row_view
+from .bus import RunRequest
+from .primitives import Ram
+
+__all__ = ["Sequencer"]
+
+INDEX_BITS = 16
+STREAMS = ("tile", "src", "dst", "gate", "drive")
+
+
+class Sequencer(wiring.Component):
+    """Runs programs: issues a tile a cycle, and the next instruction when the drain is over.
+
+    ::
+
+        fetch   k     0     1     2      3       4       ..  n      n+1
+                row   head  bases level0 level1  ..          head   -
+                read        head  bases  level0  level1  ..  last   head
+                                  adr=base adr+=X                   `-> row; first step
+        issue         0     1     2
+                row   step1's     ..       the level that steps next is read a cycle ahead,
+                adr   tile0 tile1 tile2    and its row holds what to add to every address
+
+    A nest of n rows issues n + 2 cycles after its fetch began, other instructions execute after
+    3. The fetch begins when the instruction before has issued its last; READY lasts until that
+    one's drain is over. The head is read twice so that the row of the instruction under way can
+    stay until then.
+
+    Parameters
+    ----------
+    config
+
+    Members
+    -------
+    run : In(stream of RunRequest)
+    abort : In(1)
+    running, counting : Out(1)
+    done : Out(1)
+    start : Out(1)
+        A RUN is taken.
+    row : Out
+        Row of the instruction under way.
+    issue : Out(issue_layout)
+    flag : In(1)
+    index : Out(16)
+        ``X`` that WAIT or EMIT adds.
+    wait_run, emit_run : Out(1)
+        The instruction is executing.
+    stalled : In(1)
+        It makes no progress in this cycle.
+    finished : In(1)
+        It does its last in this cycle.
+    mac_cycle, learn_cycle, control_cycle, wait_cycle, emit_cycle : Out(1)
+        What this cycle counts as.
+    swept : Out(1)
+    learned : Out(1)
+        A LEARN without hold is over.
+    p_index, p_data, p_write : In
+        The host's access to program memory.
+    p_row : Out
+        The row at ``p_index`` of the cycle before, if no program runs or it waits.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        self.row_bits = row_bits(config)
+        flags = {
+            name: Out(1)
+            for name in (
+                "running counting done start wait_run emit_run mac_cycle learn_cycle "
+                "control_cycle wait_cycle emit_cycle swept learned"
+            ).split()
+        }
+        super().__init__(
+            {
+                "run": In(stream.Signature(RunRequest)),
+                "abort": In(1),
+                "row": Out(self.row_bits),
+                "issue": Out(issue_layout(config)),
+                "flag": In(1),
+                "index": Out(INDEX_BITS),
+                "stalled": In(1),
+                "finished": In(1),
+                "p_index": In(config.program_addr_bits),
+                "p_data": In(self.row_bits),
+                "p_write": In(1),
+                "p_row": Out(self.row_bits),
+                **flags,
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        levels = config.levels
+        address = config.program_addr_bits
+
+        m.submodules.rows = rows = Ram(self.row_bits, config.program_rows)
+        data = rows.r_data
+        m.d.comb += [
+            rows.w_addr.eq(self.p_index),
+            rows.w_data.eq(self.p_data),
+            rows.w_en.eq(self.p_write),
+            rows.r_addr.eq(self.p_index),
+            self.p_row.eq(data),
+        ]
+
+        row = Signal(self.row_bits, reset_less=True)
+        loaded = Signal()
+        m.d.comb += self.row.eq(row)
+        opcode_under_way = row[:3]
+
+        pc = Signal(address)  # the instruction that is fetched
+        at = Signal(address)  # the next row to fetch; then the next instruction
+        level_base = Signal(address, reset_less=True)
+        longest = max(mac_latency(config), learn_latency(config))
+        drain = Signal(range(longest + 1))
+        drained = Signal()
+        m.d.comb += drained.eq(drain <= 1)
+        with m.If(drain != 0):
+            m.d.sync += drain.eq(drain - 1)
+
+        # Loops -----------------------------------------------------------------------------------
+
+        depth = Signal(range(config.loop_depth + 1))
+        trips_left = Array(
+            Signal(LOOP_COUNT_BITS, name=f"trips_left_{k}", reset_less=True)
+            for k in range(config.loop_depth)
+        )
+        indices = [
+            Signal(INDEX_BITS, name=f"index_{k}", reset_less=True)
+            for k in range(min(config.loop_depth, INDEX_SELECTS - 1))
+        ]
+        selectable = Array([Const(0, INDEX_BITS), *indices])
+
+        # The nest --------------------------------------------------------------------------------
+
+        left = [Signal(LEVEL_COUNT_BITS, name=f"left_{k}", reset_less=True) for k in range(levels)]
+        again = [Signal(LEVEL_COUNT_BITS, name=f"again_{k}", reset_less=True) for k in range(levels)]
+        more = Signal(levels)  # left is not 0
+        more_again = Signal(levels)
+        flips = Signal(levels)
+        odd = Signal(levels)  # flips, and the trip is odd
+        n_levels = Signal(3, reset_less=True)
+        n_inner = Signal(3, reset_less=True)
+        is_nest = Signal()
+        extra = Signal(2, reset_less=True)  # cycles that a group takes at least, less 1
+        age = Signal(2, reset_less=True)  # cycles that this group has taken
+        selects = {name: Signal(2, name=f"{name}_x", reset_less=True) for name in STREAMS}
+
+        steps = Signal(levels)
+        inside = Signal(levels)
+        group_ends = Signal()
+        may_leave = Signal()
+        walking = Signal()
+        stepping = Signal()
+        ending = Signal()
+        arrived = Signal(init=1)  # the walk's tile is new: it has not been issued
+        group_new = Signal(init=1)
+        ended = Signal()
+        m.d.comb += [
+            steps.eq(more & (~more + 1)),  # the innermost that has trips left
+            inside.eq(Cat(n_inner > k for k in range(levels))),
+            group_ends.eq(~(more & inside).any()),
+            may_leave.eq(~group_ends | (age >= extra)),
+            stepping.eq(walking & may_leave & more.any()),
+            ending.eq(walking & may_leave & ~more.any()),
+        ]
+        for k in range(levels):
+            with m.If(stepping & steps[k]):
+                m.d.sync += [left[k].eq(left[k] - 1), more[k].eq(left[k] != 1)]
+                m.d.sync += odd[k].eq(odd[k] ^ flips[k])
+                for j in range(k):
+                    m.d.sync += [left[j].eq(again[j]), more[j].eq(more_again[j]), odd[j].eq(0)]
+        with m.If(walking):
+            m.d.sync += [arrived.eq(stepping), age.eq(age + (age != 3))]
+            with m.If(stepping & group_ends):
+                m.d.sync += [age.eq(0), group_new.eq(1)]
+            with m.Elif(arrived):
+                m.d.sync += group_new.eq(0)
+            with m.If(ending):
+                m.d.sync += ended.eq(1)
+
+        # Addresses -------------------------------------------------------------------------------
+
+        issue = self.issue
+        load_bases = Signal()
+        add_index = Signal()
+        clear = Signal()
+        stepped = Signal()
+        bases = row_view(config, "bases", data)
+        level = row_view(config, "level", data)
+        m.d.sync += [add_index.eq(load_bases), stepped.eq(stepping)]
+        registers = {}
+        for name in STREAMS:
+            width = len(level[name])
+            register = Signal(width, name=f"{name}_address", reset_less=True)
+            operand = Signal(width, name=f"{name}_operand")
+            registers[name] = register
+            m.d.comb += operand.eq(level[name])
+            with m.If(load_bases):
+                m.d.comb += operand.eq(bases[name])
+            with m.If(add_index):
+                m.d.comb += operand.eq(selectable[selects[name]])
+            with m.If(load_bases | add_index | stepped):
+                m.d.sync += register.eq(register + operand)
+            with m.If(clear):
+                m.d.sync += register.eq(0)
+        old_offset = Signal(config.state_addr_bits, reset_less=True)
+        with m.If(load_bases):
+            m.d.sync += old_offset.eq(bases["old"] - bases["dst"])
+
+        token = {
+            name: Signal(shape, name=f"issue_{name}")
+            for name, shape in (("valid", 1), ("first", 1), ("last", 1), ("flip", 1))
+        }
+        spent = Signal(levels, reset_less=True)
+        began = Signal()
+        m.d.sync += [
+            token["valid"].eq(walking & arrived),
+            token["first"].eq(group_new),
+            token["last"].eq(group_ends),
+            token["flip"].eq(odd.xor()),
+            spent.eq(~more),
+        ]
+        m.d.comb += [
+            *(getattr(issue, name).eq(signal) for name, signal in token.items()),
+            *(getattr(issue, name).eq(signal) for name, signal in registers.items()),
+            issue.spent.eq(spent),
+            issue.old_offset.eq(old_offset),
+            issue.begin.eq(began),
+        ]
+
+        # Fetch and issue -------------------------------------------------------------------------
+
+        k = Signal(range(levels + 4))
+        head_mac = row_view(config, "MAC", data)
+        head_learn = row_view(config, "LEARN", data)
+        head_nest = Signal()
+        m.d.comb += head_nest.eq(
+            (head_mac["opcode"] == Opcode.MAC) | (head_mac["opcode"] == Opcode.LEARN)
+        )
+        learn = row_view(config, "LEARN", row)
+        loop = row_view(config, "LOOP", row)
+        repeat = row_view(config, "NEXT", row)
+        wait = row_view(config, "WAIT", row)
+        emit = row_view(config, "EMIT", row)
+        is_opcode = {code: opcode_under_way == code for code in Opcode}
+        next_opcode = Signal(3, reset_less=True)
+
+        def stop():
+            with m.If(self.abort):
+                m.d.sync += drain.eq(longest)
+                m.next = "ABORT"
+
+        def fetch_from(target):
+            m.d.sync += [pc.eq(target), at.eq(target), k.eq(0), loaded.eq(0)]
+            m.next = "FETCH"
+
+        m.d.comb += [
+            self.running.eq(1),
+            self.index.eq(selectable[Mux(is_opcode[Opcode.WAIT], wait["dst_x"], emit["base_x"])]),
+        ]
+        m.d.sync += began.eq(0)
+        fetching = Signal()
+        issuing = Signal()
+        with m.FSM(name="sequence"):
+            with m.State("IDLE"):
+                m.d.comb += [self.running.eq(0), self.run.ready.eq(1)]
+                m.d.sync += depth.eq(0)
+                with m.If(self.run.valid):
+                    m.d.comb += self.start.eq(1)
+                    m.d.sync += self.counting.eq(self.run.payload.count)
+                    fetch_from(self.run.payload.row)
+            with m.State("FETCH"):
+                m.d.comb += [fetching.eq(1), rows.r_addr.eq(at)]
+                m.d.sync += [k.eq(k + 1), at.eq(at + 1)]
+                with m.If(k == 1):
+                    m.d.comb += clear.eq(1)
+                    m.d.sync += [
+                        next_opcode.eq(head_mac["opcode"]),
+                        is_nest.eq(head_nest),
+                        n_levels.eq(head_mac["levels"]),
+                        n_inner.eq(head_mac["inner"]),
+                        *(selects[name].eq(head_mac[f"{name}_x"]) for name in STREAMS),
+                        more.eq(0),
+                        more_again.eq(0),
+                        flips.eq(0),
+                        odd.eq(0),
+                        arrived.eq(1),
+                        group_new.eq(1),
+                        ended.eq(0),
+                        age.eq(0),
+                        extra.eq(
+                            Mux(
+                                head_mac["opcode"] == Opcode.MAC,
+                                mac_accesses(head_mac) == 2,
+                                learn_accesses(config, head_learn) - 1,
+                            )
+                        ),
+                    ]
+                    with m.If(drain == 0):
+                        m.d.sync += [row.eq(data), loaded.eq(1)]
+                    with m.If(~head_nest):
+                        m.d.sync += at.eq(at)
+                        m.next = "READY"
+                with m.If(k == 2):
+                    m.d.comb += load_bases.eq(1)
+                    m.d.sync += level_base.eq(at)
+                for j in range(levels):
+                    with m.If(k == 3 + j):
+                        count = level["count"]
+                        m.d.sync += [
+                            left[j].eq(count),
+                            again[j].eq(count),
+                            more[j].eq(count != 0),
+                            more_again[j].eq(count != 0),
+                            flips[j].eq(level["flip"]),
+                        ]
+                with m.If((k >= 2) & (k == n_levels + 2)):
+                    m.d.comb += rows.r_addr.eq(pc)
+                    m.d.sync += at.eq(at)
+                    m.next = "READY"
+                stop()
+            with m.State("READY"):
+                m.d.comb += [fetching.eq(1), rows.r_addr.eq(pc)]
+                with m.If(drained):
+                    with m.If(~loaded):
+                        m.d.sync += row.eq(data)
+                    m.next = "EXECUTE"
+                    with m.If(is_nest):
+                        m.d.comb += walking.eq(1)
+                        m.d.sync += [row.eq(data), began.eq(1)]
+                        m.next = "ISSUE"
+                stop()
+            with m.State("ISSUE"):
+                m.d.comb += issuing.eq(1)
+                with m.If(ended):
+                    m.d.sync += drain.eq(
+                        Mux(
+                            is_opcode[Opcode.MAC],
+                            mac_latency(config),
+                            learn_latency(config),
+                        )
+                    )
+                    fetch_from(at)
+                with m.Else():
+                    m.d.comb += walking.eq(1)
+                stop()
+            with m.State("EXECUTE"):
+                m.d.comb += issuing.eq(1)
+                with m.Switch(opcode_under_way):
+                    with m.Case(Opcode.LOOP):
+                        skipped = (
+                            (loop["skip"] == Skip.IF_FLAG) & self.flag
+                            | (loop["skip"] == Skip.UNLESS_FLAG) & ~self.flag
+                        )
+                        with m.If(skipped):
+                            fetch_from(loop["end"])
+                        with m.Else():
+                            m.d.sync += [
+                                depth.eq(depth + 1),
+                                trips_left[depth].eq(loop["count"]),
+                            ]
+                            for j, index in enumerate(indices):
+                                with m.If(depth == j):
+                                    m.d.sync += index.eq(0)
+                            fetch_from(at)
+                    with m.Case(Opcode.NEXT):
+                        m.d.comb += self.swept.eq(repeat["sweep"])
+                        innermost = trips_left[(depth - 1)[: len(depth)]]
+                        with m.If((innermost == 0) | (repeat["until"] & self.flag)):
+                            m.d.sync += depth.eq(depth - 1)
+                            fetch_from(at)
+                        with m.Else():
+                            m.d.sync += innermost.eq(innermost - 1)
+                            for j, index in enumerate(indices):
+                                with m.If(depth == j + 1):
+                                    m.d.sync += index.eq(index + repeat["step"])
+                            fetch_from(repeat["body"])
+                    with m.Case(Opcode.WAIT):
+                        m.d.comb += self.wait_run.eq(1)
+                        with m.If(self.finished):
+                            fetch_from(at)
+                    with m.Case(Opcode.EMIT):
+                        m.d.comb += self.emit_run.eq(1)
+                        with m.If(self.finished):
+                            fetch_from(at)
+                    with m.Default():  # HALT
+                        m.d.comb += self.done.eq(~self.abort)
+                        m.next = "IDLE"
+                stop()
+            with m.State("ABORT"):
+                with m.If(drain == 0):
+                    m.next = "IDLE"
+        step_index = Signal(range(levels))
+        for j in reversed(range(levels)):
+            with m.If(more[j]):
+                m.d.comb += step_index.eq(j)
+        with m.If(walking):
+            m.d.comb += rows.r_addr.eq(level_base + step_index)
+
+        # Accounting ------------------------------------------------------------------------------
+
+        in_drain = Signal()
+        own = Signal()
+        nothing = Signal()
+        m.d.comb += [
+            in_drain.eq(fetching & (drain != 0)),
+            own.eq(in_drain | (issuing & ~self.stalled)),
+            nothing.eq(fetching & (drain == 0)),
+            self.mac_cycle.eq(own & is_opcode[Opcode.MAC]),
+            self.learn_cycle.eq(own & is_opcode[Opcode.LEARN]),
+            self.wait_cycle.eq(own & is_opcode[Opcode.WAIT]),
+            self.emit_cycle.eq(own & is_opcode[Opcode.EMIT]),
+            self.control_cycle.eq(
+                nothing
+                | (
+                    own
+                    & (
+                        is_opcode[Opcode.LOOP]
+                        | is_opcode[Opcode.NEXT]
+                        | is_opcode[Opcode.HALT]
+                    )
+                )
+            ),
+            self.learned.eq(
+                fetching & (drain == 1) & is_opcode[Opcode.LEARN] & ~learn["hold"]
+            ),
+        ]
+        return m
+
+
+def mac_accesses(head: dict):
+    """Cycles of the second port that a destination group of a MAC takes."""
+    reads_old = (head["step"] != 0) | (head["judge"] == Judge.CHANGE)
+    reads_gate = head["gating"] != 0
+    return Mux(head["to_drive"], 0, reads_old + reads_gate)
+
+
+def learn_accesses(config: ArrayConfig, head: dict):
+    """Cycles of the weight memory that a tile of a LEARN takes."""
+    once = 1 if config.weight_ports == 2 else 2
+    if not config.integral_shift:
+        return Const(once)
+    return Mux(head["integral"], 2 * once, once)

