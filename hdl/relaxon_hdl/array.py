@@ -154,7 +154,10 @@ class Array(wiring.Component):
         end = when.learn_write + when.integral_delay
         signs = delay(m, sign, when.sum, "sign")
         firsts = delay(m, issue.first, when.sum, "first")
-        lasts = delay(m, issue.last & issue.valid, max(when.new, end), "last", reset=True)
+        # Apart, since a LEARN drains before the last stages of a MAC are reached.
+        last = issue.last & issue.valid
+        groups = delay(m, last & is_mac, when.new, "group_last", reset=True)
+        lasts = delay(m, last & is_learn, end, "tile_last", reset=True)
         tails = delay(m, tail, when.new, "tail")
         dsts = delay(m, issue.dst, when.new - 1, "dst")
         gates = delay(m, issue.gate, when.acc, "gate")
@@ -171,7 +174,7 @@ class Array(wiring.Component):
             reads_gate.eq(mac["gating"] != 0),
             second.eq(dsts[when.acc + 1] + issue.old_offset),
         ]
-        with m.If(reads_gate & lasts[when.acc]):
+        with m.If(reads_gate & groups[when.acc]):
             m.d.comb += second.eq(gates[when.acc])
         with m.If(is_learn):
             m.d.comb += second.eq(issue.dst)
@@ -251,7 +254,7 @@ class Array(wiring.Component):
                 control.integral.eq(learn["integral"]),
                 control.first.eq(firsts[when.product]),
                 control.sign.eq(signs[when.product]),
-                control.write.eq(is_learn & lasts[when.learn_write]),
+                control.write.eq(lasts[when.learn_write]),
                 cell.threshold.eq(learn["threshold"]),
                 cell.r_addr.eq(Mux(control.transposed, row_tiles[r], col_tiles[c])),
                 cell.w_addr.eq(tile_written),
@@ -309,11 +312,11 @@ class Array(wiring.Component):
             m.d.sync += [
                 s_en.eq(
                     (self.x_write_state & x_lane[k])
-                    | (lasts[when.new - 1] & is_mac & ~to_drive & lane_on[k])
+                    | (groups[when.new - 1] & ~to_drive & lane_on[k])
                 ),
                 d_en.eq(
                     (self.x_write_drive & x_lane[k])
-                    | (lasts[when.acc - 1] & is_mac & to_drive & lane_on_drive[k])
+                    | (groups[when.acc - 1] & to_drive & lane_on_drive[k])
                 ),
             ]
             m.d.comb += [
@@ -344,7 +347,7 @@ class Array(wiring.Component):
 
         some_saturated = Signal()
         m.d.sync += some_saturated.eq(
-            Cat(saturated).any() & lasts[when.acc + 4] & is_mac & ~to_drive
+            Cat(saturated).any() & groups[when.acc + 4] & ~to_drive
         )
         m.d.comb += self.state_saturated.eq(some_saturated)
 

@@ -119,7 +119,7 @@ class Lane(wiring.Component):
         acc = Signal(signed(config.acc_bits), reset_less=True)
         base = Mux(self.first, Mux(control.from_drive, self.d, 0), acc)
         flip = self.sign.replicate(len(self.sum))
-        m.d.sync += acc.eq(base + (self.sum ^ flip).as_signed() + self.sign)
+        m.d.sync += acc.eq(base + (self.sum ^ flip)[: len(self.sum)].as_signed() + self.sign)
         m.d.comb += self.acc.eq(acc)
 
         # acc + 1, acc + 2: shift. The lowest bit is the one shifted out last. What lies above the
@@ -241,7 +241,7 @@ class Lane(wiring.Component):
             self.new.eq(new),
             judged.eq(Mux(control.judge_value, new, change)),
             distance.eq(
-                (judged ^ judged[-1].replicate(n + 1)).as_signed()
+                (judged ^ judged[-1].replicate(n + 1))[: n + 1].as_signed()
                 + (~Cat(control.tol, Const(0, 1))).as_signed()
                 + judged[-1]
             ),

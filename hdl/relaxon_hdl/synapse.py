@@ -141,7 +141,7 @@ class Synapse(wiring.Component):
                 m.d.comb += start.eq(Mux(control.position, dithers[1], dithers[0]))
         base = Mux(control.first, start, acc)
         flip = control.sign.replicate(2 * n)
-        m.d.sync += acc.eq(base + (term ^ flip).as_signed() + control.sign)
+        m.d.sync += acc.eq(base + (term ^ flip)[: 2 * n].as_signed() + control.sign)
 
         # Update: pipelined, unless one port leaves a single cycle between read and write.
 

@@ -212,6 +212,11 @@ class Emitter(wiring.Component):
                     m.d.sync += length.eq(count * size if each in sizes else 2)
         m.d.comb += self.stalled.eq(self.emit.valid & ~self.emit.ready)
 
+        def next_element():
+            m.d.sync += lane.eq(lane + 1)
+            with m.If(~laned | (lane == config.p - 1)):
+                m.d.sync += [lane.eq(0), group.eq(group + 1)]
+
         bytes_of_data = Array(data[8 * i : 8 * i + 8] for i in range(whole // 8))
         bytes_of_best = Array([best_at[:8], best_at[8:]])
         with m.FSM(name="emit"):
@@ -230,14 +235,13 @@ class Emitter(wiring.Component):
             with m.State("READ"):
                 m.d.sync += wait.eq(wait + 1)
                 with m.If(wait == READ_CYCLES - 1):
-                    m.d.sync += [wait.eq(0), done.eq(done + 1), lane.eq(lane + 1)]
-                    with m.If(~laned | (lane == config.p - 1)):
-                        m.d.sync += [lane.eq(0), group.eq(group + 1)]
+                    m.d.sync += [wait.eq(0), done.eq(done + 1)]
                     m.next = "BYTE"
                     with m.If(kind == EmitKind.ARGMAX):
                         word = data[:n].as_signed()
                         with m.If((done == 0) | (word > best.as_signed())):
                             m.d.sync += [best.eq(word), best_at.eq(done)]
+                        next_element()
                         with m.If(done + 1 != count):
                             m.next = "READ"
             with m.State("BYTE"):
@@ -255,6 +259,7 @@ class Emitter(wiring.Component):
                     m.d.sync += byte.eq(byte + 1)
                     with m.If(byte == last_byte):
                         m.d.sync += byte.eq(0)
+                        next_element()  # not before: the element's bytes come from its place
                         m.next = "READ"
                         m.d.comb += self.finished.eq(done == count)
         return ResetInserter(~self.run)(m)

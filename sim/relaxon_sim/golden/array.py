@@ -1,8 +1,10 @@
 """The array: MAC's sums of products and LEARN's updates over tiles.
 
-A nest is compiled once to closures. Where its tiles form a matrix (see `weights`), one product
-with that matrix does all of it; else the tiles are gathered: the plain way, always right, which
-``Machine(config, plain=True)`` takes everywhere.
+A nest is compiled to closures, one for each value of the loop indices it uses. Where its tiles
+form a matrix (see `weights`), one product with that matrix does all of it; else the tiles are
+gathered: the plain way, always right, which ``Machine(config, plain=True)`` takes everywhere.
+Loops over many tiles (weights going in and out) share one closure that gathers and whose tiles
+*slide*.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,13 +21,13 @@ from relaxon_isa.memory import Register
 from .exact import Array
 from .hash import cell_dither, words
 from .neuron import Lanes
-from .planes import Port, in_range, parity, walk
+from .planes import Port, parity, walk
 from .synapse import Synapse
 
 if TYPE_CHECKING:
     from .machine import Machine
 
-__all__ = ["compile_learn", "compile_mac"]
+__all__ = ["compile_learn", "compile_mac", "sliding_learn", "sliding_mac"]
 
 Work = Callable[[], None]
 Product = Callable[[], Array]
@@ -83,8 +85,7 @@ class MacNest:
             return walk(base, levels, name).reshape(-1)
 
         first = line(mac.tile + x[mac.tile_x], row_levels, "tile")
-        tiles = first[:, None] + line(0, terms, "tile")
-        self.tiles = in_range("tile", tiles, config.weight_depth)
+        self.tiles = first[:, None] + line(0, terms, "tile")
         first = line(mac.src + x[mac.src_x], batch_levels if regular else row_levels, "src")
         self.sources = first[:, None] + line(0, terms, "src")
         if regular:
@@ -124,19 +125,36 @@ def compile_mac(machine: "Machine", mac: Mac, x: Sequence[int]) -> Work:
     grid = None
     if not machine.plain and all(level.tile == 0 or level.src == 0 for level in mac.outer):
         nest = MacNest(machine, mac, x, regular=True)
-        grid = nest.tiles.T if mac.transposed else nest.tiles
+        grid = machine.weights.in_range(nest.tiles.T if mac.transposed else nest.tiles)
         matrix = machine.weights.matrix(grid)
         if matrix is not None:
             by_source = (matrix if mac.transposed else matrix.T)[:, : nest.n]
             return _lanes_behind(machine, mac, nest, _by_matrix(machine, nest, by_source))
     nest = MacNest(machine, mac, x, regular=False)
-    return _lanes_behind(machine, mac, nest, _by_tiles(machine, nest, mac.transposed, grid))
+    product = _by_tiles(machine, nest, mac.transposed, grid, [0])
+    return _lanes_behind(machine, mac, nest, product)
+
+
+def sliding_mac(machine: "Machine", mac: Mac) -> Callable[[int], None]:
+    """A MAC that uses a loop index for its tiles alone: a function of that index."""
+    nest = MacNest(machine, mac, (0, 0, 0, 0), regular=False)
+    slide = [0]
+    work = _lanes_behind(machine, mac, nest, _by_tiles(machine, nest, mac.transposed, None, slide))
+    return _slid(work, slide)
+
+
+def _slid(work: Work, slide: list[int]) -> Callable[[int], None]:
+    def work_at(index: int) -> None:
+        slide[0] = index
+        work()
+
+    return work_at
 
 
 def _by_matrix(machine: "Machine", nest: MacNest, by_source: Array) -> Product:
     """Sums (B, n), or (n,) for B = 1, as a product with the matrix (K * p, n)."""
     dtype, p, states = machine.numbers.dtype, machine.config.p, machine.states
-    repeats, batch, terms = nest.sources.shape
+    repeats, batch, _ = nest.sources.shape
     dot = np.dot
     flips = bool((nest.inner_sign < 0).any())
     sign = np.repeat(nest.inner_sign, p).astype(dtype)
@@ -172,10 +190,17 @@ def _by_matrix(machine: "Machine", nest: MacNest, by_source: Array) -> Product:
     return lambda: dot(source.read(), by_source)
 
 
-def _by_tiles(machine: "Machine", nest: MacNest, transposed: bool, grid: NDArray | None) -> Product:
+def _by_tiles(
+    machine: "Machine",
+    nest: MacNest,
+    transposed: bool,
+    grid: NDArray | None,
+    slide: list[int],
+) -> Product:
     """The same sums, (n,), with every tile fetched by itself.
 
     ``grid``: tiles that would be a matrix if other instructions did not use them otherwise.
+    ``slide``: what to add to the tiles' addresses.
     """
     p, weights, states = machine.config.p, machine.weights, machine.states
     tiles, n = nest.tiles, nest.n
@@ -187,18 +212,20 @@ def _by_tiles(machine: "Machine", nest: MacNest, transposed: bool, grid: NDArray
 
     def cells(some: slice) -> NDArray:
         """Positions (I, p, K * p)."""
-        at = weights.positions(tiles[some])
+        at = weights.positions(weights.in_range(tiles[some] + slide[0]))
         return at.transpose((0, 3, 1, 2) if transposed else (0, 2, 1, 3)).reshape(-1, p, terms * p)
 
-    fixed = [cells(chunks[0])] if len(chunks) == 1 else None
+    fixed: tuple[int, list[NDArray]] | None = None
     uses = 0 if grid is not None and len(np.unique(grid)) == grid.size else None
 
     def product() -> Array:
-        nonlocal uses
+        nonlocal uses, fixed
+        if fixed is None or fixed[0] != slide[0]:
+            fixed = (slide[0], [cells(some) for some in chunks]) if len(chunks) == 1 else None
         s = (states.words[sources] * sign)[..., None]
         parts = [
             np.matmul(weights.flat[at], s[some]).reshape(-1)
-            for some, at in zip(chunks, fixed or map(cells, chunks), strict=True)
+            for some, at in zip(chunks, fixed[1] if fixed else map(cells, chunks), strict=True)
         ]
         if grid is not None and uses is not None:
             uses += 1
@@ -273,7 +300,18 @@ def compile_learn(machine: "Machine", learn: Learn, x: Sequence[int]) -> Work:
     if not (machine.plain or learn.diagonal or learn.integral):
         work = _outer_product(machine, learn, x)
     if work is None:
-        work = _tile_by_tile(machine, learn, x)
+        work = _tile_by_tile(machine, learn, x, [0])
+    return _with_key(machine, learn, work)
+
+
+def sliding_learn(machine: "Machine", learn: Learn) -> Callable[[int], None]:
+    """A LEARN that uses a loop index for its tiles alone: a function of that index."""
+    slide = [0]
+    work = _tile_by_tile(machine, learn, (0, 0, 0, 0), slide)
+    return _slid(_with_key(machine, learn, work), slide)
+
+
+def _with_key(machine: "Machine", learn: Learn, work: Work) -> Work:
     if learn.hold or not machine.config.dither_bits:
         return work
 
@@ -290,16 +328,17 @@ def _negative(machine: "Machine", learn: Learn) -> bool:
     return learn.sign is Sign.MINUS
 
 
-def _tile_by_tile(machine: "Machine", learn: Learn, x: Sequence[int]) -> Work:
-    """Every tile gathered, updated and put back: right for all nests and modes."""
+def _tile_by_tile(machine: "Machine", learn: Learn, x: Sequence[int], slide: list[int]) -> Work:
+    """Every tile gathered, updated and put back: right for all nests and modes.
+
+    ``slide``: what to add to the tiles' addresses.
+    """
     config, numbers, weights = machine.config, machine.numbers, machine.weights
     synapse = Synapse(config, numbers, learn)
     p, dtype = config.p, numbers.dtype
     outer, inner = learn.outer, learn.inner
     base = learn.tile + x[learn.tile_x]
-    tiles = walk(base, outer, "tile").reshape(-1)
-    tiles = in_range("tile", tiles, config.weight_depth)
-    beside_tiles = in_range("tile", tiles + learn.integral, config.weight_depth)
+    offsets = walk(0, outer, "tile").reshape(-1)
 
     def plane(at: int, name: str) -> NDArray:
         groups = walk(at, outer, name).reshape(-1, 1) + walk(0, inner, name).reshape(-1)
@@ -308,18 +347,23 @@ def _tile_by_tile(machine: "Machine", learn: Learn, x: Sequence[int]) -> Work:
     rows = plane(learn.row + x[learn.row_x], "row")
     cols = plane(learn.col + x[learn.col_x], "col")
     sign = (parity(outer).reshape(-1, 1) * parity(inner).reshape(-1)).astype(dtype)[..., None]
-    cells = weights.positions(tiles)  # (O, p, p)
-    beside = weights.positions(beside_tiles) if learn.integral else None
+    cells = beside = at = None  # positions (O, p, p), and the base that they are of
     lane = np.arange(p)
     off = ~np.eye(p, dtype=bool)
     words_of = machine.states.words
 
     def work() -> None:
+        nonlocal cells, beside, at
+        if at != base + slide[0]:
+            at = base + slide[0]
+            cells = weights.positions(weights.in_range(at + offsets))
+            if learn.integral:
+                beside = weights.positions(weights.in_range(at + 1 + offsets))
         row = words_of[rows] * (-sign if _negative(machine, learn) else sign)
         acc = np.matmul(row.transpose(0, 2, 1), words_of[cols])
         flat = weights.flat
         w = flat[cells]
-        if beside is not None:
+        if learn.integral:
             m = flat[beside]
             new, memory, clipped = synapse.integrate(w, m, acc)
             if learn.diagonal:
@@ -328,7 +372,7 @@ def _tile_by_tile(machine: "Machine", learn: Learn, x: Sequence[int]) -> Work:
         else:
             h = None
             if learn.stochastic:
-                u, v = words(machine.update_key, tiles - base)
+                u, v = words(machine.update_key, offsets)
                 h = cell_dither(
                     u[:, None, None], v[:, None, None], lane[:, None], lane, config.dither_bits
                 )
@@ -363,7 +407,7 @@ def _outer_product(machine: "Machine", learn: Learn, x: Sequence[int]) -> Work |
     row_levels, col_levels = map(tuple, sides)
     base = learn.tile + x[learn.tile_x]
     tiles = walk(base, row_levels, "tile").reshape(-1, 1) + walk(0, col_levels, "tile").reshape(-1)
-    tiles = in_range("tile", tiles, config.weight_depth)
+    tiles = weights.in_range(tiles)
     matrix = weights.matrix(tiles)
     if matrix is None:
         return None
@@ -381,7 +425,7 @@ def _outer_product(machine: "Machine", learn: Learn, x: Sequence[int]) -> Work |
     if one_term:
         row_sign = row_sign[0]
     row_signed, col_signed = bool((row_sign < 0).any()), bool((col_sign < 0).any())
-    may_skip = synapse.idle
+    may_skip = synapse.idle and matrix.size >= SPARSE_CELLS
     row_at = weights.rows(tiles[:, 0]).reshape(-1)  # positions in the flat array
     col_at = (weights.rows(tiles[0])[:, :1] + weights.columns(tiles[0])).reshape(-1) - row_at[0]
     row_lane, col_lane = np.tile(np.arange(p), len(tiles)), np.tile(np.arange(p), tiles.shape[1])
@@ -409,21 +453,17 @@ def _outer_product(machine: "Machine", learn: Learn, x: Sequence[int]) -> Work |
             col = col * col_sign
         if _negative(machine, learn):
             row = -row
-        rows, cols = every
+        rows, cols, whole = *every, True
         if may_skip:
             (rows,) = (row if one_term else row.any(axis=0)).nonzero()
-            if not len(rows):
-                return
             (cols,) = (col if one_term else col.any(axis=0)).nonzero()
-            if not len(cols):
+            if not len(rows) or not len(cols):
                 return
             whole = len(rows) * len(cols) > SPARSE_SHARE * matrix.size
             if whole:
                 rows, cols = every
-        else:
-            whole = True
-        if not whole:
-            row, col = row[..., rows], col[..., cols]
+            else:
+                row, col = row[..., rows], col[..., cols]
         acc = np.multiply.outer(row, col) if one_term else np.dot(row.T, col)
         h = dither(rows, cols) if learn.stochastic else None
         if whole:

@@ -1,6 +1,6 @@
 """The machine: memories, registers, and the instructions that are not the sequencer's."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,25 +153,32 @@ class Machine:
             self.registers[Register.SAMPLE_KEY] = mix(self.sample_key)
         self.count_event(Register.SAMPLES)
 
-    def take(self, wait: Wait, x: Sequence[int], data: bytes) -> None:
-        """Put the values of a WAIT's bytes into S."""
+    def compile_wait(self, wait: Wait, x: Sequence[int]) -> Callable[[bytes], None]:
+        """The function that puts a WAIT's bytes into S."""
         start = self._start(self.states, wait.dst + x[wait.dst_x], wait.count)
-        values = unpack(self.config, wait, data)
-        self.states.words[start : start + wait.count] = values << wait.shift
+        words = self.states.words[start : start + wait.count]
+        values_of = unpacker(self.config, wait)
 
-    def give(self, emit: Emit, x: Sequence[int]) -> bytes:
-        """The payload of an EMIT."""
+        def take(data: bytes) -> None:
+            words[:] = values_of(data)
+
+        return take
+
+    def compile_emit(self, emit: Emit, x: Sequence[int]) -> Callable[[], bytes]:
+        """The function that makes an EMIT's payload."""
         base = emit.base + x[emit.base_x]
         if emit.kind is EmitKind.COUNTERS:
             which = range(base, base + emit.count)
-            return b"".join(self.register(i).to_bytes(COUNTER_BITS // 8, "little") for i in which)
+            size = COUNTER_BITS // 8
+            return lambda: b"".join(self.register(i).to_bytes(size, "little") for i in which)
         drives = emit.kind is EmitKind.DRIVE
-        plane, space = (self.drives, Space.DRIVE) if drives else (self.states, Space.STATE)
+        plane = self.drives if drives else self.states
+        width = element_bytes(self.config, Space.DRIVE if drives else Space.STATE)
         start = self._start(plane, base, emit.count)
-        values = plane.words[start : start + emit.count]
+        words = plane.words[start : start + emit.count]
         if emit.kind is EmitKind.ARGMAX:
-            return int(values.argmax()).to_bytes(2, "little")
-        return pack(self._integers(values), element_bytes(self.config, space))
+            return lambda: int(words.argmax()).to_bytes(2, "little")
+        return lambda: pack(self._integers(words), width)
 
     def _start(self, plane: Plane, group: int, count: int) -> int:
         p = self.config.p
@@ -191,25 +198,31 @@ class Machine:
         return self.sequencer.run(iter(samples), row, count)
 
 
-def unpack(config: ArrayConfig, wait: Wait, data: bytes) -> NDArray[np.int64]:
-    """The ``count`` values that a WAIT's bytes hold."""
-    octets = np.frombuffer(data, np.uint8)
-    bits = wait.pack.bits
+def unpacker(config: ArrayConfig, wait: Wait) -> Callable[[bytes], NDArray]:
+    """The function from a WAIT's bytes to its ``count`` values, shifted."""
+    count, shift, bits = wait.count, wait.shift, wait.pack.bits
     if wait.pack is Pack.WORD:
         width = element_bytes(config, Space.STATE)
         scale = np.int64(1) << 8 * np.arange(width, dtype=np.int64)
-        values = octets.reshape(-1, width).astype(np.int64) @ scale
-        bits, signed = config.state_bits, True
-        values &= (1 << bits) - 1
-    else:
-        fields = np.arange(0, 8, bits, dtype=np.uint8)
-        values = (octets[:, None] >> fields & ((1 << bits) - 1)).reshape(-1).astype(np.int64)
-        signed = wait.signed
-    values = values[: wait.count]
-    if signed:
-        half = 1 << (bits - 1)
-        values = (values ^ half) - half
-    return values
+        mask, half = (1 << config.state_bits) - 1, 1 << (config.state_bits - 1)
+
+        def values_of_words(data: bytes) -> NDArray:
+            octets = np.frombuffer(data, np.uint8).reshape(-1, width)
+            values = octets.astype(np.int64) @ scale & mask
+            return (values ^ half) - half
+
+        return values_of_words
+
+    mask, half = (1 << bits) - 1, 1 << (bits - 1)
+    fields = np.arange(256)[:, None] >> np.arange(0, 8, bits) & mask
+    if wait.signed:
+        fields = (fields ^ half) - half
+    values_in = fields << shift  # of every byte, shape (256, 8 // bits)
+
+    def values_of(data: bytes) -> NDArray:
+        return values_in[np.frombuffer(data, np.uint8)].reshape(-1)[:count]
+
+    return values_of
 
 
 def pack(values: NDArray, width: int) -> bytes:

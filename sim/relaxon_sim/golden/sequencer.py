@@ -1,7 +1,9 @@
 """The sequencer: fetches rows, walks loops, counts cycles."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import fields
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from relaxon_isa.cycles import drain_cycles, fetch_cycles, issue_cycles, wait_bytes
 from relaxon_isa.errors import ProgramError
@@ -18,18 +20,29 @@ from relaxon_isa.instructions import (
 )
 from relaxon_isa.memory import Register
 
-from .array import Work, compile_learn, compile_mac
+from .array import compile_learn, compile_mac, sliding_learn, sliding_mac
 
 if TYPE_CHECKING:
     from .machine import Machine
 
 __all__ = ["Run", "Sequencer", "Starved"]
 
+Work = Callable[..., Any]
+
 Run = Generator[bytes, None, tuple[int, bool]]
 """EMIT payloads; at last, how many samples were taken and whether bytes of them are left."""
 
-VARIANTS = 4096
+SLIDE_FROM = 32
+"""Loop indices from which on a nest that uses them for tiles alone slides."""
+VARIANTS = 1024
 """Compiled nests kept for one instruction's loop indices."""
+
+# Plain ints: this is the innermost loop.
+HALT, LOOP, NEXT, WAIT, EMIT = map(
+    int, (Opcode.HALT, Opcode.LOOP, Opcode.NEXT, Opcode.WAIT, Opcode.EMIT)
+)
+NESTS = (int(Opcode.MAC), int(Opcode.LEARN))
+SWEEPS = int(Register.SWEEPS)
 
 CYCLES_OF = {
     Opcode.MAC: Register.MAC_CYCLES,
@@ -57,63 +70,88 @@ class Operation:
         What it is, its program rows and its cycles (`relaxon_isa.cycles`).
     register
         The counter of its own cycles.
-    fields
-        Its first row's fields, for LOOP and NEXT.
-    step
-        NEXT's step, signed.
-    work
-        For MAC and LEARN, called with the loop indices.
+    count, skip, until, sweep, step, target
+        Of LOOP and NEXT, as their own rows say; the row to go on at when a loop is passed over
+        (LOOP) or repeats (NEXT).
+    tick, bytes
+        Of WAIT.
+    at
+        For MAC, LEARN, WAIT and EMIT: from loop indices to the function that does the work.
     """
 
     def __init__(self, machine: "Machine", rows: Sequence[int]):
         config = machine.config
         self.instruction = instruction = decode(config, rows)[0]
         self.machine = machine
-        self.opcode = instruction.opcode
+        self.opcode = int(instruction.opcode)
         self.rows = rows_of(instruction)
         self.fetch = fetch_cycles(instruction)
         self.drain = drain_cycles(config, instruction)
         self.own = issue_cycles(config, instruction) + self.drain
         control = Register.CONTROL_CYCLES if config.kind_counters else Register.MAC_CYCLES
-        self.control = control
-        self.register = CYCLES_OF.get(self.opcode, control) if config.kind_counters else control
-        self.fields = row_layouts(config)[self.opcode.name].unpack(rows[0])
-        self.step = signed(self.fields.get("step", 0), 16)
-        self.work: Callable[[Sequence[int]], None] = self._compile
+        self.control = int(control)
+        own = CYCLES_OF.get(instruction.opcode, control) if config.kind_counters else control
+        self.register = int(own)
+        values = row_layouts(config)[instruction.opcode.name].unpack(rows[0])
+        self.count = values.get("count", 0) + 1
+        self.skip, self.until, self.sweep = (values.get(n, 0) for n in ("skip", "until", "sweep"))
+        self.target = values["end"] if self.opcode == LOOP else values.get("body", 0)
+        self.step = signed(values.get("step", 0), 16)
+        self.at: Callable[[Sequence[int]], Work] = self._compile
         self.variants: dict[tuple[int, ...], Work] = {}
-        if isinstance(instruction, Wait):
-            self.bytes = wait_bytes(config, instruction)
+        self.tick = isinstance(instruction, Wait) and instruction.tick
+        self.bytes = wait_bytes(config, instruction) if isinstance(instruction, Wait) else 0
 
     def forget(self) -> None:
         """Drop what was compiled: weights have moved."""
-        self.work = self._compile
+        self.at = self._compile
         self.variants.clear()
 
-    def _compile(self, x: Sequence[int]) -> None:
-        instruction = self.instruction
-        assert isinstance(instruction, Mac | Learn)
-        make = compile_mac if isinstance(instruction, Mac) else compile_learn
-        selects = {getattr(instruction, name) for name in vars(instruction) if name.endswith("_x")}
-        used = sorted(selects - {0})
-        machine = self.machine
+    def _compile(self, x: Sequence[int]) -> Work:
+        """Puts a function of the loop indices in place of itself."""
+        machine, instruction = self.machine, self.instruction
+        match instruction:
+            case Mac():
+                make = compile_mac
+            case Learn():
+                make = compile_learn
+            case Wait():
+                make = type(machine).compile_wait
+            case Emit():
+                make = type(machine).compile_emit
+            case _:
+                raise TypeError(instruction)
+        selects = [
+            getattr(instruction, f.name) for f in fields(instruction) if f.name.endswith("_x")
+        ]
+        used = sorted(set(selects) - {0})
         if not used:
             work = make(machine, instruction, x)
-            self.work = lambda x: work()
-            work()
-            return
+            self.at = lambda x: work
+            return work
 
-        def by_index(x: Sequence[int]) -> None:
+        variants = self.variants
+        slide = None
+        if isinstance(instruction, Mac | Learn) and selects.count(0) == len(selects) - 1:
+            slide = instruction.tile_x  # 0 if it is another select that is used
+
+        def by_index(x: Sequence[int]) -> Work:
             key = tuple([x[i] for i in used])
-            work = self.variants.get(key)
+            work = variants.get(key)
             if work is None:
-                if len(self.variants) >= VARIANTS:
-                    self.variants.clear()
+                if slide and len(variants) >= SLIDE_FROM:
+                    slid = sliding_mac if isinstance(instruction, Mac) else sliding_learn
+                    work_at = slid(machine, instruction)
+                    self.at = lambda x: partial(work_at, x[slide])
+                    return self.at(x)
+                if len(variants) >= VARIANTS:
+                    variants.clear()
                 work = make(machine, instruction, x)
-                self.variants[key] = work
-            work()
+                variants[key] = work
+            return work
 
-        self.work = by_index
-        by_index(x)
+        self.at = by_index
+        return by_index(x)
 
 
 class Sequencer:
@@ -151,6 +189,9 @@ class Sequencer:
         key = tuple(self.rows[row : row + count])
         operation = self.known.get(key)
         if operation is None:
+            if len(self.known) >= VARIANTS:
+                self.known.clear()
+                self.at[:] = [None] * len(self.at)
             operation = self.known[key] = Operation(self.machine, key)
         self.at[row] = operation
         return operation
@@ -162,69 +203,59 @@ class Sequencer:
         machine.counting = count
         machine.flag = False
         x = [0, 0, 0, 0]  # X[0] = 0 and the indices of the three outermost loops
-        open_loops: list[list[int]] = []  # [trip, count, index]
+        open_loops: list[list[int]] = []  # [trips done, count]
         stream = bytearray()
         taken = drain = 0
         while True:
             operation = at[row] if row < len(at) else None
             if operation is None:
                 operation = self.fetch(row)
-            if count:
-                exposed = operation.fetch - drain
-                if exposed > 0:
-                    registers[operation.control] += exposed
+            if count and operation.fetch > drain:
+                registers[operation.control] += operation.fetch - drain
             drain = operation.drain
             row += operation.rows
             opcode = operation.opcode
-            if opcode is Opcode.MAC or opcode is Opcode.LEARN:
-                operation.work(x)
-            elif opcode is Opcode.LOOP:
-                fields = operation.fields
-                skip = fields["skip"]
-                if skip and machine.flag == (skip == Skip.IF_FLAG):
-                    row = fields["end"]
+            if opcode in NESTS:
+                operation.at(x)()
+            elif opcode == LOOP:
+                if operation.skip and machine.flag == (operation.skip == Skip.IF_FLAG):
+                    row = operation.target
                 else:
-                    open_loops.append([0, fields["count"] + 1, 0])
+                    open_loops.append([0, operation.count])
                     if len(open_loops) < len(x):
                         x[len(open_loops)] = 0
-            elif opcode is Opcode.NEXT:
-                fields = operation.fields
+            elif opcode == NEXT:
                 if not open_loops:
                     raise ProgramError("NEXT without a LOOP")
                 loop = open_loops[-1]
-                if fields["sweep"] and count:
-                    registers[Register.SWEEPS] += 1
+                if operation.sweep and count:
+                    registers[SWEEPS] += 1
                 loop[0] += 1
-                if loop[0] == loop[1] or (fields["until"] and machine.flag):
+                if loop[0] == loop[1] or (operation.until and machine.flag):
                     open_loops.pop()
                 else:
-                    row = fields["body"]
+                    row = operation.target
                     if len(open_loops) < len(x):
                         x[len(open_loops)] += operation.step
-            elif opcode is Opcode.WAIT:
-                instruction = operation.instruction
-                assert isinstance(instruction, Wait)
-                if instruction.tick:
+            elif opcode == WAIT:
+                if operation.tick:
                     machine.tick()
                 need = operation.bytes
                 while len(stream) < need:
                     more = next(samples, None)
                     if more is None:
                         raise Starved(taken)
-                    machine.counting = count
                     taken += 1
                     stream += more
-                machine.take(instruction, x, bytes(stream[:need]))
+                operation.at(x)(bytes(stream[:need]))
                 del stream[:need]
-            elif opcode is Opcode.EMIT:
-                instruction = operation.instruction
-                assert isinstance(instruction, Emit)
-                payload = machine.give(instruction, x)
+            elif opcode == EMIT:
+                payload = operation.at(x)()
                 if count:
                     registers[operation.register] += operation.own
                 yield payload
                 continue
             if count:
                 registers[operation.register] += operation.own
-            if opcode is Opcode.HALT:
+            if opcode == HALT:
                 return taken, bool(stream)

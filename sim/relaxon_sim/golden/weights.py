@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from relaxon_isa.config import ArrayConfig
 
 from .exact import Array, Numbers
+from .planes import in_range
 
 __all__ = ["Weights"]
 
@@ -50,6 +51,9 @@ class Weights:
         self.col_pitch = np.ones(depth, dtype=np.int64)
         self.owner = np.full(depth, -1)
         self.regions: list[Region] = []
+
+    def in_range(self, tiles: NDArray) -> NDArray[np.int64]:
+        return in_range("tile", tiles, self.depth)
 
     def rows(self, tiles: NDArray) -> NDArray[np.int64]:
         """Positions of the rows' first cells: shape of ``tiles`` with a last axis of p."""

@@ -1,0 +1,197 @@
+"""Equilibrium Propagation in float64, short and independent: what the machine is measured against.
+
+Source: B. Scellier and Y. Bengio, "Equilibrium Propagation: Bridging the Gap between Energy-Based
+Models and Backpropagation", Frontiers in Computational Neuroscience 11:24, 2017 (section numbers
+below). Two deviations, both those of the machine: the hard sigmoid bounds the states themselves
+(so rho(s) = s inside), and a phase minimises layer by layer instead of following a gradient flow.
+
+A network of L weight layers has sizes n_0 (input) .. n_L (output). ``weights[l]`` is W_l of shape
+(n_{l+1}, n_l), ``biases[l]`` of shape (n_{l+1},). ``states`` is the list s_1 .. s_L (hidden layers
+and output) of shapes (n_l,); the input x = s_0 of shape (n_0,) is clamped.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Reference", "Relaxed"]
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+
+@dataclass
+class Relaxed:
+    """Where a phase ended.
+
+    Members
+    -------
+    states
+        s_1 .. s_L.
+    sweeps
+        Sweeps until nothing moved by more than the tolerance (that sweep included), or the cap.
+    settled
+        Whether the tolerance was reached.
+    """
+
+    states: list[Vector]
+    sweeps: int
+    settled: bool
+
+
+@dataclass
+class Reference:
+    """A layered Hopfield-type network (section 2.1, with the layers of section 5.1).
+
+    Members
+    -------
+    weights, biases
+        See the module.
+    """
+
+    weights: list[Matrix]
+    biases: list[Vector]
+
+    @property
+    def depth(self) -> int:
+        return len(self.weights)
+
+    def energy(self, x: Vector, states: list[Vector]) -> float:
+        """E = 1/2 sum_l |s_l|^2 - sum_l s_{l+1}^T W_l s_l - sum_l b_l . s_{l+1} (eq. 1)."""
+        layers = [x, *states]
+        energy = 0.0
+        for below, above, w, b in zip(layers, states, self.weights, self.biases, strict=False):
+            energy += 0.5 * above @ above - above @ w @ below - b @ above
+        return float(energy)
+
+    @staticmethod
+    def cost(output: Vector, target: Vector) -> float:
+        """C = 1/2 |y - o|^2 (eq. 2)."""
+        return float(0.5 * np.sum((target - output) ** 2))
+
+    def current(self, x: Vector, states: list[Vector], layer: int) -> Vector:
+        """Minus the gradient of E - 1/2 |s_l|^2 by s_l, l = 1 .. L (eq. 7): shape (n_l,)."""
+        below = x if layer == 1 else states[layer - 2]
+        a = self.weights[layer - 1] @ below + self.biases[layer - 1]
+        if layer < self.depth:
+            a = a + self.weights[layer].T @ states[layer]
+        return a
+
+    # Phases (section 2.2) -----------------------------------------------------------------
+
+    def relax(
+        self,
+        x: Vector,
+        start: list[Vector] | None = None,
+        *,
+        nudge: Callable[[Vector], Vector] = lambda a: a,
+        upwards: bool = True,
+        tolerance: float = 1e-12,
+        cap: int = 100_000,
+    ) -> Relaxed:
+        """Minimise over the box [0, 1], one layer after another, each exactly.
+
+        ``nudge`` maps the output's current to what is clipped. ``upwards``: from layer 1 to L in
+        a sweep, else from L to 1. Starts from zeros if there is no ``start``.
+        """
+        states = [np.zeros(len(b)) for b in self.biases] if start is None else list(start)
+        order = range(1, self.depth + 1) if upwards else range(self.depth, 0, -1)
+        for sweep in range(1, cap + 1):
+            moved = 0.0
+            for layer in order:
+                a = self.current(x, states, layer)
+                new = np.clip(nudge(a) if layer == self.depth else a, 0.0, 1.0)
+                moved = max(moved, float(np.max(np.abs(new - states[layer - 1]))))
+                states[layer - 1] = new
+            if moved <= tolerance:
+                return Relaxed(states, sweep, True)
+        return Relaxed(states, cap, False)
+
+    def free(self, x: Vector, **how) -> Relaxed:
+        """The free phase: argmin E."""
+        return self.relax(x, **how)
+
+    def nudged(self, x: Vector, target: Vector, beta: float, free: list[Vector], **how) -> Relaxed:
+        """The nudge as a fixed current beta (y - o_free): argmin E - beta (y - o_free) . o.
+
+        The cost of section 2.3 made linear around the free output: the gradient at beta -> 0 is
+        the same.
+        """
+        current = beta * (target - free[-1])
+        return self.relax(x, free, nudge=lambda a: a + current, upwards=False, **how)
+
+    def nudged_by_cost(
+        self, x: Vector, target: Vector, beta: float, free: list[Vector], **how
+    ) -> Relaxed:
+        """The true cost (eq. 3): argmin E + beta C; the output is (a + beta y) / (1 + beta)."""
+
+        def nudge(a: Vector) -> Vector:
+            return (a + beta * target) / (1 + beta)
+
+        return self.relax(x, free, nudge=nudge, upwards=False, **how)
+
+    # Learning (section 2.3) ---------------------------------------------------------------
+
+    def update(
+        self, x: Vector, first: list[Vector], second: list[Vector], distance: float
+    ) -> tuple[list[Matrix], list[Vector]]:
+        """Minus the estimated gradient: (s s^T in ``first`` - s s^T in ``second``) / distance.
+
+        One-sided (eq. 14): nudged, free and beta. Centered: +beta, -beta and 2 beta. Returns
+        the changes of weights and biases, to be scaled by a learning rate.
+        """
+        a, b = [x, *first], [x, *second]
+        dw = [
+            (np.outer(a[i + 1], a[i]) - np.outer(b[i + 1], b[i])) / distance
+            for i in range(self.depth)
+        ]
+        return dw, [(p - m) / distance for p, m in zip(first, second, strict=True)]
+
+    def one_sided(
+        self, x: Vector, target: Vector, beta: float, *, by_cost: bool = False, **how
+    ) -> tuple[list[Matrix], list[Vector]]:
+        """EP's update from a free and one nudged phase (beta of either sign)."""
+        nudged = self.nudged_by_cost if by_cost else self.nudged
+        free = self.free(x, **how).states
+        return self.update(x, nudged(x, target, beta, free, **how).states, free, beta)
+
+    def centered(
+        self, x: Vector, target: Vector, beta: float, *, by_cost: bool = False, **how
+    ) -> tuple[list[Matrix], list[Vector]]:
+        """EP's update from +beta and -beta (Laborieux et al. 2021, eq. 8): no error linear in
+        beta."""
+        nudged = self.nudged_by_cost if by_cost else self.nudged
+        free = self.free(x, **how).states
+        plus = nudged(x, target, beta, free, **how).states
+        minus = nudged(x, target, -beta, free, **how).states
+        return self.update(x, plus, minus, 2 * beta)
+
+    def gradient(
+        self, x: Vector, target: Vector, *, step: float = 1e-6, **how
+    ) -> tuple[list[Matrix], list[Vector]]:
+        """The gradient of C at the free fixed point by weights and biases, by central finite
+        differences: shapes of `weights` and `biases`. EP's update estimates its negative."""
+        gradients = []
+        for parameter in (*self.weights, *self.biases):
+            gradient = np.zeros_like(parameter)
+            for index in np.ndindex(parameter.shape):
+                kept = parameter[index]
+                costs = []
+                for sign in (1, -1):
+                    parameter[index] = kept + sign * step
+                    costs.append(self.cost(self.free(x, **how).states[-1], target))
+                parameter[index] = kept
+                gradient[index] = (costs[0] - costs[1]) / (2 * step)
+            gradients.append(gradient)
+        return gradients[: self.depth], gradients[self.depth :]
+
+    def crossings(self, *phases: list[Vector]) -> bool:
+        """Whether a unit sits at a bound in one phase and elsewhere in another: the gradient is
+        then not defined, or not what EP estimates."""
+        sides = [
+            np.concatenate([np.where(s <= 0, -1, np.where(s >= 1, 1, 0)) for s in states])
+            for states in phases
+        ]
+        return any((side != sides[0]).any() for side in sides)

@@ -1,0 +1,144 @@
+"""Random programs on two machines, compared to the last bit: `python tests/campaign.py --help`.
+
+Each program runs on the golden model and on the virtual board (the gateware). What is compared:
+EMITs, all of S and D, all registers but stalls and the link's own. Weights are in the EMITs.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from random_programs import RandomProgram, all_bins, random_program
+
+from relaxon.backends import open_device
+from relaxon.devices.base import Device
+from relaxon_isa.config import ArrayConfig, preset
+from relaxon_isa.memory import Register, Space
+
+__all__ = ["CAMPAIGN", "Campaign", "observe"]
+
+OUTSIDE = (
+    Register.WAIT_STALLS,
+    Register.EMIT_STALLS,
+    Register.LINK_ERRORS,
+    Register.LINK_DROPS,
+)
+"""Registers that depend on the line, not on the program."""
+
+CAMPAIGN = preset("default").replace(
+    p=3, weight_depth=64, state_depth=64, drive_depth=16, program_rows=256, levels=5, integral_shift=0
+)
+"""Small memories, so that all of them travel for every program."""
+
+
+def observe(device: Device, case: RandomProgram) -> dict[str, object]:
+    """Everything that a program leaves behind on a device."""
+    for space, (start, values) in case.memory.items():
+        device.write(space, start, values)
+    device.load(case.program.rows)
+    seen: dict[str, object] = {"emits": list(device.run(case.samples))}
+    for space in (Space.STATE, Space.DRIVE):
+        seen[space.name] = device.read(space)
+    registers = device.counters()
+    for register in Register:
+        if register not in OUTSIDE:
+            seen[register.name] = registers[register]
+    return seen
+
+
+def differences(a: dict[str, object], b: dict[str, object]) -> list[str]:
+    """Names of what differs, with the first place."""
+    found = []
+    for name, value in a.items():
+        other = b[name]
+        if isinstance(value, np.ndarray):
+            places = np.flatnonzero(value != other)
+            if len(places):
+                i = places[0]
+                found.append(f"{name}[{i}] (of {len(places)}): {value[i]} against {other[i]}")
+        elif value != other:
+            found.append(f"{name}: {value} against {other}")
+    return found
+
+
+class Campaign:
+    """Runs programs on a device and on the golden model, and keeps the tally.
+
+    Members
+    -------
+    bins
+        Coverage bins hit so far.
+    results
+        How many results were "zero", "saturated" or "other".
+    ran
+        Programs.
+    """
+
+    def __init__(self, device: Device, seed: int) -> None:
+        self.device = device
+        self.golden = open_device("golden", device.config)
+        self.seed = seed
+        self.bins: set[str] = set()
+        self.results: Counter[str] = Counter()
+        self.ran = 0
+
+    def step(self) -> list[str]:
+        """The next program; returns what differs, with the seed that makes it again."""
+        seed = self.seed + self.ran
+        case = random_program(self.device.config, Random(seed))
+        found = differences(observe(self.golden, case), observe(self.device, case))
+        self.ran += 1
+        self.bins |= case.bins
+        self.results.update(case.results)
+        if found:
+            return [f"program of seed {seed} (golden against device):", *found,
+                    case.program.listing()]  # fmt: skip
+        return []
+
+    def missed(self) -> list[str]:
+        """Bins not hit."""
+        return sorted(all_bins(self.device.config) - self.bins)
+
+    def summary(self) -> str:
+        total = sum(self.results.values()) or 1
+        shares = ", ".join(f"{k} {v / total:.0%}" for k, v in sorted(self.results.items()))
+        full = all_bins(self.device.config)
+        return (
+            f"{self.ran} programs from seed {self.seed}; coverage {len(self.bins & full)} of "
+            f"{len(full)} bins; results: {shares}"
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=10_000, help="programs")
+    parser.add_argument("--seed", type=int, default=0, help="of the first; the next are +1, +2 ..")
+    parser.add_argument("--backend", default="virtual", help="virtual or a serial port")
+    parser.add_argument("--preset", help="machine; by default a small one with every mode")
+    arguments = parser.parse_args()
+    config: ArrayConfig = preset(arguments.preset) if arguments.preset else CAMPAIGN
+    started = time.monotonic()
+    with open_device(arguments.backend, config) as device:
+        campaign = Campaign(device, arguments.seed)
+        for i in range(arguments.count):
+            found = campaign.step()
+            if found:
+                print("\n".join(found))
+                return 1
+            if i % 100 == 99:
+                print(f"{campaign.summary()}; {time.monotonic() - started:.0f} s", flush=True)
+    print(campaign.summary())
+    for missed in campaign.missed():
+        print(f"not covered: {missed}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,550 @@
+"""CommandUnit against a naive core: memories in a dictionary, programs that the test plays."""
+
+import random
+from collections import deque
+
+import pytest
+from amaranth.sim import Simulator
+from relaxon_hdl.command import CommandUnit
+
+from relaxon_isa.config import ArrayConfig, preset
+from relaxon_isa.link import BoardError, Command, Record
+from relaxon_isa.memory import INFO_BYTES, Space, element_bytes
+
+INFO = bytes(range(1, 256)) * 3
+LANED = (Space.STATE, Space.DRIVE)
+
+
+def write(space, index, lane, count, elements=b"") -> bytes:
+    return bytes([Command.WRITE, space, *index.to_bytes(2, "little"), lane]) + (
+        count.to_bytes(2, "little") + elements
+    )
+
+
+def read(space, index, lane, count) -> bytes:
+    return bytes([Command.READ]) + write(space, index, lane, count)[1:]
+
+
+def run(row, flags=0) -> bytes:
+    return bytes([Command.RUN, *row.to_bytes(2, "little"), flags])
+
+
+def sample(data: bytes) -> bytes:
+    return bytes([Command.SAMPLE, *len(data).to_bytes(2, "little")]) + data
+
+
+def record(tag, data: bytes = b"") -> bytes:
+    return bytes([tag, *len(data).to_bytes(2, "little")]) + data
+
+
+DONE = record(Record.DONE)
+
+
+def error(code: BoardError) -> bytes:
+    return record(Record.ERROR, bytes([code]))
+
+
+class Bench:
+    """A CommandUnit between the test's byte streams and a core in Python."""
+
+    def __init__(self, config: ArrayConfig, seed: int = 0, rate: float = 1.0):
+        print(f"seed {seed}")
+        self.config = config
+        self.rng = random.Random(seed)
+        self.dut = CommandUnit(config, INFO)
+        self.rate = rate  # chance a cycle of a byte in, of a byte out, of an answer of the core
+        self.host = deque()
+        self.out = bytearray()
+        self.memory = {}  # (space, index, lane): element as it travels
+        self.writes = []  # in the order that they came
+        self.emit = deque()
+        self.samples = bytearray()
+        self.runs = []
+        self.running = self.waiting = self.done = False
+        self.reset = False
+        self.aborts = 0
+        self.refuse_memory = self.refuse_run = False
+        self.ticks = None
+        self.inputs = {}
+
+    def size(self, space: int) -> int:
+        return element_bytes(self.config, Space(min(space, Space.INFO)))
+
+    async def cycle(self, ctx):
+        dut, core = self.dut, self.dut.core
+
+        def chance():
+            return self.rng.random() < self.rate
+
+        def put(signal, value):
+            if self.inputs.get(id(signal)) != value:  # to set a signal costs time
+                self.inputs[id(signal)] = value
+                ctx.set(signal, value)
+
+        busy = self.running and not self.waiting
+        give = bool(self.host) and chance()
+        emit = bool(self.emit) and chance()
+        take, take_sample, answer = chance(), self.waiting and chance(), chance()
+        put(dut.i.valid, give)
+        put(dut.i.payload, self.host[0] if give else 0)
+        put(dut.o.ready, take)
+        put(dut.reset, self.reset)
+        put(core.running, self.running)
+        put(core.waiting, self.waiting)
+        put(core.done, self.done)
+        put(core.sample.ready, take_sample)
+        put(core.emit.valid, emit)
+        put(core.emit.payload, self.emit[0] if emit else 0)
+        put(core.run.ready, not self.running and not self.refuse_run and answer)
+        put(core.memory.ready, 0)
+        if answer and not busy and not self.refuse_memory and ctx.get(core.memory.valid):
+            key = tuple(
+                ctx.get(signal)
+                for signal in (core.memory.space, core.memory.index, core.memory.lane)
+            )
+            size = self.size(key[0])
+            if ctx.get(core.memory.write):
+                data = ctx.get(core.memory.wdata).to_bytes(16, "little")[:size]
+                self.memory[key] = data
+                self.writes.append((key, data))
+            else:
+                # Sign-extended, as the seam has it; the unit sends no more than the element.
+                value = int.from_bytes(self.memory.get(key, bytes(size)), "little", signed=True)
+                put(core.memory.rdata, value & ((1 << len(core.memory.rdata)) - 1))
+            put(core.memory.ready, 1)
+        if self.ticks is None:
+            self.ticks = aiter(
+                ctx.tick().sample(
+                    dut.i.ready,
+                    dut.o.valid,
+                    dut.o.payload,
+                    core.emit.ready,
+                    core.sample.valid,
+                    core.sample.payload,
+                    core.run.valid,
+                    core.run.payload.row,
+                    core.run.payload.count,
+                    core.run.ready,
+                    core.abort,
+                )
+            )
+        (_, _, taken, out, byte, emitted, sampled, sample_byte, asked, row, count, ready, abort) = (
+            await anext(self.ticks)
+        )
+        self.done = self.reset = False
+        self.aborts += abort
+        if give and taken:
+            self.host.popleft()
+        if out and take:
+            self.out.append(byte)
+        if emit and emitted:
+            self.emit.popleft()
+        if sampled and take_sample:
+            self.samples.append(sample_byte)
+        if asked and ready:
+            assert not self.running
+            self.runs.append((row, count))
+            self.running = True
+
+    async def go(self, ctx, cycles: int):
+        for _ in range(cycles):
+            await self.cycle(ctx)
+
+    async def until(self, ctx, condition, limit: int = 20_000):
+        for _ in range(limit):
+            if condition():
+                return
+            await self.cycle(ctx)
+        raise AssertionError("watchdog")
+
+    async def settle(self, ctx):
+        """All taken, and the unit says that it is quiet, and is."""
+        await self.until(ctx, lambda: not self.host and not self.emit)
+        await self.go(ctx, 2)
+        await self.until(ctx, lambda: ctx.get(self.dut.quiet))
+        before = len(self.out), len(self.writes)
+        await self.go(ctx, 20)
+        assert before == (len(self.out), len(self.writes))
+
+    async def expect(self, ctx, commands: bytes, records: bytes):
+        self.host.extend(commands)
+        await self.settle(ctx)
+        assert bytes(self.out) == records
+        self.out.clear()
+
+    async def abort(self, ctx):
+        self.reset = True
+        await self.cycle(ctx)
+
+    async def halt(self, ctx):
+        self.running = self.waiting = False
+        self.done = True
+        await self.cycle(ctx)
+
+    def run_of(self, space: int, index: int, lane: int, count: int):
+        """The addresses of a run of elements, in order."""
+        for _ in range(count):
+            yield (space, index, lane)
+            if space in LANED and lane < self.config.p - 1:
+                lane += 1
+            else:
+                index, lane = index + 1, 0
+
+    def play(self, scenario):
+        async def testbench(ctx):
+            await scenario(ctx, self)
+
+        sim = Simulator(self.dut)
+        sim.add_clock(1e-6)
+        sim.add_testbench(testbench)
+        sim.run()
+
+
+SMALL = preset("up5k")
+CONFIGS = [SMALL, preset("verify24"), SMALL.replace(p=1), preset("default")]
+
+
+def with_core(config=SMALL, **options):
+    """The test is an ``async def (ctx, bench)``."""
+
+    def decorate(scenario):
+        def test():
+            Bench(config, **options).play(scenario)
+
+        test.__name__ = scenario.__name__
+        test.__doc__ = scenario.__doc__
+        return test
+
+    return decorate
+
+
+# WRITE and READ --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.5])
+@pytest.mark.parametrize("config", CONFIGS, ids=["up5k", "verify24", "one", "default"])
+def test_write_and_read_every_space(config, rate):
+    bench = Bench(config, seed=61, rate=rate)
+    rng = bench.rng
+
+    async def scenario(ctx, bench):
+        for space in Space:
+            if space == Space.INFO:
+                continue
+            for _ in range(3):
+                count = rng.randint(1, 9)
+                index = rng.randrange(200)
+                lane = rng.randrange(config.p) if space in LANED else 0
+                size = bench.size(space)
+                data = [
+                    rng.choice([bytes(size), b"\xff" * size, rng.randbytes(size)])
+                    for _ in range(count)
+                ]
+                bench.writes.clear()
+                await bench.expect(ctx, write(space, index, lane, count, b"".join(data)), b"")
+                keys = list(bench.run_of(space, index, lane, count))
+                assert bench.writes == list(zip(keys, data, strict=True))
+                answer = record(Record.DATA, b"".join(data))
+                await bench.expect(ctx, read(space, index, lane, count), answer)
+
+    bench.play(scenario)
+
+
+@with_core(seed=62, rate=0.8)
+async def test_long_runs_and_both_bytes_of_the_lengths(ctx, bench):
+    count = 300
+    data = bench.rng.randbytes(2 * count)
+    await bench.expect(ctx, write(Space.STATE, 0x0155, 1, count, data), b"")
+    keys = list(bench.run_of(Space.STATE, 0x0155, 1, count))
+    assert [key for key, _ in bench.writes] == keys
+    await bench.expect(ctx, read(Space.STATE, 0x0155, 1, count), record(Record.DATA, data))
+
+
+@with_core()
+async def test_a_write_of_nothing_is_nothing(ctx, bench):
+    await bench.expect(ctx, write(Space.STATE, 0, 0, 0) + read(Space.INFO, 0, 0, 1), b"\x81\1\0\1")
+    assert not bench.writes
+    # The contract has no READ of nothing; it hangs nothing either.
+    await bench.expect(
+        ctx, read(Space.STATE, 0, 0, 0) + read(Space.INFO, 1, 0, 1), b"\x81\0\0" + b"\x81\1\0\2"
+    )
+
+
+@with_core(seed=63, rate=0.9)
+async def test_identity(ctx, bench):
+    whole = INFO.ljust(INFO_BYTES, b"\0")
+    for space in (Space.INFO, 6, 7):
+        await bench.expect(ctx, read(space, 300, 0, 20), record(Record.DATA, whole[300:320]))
+    await bench.expect(ctx, write(Space.INFO, 300, 0, 3, b"xyz"), b"")  # read only
+    await bench.expect(ctx, read(Space.INFO, 0, 0, INFO_BYTES), record(Record.DATA, whole))
+    assert not bench.memory
+
+
+@with_core()
+async def test_read_and_write_wait_for_the_core(ctx, bench):
+    """While a program runs no request is made good, and no record begun; in WAIT both are."""
+    await bench.expect(ctx, write(Space.STATE, 0, 0, 1, b"ab") + run(0), b"")
+    for commands in (
+        read(Space.STATE, 0, 0, 1),
+        read(Space.INFO, 0, 0, 1),
+        write(Space.STATE, 0, 1, 1, b"cd") + read(Space.STATE, 0, 0, 1),
+    ):
+        bench.host.extend(commands)
+        await bench.go(ctx, 100)
+        bench.emit.extend(record(Record.EMIT, b"whole"))
+        await bench.go(ctx, 100)
+        assert bench.out == record(Record.EMIT, b"whole")
+        assert not ctx.get(bench.dut.quiet)
+        assert len(bench.writes) == 1
+        bench.out.clear()
+        bench.waiting = True
+        answer = INFO[:1] if commands[1] == Space.INFO else b"ab"
+        await bench.expect(ctx, b"", record(Record.DATA, answer))
+        bench.waiting = False
+    assert bench.memory[Space.STATE, 0, 1] == b"cd"
+
+
+@with_core()
+async def test_slow_core_holds_the_request(ctx, bench):
+    """Valid and request stay until ready."""
+    memory = bench.dut.core.memory
+    bench.refuse_memory = True
+    bench.host.extend(write(Space.DRIVE, 7, 1, 2, bytes(range(12))))
+    await bench.go(ctx, 60)
+    for _ in range(50):
+        assert ctx.get(memory.valid) and ctx.get(memory.write)
+        assert (ctx.get(memory.index), ctx.get(memory.lane)) == (7, 1)
+        await bench.cycle(ctx)
+    assert not bench.writes
+    bench.refuse_memory = False
+    await bench.settle(ctx)
+    assert bench.writes == [
+        ((Space.DRIVE, 7, 1), bytes(range(6))),
+        ((Space.DRIVE, 8, 0), bytes(range(6, 12))),
+    ]
+
+
+# RUN, SAMPLE, EMIT, DONE ------------------------------------------------------------------------
+
+
+@with_core(seed=64, rate=0.7)
+async def test_run_waits_for_the_program_before_and_its_done(ctx, bench):
+    bench.host.extend(run(3) + run(0xA5, 1) + run(255, 0xFE))
+    for place, expected in enumerate([(3, 0), (0xA5, 1), (255, 0)]):
+        await bench.until(ctx, lambda place=place: len(bench.runs) == place + 1)
+        assert bench.runs[-1] == expected
+        await bench.go(ctx, 50)
+        assert len(bench.runs) == place + 1
+        assert bench.out == DONE * place
+        await bench.halt(ctx)
+    await bench.settle(ctx)
+    assert bench.out == DONE * 3
+
+
+@with_core()
+async def test_done_leaves_before_the_next_emit(ctx, bench):
+    """Though the line is slow and the next program fast."""
+    bench.host.extend(run(1) + run(2))
+    await bench.until(ctx, lambda: len(bench.runs) == 1)
+    bench.emit.extend(record(Record.EMIT, b"first"))
+    bench.rate = 0.1
+    await bench.until(ctx, lambda: not bench.emit)
+    await bench.halt(ctx)
+    await bench.until(ctx, lambda: len(bench.runs) == 2)
+    bench.emit.extend(record(Record.EMIT, b"second"))
+    await bench.until(ctx, lambda: not bench.emit)
+    await bench.halt(ctx)
+    await bench.settle(ctx)
+    first, second = (record(Record.EMIT, data) for data in (b"first", b"second"))
+    assert bench.out == first + DONE + second + DONE
+
+
+@with_core(seed=65, rate=0.6)
+async def test_done_comes_after_emit_bytes_still_offered(ctx, bench):
+    bench.host.extend(run(1))
+    await bench.until(ctx, lambda: bench.running)
+    bench.rate = 1.0
+    bench.emit.extend(record(Record.EMIT, bytes(20)))
+    await bench.halt(ctx)
+    await bench.settle(ctx)
+    assert bench.out == record(Record.EMIT, bytes(20)) + DONE
+
+
+@with_core(seed=66, rate=0.7)
+async def test_sample_bytes_go_as_they_are_taken(ctx, bench):
+    data = bench.rng.randbytes(300)
+    bench.host.extend(run(0) + sample(data) + sample(b"") + sample(b"x") + run(1))
+    await bench.until(ctx, lambda: bench.running)
+    await bench.go(ctx, 100)
+    assert not bench.samples
+    while len(bench.samples) < 301:
+        bench.waiting = bench.rng.random() < 0.5
+        await bench.cycle(ctx)
+    assert bench.samples == data + b"x"
+    bench.waiting = False
+    await bench.halt(ctx)
+    await bench.until(ctx, lambda: bench.runs == [(0, 0), (1, 0)])
+    assert bench.out == DONE
+
+
+@with_core(seed=67, rate=0.7)
+async def test_sample_without_a_program(ctx, bench):
+    """Bytes nobody takes are answered once a command, also where a program ended within it."""
+    lost = error(BoardError.SAMPLE_WITHOUT_PROGRAM)
+    await bench.expect(ctx, sample(b"abc") + sample(b"") + sample(bytes(300)), lost * 2)
+    assert not bench.samples
+    bench.host.extend(run(0) + sample(b"0123456789") + read(Space.INFO, 0, 0, 1))
+    await bench.until(ctx, lambda: bench.running)
+    bench.waiting = True
+    await bench.until(ctx, lambda: len(bench.samples) == 4)
+    bench.waiting = False
+    await bench.halt(ctx)
+    await bench.expect(ctx, b"", DONE + lost + record(Record.DATA, INFO[:1]))
+    assert bench.samples == b"0123"
+
+
+@with_core()
+async def test_read_between_the_samples_of_a_program(ctx, bench):
+    bench.memory[Space.STATE, 9, 0] = b"yz"
+    bench.host.extend(run(0) + sample(b"a") + read(Space.STATE, 9, 0, 1) + sample(b"b"))
+    await bench.until(ctx, lambda: bench.running)
+    bench.waiting = True
+    await bench.until(ctx, lambda: bench.samples == b"a")
+    bench.waiting = False
+    bench.emit.extend(record(Record.EMIT, b"between"))
+    await bench.go(ctx, 100)
+    bench.waiting = True
+    await bench.until(ctx, lambda: bench.samples == b"ab")
+    assert bench.out == record(Record.EMIT, b"between") + record(Record.DATA, b"yz")
+
+
+# Errors and RESET --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [0, 5, 6, 0x41, 0x81, 0xFF])
+def test_unknown_command(code):
+    """One ERROR, then nothing is heard until RESET."""
+    bench = Bench(SMALL)
+
+    async def scenario(ctx, bench):
+        unknown = error(BoardError.UNKNOWN_COMMAND)
+        await bench.expect(ctx, bytes([code]) + read(Space.INFO, 0, 0, 1) + b"\0\5", unknown)
+        await bench.expect(ctx, run(0) + read(Space.INFO, 0, 0, 1), b"")
+        assert not bench.runs
+        await bench.abort(ctx)
+        assert bench.aborts == 1
+        await bench.expect(ctx, read(Space.INFO, 0, 0, 1), record(Record.DATA, INFO[:1]))
+
+    bench.play(scenario)
+
+
+@with_core()
+async def test_error_waits_for_emit(ctx, bench):
+    bench.host.extend(run(0) + b"\x00")
+    await bench.until(ctx, lambda: bench.running and not bench.host)
+    emit = record(Record.EMIT, bytes(range(30)))
+    bench.emit.extend(emit[:15])
+    await bench.go(ctx, 100)
+    bench.emit.extend(emit[15:])
+    await bench.go(ctx, 100)
+    assert bench.out == emit
+    await bench.halt(ctx)
+    await bench.expect(ctx, b"", emit + DONE + error(BoardError.UNKNOWN_COMMAND))
+
+
+COMMANDS = {
+    "write": write(Space.DRIVE, 3, 1, 4, bytes(range(24))),
+    "read": read(Space.DRIVE, 3, 1, 4),
+    "run": run(5, 1),
+    "sample": sample(bytes(20)),
+    "unknown": b"\x77junk",
+    "info": read(Space.INFO, 0, 0, 12),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_reset_at_any_time_of_a_command(name):
+    """RESET forgets a command that is in any state; what comes after it is executed."""
+    bench = Bench(SMALL, seed=68, rate=0.8)
+
+    async def scenario(ctx, bench):
+        for delay in range(0, 64):
+            bench.refuse_memory = bench.rng.random() < 0.2
+            bench.refuse_run = bench.rng.random() < 0.5
+            bench.host.extend(COMMANDS[name])
+            await bench.go(ctx, delay)
+            bench.host.clear()
+            await bench.abort(ctx)
+            assert bench.aborts == delay + 1
+            bench.refuse_memory = bench.refuse_run = False
+            bench.out.clear()
+            # A program that was running drains: what it still says is dropped.
+            if bench.running:
+                bench.emit.extend(b"\x82\x05\x00rest")
+                await bench.go(ctx, 5)
+                bench.running = False
+                bench.done = bench.rng.random() < 0.5 and bool(bench.emit)
+                await bench.until(ctx, lambda: not bench.emit)
+                bench.done = False
+                await bench.go(ctx, 3)
+            bench.writes.clear()
+            data = bench.rng.randbytes(6)
+            await bench.expect(
+                ctx,
+                write(Space.DRIVE, delay, 0, 1, data) + read(Space.DRIVE, delay, 0, 1),
+                record(Record.DATA, data),
+            )
+            assert bench.writes == [((Space.DRIVE, delay, 0), data)]
+
+    bench.play(scenario)
+
+
+@with_core()
+async def test_link_pulses_pass(ctx, bench):
+    dut = bench.dut
+    for error_pulse, drop in ((0, 1), (1, 0), (1, 1), (0, 0)):
+        ctx.set(dut.link_error, error_pulse)
+        ctx.set(dut.link_drop, drop)
+        assert (ctx.get(dut.core.link_error), ctx.get(dut.core.link_drop)) == (error_pulse, drop)
+
+
+# All together --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [70, 71])
+def test_random_commands(seed):
+    """Streams of commands; the test's own interpreter says which records come, in which order."""
+    config = preset("verify24")
+    bench = Bench(config, seed=seed, rate=0.8)
+    rng = bench.rng
+
+    async def scenario(ctx, bench):
+        for _ in range(12):
+            commands = bytearray()
+            records = bytearray()
+            shadow = dict(bench.memory)
+            writes = []
+            for _ in range(rng.randint(1, 5)):
+                space = rng.choice(list(Space)[:5])
+                index, count = rng.randrange(64), rng.randint(1, 6)
+                lane = rng.randrange(config.p) if space in LANED else 0
+                keys = list(bench.run_of(space, index, lane, count))
+                kind = rng.choice(["write", "read", "sample"])
+                if kind == "write":
+                    data = [rng.randbytes(bench.size(space)) for _ in keys]
+                    commands += write(space, index, lane, count, b"".join(data))
+                    shadow.update(zip(keys, data, strict=True))
+                    writes += zip(keys, data, strict=True)
+                elif kind == "read":
+                    commands += read(space, index, lane, count)
+                    empty = bytes(bench.size(space))
+                    records += record(Record.DATA, b"".join(shadow.get(k, empty) for k in keys))
+                else:
+                    commands += sample(rng.randbytes(count))
+                    records += error(BoardError.SAMPLE_WITHOUT_PROGRAM)
+            bench.writes.clear()
+            await bench.expect(ctx, bytes(commands), bytes(records))
+            assert bench.writes == writes
+            assert bench.memory == shadow
+
+    bench.play(scenario)
