@@ -168,11 +168,15 @@ class Array(wiring.Component):
 
         x_read_state = self.x_index[: config.state_addr_bits]
         second = Signal(config.state_addr_bits)
+        # The next instruction is fetched while this one drains: keep what the drain still needs.
+        old_offset = Signal(config.state_addr_bits, reset_less=True)
+        with m.If(issue.begin):
+            m.d.sync += old_offset.eq(issue.old_offset)
         reads_gate = Signal()
         to_drive = mac["to_drive"]
         m.d.comb += [
             reads_gate.eq(mac["gating"] != 0),
-            second.eq(dsts[when.acc + 1] + issue.old_offset),
+            second.eq(dsts[when.acc + 1] + old_offset),
         ]
         with m.If(reads_gate & groups[when.acc]):
             m.d.comb += second.eq(gates[when.acc])
@@ -198,7 +202,7 @@ class Array(wiring.Component):
         with m.If(is_learn):
             m.d.comb += tile.eq(tiles[when.learn_address - 1])
             if config.weight_ports == 1:
-                with m.If(lasts[when.learn_write - 1]):
+                with m.If(learn_lasts[when.learn_write - 1]):
                     m.d.comb += tile.eq(tiles[when.learn_write - 1])
         row_tiles, col_tiles = [], []
         for k in range(p):

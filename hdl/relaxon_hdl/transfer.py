@@ -105,7 +105,7 @@ class Waiter(wiring.Component):
                         m.d.sync += beat.eq(0)
                         m.next = "VALUE"
             with m.State("VALUE"):
-                m.d.comb += self.write.eq(1)
+                m.d.comb += self.write.eq(self.run)  # not in the cycle in which this is reset
                 m.d.sync += [left.eq(left - 1), beat.eq(beat + 1), lane.eq(lane + 1)]
                 with m.Switch(pack):
                     for each in Pack:

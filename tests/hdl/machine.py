@@ -331,14 +331,17 @@ class Bench:
         """Run ``async test(ctx)`` in domain sync; fail when it takes too long."""
         simulator = Simulator(self.core)
         simulator.add_clock(1e-6)
-        simulator.add_testbench(test)
+        ended = False
 
-        async def watchdog(ctx):
-            await ctx.tick().repeat(self.limit)
-            raise TimeoutError(f"{self.limit} cycles")
+        async def testbench(ctx):
+            nonlocal ended
+            await test(ctx)
+            ended = True
 
-        simulator.add_testbench(watchdog, background=True)
-        simulator.run()
+        simulator.add_testbench(testbench)
+        simulator.run_until(self.limit * 1e-6)
+        if not ended:
+            raise TimeoutError(f"no end after {self.limit} cycles")
 
     def poke(self, ctx, machine: Machine) -> None:
         """Memories of the machine into the core's."""
