@@ -198,11 +198,12 @@ class Array(wiring.Component):
             ]
 
         tile = Signal(config.tile_addr_bits)
-        m.d.comb += tile.eq(issue.tile)
+        # One port leaves no room for a register behind the word: it is read a cycle later.
+        m.d.comb += tile.eq(tiles[0 if config.weight_ports == 2 else 1])
         with m.If(is_learn):
             m.d.comb += tile.eq(tiles[when.learn_address - 1])
             if config.weight_ports == 1:
-                with m.If(learn_lasts[when.learn_write - 1]):
+                with m.If(lasts[when.learn_write - 1]):
                     m.d.comb += tile.eq(tiles[when.learn_write - 1])
         row_tiles, col_tiles = [], []
         for k in range(p):

@@ -199,11 +199,15 @@ class CommandUnit(wiring.Component):
         body_ready = Signal()
         body_end = Signal()
         in_body = Signal()
+        over = Signal()  # no program runs, and the last one's DONE was begun
         calm = Signal()  # the core is not, and will not be, within an EMIT
         done = Signal()
         dropping = Signal(init=1)  # what comes of a program aborted
         passing = Signal()
-        m.d.comb += calm.eq((~core.running | core.waiting) & ~core.emit.valid & ~dropping)
+        m.d.comb += [
+            over.eq(~core.running & ~core.done & ~done & ~dropping),
+            calm.eq((over | core.waiting) & ~core.emit.valid & ~dropping),
+        ]
         with m.If(core.done & ~dropping):
             m.d.sync += done.eq(1)
         with m.If(~core.running & ~core.emit.valid):
@@ -309,7 +313,7 @@ class CommandUnit(wiring.Component):
                                     m.next = "SAMPLE"
 
             with m.State("RUN_WAIT"):
-                with m.If(~core.running & ~done & passing & ~dropping):
+                with m.If(over & passing):
                     m.next = "RUN"
             with m.State("RUN"):
                 m.d.comb += core.run.valid.eq(1)

@@ -272,6 +272,10 @@ def _check_mac(config: ArrayConfig, mac: Mac, loops: Sequence[Loop]) -> None:
         0 <= mac.up <= min(mac.shift, 31), f"up = {mac.up}: must be 0 to shift ({mac.shift}), or 31"
     )
     _within("one", mac.one, 0, config.state_bits - 2)
+    _need(
+        mac.activation not in (Activation.CLIP01, Activation.CLIP11) or mac.up <= mac.one,
+        f"up = {mac.up}: a clip at 2**one needs up <= one ({mac.one}), else no grid point is 1.0",
+    )
     _within("step", mac.step, 0, 15)
     _within("tol", mac.tol, 0, (1 << (config.state_bits - 1)) - 1)
     _within("tail", mac.tail, 0, config.p)

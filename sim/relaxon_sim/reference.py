@@ -3,7 +3,8 @@
 Source: B. Scellier and Y. Bengio, "Equilibrium Propagation: Bridging the Gap between Energy-Based
 Models and Backpropagation", Frontiers in Computational Neuroscience 11:24, 2017 (section numbers
 below). Two deviations, both those of the machine: the hard sigmoid bounds the states themselves
-(so rho(s) = s inside), and a phase minimises layer by layer instead of following a gradient flow.
+(so rho(s) = s inside, as in the discrete step of eq. 43), and a phase minimises layer by layer
+instead of following the gradient flow.
 
 A network of L weight layers has sizes n_0 (input) .. n_L (output). ``weights[l]`` is W_l of shape
 (n_{l+1}, n_l), ``biases[l]`` of shape (n_{l+1},). ``states`` is the list s_1 .. s_L (hidden layers
@@ -43,7 +44,7 @@ class Relaxed:
 
 @dataclass
 class Reference:
-    """A layered Hopfield-type network (section 2.1, with the layers of section 5.1).
+    """A layered Hopfield-type network (section 2, with the layers of section 5).
 
     Members
     -------
@@ -59,7 +60,7 @@ class Reference:
         return len(self.weights)
 
     def energy(self, x: Vector, states: list[Vector]) -> float:
-        """E = 1/2 sum_l |s_l|^2 - sum_l s_{l+1}^T W_l s_l - sum_l b_l . s_{l+1} (eq. 1)."""
+        """E = 1/2 sum_l |s_l|^2 - sum_l s_{l+1}^T W_l s_l - sum_l b_l . s_{l+1} (section 2)."""
         layers = [x, *states]
         energy = 0.0
         for below, above, w, b in zip(layers, states, self.weights, self.biases, strict=False):
@@ -68,18 +69,18 @@ class Reference:
 
     @staticmethod
     def cost(output: Vector, target: Vector) -> float:
-        """C = 1/2 |y - o|^2 (eq. 2)."""
+        """C = 1/2 |y - o|^2 (section 2)."""
         return float(0.5 * np.sum((target - output) ** 2))
 
     def current(self, x: Vector, states: list[Vector], layer: int) -> Vector:
-        """Minus the gradient of E - 1/2 |s_l|^2 by s_l, l = 1 .. L (eq. 7): shape (n_l,)."""
+        """Minus the gradient of E - 1/2 |s_l|^2 by s_l, l = 1 .. L (section 2): shape (n_l,)."""
         below = x if layer == 1 else states[layer - 2]
         a = self.weights[layer - 1] @ below + self.biases[layer - 1]
         if layer < self.depth:
             a = a + self.weights[layer].T @ states[layer]
         return a
 
-    # Phases (section 2.2) -----------------------------------------------------------------
+    # Phases (section 2) ----------------------------------------------------------------
 
     def relax(
         self,
@@ -116,7 +117,7 @@ class Reference:
     def nudged(self, x: Vector, target: Vector, beta: float, free: list[Vector], **how) -> Relaxed:
         """The nudge as a fixed current beta (y - o_free): argmin E - beta (y - o_free) . o.
 
-        The cost of section 2.3 made linear around the free output: the gradient at beta -> 0 is
+        The true cost made linear around the free output: the gradient at beta -> 0 is
         the same.
         """
         current = beta * (target - free[-1])
@@ -125,21 +126,21 @@ class Reference:
     def nudged_by_cost(
         self, x: Vector, target: Vector, beta: float, free: list[Vector], **how
     ) -> Relaxed:
-        """The true cost (eq. 3): argmin E + beta C; the output is (a + beta y) / (1 + beta)."""
+        """The true cost (section 2): argmin E + beta C; the output is (a + beta y) / (1 + beta)."""
 
         def nudge(a: Vector) -> Vector:
             return (a + beta * target) / (1 + beta)
 
         return self.relax(x, free, nudge=nudge, upwards=False, **how)
 
-    # Learning (section 2.3) ---------------------------------------------------------------
+    # Learning (sections 2, 3) --------------------------------------------------------------
 
     def update(
         self, x: Vector, first: list[Vector], second: list[Vector], distance: float
     ) -> tuple[list[Matrix], list[Vector]]:
         """Minus the estimated gradient: (s s^T in ``first`` - s s^T in ``second``) / distance.
 
-        One-sided (eq. 14): nudged, free and beta. Centered: +beta, -beta and 2 beta. Returns
+        One-sided (eq. 10): nudged, free and beta. Centered: +beta, -beta and 2 beta. Returns
         the changes of weights and biases, to be scaled by a learning rate.
         """
         a, b = [x, *first], [x, *second]
@@ -160,7 +161,7 @@ class Reference:
     def centered(
         self, x: Vector, target: Vector, beta: float, *, by_cost: bool = False, **how
     ) -> tuple[list[Matrix], list[Vector]]:
-        """EP's update from +beta and -beta (Laborieux et al. 2021, eq. 8): no error linear in
+        """EP's update from +beta and -beta (Laborieux et al. 2021): no error linear in
         beta."""
         nudged = self.nudged_by_cost if by_cost else self.nudged
         free = self.free(x, **how).states

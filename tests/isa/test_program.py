@@ -81,6 +81,7 @@ REFUSED = [
     ([Mac(inner=(MacLevel(count=257),), dst=3)], "1028 products in one accumulation"),
     ([Mac(shift=42, dst=1)], "shift = 42: must be 0 to 41"),
     ([Mac(shift=3, up=4, dst=1)], "up = 4"),
+    ([Mac(shift=9, up=5, one=4, activation=Activation.CLIP01, dst=1)], "needs up <= one"),
     ([Mac(one=15, dst=1)], "one = 15: must be 0 to 14"),
     ([Mac(tail=5, dst=1)], "tail = 5: must be 0 to 4"),
     ([Mac(tail=1, tail_level=1, dst=1, outer=(MacLevel(count=1),))], "tail_level = 1"),
