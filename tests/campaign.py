@@ -33,7 +33,13 @@ OUTSIDE = (
 """Registers that depend on the line, not on the program."""
 
 CAMPAIGN = preset("default").replace(
-    p=3, weight_depth=64, state_depth=64, drive_depth=16, program_rows=256, levels=5, integral_shift=0
+    p=3,
+    weight_depth=64,
+    state_depth=64,
+    drive_depth=16,
+    program_rows=256,
+    levels=5,
+    integral_shift=0,
 )
 """Small memories, so that all of them travel for every program."""
 

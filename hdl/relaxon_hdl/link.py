@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
 from amaranth.lib import crc, data, memory, stream, wiring
-from amaranth.lib.crc.catalog import CRC16_IBM_3740
+from amaranth.lib.crc.catalog import CRC16_GENIBUS, CRC16_IBM_3740
 from amaranth.lib.wiring import In, Out
 from relaxon_isa.link import CRC_BYTES, HEADER_BYTES, MAX_PAYLOAD
 
@@ -120,7 +120,7 @@ class LinkEngine(wiring.Component):
         m.d.comb += decoder.spoil.eq(self.line_error)
 
         clear = Signal()  # between frames
-        rx_crc = crc.Processor(CRC16_IBM_3740())
+        rx_crc = crc.Processor(CRC16_GENIBUS())
         m.submodules.rx_crc = ResetInserter(clear)(rx_crc)
         m.d.comb += [rx_crc.data.eq(decoder.o.payload), rx_crc.valid.eq(decoder.o.valid)]
 
@@ -257,7 +257,10 @@ class LinkEngine(wiring.Component):
         wiring.connect(m, encoder.o, wiring.flipped(self.line_out))
 
         idle = Signal()
+        # The same CRC before its last inversion, which is done on the way out.
         tx_crc = crc.Processor(CRC16_IBM_3740())
+        inverted = Signal()
+        m.d.sync += inverted.eq(0)
         m.submodules.tx_crc = ResetInserter(idle)(tx_crc)
 
         byte = Signal(8)
@@ -265,7 +268,7 @@ class LinkEngine(wiring.Component):
         m.d.comb += [
             encoder.i.payload.eq(byte),
             encoder.i.valid.eq(byte_valid),
-            tx_crc.data.eq(byte),
+            tx_crc.data.eq(byte ^ inverted.replicate(8)),
             tx_crc.valid.eq(byte_valid),
         ]
 
@@ -316,7 +319,8 @@ class LinkEngine(wiring.Component):
             with m.State("CRC"):
                 # The first byte of the CRC, once in it, leaves the second in its place.
                 m.d.sync += [
-                    byte.eq(tx_crc.crc[8:]),
+                    byte.eq(~tx_crc.crc[8:]),
+                    inverted.eq(1),
                     byte_valid.eq(~step[0]),
                     step.eq(step + 1),
                 ]

@@ -3,9 +3,10 @@
 Line
     8 data bits, no parity, 1 stop bit, least significant bit first.
 Frame
-    ``COBS(header payload crc) 00``. The CRC is CRC-16/IBM-3740 (polynomial 0x1021, initial value
-    0xFFFF, not reflected) over header and payload, most significant byte first, so that the CRC
-    over all of the frame is 0. A frame of `MAX_PAYLOAD` bytes is one COBS block.
+    ``COBS(header payload crc) 00``. The CRC is CRC-16/GENIBUS (polynomial 0x1021, initial value
+    0xFFFF, not reflected, inverted at the end) over header and payload, most significant byte
+    first; over a whole frame it is `CRC_RESIDUE`. Inverted, because else a zero byte more behind a
+    frame (a damaged delimiter) would pass. A frame of `MAX_PAYLOAD` bytes is one COBS block.
     A delimiter may be sent at any time; empty frames (two delimiters in a row) are ignored.
 Header, 7 bytes, little-endian
     ===== ==== ==================================================================
@@ -33,8 +34,8 @@ most 9 + MAX_PAYLOAD):
    whose ``ack`` and ``room`` are those of the moment it is made.
 
 A bad frame is dropped and counted in LINK_ERRORS. The board also sends a frame whenever it has
-unsent bytes, and an empty one when ``room`` grows from less than MAX_PAYLOAD to at least half of
-its ring (the host's window reopens). The board has no timers: after silence the host sends an
+unsent bytes, and an empty one when ``room``, having been less than MAX_PAYLOAD and less than half
+of its ring, grows to half of it (the host's window reopens). The board has no timers: after silence the host sends an
 empty frame with RESEND, which both asks for what was lost and shows what arrived.
 
 Commands (the host's stream; integers little-endian; executed strictly in order)
@@ -47,7 +48,9 @@ Commands (the host's stream; integers little-endian; executed strictly in order)
     WRITE and READ wait until no program runs, or one is stalled in WAIT for a byte. RUN waits
     until no program runs. SAMPLE hands its bytes to WAIT as they are taken; bytes that arrive
     while no program runs are discarded and answered by one ERROR record. An unknown command byte
-    is answered by an ERROR record and everything after it is discarded until RESET.
+    is answered by an ERROR record and everything after it is discarded until RESET. The DONE
+    record of a HALT precedes the DATA of a READ that waited for it; a SAMPLE is answered by at
+    most one ERROR.
 
 Records (the board's stream): tag u8, length u16, then that many bytes
     ========= ==== ====================================================================
@@ -70,6 +73,7 @@ from .memory import INFO_BYTES
 
 __all__ = [
     "CRC_BYTES",
+    "CRC_RESIDUE",
     "HEADER_BYTES",
     "MAX_PAYLOAD",
     "PROTOCOL_LEVEL",
@@ -87,6 +91,7 @@ __all__ = [
 PROTOCOL_LEVEL = 1
 HEADER_BYTES = 7
 CRC_BYTES = 2
+CRC_RESIDUE = 0xE2F0
 MAX_PAYLOAD = 200
 SESSION_MASK = 0x0F
 MAGIC = "relaxon"
@@ -142,8 +147,8 @@ class Header:
 
 
 def crc16(data: bytes) -> int:
-    """CRC-16/IBM-3740; 0 over a frame that ends in its own CRC."""
-    return crc_hqx(data, 0xFFFF)
+    """CRC-16/GENIBUS; `CRC_RESIDUE` over a frame that ends in its own CRC."""
+    return crc_hqx(data, 0xFFFF) ^ 0xFFFF
 
 
 @dataclass(frozen=True)

@@ -285,7 +285,9 @@ class Machine:
                 word = int.from_bytes(bytes(self.sample[:size]), "little")
                 del self.sample[:size]
                 word &= (1 << self.config.state_bits) - 1
-                values.append(word - (word >> (self.config.state_bits - 1) << self.config.state_bits))
+                values.append(
+                    word - (word >> (self.config.state_bits - 1) << self.config.state_bits)
+                )
                 continue
             byte, bits = self.sample.pop(0), op.pack.bits
             for k in range(0, 8, bits):
@@ -339,9 +341,11 @@ class Bench:
             ended = True
 
         simulator.add_testbench(testbench)
-        simulator.run_until(self.limit * 1e-6)
-        if not ended:
-            raise TimeoutError(f"no end after {self.limit} cycles")
+        for _ in range(4 * self.limit):
+            simulator.advance()
+            if ended:
+                return
+        raise TimeoutError(f"no end after {self.limit} cycles")
 
     def poke(self, ctx, machine: Machine) -> None:
         """Memories of the machine into the core's."""

@@ -128,9 +128,21 @@ class Bench:
                     core.abort,
                 )
             )
-        (_, _, taken, out, byte, emitted, sampled, sample_byte, asked, row, count, ready, abort) = (
-            await anext(self.ticks)
-        )
+        (
+            _,
+            _,
+            taken,
+            out,
+            byte,
+            emitted,
+            sampled,
+            sample_byte,
+            asked,
+            row,
+            count,
+            ready,
+            abort,
+        ) = await anext(self.ticks)
         self.done = self.reset = False
         self.aborts += abort
         if give and taken:

@@ -175,4 +175,3 @@ def test_divisor_is_checked(divisor):
         UartReceiver(divisor)
     with pytest.raises(ValueError, match="at least 2"):
         UartTransmitter(divisor)
-

@@ -2,6 +2,7 @@
 
 import atexit
 import json
+import os
 import select
 import subprocess
 from collections.abc import Callable
@@ -64,9 +65,9 @@ class VirtualBoard:
         The machine.
     divisor
         Clocks a bit of its UART.
-    waves
-        Where to write waveforms of the whole design: a file that ends in .vcd or .fst. Slow, and
-        large: about 200 bytes a cycle.
+    vcd, fst
+        A file for waveforms of the whole design, in one of the two formats. Ten times slower, and
+        large. FST needs the development files of lz4 and zlib.
     report
         Is told what is being built, if something is (see `build_board`).
 
@@ -83,16 +84,22 @@ class VirtualBoard:
         config: ArrayConfig,
         *,
         divisor: int = 2,
-        waves: str | Path | None = None,
+        vcd: str | Path | None = None,
+        fst: str | Path | None = None,
         report: Callable[[str], None] | None = None,
     ) -> None:
+        if vcd and fst:
+            raise ToolError("waveforms as VCD and as FST: only one of them at a time")
         self.config = config
         self.stats: BoardStats | None = None
         self.port = ""
-        self._waves = None if waves is None else Path(waves).absolute()
-        self._options = BoardOptions(divisor=divisor, waves=_waves_kind(self._waves))
+        waves: Waves | None = "vcd" if vcd else "fst" if fst else None
+        self._waves = Path(vcd or fst or "").absolute()
+        self._options = BoardOptions(divisor=divisor, waves=waves)
         self._report = report
         self._process: subprocess.Popen[str] | None = None
+        self._owner = 0
+        self._said = ""
 
     @property
     def pid(self) -> int:
@@ -107,7 +114,7 @@ class VirtualBoard:
             return self
         program = build_board(self.config, self._options, report=self._report)
         command = [str(program), "--watch-stdin", "--stats"]
-        if self._waves:
+        if self._options.waves:
             command += [f"--{self._options.waves}", str(self._waves)]
         try:
             process = subprocess.Popen(
@@ -120,29 +127,35 @@ class VirtualBoard:
             )
         except OSError as error:
             raise ToolError(f"cannot run {program}: {error.strerror}") from error
-        self._process = process
+        self._process, self._owner = process, os.getpid()
         atexit.register(self.stop)
-        assert process.stdout and process.stderr
+        assert process.stdout
         ready = select.select([process.stdout], [], [], START_SECONDS)[0]
         self.port = process.stdout.readline().strip() if ready else ""
         if not self.port:
             self.stop(kill=True)
-            raise ToolError(f"the virtual board did not start: {process.stderr.read().strip()}")
+            raise ToolError(f"the virtual board did not start: {self._said or program}")
         return self
+
+    def wait(self) -> None:
+        """Until the process ends. Raises ToolError if it ends otherwise than by `stop`."""
+        if self._process is not None and self._process.wait() != 0:
+            raise ToolError("the virtual board was killed")
 
     def stop(self, *, kill: bool = False) -> BoardStats | None:
         """End the process; more than once is allowed. Returns `stats`."""
         process, self._process = self._process, None
-        if process is None:
+        if process is None or self._owner != os.getpid():  # a fork's copy of what is not its own
             return self.stats
         atexit.unregister(self.stop)
         self.port = ""
         (process.kill if kill else process.terminate)()
         try:
-            out, _ = process.communicate(timeout=STOP_SECONDS)
+            out, self._said = process.communicate(timeout=STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
-            out, _ = process.communicate()
+            out, self._said = process.communicate()
+        self._said = self._said.strip()
         last = out.strip().splitlines()[-1:]
         if last and last[0].startswith("{"):
             self.stats = BoardStats(**json.loads(last[0]))
@@ -158,18 +171,6 @@ class VirtualBoard:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-
-
-def _waves_kind(path: Path | None) -> Waves | None:
-    match path.suffix if path else None:
-        case None:
-            return None
-        case ".vcd":
-            return "vcd"
-        case ".fst":
-            return "fst"
-        case other:
-            raise ToolError(f"waveforms in a file that ends in {other!r}: .vcd or .fst")
 
 
 class VirtualDevice(SerialDevice):
@@ -194,14 +195,15 @@ def virtual_device(
     config: ArrayConfig,
     *,
     divisor: int = 2,
-    waves: str | Path | None = None,
+    vcd: str | Path | None = None,
+    fst: str | Path | None = None,
     report: Callable[[str], None] | None = None,
 ) -> VirtualDevice:
     """A device on a virtual board of its own. Parameters as `VirtualBoard`.
 
     Raises ToolError if the board cannot be built, DeviceError if it does not answer.
     """
-    board = VirtualBoard(config, divisor=divisor, waves=waves, report=report).start()
+    board = VirtualBoard(config, divisor=divisor, vcd=vcd, fst=fst, report=report).start()
     try:
         transport = SerialTransport(board.port, CLOCK_HZ // divisor)
         device = VirtualDevice(transport, expected=config.fingerprint)

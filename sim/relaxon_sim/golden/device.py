@@ -57,7 +57,7 @@ class GoldenDevice(Device):
         machine, end = self.machine, start + len(values)
         match layout.space:
             case Space.PROGRAM:
-                machine.write_program(start, values)
+                machine.write_program(start, values.tolist())
             case Space.STATE:
                 machine.states.words[start:end] = values
             case Space.DRIVE:

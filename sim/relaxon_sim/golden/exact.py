@@ -33,24 +33,31 @@ class Numbers(Protocol):
 
     def constant(self, value: int) -> Array:
         """A constant operand: an array without axes spares ufuncs a conversion."""
+        ...
 
     def scale_in(self, n: int) -> Operation:
         """``x << n``"""
+        ...
 
     def half_up_in(self, n: int) -> Operation:
         """``floor((x + 2**(n-1)) / 2**n)``, n >= 1"""
+        ...
 
     def half_away_in(self, n: int) -> Operation:
         """Nearest to ``x / 2**n``, halves away from zero; n >= 1"""
+        ...
 
     def floor_in(self, n: int) -> Operation:
         """``floor(x / 2**n)``"""
+        ...
 
     def wrap(self, bits: int) -> Operation:
         """Two's complement of that many bits."""
+        ...
 
     def any(self, x: Array) -> bool:
         """Whether any element is not 0."""
+        ...
 
 
 class Reals:
@@ -153,4 +160,4 @@ def numbers_for(config: ArrayConfig) -> Numbers:
     widest = max(config.acc_bits + 1, learn)
     if widest <= FLOAT_BITS and learn <= TIE_BITS:
         return Reals()
-    return Integers(np.int64 if widest < INT_BITS else object)
+    return Integers(np.int64 if widest <= INT_BITS else object)

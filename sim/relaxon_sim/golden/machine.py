@@ -9,7 +9,7 @@ from relaxon_isa.config import ArrayConfig
 from relaxon_isa.instructions import Emit, EmitKind, Pack, Wait
 from relaxon_isa.memory import COUNTER_BITS, Register, Space, element_bytes
 
-from .exact import numbers_for
+from .exact import Numbers, numbers_for
 from .hash import mix
 from .planes import Plane, in_range
 from .sequencer import Run, Sequencer
@@ -29,6 +29,8 @@ class Machine:
         The array configuration.
     plain
         Gather every tile by itself: no matrices, nothing left out. Slow; for comparison.
+    numbers
+        Another representation than the fastest that holds this machine's values (`exact`).
 
     Members
     -------
@@ -41,10 +43,10 @@ class Machine:
         `Register` values, not reduced to 32 bits; see `register` and `set_register`.
     """
 
-    def __init__(self, config: ArrayConfig, *, plain: bool = False):
+    def __init__(self, config: ArrayConfig, *, plain: bool = False, numbers: Numbers | None = None):
         self.config = config
         self.plain = plain
-        self.numbers = numbers_for(config)
+        self.numbers = numbers or numbers_for(config)
         self.states = Plane(config, config.state_depth, self.numbers, "state group")
         self.drives = Plane(config, config.drive_depth, self.numbers, "drive group")
         self.drive_bound = 0

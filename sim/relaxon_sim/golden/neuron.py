@@ -126,7 +126,8 @@ class Lanes:
         stepped = numbers.half_up_in(mac.step) if mac.step else None
         change, judge, fresh, tol = mac.judge is Judge.CHANGE, mac.judge != 0, mac.fresh, mac.tol
         any_of = numbers.any
-        old_port, gate_port = ports.get("old"), ports.get("gate")
+        unused = ports["dst"]
+        old_port, gate_port = ports.get("old", unused), ports.get("gate", unused)
 
         def finish(acc: Array) -> None:
             new = activate(acc if rounded is None else rounded(acc))

@@ -107,47 +107,54 @@ class Operation:
         self.at = self._compile
         self.variants.clear()
 
+    def _make(self, x: Sequence[int]) -> Work:
+        machine = self.machine
+        match self.instruction:
+            case Mac() as mac:
+                return compile_mac(machine, mac, x)
+            case Learn() as learn:
+                return compile_learn(machine, learn, x)
+            case Wait() as wait:
+                return machine.compile_wait(wait, x)
+            case Emit() as emit:
+                return machine.compile_emit(emit, x)
+        raise TypeError(self.instruction)
+
+    def _make_sliding(self) -> Callable[[int], None] | None:
+        """From a loop index that moves tiles alone to the work; None if there is no such."""
+        match self.instruction:
+            case Mac(tile_x=x, src_x=0, dst_x=0, drive_x=0, gate_x=0) as mac if x:
+                return sliding_mac(self.machine, mac)
+            case Learn(tile_x=x, col_x=0, row_x=0) as learn if x:
+                return sliding_learn(self.machine, learn)
+        return None
+
     def _compile(self, x: Sequence[int]) -> Work:
         """Puts a function of the loop indices in place of itself."""
-        machine, instruction = self.machine, self.instruction
-        match instruction:
-            case Mac():
-                make = compile_mac
-            case Learn():
-                make = compile_learn
-            case Wait():
-                make = type(machine).compile_wait
-            case Emit():
-                make = type(machine).compile_emit
-            case _:
-                raise TypeError(instruction)
+        instruction = self.instruction
         selects = [
             getattr(instruction, f.name) for f in fields(instruction) if f.name.endswith("_x")
         ]
         used = sorted(set(selects) - {0})
         if not used:
-            work = make(machine, instruction, x)
+            work = self._make(x)
             self.at = lambda x: work
             return work
 
         variants = self.variants
-        slide = None
-        if isinstance(instruction, Mac | Learn) and selects.count(0) == len(selects) - 1:
-            slide = instruction.tile_x  # 0 if it is another select that is used
 
         def by_index(x: Sequence[int]) -> Work:
             key = tuple([x[i] for i in used])
             work = variants.get(key)
             if work is None:
-                if slide and len(variants) >= SLIDE_FROM:
-                    slid = sliding_mac if isinstance(instruction, Mac) else sliding_learn
-                    work_at = slid(machine, instruction)
-                    self.at = lambda x: partial(work_at, x[slide])
-                    return self.at(x)
+                if len(variants) == SLIDE_FROM:
+                    work_at = self._make_sliding()
+                    if work_at is not None:
+                        self.at = lambda x: partial(work_at, x[used[0]])
+                        return self.at(x)
                 if len(variants) >= VARIANTS:
                     variants.clear()
-                work = make(machine, instruction, x)
-                variants[key] = work
+                work = variants[key] = self._make(x)
             return work
 
         self.at = by_index

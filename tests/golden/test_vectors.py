@@ -1,0 +1,208 @@
+"""The golden model against the hand-computed vectors."""
+
+import numpy as np
+import pytest
+from vectors import arithmetic as vectors
+from vectors.cycles import CYCLES
+
+from relaxon_isa.config import preset
+from relaxon_isa.instructions import (
+    Activation,
+    Gating,
+    Halt,
+    Judge,
+    Learn,
+    LearnLevel,
+    Mac,
+    MacLevel,
+    Sign,
+    Wait,
+)
+from relaxon_isa.memory import Register
+from relaxon_isa.program import Program
+from relaxon_sim.golden import Machine
+from relaxon_sim.golden.exact import Integers, Reals, numbers_for
+from relaxon_sim.golden.hash import cell_dither, lane_bits, mix, words
+from relaxon_sim.golden.synapse import Synapse
+
+DEFAULT = preset("default")
+NUMBERS = {"float64": Reals(), "int64": Integers(np.int64), "object": Integers(object)}
+ENUMS = {"activation": Activation, "gating": Gating, "judge": Judge, "sign": Sign}
+
+
+def typed(fields: dict) -> dict:
+    return {k: ENUMS[k][v] if k in ENUMS else v for k, v in fields.items()}
+
+
+def run(machine: Machine, *instructions, samples=()) -> None:
+    machine.write_program(0, Program(machine.config, (*instructions, Halt())).rows)
+    for _ in machine.run(samples):
+        pass
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["fast", "plain"])
+@pytest.mark.parametrize("numbers", NUMBERS)
+@pytest.mark.parametrize("vector", vectors.LANES, ids=lambda v: v[0])
+def test_lane(vector, numbers: str, plain: bool) -> None:
+    _, fields, acc, old, gate, new, saturated, flag = vector
+    machine = Machine(DEFAULT, plain=plain, numbers=NUMBERS[numbers])
+    machine.table[:] = vectors.table()
+    machine.drives.words[8:12] = acc
+    machine.drive_bound = abs(acc)
+    machine.states.words[40:44] = old
+    machine.states.words[80:84] = gate
+    judged = {"fresh": True} if "judge" in fields else {}
+    mac = Mac(from_drive=True, drive=2, src=0, dst=10, gate=20, **judged, **typed(fields))
+    run(machine, mac)
+    assert machine.state[10].tolist() == [new] * 4
+    assert machine.register(Register.STATE_SATURATIONS) == saturated
+    assert machine.flag == bool(flag and judged)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["fast", "plain"])
+@pytest.mark.parametrize("numbers", NUMBERS)
+@pytest.mark.parametrize("vector", vectors.CELLS, ids=lambda v: v[0])
+def test_cell(vector, numbers: str, plain: bool) -> None:
+    _, fields, w, terms, new, saturated = vector
+    machine = Machine(DEFAULT, plain=plain, numbers=NUMBERS[numbers])
+    machine.weights_array = np.full((4096, 4, 4), w)
+    rows, cols = (np.repeat([[term[i]] for term in terms], 4, axis=1) for i in (0, 1))
+    machine.states.words[0 : rows.size] = rows.ravel()
+    machine.states.words[40 : 40 + cols.size] = cols.ravel()
+    inner = (LearnLevel(count=len(terms), row=1, col=1),)
+    run(machine, Learn(inner=inner, tile=5, row=0, col=10, **typed(fields)))
+    assert (machine.weights_array[5] == new).all()
+    assert (machine.weights_array[4] == w).all()
+    assert machine.register(Register.WEIGHT_SATURATIONS) == saturated
+
+
+def test_numbers_hold_the_values() -> None:
+    def dtype(config) -> object:
+        return numbers_for(config).dtype
+
+    assert dtype(DEFAULT) is np.float64
+    assert dtype(DEFAULT.replace(state_bits=20, weight_bits=22)) is np.float64  # 52 bits
+    assert dtype(DEFAULT.replace(state_bits=20, weight_bits=23)) is np.int64
+    assert dtype(preset("verify24")) is np.int64
+    assert dtype(DEFAULT.replace(state_bits=28, weight_bits=24)) is np.int64  # 62 bits
+    assert dtype(DEFAULT.replace(state_bits=28, weight_bits=25)) is object
+
+
+@pytest.mark.parametrize("vector", vectors.INTEGRAL, ids=lambda v: v[0])
+def test_integral(vector) -> None:
+    _, threshold, w, m, terms, bound, new, memory, saturated = vector
+    machine = Machine(DEFAULT)
+    weights = np.zeros((4096, 4, 4), dtype=int)
+    weights[6], weights[7] = w, m
+    machine.weights_array = weights
+    machine.states.words[0:4], machine.states.words[4:8] = terms[0]
+    run(machine, Learn(tile=6, row=0, col=1, integral=True, threshold=threshold, bound=bound))
+    assert (machine.weights_array[6] == new).all()
+    assert (machine.weights_array[7] == memory).all()
+    assert machine.register(Register.WEIGHT_SATURATIONS) == saturated
+
+
+@pytest.mark.parametrize("numbers", NUMBERS)
+def test_stochastic(numbers: str) -> None:
+    kind = NUMBERS[numbers]
+    for x, position, h, rounded in vectors.STOCHASTIC:
+        synapse = Synapse(DEFAULT, kind, Learn(stochastic=True, position=position))
+        w, acc = np.array([7], kind.dtype), np.array([x], kind.dtype)
+        new, clipped = synapse.update(w, acc, np.array([h]))
+        assert (int(new[0]) - 7, clipped) == (rounded, None), (x, position, h)
+
+
+def test_hash() -> None:
+    for x, mixed in vectors.MIX:
+        assert mix(x) == mixed
+    cases = zip(vectors.HASH, vectors.RANDOM_LANES, vectors.DITHER, strict=True)
+    for (key, address, u, v), lanes, dither in cases:
+        us, vs = words(key, np.array([address]))
+        assert (int(us[0]), int(vs[0])) == (u, v)
+        assert "".join(str(int(bit)) for bit in lane_bits(us, 12)[0]) == lanes
+        row, col = np.array([0, 0, 11, 11]), np.array([0, 7, 0, 7])
+        assert tuple(cell_dither(us, vs, row, col, 8)) == dither
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["fast", "plain"])
+def test_chance_in_its_place(plain: bool) -> None:
+    """Random planes use SAMPLE_KEY and the address, dither UPDATE_KEY and the offset."""
+    config = DEFAULT.replace(p=12)
+    key, address, *_ = vectors.HASH[4]
+    machine = Machine(config, plain=plain)
+    machine.set_register(Register.SAMPLE_KEY, key)
+    run(machine, Mac(dst=address, activation=Activation.RANDOM, one=3))
+    signs = [-8 if bit == "1" else 8 for bit in vectors.RANDOM_LANES[4]]
+    assert machine.state[address].tolist() == signs
+
+    machine = Machine(config, plain=plain)
+    machine.set_register(Register.UPDATE_KEY, key)
+    machine.states.words[0:12] = 1
+    # Half a weight's bit: x + (2 h + 1) * 32 reaches 2**14 where h >= 128.
+    machine.states.words[12:24] = 8192
+    outer = (LearnLevel(count=2, tile=address),)
+    run(machine, Learn(outer=outer, tile=100, row=0, col=1, stochastic=True))
+    up = machine.weights_array[100 + address]
+    h = vectors.DITHER[4]
+    assert [up[0, 0], up[0, 7], up[11, 0], up[11, 7]] == [int(x >= 128) for x in h]
+    assert machine.register(Register.UPDATE_KEY) == mix(key)
+
+
+def test_random_sign_follows_the_sample() -> None:
+    machine = Machine(DEFAULT)
+    machine.states.words[0:4] = 3
+    machine.drives.words[0:4] = 100
+    mac = Mac(sign=Sign.RANDOM, from_drive=True, dst=5)
+    weights = np.zeros((4096, 4, 4), dtype=int)
+    weights[0] = np.eye(4)
+    machine.weights_array = weights
+    for key, expected in ((2, 103), (3, 97)):
+        machine.set_register(Register.SAMPLE_KEY, key)
+        run(machine, mac)
+        assert machine.state[5].tolist() == [expected] * 4
+    machine.set_register(Register.SAMPLE_KEY, 1)
+    run(machine, Wait(dst=9, count=1, tick=True), samples=[b"\0"])
+    assert machine.register(Register.SAMPLE_KEY) == 270369
+    assert machine.register(Register.SAMPLES) == 1
+
+
+def test_tail_and_wrap() -> None:
+    machine = Machine(DEFAULT)
+    machine.states.words[:] = 7
+    machine.drive = np.full((256, 4), (1 << 41) - 1)
+    weights = np.zeros((4096, 4, 4), dtype=int)
+    weights[0] = np.eye(4)
+    machine.weights_array = weights
+    # Two phases of three groups; in each the last group has one lane.
+    outer = (MacLevel(count=2, dst=4), MacLevel(count=3, dst=1))
+    run(machine, Mac(outer=outer, dst=10, tail=1, activation=Activation.CLIP01, one=0))
+    assert machine.state[10:18].tolist() == [[1] * 4, [1] * 4, [1, 7, 7, 7], [7] * 4] * 2
+    run(machine, Mac(outer=outer, dst=20, tail=3, tail_level=1, src=40, shift=2))
+    assert machine.state[20:23].tolist() == [[2] * 4] * 3
+    assert machine.state[24:27].tolist() == [[2, 2, 2, 7]] * 3
+    run(machine, Mac(from_drive=True, to_drive=True, dst=1, src=40))
+    assert machine.drive[1].tolist() == [-(1 << 41) + 6] * 4
+
+
+@pytest.mark.parametrize("vector", CYCLES, ids=lambda v: v[0])
+def test_cycles(vector) -> None:
+    _, name, program, cycles, sweeps = vector
+    machine = Machine(preset(name))
+    run(machine, *program[:-1], samples=[bytes(64)[: 8 if "wait" in vector[0] else 0]])
+    expected = {"mac": cycles["all"]} if "all" in cycles else cycles
+    kinds = {
+        kind: machine.register(Register[f"{kind.upper()}_CYCLES"])
+        for kind in ("mac", "learn", "control", "wait", "emit")
+    }
+    assert {kind: number for kind, number in kinds.items() if number} == expected
+    assert machine.register(Register.SWEEPS) == sweeps
+
+
+def test_not_counted() -> None:
+    machine = Machine(DEFAULT)
+    machine.states.words[0:4] = 2
+    program = Program(DEFAULT, (Wait(dst=9, tick=True), Mac(dst=3), Learn(), Halt()))
+    machine.write_program(0, program.rows)
+    assert list(machine.run([b"\1"], count=False)) == []
+    registers = [machine.register(i) for i in range(len(Register))]
+    assert registers == [270369, 270369] + [0] * 13  # keys move on all the same
