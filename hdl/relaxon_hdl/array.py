@@ -4,7 +4,9 @@ from amaranth.hdl import Array as Choice
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+
 from relaxon_isa.config import ArrayConfig
+from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import Activation, Judge, Opcode, Sign, row_layouts
 
 from .hash import HASH_LATENCY, Hash, rotl
@@ -88,6 +90,8 @@ class Array(wiring.Component):
     def __init__(self, config: ArrayConfig, row_bits: int, family: str | None = None):
         self.config = config
         self.family = family
+        if config.integral_shift and config.weight_ports == 1:
+            raise ConfigError("integral_shift: the integral mode needs weight_ports = 2")
         lanes = range(config.p)
         self.cells = {(r, c): Synapse(config, r == c, family) for r in lanes for c in lanes}
         self.lanes = [Lane(config) for _ in lanes]
@@ -205,6 +209,14 @@ class Array(wiring.Component):
             if config.weight_ports == 1:
                 with m.If(lasts[when.learn_write - 1]):
                     m.d.comb += tile.eq(tiles[when.learn_write - 1])
+            if config.integral_shift:
+                with m.If(learn["integral"]):
+                    m.d.comb += tile.eq(tiles[when.learn_write - 2])
+                    with m.If(lasts[when.learn_write - 3]):
+                        m.d.comb += tile.eq(tiles[when.learn_write - 3] + 1)
+        tile_writes = Signal()
+        memory_writes = Signal()
+        m.d.comb += tile_writes.eq(lasts[when.learn_write])
         row_tiles, col_tiles = [], []
         for k in range(p):
             row_tile = Signal(config.tile_addr_bits, name=f"row_tile_{k}", reset_less=True)
@@ -214,6 +226,13 @@ class Array(wiring.Component):
             col_tiles.append(col_tile)
         tile_written = Signal(config.tile_addr_bits, reset_less=True)
         m.d.sync += tile_written.eq(tiles[when.learn_write - 1])
+        if config.integral_shift:
+            m.d.comb += memory_writes.eq(lasts[end - 1] & learn["integral"])
+            with m.If(learn["integral"]):
+                m.d.comb += tile_writes.eq(lasts[end])
+                m.d.sync += tile_written.eq(tiles[end - 1])
+                with m.If(lasts[end - 2]):
+                    m.d.sync += tile_written.eq(tiles[end - 2] + 1)
 
         # Operands ------------------------------------------------------------------------------
 
@@ -259,7 +278,8 @@ class Array(wiring.Component):
                 control.integral.eq(learn["integral"]),
                 control.first.eq(firsts[when.product]),
                 control.sign.eq(signs[when.product]),
-                control.write.eq(lasts[when.learn_write]),
+                control.write.eq(tile_writes),
+                control.write_memory.eq(memory_writes),
                 cell.threshold.eq(learn["threshold"]),
                 cell.r_addr.eq(Mux(control.transposed, row_tiles[r], col_tiles[c])),
                 cell.w_addr.eq(tile_written),
@@ -351,9 +371,7 @@ class Array(wiring.Component):
             saturated.append(lane.saturated & lane_on_clip[k])
 
         some_saturated = Signal()
-        m.d.sync += some_saturated.eq(
-            Cat(saturated).any() & groups[when.acc + 4] & ~to_drive
-        )
+        m.d.sync += some_saturated.eq(Cat(saturated).any() & groups[when.acc + 4] & ~to_drive)
         m.d.comb += self.state_saturated.eq(some_saturated)
 
         with m.If(is_mac & (mac["judge"] != Judge.NONE) & Cat(judged).any()):
@@ -404,9 +422,7 @@ class Array(wiring.Component):
             settled.above_one.eq(above_one),
             settled.above.eq(Mux(clips, above_one, top)),
             settled.high.eq(Mux(clips, one, top - 1)),
-            settled.low.eq(
-                Mux(clips, Mux(activation == Activation.CLIP01, 0, above_one), top)
-            ),
+            settled.low.eq(Mux(clips, Mux(activation == Activation.CLIP01, 0, above_one), top)),
             settled.positive.eq(
                 (activation == Activation.CLIP01) | (activation == Activation.RELU)
             ),

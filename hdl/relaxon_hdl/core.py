@@ -1,11 +1,11 @@
 """The core: the array and its sequencer behind `CoreSignature`."""
 
-from amaranth.hdl import Array as Choice
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
 from relaxon_isa.config import ArrayConfig
-from relaxon_isa.memory import COUNTER_BITS, Register, Space, row_bits
+from relaxon_isa.memory import Register, Space, row_bits
 
 from .array import Array
 from .bus import CoreSignature, element_bits

@@ -3,6 +3,7 @@
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.cycles import learn_latency, mac_latency
 from relaxon_isa.instructions import (
@@ -153,7 +154,9 @@ class Sequencer(wiring.Component):
         # The nest --------------------------------------------------------------------------------
 
         left = [Signal(LEVEL_COUNT_BITS, name=f"left_{k}", reset_less=True) for k in range(levels)]
-        again = [Signal(LEVEL_COUNT_BITS, name=f"again_{k}", reset_less=True) for k in range(levels)]
+        again = [
+            Signal(LEVEL_COUNT_BITS, name=f"again_{k}", reset_less=True) for k in range(levels)
+        ]
         more = Signal(levels)  # left is not 0
         more_again = Signal(levels)
         flips = Signal(levels)
@@ -368,10 +371,9 @@ class Sequencer(wiring.Component):
                 m.d.comb += issuing.eq(1)
                 with m.Switch(opcode_under_way):
                     with m.Case(Opcode.LOOP):
-                        skipped = (
-                            (loop["skip"] == Skip.IF_FLAG) & self.flag
-                            | (loop["skip"] == Skip.UNLESS_FLAG) & ~self.flag
-                        )
+                        skipped = (loop["skip"] == Skip.IF_FLAG) & self.flag | (
+                            loop["skip"] == Skip.UNLESS_FLAG
+                        ) & ~self.flag
                         with m.If(skipped):
                             fetch_from(loop["end"])
                         with m.Else():
@@ -432,18 +434,9 @@ class Sequencer(wiring.Component):
             self.emit_cycle.eq(own & is_opcode[Opcode.EMIT]),
             self.control_cycle.eq(
                 nothing
-                | (
-                    own
-                    & (
-                        is_opcode[Opcode.LOOP]
-                        | is_opcode[Opcode.NEXT]
-                        | is_opcode[Opcode.HALT]
-                    )
-                )
+                | (own & (is_opcode[Opcode.LOOP] | is_opcode[Opcode.NEXT] | is_opcode[Opcode.HALT]))
             ),
-            self.learned.eq(
-                fetching & (drain == 1) & is_opcode[Opcode.LEARN] & ~learn["hold"]
-            ),
+            self.learned.eq(fetching & (drain == 1) & is_opcode[Opcode.LEARN] & ~learn["hold"]),
         ]
         return m
 

@@ -3,10 +3,10 @@
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+
 from relaxon_isa.config import ArrayConfig
 
 from .primitives import Multiplier, WeightRam, delay
-from .schedule import Schedule
 
 __all__ = ["Synapse", "SynapseControl"]
 
@@ -28,7 +28,9 @@ class SynapseControl(data.Struct):
     sign: 1
     """With the product: subtract it."""
     write: 1
-    """At `Schedule.learn_write`: a tile's new weights."""
+    """At `Schedule.learn_write` (integral: and its delay): a tile's new weights."""
+    write_memory: 1
+    """Integral mode, a cycle before ``write``: a tile's new memories."""
 
 
 def signed_bits(low: int, high: int) -> int:
@@ -180,7 +182,60 @@ class Synapse(wiring.Component):
             ram.w_en.eq(enable),
             self.saturated.eq(met & enable),
         ]
+        if config.integral_shift:
+            self.integrate(m, new, weight)
         return m
+
+    def integrate(self, m: Module, target, word) -> None:
+        """Integral mode's own stages::
+
+        target (p)   u = p - m   m + (u >> s), g = u or 0   m, saturated: written   w: written
+        word   (m)   word (w)                               w + (g >> q)            a cycle later
+        """
+        config, control = self.config, self.control
+        wb = config.weight_bits
+        gain = config.learn_shifts[1] - config.learn_shifts[0]
+        ram = self.weights
+        before = delay(m, word, 1, "before")[1]
+
+        away = Signal(signed(wb + 1), reset_less=True)  # u
+        m.d.sync += away.eq(target - word)
+        memory = Signal(signed(wb + 2), reset_less=True)
+        live = Signal(signed(wb + 1), reset_less=True)
+        outside = Signal(signed(wb + 2))
+        m.d.comb += outside.eq(
+            (away ^ away[-1].replicate(wb + 1))[: wb + 1].as_signed()
+            + (~Cat(self.threshold, Const(0, 1))).as_signed()
+            + away[-1]
+        )
+        m.d.sync += [
+            memory.eq(before + nearest(away, config.integral_shift)),
+            live.eq(Mux(outside[-1], 0, away)),
+        ]
+        weight = Signal(signed(wb + 2), reset_less=True)
+        new_memory = Signal(signed(wb), reset_less=True)
+        new = Signal(signed(wb), reset_less=True)
+        met = Signal(reset_less=True)
+        clipped, over = saturate(weight, wb)
+        m.d.sync += [
+            weight.eq(before + nearest(live, gain)),
+            new_memory.eq(saturate(memory, wb)[0]),
+            new.eq(Mux(control.bound & weight[-1], 0, clipped)),
+            met.eq(over),
+        ]
+        enable = self.on_diagonal | ~control.diagonal
+        with m.If(control.integral):
+            m.d.comb += [
+                ram.w_data.eq(Mux(control.write_memory, new_memory, new)),
+                ram.w_en.eq((control.write | control.write_memory) & enable),
+                self.saturated.eq(met & control.write & enable),
+            ]
+
+
+def nearest(value, shift: int):
+    """``value / 2**shift`` to nearest, halves away from zero."""
+    half = Const((1 << (shift - 1)) - 1, shift)
+    return (value + half + ~value[-1]) >> shift
 
 
 def saturate(value, bits: int):

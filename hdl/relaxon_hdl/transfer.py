@@ -1,8 +1,9 @@
 """WAIT and EMIT: bytes of the sample source into S, planes and counters into records."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, ResetInserter, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.cycles import READ_CYCLES
 from relaxon_isa.instructions import EmitKind, Pack

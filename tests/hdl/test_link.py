@@ -624,7 +624,7 @@ def test_offsets_wrap():
         data = bench.rng.randbytes(total)
         back = bench.rng.randbytes(total)
         bench.give.extend(back)
-        bench.line_rate = 0.45  # what `o` keeps up with
+        bench.line_rate = 0.3  # what `o` keeps up with
         sent = got = 0
         in_frames = 0
         while sent < total or got < total:

@@ -1,0 +1,160 @@
+"""The whole path on every backend: identity, memories, weights, training, bit for bit."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from campaign import CAMPAIGN, Campaign
+
+from relaxon.backends import open_device
+from relaxon.datasets import Dataset, load
+from relaxon.lab import Lab
+from relaxon.network import Network
+from relaxon.rules.ep import EPSettings
+from relaxon.training import Trainer, TrainSettings
+from relaxon.weights import read_tiles, write_tiles
+from relaxon_isa.config import ArrayConfig, preset
+from relaxon_isa.memory import Register, Space
+
+OUTSIDE = {
+    Register.WAIT_STALLS,
+    Register.EMIT_STALLS,
+    Register.LINK_ERRORS,
+    Register.LINK_DROPS,
+}
+
+
+@pytest.fixture(scope="module")
+def few_digits() -> Dataset:
+    digits = load("digits")
+    return Dataset(
+        name="a few digits",
+        x_train=digits.x_train[:100],
+        y_train=digits.y_train[:100],
+        x_test=digits.x_test[:40],
+        y_test=digits.y_test[:40],
+        classes=10,
+    )
+
+
+def test_identity_and_memories(device):
+    assert device.config == preset("default")
+    rng = np.random.default_rng(0)
+    for space, bits in ((Space.STATE, 16), (Space.DRIVE, 42)):
+        size = device.layouts[space].size
+        values = rng.integers(-(1 << bits - 1), 1 << bits - 1, size)
+        device.write(space, 0, values)
+        assert np.array_equal(device.read(space), values)
+        assert np.array_equal(device.read(space, 5, 3), values[5:8])
+
+
+def test_weights_in_and_out_and_no_counter_moves(device):
+    before = device.counters()
+    rng = np.random.default_rng(1)
+    tiles = rng.integers(-(1 << 15), 1 << 15, (50, 4, 4))
+    write_tiles(device, 7, tiles)
+    assert np.array_equal(read_tiles(device, 7, 50), tiles)
+    after = device.counters()
+    assert {k: v for k, v in after.items() if k not in OUTSIDE} == {
+        k: v for k, v in before.items() if k not in OUTSIDE
+    }
+
+
+def trained(config: ArrayConfig, backend: str, data: Dataset) -> dict:
+    network = Network((64, 13, 9, 10))
+    settings = TrainSettings(epochs=1, ep=EPSettings(rate_shifts=(5, 5, 7), margin=0.0625))
+    with open_device(backend, config) as device:
+        trainer = Trainer(device, network, data, settings)
+        trainer.start()
+        trainer.run_epoch()
+        states = device.read(Space.STATE, 0, trainer.layout.state_groups * config.p)
+        drives = device.read(Space.DRIVE, 0, trainer.layout.drive_groups * config.p)
+        registers = {k: v for k, v in device.counters().items() if k not in OUTSIDE}
+        accuracy = trainer.evaluate()
+        return {
+            "weights": np.concatenate([w.ravel() for w in trainer.weights()]),
+            "states": states,
+            "drives": drives,
+            "registers": registers,
+            "accuracy": accuracy,
+        }
+
+
+@pytest.mark.parametrize("name", ["default", "verify24", "p2", "p3", "p5", "p8"])
+def test_training_leaves_the_same_machine(name, few_digits):
+    """Weights, planes, drives, counters and cycles: golden and gateware."""
+    config = preset("default").replace(p=int(name[1:])) if name.startswith("p") else preset(name)
+    golden, virtual = (trained(config, backend, few_digits) for backend in ("golden", "virtual"))
+    for key in ("weights", "states", "drives"):
+        assert np.array_equal(golden[key], virtual[key]), key
+    assert golden["registers"] == virtual["registers"]
+    assert golden["accuracy"] == virtual["accuracy"]
+
+
+def test_random_programs_none_differing(seed, capsys):
+    """200 of them; 10,000 and more by `python tests/campaign.py`."""
+    with open_device("virtual", CAMPAIGN) as device:
+        campaign = Campaign(device, seed)
+        for _ in range(200):
+            found = campaign.step()
+            assert not found, "\n".join(found)
+    with capsys.disabled():
+        print(f"\n{campaign.summary()}")
+    assert not campaign.missed()
+    assert 2 * campaign.results["other"] >= sum(campaign.results.values())
+
+
+@pytest.mark.parametrize("name", ["up5k", "verify24"])
+def test_random_programs_on_other_machines(name, seed):
+    small = {"weight_depth": 64, "state_depth": 64, "drive_depth": 16, "program_rows": 256}
+    with open_device("virtual", preset(name).replace(**small)) as device:
+        campaign = Campaign(device, seed)
+        for _ in range(60):
+            found = campaign.step()
+            assert not found, "\n".join(found)
+
+
+def test_the_command_trains_on_the_gateware_and_compares():
+    result = subprocess.run(
+        [sys.executable, "-m", "relaxon", "train", "--epochs", "1", "--layers", "64,16,10"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "weights: identical to golden" in result.stdout
+    assert re.search(r"test accuracy: \d\d\.\d\d%", result.stdout)
+
+
+def test_one_flipped_bit_is_seen(few_digits):
+    """A bit of one weight in the board's memory, flipped by the host, is not `identical`."""
+    with open_device("virtual", "default") as device:
+        rng = np.random.default_rng(2)
+        tiles = rng.integers(-(1 << 15), 1 << 15, (8, 4, 4))
+        write_tiles(device, 0, tiles)
+        flipped = read_tiles(device, 3, 1)
+        flipped[0, 2, 1] ^= 1
+        write_tiles(device, 3, flipped)
+        after = read_tiles(device, 0, 8)
+    assert np.argwhere(after != tiles).tolist() == [[3, 2, 1]]
+
+
+def test_an_idle_board_sleeps():
+    with Lab.open("virtual", "8-4-2") as lab:
+        pid = lab.device.board.pid  # type: ignore[attr-defined]
+        lab.relax_free(np.zeros(8))
+        time.sleep(0.2)
+
+        def ticks() -> int:
+            with open(f"/proc/{pid}/stat") as stat:  # noqa: PTH123
+                parts = stat.read().rsplit(")", 1)[1].split()
+            return int(parts[11]) + int(parts[12])
+
+        before = ticks()
+        time.sleep(1)
+        assert ticks() - before <= 0.05 * os.sysconf("SC_CLK_TCK")
