@@ -2,6 +2,7 @@
 
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.memory import Space, element_bytes
 

@@ -3,6 +3,7 @@
 from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
 from amaranth.lib import enum, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
+
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.link import BoardError, Command, Record
 from relaxon_isa.memory import INFO_BYTES, Register, Space, element_bytes
@@ -312,9 +313,8 @@ class CommandUnit(wiring.Component):
                                 with m.Default():
                                     m.next = "SAMPLE"
 
-            with m.State("RUN_WAIT"):
-                with m.If(over & passing):
-                    m.next = "RUN"
+            with m.State("RUN_WAIT"), m.If(over & passing):
+                m.next = "RUN"
             with m.State("RUN"):
                 m.d.comb += core.run.valid.eq(1)
                 with m.If(core.run.ready):

@@ -101,14 +101,13 @@ class Core(wiring.Component):
             waiter.hold.eq(serving),
         ]
         with m.FSM(name="access"):
-            with m.State("REST"):
-                with m.If(may_begin & ~ready):
-                    with m.If(memory.write):
-                        m.d.comb += write.eq(1)
-                        m.d.sync += ready.eq(1)
-                        m.next = "ANSWER"
-                    with m.Else():
-                        m.next = "ADDRESS"
+            with m.State("REST"), m.If(may_begin & ~ready):
+                with m.If(memory.write):
+                    m.d.comb += write.eq(1)
+                    m.d.sync += ready.eq(1)
+                    m.next = "ANSWER"
+                with m.Else():
+                    m.next = "ADDRESS"
             with m.State("ADDRESS"):
                 m.d.comb += serving.eq(1)
                 m.next = "WORD"

@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
 from amaranth.lib import crc, data, memory, stream, wiring
 from amaranth.lib.crc.catalog import CRC16_GENIBUS, CRC16_IBM_3740
 from amaranth.lib.wiring import In, Out
+
 from relaxon_isa.link import CRC_BYTES, HEADER_BYTES, MAX_PAYLOAD
 
 from .cobs import CobsDecoder, CobsEncoder

@@ -84,10 +84,21 @@ class Sequencer(wiring.Component):
         self.row_bits = row_bits(config)
         flags = {
             name: Out(1)
-            for name in (
-                "running counting done start wait_run emit_run mac_cycle learn_cycle "
-                "control_cycle wait_cycle emit_cycle swept learned"
-            ).split()
+            for name in [
+                "running",
+                "counting",
+                "done",
+                "start",
+                "wait_run",
+                "emit_run",
+                "mac_cycle",
+                "learn_cycle",
+                "control_cycle",
+                "wait_cycle",
+                "emit_cycle",
+                "swept",
+                "learned",
+            ]
         }
         super().__init__(
             {
@@ -409,9 +420,8 @@ class Sequencer(wiring.Component):
                         m.d.comb += self.done.eq(~self.abort)
                         m.next = "IDLE"
                 stop()
-            with m.State("ABORT"):
-                with m.If(drain == 0):
-                    m.next = "IDLE"
+            with m.State("ABORT"), m.If(drain == 0):
+                m.next = "IDLE"
         step_index = Signal(range(levels))
         for j in reversed(range(levels)):
             with m.If(more[j]):

@@ -1,6 +1,8 @@
 """A naive machine in Python integers, written from the contract, and a bench for the core."""
 
 from amaranth.sim import Simulator
+
+from relaxon_hdl.core import Core
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.cycles import drain_cycles, fetch_cycles, issue_cycles
 from relaxon_isa.instructions import (
@@ -21,8 +23,6 @@ from relaxon_isa.instructions import (
 )
 from relaxon_isa.memory import Register, Space, element_bytes
 from relaxon_isa.program import Program
-
-from relaxon_hdl.core import Core
 
 MASK = (1 << 32) - 1
 

@@ -5,6 +5,7 @@ import random
 import pytest
 from amaranth.sim import Simulator
 from cobs import cobs
+
 from relaxon_hdl.cobs import CobsDecoder, CobsEncoder
 
 WATCHDOG = 200_000  # cycles

@@ -5,8 +5,8 @@ from collections import deque
 
 import pytest
 from amaranth.sim import Simulator
-from relaxon_hdl.command import CommandUnit
 
+from relaxon_hdl.command import CommandUnit
 from relaxon_isa.config import ArrayConfig, preset
 from relaxon_isa.link import BoardError, Command, Record
 from relaxon_isa.memory import INFO_BYTES, Space, element_bytes

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from amaranth.sim import Simulator
 from cobs import cobs
+
 from relaxon_hdl.link import Link, LinkEngine
 from relaxon_isa.link import CRC_RESIDUE, MAX_PAYLOAD, Control, Header, crc16
 
@@ -328,7 +329,7 @@ async def test_corrupted_frames_do_nothing(ctx, bench):
         errors = bench.errors
         bench.line.extend([0, *bad, 0])
         await bench.settle(ctx)
-        assert bench.errors - errors == (2 if 0 < place and bad[place] == 0 else 1), place
+        assert bench.errors - errors == (2 if place > 0 and bad[place] == 0 else 1), place
     assert not bench.frames and not bench.taken and not bench.drops
     bench.line.extend(good)
     await bench.settle(ctx)

@@ -5,6 +5,7 @@ import random
 import pytest
 from amaranth.hdl import Module
 from amaranth.sim import Simulator
+
 from relaxon_hdl.uart import UartReceiver, UartTransmitter
 
 WATCHDOG = 40_000  # cycles
