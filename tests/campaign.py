@@ -39,7 +39,6 @@ CAMPAIGN = preset("default").replace(
     drive_depth=16,
     program_rows=256,
     levels=5,
-    integral_shift=0,
 )
 """Small memories, so that all of them travel for every program."""
 

@@ -307,7 +307,7 @@ class Array(wiring.Component):
                 products.append(product)
             m.d.comb += lanes[k].sum.eq(tree(m, products, f"tree_{k}"))
 
-        # Lanes -------------------------------------------------------------------------------------
+        # Lanes ------------------------------------------------------------------------------------
 
         lane_control = Signal(lane_control_layout(config))
         self.steady(m, mac, lane_control)
@@ -381,7 +381,7 @@ class Array(wiring.Component):
         with m.If(self.clear_flag):
             m.d.sync += self.flag.eq(0)
 
-        # Reads from outside ------------------------------------------------------------------------
+        # Reads from outside -----------------------------------------------------------------------
 
         m.d.comb += [
             self.x_state.eq(Choice([bank.a_data for bank in states])[self.x_lane]),

@@ -268,7 +268,7 @@ class CommandUnit(wiring.Component):
                 with m.If(body_end):
                     m.next = "PASS"
 
-        # Execution ---------------------------------------------------------------------------------
+        # Execution --------------------------------------------------------------------------------
 
         m.d.sync += beat.eq(0)
         with m.FSM(name="command"):

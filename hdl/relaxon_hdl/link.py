@@ -346,7 +346,7 @@ class LinkEngine(wiring.Component):
         # What a frame received does ------------------------------------------------------------
 
         m.d.sync += [minus.eq(0), self.link_error.eq(0), self.link_drop.eq(0)]
-        with m.FSM(name="receive") as receive:
+        with m.FSM(name="receive"):
             with m.State("RECEIVE"):
                 m.d.comb += receiving.eq(1)
                 with m.If(decoder.end):

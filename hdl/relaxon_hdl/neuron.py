@@ -53,9 +53,9 @@ class Lane(wiring.Component):
     ::
 
         d --.
-           mux-->(+/-)--> acc -->(>>)-->(>>)-->(round)-->(clip)-->(gate, - old)-->(>> step)-->(+ old)
-         .--'      sum                              `->[table]-'                              --> new
-         `--- acc                                                                  |new - old| > tol
+           mux-->(+/-)--> acc ->(>>)->(>>)->(round)->(clip)->(gate, - old)->(>> step)->(+ old)
+         .--'      sum                         `->[table]-'                          --> new
+         `--- acc                                                              |new - old| > tol
 
     Latency: acc 1 cycle after ``sum``, ``new`` 7 after acc; a group a cycle.
 

@@ -205,9 +205,10 @@ class Mac:
                     S[dst] = new
 
     ``up <= shift`` (up: fraction bits of the state format below the grid), ``shift < acc_bits``,
-    ``one <= state_bits - 2``, and ``up <= one`` where the activation clips at it. ``old`` defaults to ``dst``. With to_drive, ``dst`` is a group of D
-    and activation, gating, step and judge stay at rest. ``tail = 0`` means P. The tail belongs to
-    the outer level ``tail_level``, counted from the innermost of the outer ones (0).
+    ``one <= state_bits - 2``, and ``up <= one`` where the activation clips at it. ``old`` defaults
+    to ``dst``. With to_drive, ``dst`` is a group of D and activation, gating, step and judge stay
+    at rest. ``tail = 0`` means P. The tail belongs to the outer level ``tail_level``, counted from
+    the innermost of the outer ones (0); without outer levels, to the only trip.
     ``tile_x`` .. ``gate_x`` select the LOOP index that is added to a base (``dst_x``: dst and old).
     """
 

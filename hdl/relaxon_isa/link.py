@@ -35,8 +35,9 @@ most 9 + MAX_PAYLOAD):
 
 A bad frame is dropped and counted in LINK_ERRORS. The board also sends a frame whenever it has
 unsent bytes, and an empty one when ``room``, having been less than MAX_PAYLOAD and less than half
-of its ring, grows to half of it (the host's window reopens). The board has no timers: after silence the host sends an
-empty frame with RESEND, which both asks for what was lost and shows what arrived.
+of its ring, grows to half of it (the host's window reopens). The board has no timers: after
+silence the host sends an empty frame with RESEND, which both asks for what was lost and shows what
+arrived.
 
 Commands (the host's stream; integers little-endian; executed strictly in order)
     ========= ==== ====================================================================

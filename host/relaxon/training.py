@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,9 @@ class TrainSettings:
 
     @classmethod
     def from_json(cls, values: dict) -> "TrainSettings":
-        ep = {k: tuple(v) if isinstance(v, list) else v for k, v in values["ep"].items()}
+        ep: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values["ep"].items()
+        }
         return cls(**{**values, "ep": EPSettings(**ep)})
 
 

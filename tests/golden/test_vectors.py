@@ -25,7 +25,7 @@ from relaxon_sim.golden.exact import Integers, Reals, numbers_for
 from relaxon_sim.golden.hash import cell_dither, lane_bits, mix, words
 from relaxon_sim.golden.synapse import Synapse
 
-DEFAULT = preset("default").replace(integral_shift=4)
+DEFAULT = preset("default")
 NUMBERS = {"float64": Reals(), "int64": Integers(np.int64), "object": Integers(object)}
 ENUMS = {"activation": Activation, "gating": Gating, "judge": Judge, "sign": Sign}
 
@@ -187,7 +187,7 @@ def test_tail_and_wrap() -> None:
 @pytest.mark.parametrize("vector", CYCLES, ids=lambda v: v[0])
 def test_cycles(vector) -> None:
     _, name, program, cycles, sweeps = vector
-    machine = Machine(DEFAULT if name == "default" else preset(name))
+    machine = Machine(preset(name))
     run(machine, *program[:-1], samples=[bytes(64)[: 8 if "wait" in vector[0] else 0]])
     expected = {"mac": cycles["all"]} if "all" in cycles else cycles
     kinds = {

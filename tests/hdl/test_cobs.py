@@ -111,7 +111,7 @@ def test_decoder_refuses_frames_cut_short():
 
 
 def test_decoder_spoils_one_frame():
-    good = list(cobs.encode(b"good\0")) + [0]
+    good = [*list(cobs.encode(b"good\x00")), 0]
     for place in range(len(good)):
         stream = good + good[:place] + [None] + good[place:] + good
         assert decode(stream) == [b"good\0", None, b"good\0"]

@@ -518,7 +518,7 @@ async def test_link_pulses_pass(ctx, bench):
         assert (ctx.get(dut.core.link_error), ctx.get(dut.core.link_drop)) == (error_pulse, drop)
 
 
-# All together --------------------------------------------------------------------------------------
+# All together -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", [70, 71])

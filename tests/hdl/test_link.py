@@ -289,7 +289,7 @@ def test_reset_and_resend_at_any_time_of_a_frame_made(control):
             bench.send(frame(session=session, control=control))
             await bench.until(ctx, lambda: not bench.line)
             if control == Control.RESET:
-                await bench.until(ctx, lambda: bench.resets == delay + 2)
+                await bench.until(ctx, lambda delay=delay: bench.resets == delay + 2)
                 bench.give.extend(b"new")
                 data = b"new"
             await bench.settle(ctx)
@@ -473,7 +473,7 @@ async def test_ring_full_drop_and_reopening(ctx, bench):
         bench.frames.clear()
         bench.take_rate = 1
         half = bench.RX // 2
-        await bench.until(ctx, lambda: len(bench.taken) >= half - 8)
+        await bench.until(ctx, lambda half=half: len(bench.taken) >= half - 8)
         assert not bench.frames and not ctx.get(bench.dut.line_out.valid)
         await bench.settle(ctx)
         assert bench.taken == stored

@@ -110,7 +110,7 @@ def test_receiver_reports_a_low_stop_bit_and_a_break():
 
 def test_receiver_takes_no_glitch_for_a_start_bit():
     divisor = 8
-    line = [1, 0, 0, 0, 1, 1, 1, 1, 1, 1] + levels(b"\xa5", divisor)
+    line = [1, 0, 0, 0, 1, 1, 1, 1, 1, 1, *levels(b"\xa5", divisor)]
     assert receive(UartReceiver(divisor, stages=0), line) == (b"\xa5", 0)
 
 

@@ -280,8 +280,8 @@ class EquilibriumPropagation:
                 return 0
             return lay.plane("minus", at) - lay.plane("plus", at)
 
-        def phase(**strides: int) -> tuple[MacLevel, ...]:
-            return (MacLevel(count=2, **strides),) if phases == 2 else ()
+        def phase(*, src: int = 0, dst: int, drive: int = 0) -> tuple[MacLevel, ...]:
+            return (MacLevel(count=2, src=src, dst=dst, drive=drive),) if phases == 2 else ()
 
         # With two phases the outermost level walks them.
         forward = layer >= 2
