@@ -309,6 +309,9 @@ class _Generator:
             rng.choice([1, 2, 2, 3, 3, 4, 5]) for _ in range(rng.randint(0, self.config.levels))
         ]
         outer = rng.randint(0, len(counts))
+        if self.chance(0.1):  # every level the machine has, on one side: by chance too rare
+            counts = [rng.choice([1, 1, 2, 2, 3]) for _ in range(self.config.levels)]
+            outer = rng.choice([0, len(counts)])
         while prod(counts) > max(1, work):
             counts[rng.randrange(len(counts))] = 1
         while prod(counts[outer:]) > inner_limit:
