@@ -1,5 +1,7 @@
 """The whole machine on three pins."""
 
+from typing import Any
+
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -87,14 +89,16 @@ class Top(wiring.Component):
         m.submodules.command = command = CommandUnit(self.config, self.info)
         m.submodules.core = core = Core(self.config, self.family)
 
+        bus: Any = core.bus
+
         wiring.connect(m, link.o, command.i)
         wiring.connect(m, command.o, link.i)
-        wiring.connect(m, command.core, core.bus)
+        wiring.connect(m, command.core, bus)
         m.d.comb += [
             link.rx.eq(self.rx),
             self.tx.eq(link.tx),
-            link.running.eq(core.bus.running),
-            link.waiting.eq(core.bus.waiting),
+            link.running.eq(bus.running),
+            link.waiting.eq(bus.waiting),
             command.reset.eq(link.reset),
             command.link_error.eq(link.link_error),
             command.link_drop.eq(link.link_drop),
@@ -105,7 +109,7 @@ class Top(wiring.Component):
         blocked = Signal(STUCK_BITS)
         stuck = Signal()
         m.d.comb += stuck.eq(blocked.all())
-        with m.If(~core.bus.emit.valid | core.bus.emit.ready | ~link.tx | ~self.rx):
+        with m.If(~bus.emit.valid | bus.emit.ready | ~link.tx | ~self.rx):
             m.d.sync += blocked.eq(0)
         with m.Elif(~stuck):
             m.d.sync += blocked.eq(blocked + 1)

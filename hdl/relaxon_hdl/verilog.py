@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from amaranth.back import rtlil
+from amaranth.back import rtlil  # pyright: ignore[reportAttributeAccessIssue] (no stubs)
 from amaranth.hdl import (
     ClockDomain,
     ClockSignal,
@@ -50,6 +50,18 @@ _ZERO_INIT = re.compile(
     r"  cell \$meminit_v2 .*\n(?:    .*\n)*?    connect \\DATA \d+'0+\n(?:    .*\n)*?  end\n"
 )
 
+_REPEATED = re.compile(
+    r"(?<=[{ ])(?P<bit>(?:\\\S+ |[A-Za-z_][\w$]*)(?: ?\[\d+\])?)"
+    r"(?P<more>(?:, (?P=bit)){2,})(?=[, }])"
+)
+"""A sign extension as yosys writes it, ``{ a[7], a[7], a[7], a }``. As ``{ {3{a[7]}}, a }``
+Verilator makes a fifth less of it."""
+
+
+def _repeat(match: re.Match[str]) -> str:
+    bit, more = match["bit"], match["more"]
+    return f"{{{1 + len(more) // len(', ' + bit)}{{{bit}}}}}"
+
 
 def to_verilog(component: wiring.Component, *, name: str = "top", reset: bool = False) -> str:
     """A component and everything in it as Verilog text.
@@ -78,7 +90,7 @@ def to_verilog(component: wiring.Component, *, name: str = "top", reset: bool = 
         (work / "design.il").write_text(text)
         (work / "script.ys").write_text(_SCRIPT)
         _run([*command, "-q", "-s", "script.ys"], work)
-        return (work / "design.v").read_text()
+        return _REPEATED.sub(_repeat, (work / "design.v").read_text())
 
 
 class _Powered(Elaboratable):
@@ -99,7 +111,7 @@ class _Powered(Elaboratable):
         m.d.comb += ClockSignal().eq(self.clk)
         if self.rst is not None:
             m.d.comb += ResetSignal().eq(self.rst)
-        m.submodules.design = self.component
+        m.submodules.design = self.component  # pyright: ignore[reportArgumentType]
         return m
 
 

@@ -54,7 +54,7 @@ def compile_model(
     runtime: Sequence[str] = (),
     defines: Mapping[str, int] | None = None,
     link: Sequence[str] = (),
-    optimise: str = "-O2",
+    optimise: str = "-O1",
 ) -> None:
     """C++ in a directory's ``obj``, with a main program, to ``program`` in that directory.
 
@@ -75,7 +75,8 @@ def compile_model(
     link
         More options for the linker.
     optimise
-        Of the model. Verilator's default, -Os, halves its speed.
+        Of the model. -O2 and -O3 are no faster and take longer; Verilator's default, -Os, halves
+        the speed.
     """
     work = work.resolve()
     compiler = find_compiler()

@@ -4,9 +4,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ import relaxon_isa
 from relaxon_hdl.cache import cache_dir, file_lock
 from relaxon_isa.config import ArrayConfig
 
+from ..cache import install, prune
 from ..model import Waves, compile_model, verilate
 from ..toolchain import find_compiler, find_verilator
 
@@ -27,8 +26,6 @@ CLOCK_HZ = 24_000_000
 """What the virtual board says its clock is; in truth it runs as fast as it can."""
 KEEP = 12
 """Programs that stay in the cache; the ones not used for longest go."""
-ABANDONED = 3600.0
-"""Seconds after which nobody works any more in a build's directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +104,8 @@ def build_board(
             if not program.exists():
                 with tempfile.TemporaryDirectory(prefix="build-", dir=root) as directory:
                     _build(Path(directory), config, options, report)
-                    done = Path(directory) / "done"
-                    done.rename(home)
-                _prune(root, home)
+                    install(Path(directory), ["board"], home)
+                prune(root, KEEP)
     os.utime(home)
     return program
 
@@ -133,16 +129,3 @@ def _build(work: Path, config: ArrayConfig, options: BoardOptions, report: Repor
         waves=options.waves,
         defines={"DIVISOR": options.divisor},
     )
-    (work / "done").mkdir()
-    (work / "board").rename(work / "done" / "board")
-
-
-def _prune(root: Path, keep: Path) -> None:
-    """Forget the programs not used for longest."""
-    homes = [path for path in root.iterdir() if (path / "board").exists() and path != keep]
-    homes.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    for home in homes[KEEP - 1 :]:
-        shutil.rmtree(home, ignore_errors=True)
-    for left in root.glob("build-*"):  # of processes that were killed
-        if left.stat().st_mtime < time.time() - ABANDONED:
-            shutil.rmtree(left, ignore_errors=True)
