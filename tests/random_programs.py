@@ -507,9 +507,8 @@ class _Generator:
         kind = rng.choice(list(EmitKind))
         if kind is EmitKind.COUNTERS:
             # Neither EMIT's own, nor stalls and link errors, which are no part of the contract.
-            low, high = rng.choice(
-                [(0, Register.WAIT_CYCLES), (Register.SWEEPS, Register.WEIGHT_SATURATIONS)]
-            )
+            first = Register.WAIT_CYCLES if self.config.kind_counters else Register.SAMPLE_KEY
+            low, high = rng.choice([(0, first), (Register.SWEEPS, Register.WEIGHT_SATURATIONS)])
             base = rng.randint(low, high)
             return Emit(kind=kind, base=base, count=rng.randint(1, high - base + 1))
         zone = self.drives if kind is EmitKind.DRIVE else self.states

@@ -9,10 +9,10 @@ from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import Activation, Judge, Opcode, Sign, row_layouts
 
-from .hash import HASH_LATENCY, Hash, rotl
+from .hash import Hash, rotl
 from .neuron import Lane, lane_control_layout
 from .planes import DriveBank, StateBank
-from .primitives import delay
+from .primitives import DelayLine, delay
 from .schedule import Schedule
 from .synapse import Synapse
 
@@ -83,7 +83,8 @@ class Array(wiring.Component):
         the words of ``x_lane``.
     x_index : In(16), x_lane : In, x_data : In
     x_write_state, x_write_drive, x_write_table : In(1)
-        Write ``x_data`` to ``x_index``, ``x_lane``.
+        Write ``x_data`` to ``x_index``, ``x_lane``. These two, and DRIVE's data, are taken a cycle
+        later.
     x_state : Out(signed), x_drive : Out(signed)
     """
 
@@ -94,9 +95,9 @@ class Array(wiring.Component):
             raise ConfigError("integral_shift: the integral mode needs weight_ports = 2")
         lanes = range(config.p)
         self.cells = {(r, c): Synapse(config, r == c, family) for r in lanes for c in lanes}
-        self.lanes = [Lane(config) for _ in lanes]
-        self.states = [StateBank(config) for _ in lanes]
-        self.drives = [DriveBank(config) for _ in lanes]
+        self.lanes = [Lane(config, family) for _ in lanes]
+        self.states = [StateBank(config, family) for _ in lanes]
+        self.drives = [DriveBank(config, family) for _ in lanes]
         super().__init__(
             {
                 "row": In(row_bits),
@@ -156,17 +157,27 @@ class Array(wiring.Component):
             with m.If(mac["sign"] == Sign.RANDOM):
                 m.d.comb += sign.eq(self.sample_key[0] ^ issue.flip)
         end = when.learn_write + when.integral_delay
-        signs = delay(m, sign, when.sum, "sign")
+        signs = delay(m, sign, when.product, "sign")
         firsts = delay(m, issue.first, when.sum, "first")
         # Apart, since a LEARN drains before the last stages of a MAC are reached.
         last = issue.last & issue.valid
         groups = delay(m, last & is_mac, when.new, "group_last", reset=True)
         lasts = delay(m, last & is_learn, end, "tile_last", reset=True)
         tails = delay(m, tail, when.new, "tail")
-        dsts = delay(m, issue.dst, when.new - 1, "dst")
         gates = delay(m, issue.gate, when.acc, "gate")
         drive_addresses = delay(m, issue.drive, when.sum - 2, "drive")
-        tiles = delay(m, issue.tile, end - 1, "tile")
+        # Of a LEARN the tile, of a MAC the destination: what is written, and where it is read.
+        place = Signal(max(len(issue.tile), len(issue.dst)))
+        m.d.comb += place.eq(Mux(is_learn, issue.tile, issue.dst))
+        longest = max(when.new, end) - 1
+        if when.merged:
+            early = when.learn_address - 1
+            m.submodules.places = line = DelayLine(len(place), early, self.family)
+            m.d.comb += line.i.eq(place)
+            later = delay(m, line.o, longest - early, "place")
+            places = [*delay(m, place, 1, "place_early"), *[None] * (early - 2), *later]
+        else:
+            places = delay(m, place, longest, "place")
 
         # Addresses: a signal a bank, a row and a column, for the walks to come -------------------
 
@@ -180,7 +191,7 @@ class Array(wiring.Component):
         to_drive = mac["to_drive"]
         m.d.comb += [
             reads_gate.eq(mac["gating"] != 0),
-            second.eq(dsts[when.acc + 1] + old_offset),
+            second.eq(places[when.acc + 1] + old_offset),
         ]
         with m.If(reads_gate & groups[when.acc]):
             m.d.comb += second.eq(gates[when.acc])
@@ -202,18 +213,17 @@ class Array(wiring.Component):
             ]
 
         tile = Signal(config.tile_addr_bits)
-        # One port leaves no room for a register behind the word: it is read a cycle later.
-        m.d.comb += tile.eq(tiles[0 if config.weight_ports == 2 else 1])
+        m.d.comb += tile.eq(issue.tile)
         with m.If(is_learn):
-            m.d.comb += tile.eq(tiles[when.learn_address - 1])
+            m.d.comb += tile.eq(places[when.learn_address - 1])
             if config.weight_ports == 1:
                 with m.If(lasts[when.learn_write - 1]):
-                    m.d.comb += tile.eq(tiles[when.learn_write - 1])
+                    m.d.comb += tile.eq(places[when.learn_write - 1])
             if config.integral_shift:
                 with m.If(learn["integral"]):
-                    m.d.comb += tile.eq(tiles[when.learn_write - 2])
+                    m.d.comb += tile.eq(places[when.learn_write - 2])
                     with m.If(lasts[when.learn_write - 3]):
-                        m.d.comb += tile.eq(tiles[when.learn_write - 3] + 1)
+                        m.d.comb += tile.eq(places[when.learn_write - 3] + 1)
         tile_writes = Signal()
         memory_writes = Signal()
         m.d.comb += tile_writes.eq(lasts[when.learn_write])
@@ -225,41 +235,50 @@ class Array(wiring.Component):
             row_tiles.append(row_tile)
             col_tiles.append(col_tile)
         tile_written = Signal(config.tile_addr_bits, reset_less=True)
-        m.d.sync += tile_written.eq(tiles[when.learn_write - 1])
+        m.d.sync += tile_written.eq(places[when.learn_write - 1])
         if config.integral_shift:
             m.d.comb += memory_writes.eq(lasts[end - 1] & learn["integral"])
             with m.If(learn["integral"]):
                 m.d.comb += tile_writes.eq(lasts[end])
-                m.d.sync += tile_written.eq(tiles[end - 1])
+                m.d.sync += tile_written.eq(places[end - 1])
                 with m.If(lasts[end - 2]):
-                    m.d.sync += tile_written.eq(tiles[end - 2] + 1)
+                    m.d.sync += tile_written.eq(places[end - 2] + 1)
 
         # Operands ------------------------------------------------------------------------------
 
-        a_words, b_words = [], []
+        # A tile's sign is that of the first port's words, unless the multipliers see to it.
+        negates = cells[0, 0].negates
+        minus = signs[2]  # with the banks' words
+        reads_old = (mac["step"] != 0) | (mac["judge"] == Judge.CHANGE)
+        a_words, b_words, old_inverted = [], [], []
         for k in range(p):
-            a_word = Signal(signed(n), name=f"a_word_{k}", reset_less=True)
+            a_data, b_data = states[k].a_data.as_signed(), states[k].b_data.as_signed()
+            a_word = Signal(signed(n + (not negates)), name=f"a_word_{k}", reset_less=True)
             b_word = Signal(signed(n), name=f"b_word_{k}", reset_less=True)
-            m.d.sync += [a_word.eq(states[k].a_data), b_word.eq(states[k].b_data)]
+            inverted = Signal(signed(n), name=f"old_inverted_{k}", reset_less=True)
+            m.d["comb" if when.merged else "sync"] += [
+                a_word.eq(a_data if negates else negated(a_data, minus)),
+                b_word.eq(b_data),
+            ]
+            m.d.sync += inverted.eq(Mux(reads_old, ~b_data, -1))
             a_words.append(a_word)
             b_words.append(b_word)
+            old_inverted.append(inverted)
 
         # Dither and random planes ----------------------------------------------------------------
 
         u = v = None
         if config.dither_bits:
-            m.submodules.hash = hasher = Hash()
+            m.submodules.hash = hasher = Hash(when.product - 2)
             base = Signal(config.tile_addr_bits, reset_less=True)
             address = Signal(16, reset_less=True)
             with m.If(issue.begin):
                 m.d.sync += base.eq(issue.tile)
-            m.d.sync += address.eq(Mux(is_learn, tiles[1] - base, dsts[1]))
+            m.d.sync += address.eq(places[1] - Mux(is_learn, base, 0))
             m.d.comb += [
                 hasher.a.eq(address),
                 hasher.key.eq(Mux(is_learn, self.update_key, self.sample_key)),
             ]
-            ready = 2 + HASH_LATENCY
-            assert ready == when.product
             u, v = hasher.u, hasher.v
 
         # Cells -----------------------------------------------------------------------------------
@@ -277,7 +296,7 @@ class Array(wiring.Component):
                 control.decay.eq(learn["decay"]),
                 control.integral.eq(learn["integral"]),
                 control.first.eq(firsts[when.product]),
-                control.sign.eq(signs[when.product]),
+                control.negate.eq(signs[when.product - 1]),
                 control.write.eq(tile_writes),
                 control.write_memory.eq(memory_writes),
                 cell.threshold.eq(learn["threshold"]),
@@ -317,17 +336,13 @@ class Array(wiring.Component):
         lane_on_drive = [~tails[when.acc - 1] | (mac["tail"] > k) for k in range(p)]
         lane_on_clip = [~tails[when.acc + 4] | (mac["tail"] > k) for k in range(p)]
         x_writes = Signal(2, reset_less=True)
-        x_address = Signal(16, reset_less=True)
         s_addr = Signal(config.state_addr_bits, reset_less=True)
         dw_addr = Signal(config.drive_addr_bits, reset_less=True)
         m.d.sync += [
             x_writes.eq(Cat(self.x_write_state, self.x_write_drive)),
-            x_address.eq(self.x_index),
-            s_addr.eq(Mux(self.x_write_state, self.x_index, dsts[when.new - 1])),
-            dw_addr.eq(Mux(self.x_write_drive, self.x_index, dsts[when.acc - 1])),
+            s_addr.eq(Mux(x_writes[0], self.x_index, places[when.new - 1])),
+            dw_addr.eq(Mux(self.x_write_drive, self.x_index, places[when.acc - 1])),
         ]
-        x_word = Signal(config.acc_bits, reset_less=True)
-        m.d.sync += x_word.eq(self.x_data)
         judged = []
         saturated = []
         for k in range(p):
@@ -336,8 +351,7 @@ class Array(wiring.Component):
             d_en = Signal(name=f"d_en_{k}")
             m.d.sync += [
                 s_en.eq(
-                    (self.x_write_state & x_lane[k])
-                    | (groups[when.new - 1] & ~to_drive & lane_on[k])
+                    (x_writes[0] & x_lane[k]) | (groups[when.new - 1] & ~to_drive & lane_on[k])
                 ),
                 d_en.eq(
                     (self.x_write_drive & x_lane[k])
@@ -347,14 +361,16 @@ class Array(wiring.Component):
             m.d.comb += [
                 lane.control.eq(lane_control),
                 lane.first.eq(firsts[when.sum]),
-                lane.sign.eq(signs[when.sum]),
                 lane.d.eq(drives[k].r_data),
-                lane.b.eq(b_words[k]),
+                lane.gate.eq(b_words[k]),
+                lane.old_inverted.eq(old_inverted[k]),
+                lane.x_write.eq(self.x_write_state),
+                lane.x_data.eq(self.x_data),
                 states[k].w_addr.eq(s_addr),
-                states[k].w_data.eq(Mux(x_writes[0], x_word, lane.new)),
+                states[k].w_data.eq(lane.new),
                 states[k].w_en.eq(s_en),
                 drives[k].w_addr.eq(dw_addr),
-                drives[k].w_data.eq(Mux(x_writes[1], x_word, lane.acc)),
+                drives[k].w_data.eq(Mux(x_writes[1], self.x_data, lane.acc)),
                 drives[k].w_en.eq(d_en),
             ]
             if config.table_bits:
@@ -390,54 +406,56 @@ class Array(wiring.Component):
         return m
 
     def steady(self, m: Module, mac: dict, control) -> None:
-        """What the lanes are told, from the fields of a MAC: registers that settle long before
-        the first sum arrives."""
-        config = self.config
-        n = config.state_bits
+        """What the lanes are told, from the fields of a MAC. What has to be decoded is so into
+        registers, long before the first sum arrives."""
+        n = self.config.state_bits
         up = Signal(range(n + 1))
-        clips = Signal()
-        activation = mac["activation"]
-        is_table = activation == Activation.TABLE
-        linear = (activation == Activation.LINEAR) | (activation == Activation.RELU)
-        # Beyond n bits a grid has only 0 within the format, and so it has with n.
-        m.d.comb += [
-            up.eq(Mux(is_table, 0, Mux(mac["up"] > n, n, mac["up"]))),
-            clips.eq(~linear),
-        ]
-        from_up = Const((1 << n) - 1, n) << up
+        linear = Signal()
         one = Signal(n)
         above_one = Signal(n)
+        activation = mac["activation"]
         top = 1 << (n - 1)
+        ones = Const((1 << n) - 1, n)
         m.d.comb += [
+            linear.eq((activation == Activation.LINEAR) | (activation == Activation.RELU)),
+            # Beyond n bits a grid has only 0 within the format, and so it has with n.
+            up.eq(Mux(mac["up"] > n, n, mac["up"])),
             one.eq(Const(1, n) << mac["one"]),
-            above_one.eq(Const((1 << n) - 1, n) << mac["one"]),
-        ]
-        settled = Signal.like(control, name="settled", reset_less=True)
-        m.d.sync += [
-            settled.from_drive.eq(mac["from_drive"]),
-            settled.amount.eq(mac["shift"] - up),
-            settled.round_bit.eq(up == 0),
-            settled.half.eq((Const(1, n + 1) << up) >> 1),
-            settled.keep.eq(from_up),
-            settled.above_one.eq(above_one),
-            settled.above.eq(Mux(clips, above_one, top)),
-            settled.high.eq(Mux(clips, one, top - 1)),
-            settled.low.eq(Mux(clips, Mux(activation == Activation.CLIP01, 0, above_one), top)),
-            settled.positive.eq(
+            above_one.eq(ones << mac["one"]),
+            control.from_drive.eq(mac["from_drive"]),
+            control.gating.eq(mac["gating"]),
+            control.step.eq(mac["step"]),
+            control.judge_value.eq(mac["judge"] == Judge.VALUE),
+            control.tol.eq(mac["tol"]),
+            control.round_bit.eq(up == 0),
+            control.positive.eq(
                 (activation == Activation.CLIP01) | (activation == Activation.RELU)
             ),
-            settled.linear.eq(linear),
-            settled.table.eq(is_table),
-            settled.random.eq(activation == Activation.RANDOM),
-            settled.gating.eq(mac["gating"]),
-            settled.old.eq((mac["step"] != 0) | (mac["judge"] == Judge.CHANGE)),
-            settled.step.eq(mac["step"]),
-            settled.judge_value.eq(mac["judge"] == Judge.VALUE),
-            settled.tol.eq(mac["tol"]),
+            control.linear.eq(linear),
+            control.table.eq(activation == Activation.TABLE),
+            control.random.eq(activation == Activation.RANDOM),
         ]
-        with m.If(activation == Activation.RELU):
-            m.d.sync += settled.low.eq(0)
-        m.d.comb += control.eq(settled)
+        if self.config.table_bits:  # its index is the number before ``up``
+            with m.If(control.table):
+                m.d.comb += up.eq(0)
+        decoded = {
+            "amount": mac["shift"] - up,
+            "half": (Const(1, n + 1) << up) >> 1,
+            "keep": ones << up,
+            "above_one": above_one,
+            "above": Mux(linear, top, above_one),
+            "high": Mux(linear, top - 1, one),
+        }
+        for name, value in decoded.items():
+            register = Signal.like(getattr(control, name), name=name, reset_less=True)
+            m.d.sync += register.eq(value)
+            m.d.comb += getattr(control, name).eq(register)
+
+
+def negated(word, minus):
+    """``word``, or minus it, a bit wider."""
+    flip = minus.replicate(len(word))
+    return (word.as_signed() ^ flip)[: len(word)].as_signed() + minus
 
 
 def tree(m: Module, terms: list, name: str):

@@ -1,6 +1,6 @@
 """The registers: keys and counters."""
 
-from amaranth.hdl import Array, Const, Module, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,6 +8,7 @@ from relaxon_isa.config import ArrayConfig
 from relaxon_isa.memory import COUNTER_BITS, Register
 
 from .hash import mix
+from .primitives import Ram
 
 __all__ = ["COUNTED", "Registers"]
 
@@ -20,10 +21,22 @@ KINDS = (
     Register.EMIT_CYCLES,
 )
 COUNTED = tuple(register for register in Register if register not in KEYS)
+ALWAYS = (Register.LINK_ERRORS, Register.LINK_DROPS)
+HALF = COUNTER_BITS // 2
+INDEX_BITS = 4
+WAITING_BITS = 7
+"""A counter's turn comes every 2 * 2**INDEX_BITS cycles, or twice that where ``lock`` takes up to
+half of them."""
 
 
 class Registers(wiring.Component):
     """Keys and counters of `Register`, written by the host, advanced by events.
+
+    A counter's 32 bits are two words of one memory. Events wait in a few bits each until their
+    counter's turn::
+
+        turn --> memory --> low + waiting, then high + carry --> memory
+                              `--> value
 
     Members
     -------
@@ -31,29 +44,36 @@ class Registers(wiring.Component):
         A bit for each of `COUNTED`, in that order: count one.
     counting : In(1)
         Count events, those of the link apart, which always count.
-    hold_cycles : In(1)
-        Without kind_counters: keep this cycle for later, when hold_cycles has fallen.
     next_update, next_sample : In(1)
         Advance a key.
-    index : In(4), value : Out(32)
-    data : In(32), write : In(1)
-        Set the register ``index``.
+    index : In(4), lock : In(1)
+        The next turns are all of ``index``. Never for more than a few cycles, and then not for
+        as many.
+    value : Out(16)
+        With ``low`` and, a cycle later, ``high``: the halves of the locked register, the first
+        time at most 3 and 4 cycles after ``lock`` rises.
+    low, high : Out(1)
+    write : In(1), data : In(32)
+        With ``lock``, and from 2 cycles after it rose: for 4 cycles, set the register.
     update_key, sample_key : Out(32)
     """
 
-    def __init__(self, config: ArrayConfig):
+    def __init__(self, config: ArrayConfig, family: str | None = None):
         self.config = config
+        self.family = family
         super().__init__(
             {
                 "events": In(len(COUNTED)),
                 "counting": In(1),
-                "hold_cycles": In(1),
                 "next_update": In(1),
                 "next_sample": In(1),
-                "index": In(4),
-                "value": Out(COUNTER_BITS),
-                "data": In(COUNTER_BITS),
+                "index": In(INDEX_BITS),
+                "lock": In(1),
+                "value": Out(HALF),
+                "low": Out(1),
+                "high": Out(1),
                 "write": In(1),
+                "data": In(COUNTER_BITS),
                 "update_key": Out(COUNTER_BITS),
                 "sample_key": Out(COUNTER_BITS),
             }
@@ -62,12 +82,61 @@ class Registers(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        values = {register: Const(0, COUNTER_BITS) for register in Register}
 
-        def writable(register: Register, signal: Signal) -> None:
-            values[register] = signal
-            with m.If(self.write & (self.index == register)):
-                m.d.sync += signal.eq(self.data)
+        m.submodules.words = words = Ram(HALF, 2 << INDEX_BITS, self.family)
+
+        # Whose turn it is: its low word is read in the even cycle, its high one in the odd.
+
+        odd = Signal()
+        turn = Signal(INDEX_BITS)
+        chosen = Signal(INDEX_BITS)
+        place = Signal(INDEX_BITS)  # of the word that was read
+        mine = Signal()
+        first = Signal()
+        m.d.comb += [
+            chosen.eq(Mux(odd, place, Mux(self.lock, self.index, turn))),
+            words.r_addr.eq(Cat(odd, chosen)),
+        ]
+        m.d.sync += [odd.eq(~odd), place.eq(chosen), first.eq(~odd), turn.eq(turn + odd)]
+        with m.If(~odd):
+            m.d.sync += mine.eq(self.lock)
+
+        # Events ----------------------------------------------------------------------------------
+
+        counts = {}
+        for bit, register in enumerate(COUNTED):
+            always = register in ALWAYS
+            target = register
+            if register in KINDS and not config.kind_counters:
+                target = Register.MAC_CYCLES
+            counts[target] = counts.get(target, 0) | (self.events[bit] & (always | self.counting))
+        waiting = [Const(0, WAITING_BITS)] * (1 << INDEX_BITS)
+        for register, event in counts.items():
+            waits = Signal(WAITING_BITS, name=f"waiting_{register.name.lower()}")
+            m.d.sync += waits.eq(waits + event)
+            with m.If(first & (place == register)):
+                m.d.sync += waits.eq(event)
+            waiting[register] = waits
+
+        # The sum ---------------------------------------------------------------------------------
+
+        carry = Signal()
+        total = Signal(HALF + 1)
+        m.d.comb += [
+            total.eq(words.r_data + Mux(first, Array(waiting)[place], carry)),
+            words.w_addr.eq(Cat(~first, place)),
+            words.w_data.eq(total),
+            words.w_en.eq(Array(Const(r in counts, 1) for r in range(1 << INDEX_BITS))[place]),
+            self.value.eq(total),
+            self.low.eq(mine & first),
+            self.high.eq(mine & ~first),
+        ]
+        m.d.sync += carry.eq(total[HALF])
+        with m.If(self.write & mine):
+            m.d.comb += words.w_data.eq(Mux(first, self.data[:HALF], self.data[HALF:]))
+            m.d.sync += carry.eq(0)
+
+        # Keys ------------------------------------------------------------------------------------
 
         if config.dither_bits:
             advance = (self.next_update, self.next_sample)
@@ -77,31 +146,8 @@ class Registers(wiring.Component):
                 m.d.comb += out.eq(key)
                 with m.If(go):
                     m.d.sync += key.eq(mix(key))
-                writable(register, key)
-
-        events = {}
-        for bit, register in enumerate(COUNTED):
-            always = register in (Register.LINK_ERRORS, Register.LINK_DROPS)
-            events[register] = self.events[bit] & (always | self.counting)
-        if not config.kind_counters:
-            # An EMIT of counters shows them as they were before it, so its own cycles come late.
-            owed = Signal(7)
-            cycle = Signal()
-            amount = Signal(8)
-            for register in KINDS:
-                with m.If(events.pop(register)):
-                    m.d.comb += cycle.eq(1)
-            with m.If(self.hold_cycles):
-                m.d.sync += owed.eq(owed + cycle)
-            with m.Else():
-                m.d.comb += amount.eq(owed + cycle)
-                m.d.sync += owed.eq(0)
-            events[Register.MAC_CYCLES] = amount
-        for register, amount in events.items():
-            counter = Signal(COUNTER_BITS, name=register.name.lower())
-            m.d.sync += counter.eq(counter + amount)
-            writable(register, counter)
-        padded = [values[register] for register in Register]
-        padded += [Const(0, COUNTER_BITS)] * (16 - len(padded))
-        m.d.comb += self.value.eq(Array(padded)[self.index])
+                with m.If(place == register):
+                    m.d.comb += self.value.eq(Mux(first, key[:HALF], key[HALF:]))
+                    with m.If(self.write & mine):
+                        m.d.sync += key.eq(self.data)
         return m

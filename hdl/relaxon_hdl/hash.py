@@ -4,10 +4,9 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["HASH_LATENCY", "Hash", "mix", "rotl"]
+__all__ = ["Hash", "mix", "rotl"]
 
 WORD = 32
-HASH_LATENCY = 4
 SPREAD = 0x00010001
 STIR = 0x9E3779B9
 
@@ -29,10 +28,15 @@ def mix(word: Value) -> Value:
 class Hash(wiring.Component):
     """``(u, v) = hash(key, a)`` of the contract.
 
-    Latency `HASH_LATENCY`, one pair a cycle::
+    Latency ``latency``, one pair a cycle::
 
         a -->(key + a * 0x10001)-->(mix, + rotl key)-->(mix)--------------> u
                                                          `->(+ stir, mix)-> v
+
+    Parameters
+    ----------
+    latency
+        4; or 3 for a clock slow enough to do without the last registers.
 
     Members
     -------
@@ -47,7 +51,8 @@ class Hash(wiring.Component):
     u: Signal
     v: Signal
 
-    def __init__(self):
+    def __init__(self, latency: int = 4):
+        self.latency = latency
         super().__init__({"key": In(WORD), "a": In(16), "u": Out(WORD), "v": Out(WORD)})
 
     def elaborate(self, platform):
@@ -56,15 +61,14 @@ class Hash(wiring.Component):
         keyed = Signal(WORD, reset_less=True)
         first = Signal(WORD, reset_less=True)
         stirred = Signal(WORD)
-        u = Signal(WORD, reset_less=True)
-        v = Signal(WORD, reset_less=True)
         m.d.sync += [
             # a * 0x10001 is a beside a.
             spread.eq(self.key + Cat(self.a, self.a)),
             keyed.eq(mix(spread) + rotl(self.key, 16)),
             first.eq(mix(keyed)),
-            u.eq(first),
-            v.eq(mix(stirred)),
         ]
+        u = Signal(WORD, reset_less=True)
+        v = Signal(WORD, reset_less=True)
         m.d.comb += [stirred.eq(first + STIR), self.u.eq(u), self.v.eq(v)]
+        m.d["sync" if self.latency == 4 else "comb"] += [u.eq(first), v.eq(mix(stirred))]
         return m

@@ -6,7 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from relaxon_isa.config import ArrayConfig, clog2
 
-from .primitives import Ram, delay
+from .primitives import Ram, RightShift, delay
+from .schedule import Schedule
 
 __all__ = ["Lane", "lane_control_layout", "window_bits"]
 
@@ -32,14 +33,12 @@ def lane_control_layout(config: ArrayConfig) -> data.StructLayout:
             "keep": n,  # bits from up on
             "above_one": n,  # bits from one on
             "above": n,  # bits that a value within its bounds has equal to its sign
-            "high": n,
-            "low": n,  # the bounds
-            "positive": 1,  # the lower bound is 0
+            "high": n,  # the upper bound
+            "positive": 1,  # the lower bound is 0, else what ``above`` says, as a number
             "linear": 1,  # bounds are the state format's: meeting them counts
             "table": 1,
             "random": 1,
             "gating": 2,
-            "old": 1,  # old values are read
             "step": 4,
             "judge_value": 1,
             "tol": n - 1,
@@ -52,27 +51,32 @@ class Lane(wiring.Component):
 
     ::
 
-        d --.
-           mux-->(+/-)--> acc ->(>>)->(>>)->(round)->(clip)->(gate, - old)->(>> step)->(+ old)
-         .--'      sum                         `->[table]-'                          --> new
-         `--- acc                                                              |new - old| > tol
+        d --.      sum
+           mux-->(+)--> acc -->(>>)-->(>>)-->(round)-->(clip, gate)-->(- old)-->(>> step)-.
+         .--'           |                          `-->[table]--'                    old--(+)--> new
+         `--------------'                                                    |new - old| > tol
 
     Latency: acc 1 cycle after ``sum``, ``new`` 7 after acc; a group a cycle.
 
     Parameters
     ----------
-    config
+    config, family
 
     Members
     -------
     control : In(lane_control_layout)
     sum : In(signed)
-    first, sign : In(1)
-        With ``sum``: a group's first; to be subtracted.
+    first : In(1)
+        With ``sum``: a group's first.
     d : In(signed)
         The drive word, with the first sum.
-    b : In(signed)
-        Second port's operand: the gate's word 3 cycles after acc, the old value 4 after.
+    gate : In(signed)
+        The gate's word, 3 cycles after acc; with merged stages (`Schedule`) 2 after.
+    old_inverted : In(signed)
+        The inverse of the old value (of 0 if it is not used), 4 cycles after acc: what a
+        subtraction adds.
+    x_write : In(1), x_data : In(signed)
+        ``new`` is ``x_data`` 2 cycles later.
     chance : In(1)
         The random plane's bit (1: minus), 3 cycles after acc.
     t_addr, t_data, t_en : In
@@ -85,20 +89,23 @@ class Lane(wiring.Component):
         With ``new``: outside the tolerance.
     """
 
-    def __init__(self, config: ArrayConfig):
+    def __init__(self, config: ArrayConfig, family: str | None = None):
         self.config = config
+        self.family = family
         n = config.state_bits
-        self.table = Ram(n, 1 << config.table_bits) if config.table_bits else None
+        self.table = Ram(n, 1 << config.table_bits, family) if config.table_bits else None
         sum_bits = n + config.weight_bits + clog2(config.p)
         super().__init__(
             {
                 "control": In(lane_control_layout(config)),
                 "sum": In(signed(sum_bits)),
                 "first": In(1),
-                "sign": In(1),
                 "d": In(signed(config.acc_bits)),
-                "b": In(signed(n)),
+                "gate": In(signed(n)),
+                "old_inverted": In(signed(n)),
                 "chance": In(1),
+                "x_write": In(1),
+                "x_data": In(signed(n)),
                 "t_addr": In(config.table_bits),
                 "t_data": In(n),
                 "t_en": In(1),
@@ -114,13 +121,13 @@ class Lane(wiring.Component):
         config, control = self.config, self.control
         n = config.state_bits
         window = window_bits(config)
+        merged = Schedule(config).merged
 
         # acc ---------------------------------------------------------------------------------
 
         acc = Signal(signed(config.acc_bits), reset_less=True)
         base = Mux(self.first, Mux(control.from_drive, self.d, 0), acc)
-        flip = self.sign.replicate(len(self.sum))
-        m.d.sync += acc.eq(base + (self.sum ^ flip)[: len(self.sum)].as_signed() + self.sign)
+        m.d.sync += acc.eq(base + self.sum)
         m.d.comb += self.acc.eq(acc)
 
         # acc + 1, acc + 2: shift. The lowest bit is the one shifted out last. What lies above the
@@ -144,14 +151,16 @@ class Lane(wiring.Component):
         over = Signal(reset_less=True)
         sign = Signal(reset_less=True)
         m.d.sync += sign.eq(first_sign)
-        with m.Switch(fine):
-            for by in range(1 << FINE_BITS):
-                with m.Case(by):
-                    moved = first >> by
-                    m.d.sync += [
-                        Cat(rounds, shifted).eq(moved),
-                        over.eq(first_over | uneven(moved, window)),
-                    ]
+        # Step by step: a chain of two-way choices is smaller here than one of eight ways.
+        moved, beyond = first, first_over
+        for bit in reversed(range(FINE_BITS)):
+            by = 1 << bit
+            narrower = len(moved) - by
+            stage = Signal(signed(narrower), name=f"fine_{by}")
+            m.d.comb += stage.eq(Mux(fine[bit], moved >> by, moved))
+            beyond = beyond | (~fine[bit] & uneven(moved, narrower - 1))
+            moved = stage
+        m.d.sync += [Cat(rounds, shifted).eq(moved), over.eq(beyond)]
 
         # acc + 3: round ------------------------------------------------------------------------
 
@@ -180,19 +189,24 @@ class Lane(wiring.Component):
         if config.dither_bits:
             with m.If(control.random):
                 m.d.comb += [negative.eq(self.chance), beyond.eq(1)]
+        # Gated here already: where the gate does not pass, 0.
+        passing = gate(control, self.gate)
+        if merged:
+            passed = Signal(reset_less=True)
+            m.d.sync += passed.eq(passing)
+            passing = passed
+        low = control.above & ~control.positive.replicate(n)
         active = Signal(signed(n), reset_less=True)
         saturated = Signal(reset_less=True)
         m.d.sync += [
-            active.eq(
-                Mux(
-                    beyond,
-                    Mux(negative, control.low, control.high),
-                    value[:n] & control.keep,
-                )
-            ),
+            active.eq(Mux(beyond, Mux(negative, low, control.high), value[:n] & control.keep)),
             saturated.eq(beyond & control.linear & ~(value_sign & control.positive)),
         ]
+        with m.If(~passing | control.table):
+            m.d.sync += active.eq(0)
         m.d.comb += self.saturated.eq(saturated)
+        activated = Signal(signed(n))
+        m.d.comb += activated.eq(active)
         if config.table_bits:
             m.submodules.table = table = self.table
             bits = config.table_bits
@@ -200,39 +214,39 @@ class Lane(wiring.Component):
             inside = ~(value_over | uneven(value, bits - 1))
             ends = Cat((~value_sign).replicate(bits - 1), value_sign)
             clipped = Mux(inside, value[:bits], ends)
+            looked_up = Signal(reset_less=True)
+            m.d.sync += looked_up.eq(passing & control.table)
             m.d.comb += [
                 index.eq(Cat(clipped[: bits - 1], ~clipped[bits - 1])),
                 table.r_addr.eq(index),
                 table.w_addr.eq(self.t_addr),
                 table.w_data.eq(self.t_data),
                 table.w_en.eq(self.t_en),
+                activated.eq(active | Mux(looked_up, table.r_data, 0)),
             ]
-            activated = Mux(control.table, table.r_data.as_signed(), active)
-        else:
-            activated = active
 
-        # acc + 4: gate; acc + 5: distance from the old value -----------------------------------
+        # acc + 5: distance from the old value; acc + 6: a part of the way, rounded. What is written
+        # from outside goes the way of an old value that has nowhere to go.
 
-        passing = Signal(reset_less=True)
-        m.d.sync += passing.eq(gate(control, self.b))
-        old = Signal(signed(n))
         far = Signal(signed(n + 1), reset_less=True)
-        m.d.comb += old.eq(Mux(control.old, self.b, 0))
-        m.d.sync += far.eq(Mux(passing, activated, 0) - old)
-
-        # acc + 6: a part of the way, rounded ---------------------------------------------------
-
+        m.d.sync += far.eq(activated + self.old_inverted + 1)
+        old = delay(m, ~self.old_inverted, 0 if merged else 1, "old")[-1]
+        start = Signal(signed(n), reset_less=True)
+        m.d.sync += start.eq(Mux(self.x_write, self.x_data, old))
+        m.submodules.shift = shift = RightShift(n + 1, self.family)
         part = Signal(signed(n + 1), reset_less=True)
         part_up = Signal(reset_less=True)
-        olds = delay(m, old, 2, "old")
-        m.d.sync += Cat(part_up, part).eq(Cat(Const(0, 1), far).as_signed() >> control.step)
+        m.d.comb += [shift.i.eq(far), shift.by.eq(control.step)]
+        m.d["comb" if merged else "sync"] += [part.eq(shift.o), part_up.eq(shift.below)]
+        with m.If(self.x_write):
+            m.d.sync += [far.eq(0)] if merged else [part.eq(0), part_up.eq(0)]
 
-        # acc + 7: new, judged --------------------------------------------------------------------
+        # acc + 7 (merged: 6): new, judged ------------------------------------------------------
 
         new = Signal(signed(n), reset_less=True)
         change = Signal(signed(n + 1), reset_less=True)
         m.d.sync += [
-            new.eq(olds[2] + part + part_up),
+            new.eq(start + part + part_up),
             change.eq(part + part_up),
         ]
         judged = Signal(signed(n + 1))

@@ -22,9 +22,10 @@ class StateBank(wiring.Component):
     w_addr : In, w_data : In, w_en : In(1)
     """
 
-    def __init__(self, config: ArrayConfig):
+    def __init__(self, config: ArrayConfig, family: str | None = None):
         self.config = config
-        self.copies = {port: Ram(config.state_bits, config.state_depth) for port in "ab"}
+        depth = config.state_depth
+        self.copies = {port: Ram(config.state_bits, depth, family) for port in "ab"}
         address, word = config.state_addr_bits, config.state_bits
         super().__init__(
             {
@@ -55,5 +56,5 @@ class StateBank(wiring.Component):
 class DriveBank(Ram):
     """A lane's words of D: a read and a write a cycle (see `Ram`)."""
 
-    def __init__(self, config: ArrayConfig):
-        super().__init__(config.acc_bits, config.drive_depth)
+    def __init__(self, config: ArrayConfig, family: str | None = None):
+        super().__init__(config.acc_bits, config.drive_depth, family)

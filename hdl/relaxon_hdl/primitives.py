@@ -4,14 +4,26 @@ from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Valu
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["FAMILIES", "MULTIPLIER_LATENCY", "Multiplier", "Ram", "WeightRam", "delay"]
+__all__ = [
+    "FAMILIES",
+    "MULTIPLIER_LATENCY",
+    "DelayLine",
+    "Multiplier",
+    "Ram",
+    "RightShift",
+    "WeightRam",
+    "delay",
+]
 
 FAMILIES = ("ice40", "ecp5")
 """FPGA families with primitives of their own here; None takes the portable ones."""
 
 MULTIPLIER_LATENCY = 3
 
-MAC16_SIDES = ("IRST", "ORST", "OLOAD", "ADDSUB", "OHOLD")
+MAC16_SIDES = ("IRST", "ORST", "OLOAD", "OHOLD")
+RAM40_DEPTHS = (256, 512, 1024, 2048)
+RAM40_LINES = (tuple(range(16)), tuple(range(0, 16, 2)), (1, 5, 9, 13), (3, 11))
+"""Of a block's 16 data lines, those that carry data in each of its shapes."""
 SPRAM_WIDTH, SPRAM_DEPTH = 16, 1 << 14
 
 
@@ -49,6 +61,8 @@ class Ram(wiring.Component):
     ----------
     width, depth
         Bits of a word, words.
+    family
+        FPGA family; None for the portable memory.
 
     Members
     -------
@@ -57,20 +71,28 @@ class Ram(wiring.Component):
     Attributes
     ----------
     words : MemoryData
-        For simulations that look inside.
+        For simulations that look inside (of the portable memory).
     """
 
-    def __init__(self, width: int, depth: int):
+    def __init__(self, width: int, depth: int, family: str | None = None):
         self.width = width
         self.depth = depth
+        self.family = family
         self.words = memory.MemoryData(shape=unsigned(width), depth=depth, init=[])
         super().__init__(ram_members(width, depth))
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.memory = words = memory.Memory(self.words, attrs={"no_rw_check": 1})
+        if self.family == "ice40":
+            self.ram40(m)
+        else:
+            self.portable(m)
+        return m
+
+    def portable(self, m: Module) -> None:
         # Read and then registered, which synthesis turns into the memory's own register. (Of a
         # synchronous port it would emulate what a collision reads, whatever the attribute says.)
+        m.submodules.memory = words = memory.Memory(self.words, attrs={"no_rw_check": 1})
         read = words.read_port(domain="comb")
         write = words.write_port()
         word = Signal(self.width, reset_less=True)
@@ -81,6 +103,142 @@ class Ram(wiring.Component):
             write.addr.eq(self.w_addr),
             write.data.eq(self.w_data),
             write.en.eq(self.w_en),
+        ]
+
+    def ram40(self, m: Module) -> None:
+        """Blocks of 4 kb, in the shapes that need the fewest without an output multiplexer beyond
+        two: a depth of 768 is 512 words in blocks of 8 bits and 256 in blocks of 16. Instances,
+        since the inferred ones pay a LUT a bit for the zero that a register starts with."""
+        parts, base = [], 0
+        while base < self.depth:
+            left = self.depth - base
+            size = max(256, min(2048, 1 << (left.bit_length() - 1)))
+            parts.append((base, size))
+            base += size
+        reads = []
+        for base, size in parts:
+            mode = RAM40_DEPTHS.index(size)
+            lines = RAM40_LINES[mode]
+            inside = size.bit_length() - 1
+            here = self.w_addr[inside:] == base >> inside
+            bits = []
+            for low in range(0, self.width, len(lines)):
+                data = self.w_data[low : low + len(lines)]
+                w_lines = [Const(0, 1)] * 16
+                for k, bit in enumerate(data):
+                    w_lines[lines[k]] = bit
+                r_lines = Signal(16, name=f"read_{base}_{low}")
+                m.submodules[f"block_{base}_{low}"] = Instance(
+                    "SB_RAM40_4K",
+                    p_READ_MODE=mode,
+                    p_WRITE_MODE=mode,
+                    i_RCLK=ClockSignal(),
+                    i_RCLKE=Const(1),
+                    i_RE=Const(1),
+                    i_RADDR=narrow(self.r_addr, inside),
+                    i_WCLK=ClockSignal(),
+                    i_WCLKE=self.w_en & here,
+                    i_WE=Const(1),
+                    i_WADDR=narrow(self.w_addr, inside),
+                    i_WDATA=Cat(w_lines),
+                    i_MASK=Const(0, 16),
+                    o_RDATA=r_lines,
+                )
+                bits += [r_lines[lines[k]] for k in range(len(data))]
+            reads.append((base >> inside, inside, Cat(bits)))
+        address = Signal.like(self.r_addr, reset_less=True)
+        m.d.sync += address.eq(self.r_addr)
+        m.d.comb += self.r_data.eq(reads[-1][2])
+        for tag, inside, word in reversed(reads[:-1]):
+            with m.If(address[inside:] == tag):
+                m.d.comb += self.r_data.eq(word)
+
+
+def narrow(address: Value, bits: int) -> Value:
+    """The lowest ``bits`` of an address, on a block's 11 lines."""
+    low = address[:bits]
+    return Cat(low, Const(0, 11 - len(low)))
+
+
+class DelayLine(wiring.Component):
+    """``o`` is ``i`` of ``cycles`` ago, kept in a memory where registers are dear.
+
+    Parameters
+    ----------
+    width
+    cycles
+        2 at least.
+    family
+        FPGA family; None for the portable memory.
+
+    Members
+    -------
+    i : In, o : Out
+    """
+
+    def __init__(self, width: int, cycles: int, family: str | None = None):
+        self.cycles = cycles
+        self.ring = Ram(width, 1 << cycles.bit_length(), family)
+        super().__init__({"i": In(width), "o": Out(width)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.ring = ring = self.ring
+        at = Signal.like(ring.w_addr)
+        m.d.sync += at.eq(at + 1)
+        m.d.comb += [
+            ring.w_addr.eq(at),
+            ring.w_data.eq(self.i),
+            ring.w_en.eq(1),
+            ring.r_addr.eq(at - (self.cycles - 1)),
+            self.o.eq(ring.r_data),
+        ]
+        return m
+
+
+class RightShift(wiring.Component):
+    """``o = i >> by``, and the bit of ``i`` below: the last one shifted out (0 if ``by`` is 0).
+    Combinational.
+
+    Parameters
+    ----------
+    width
+    family
+        FPGA family; None for the portable shifter.
+
+    Members
+    -------
+    i : In(signed), by : In(4), o : Out(signed), below : Out(1)
+    """
+
+    def __init__(self, width: int, family: str | None = None):
+        self.family = family
+        super().__init__(
+            {
+                "i": In(signed(width)),
+                "by": In(4),
+                "o": Out(signed(width)),
+                "below": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        width = len(self.i)
+        if self.family != "ice40" or width > 17:
+            m.d.comb += Cat(self.below, self.o).eq(Cat(Const(0, 1), self.i).as_signed() >> self.by)
+            return m
+        # A spare multiplier shifts: by 2**(15 - by), of all but the lowest bit, which matters only
+        # where ``by`` is 0 or 1.
+        upper = self.i[1:].as_signed()  # 16 bits at most
+        product = Signal(signed(32))
+        power = Signal(16)
+        m.d.comb += power.eq(Const(1 << 15, 16) >> self.by)
+        mac16(m, upper, power, product, b_signed=False)
+        lowest = self.i[0]
+        m.d.comb += [
+            self.below.eq(product[13] | (lowest & (self.by == 1))),
+            self.o.eq(Cat(product[14] | (lowest & (self.by == 0)), product[15:31])),
         ]
         return m
 
@@ -110,7 +268,7 @@ class WeightRam(wiring.Component):
         self.depth = depth
         self.ports = ports
         self.family = family
-        self.ram = Ram(width, depth)
+        self.ram = Ram(width, depth, family if ports == 2 else None)
         super().__init__(ram_members(width, depth))
 
     def elaborate(self, platform):
@@ -150,7 +308,7 @@ class WeightRam(wiring.Component):
 class Multiplier(wiring.Component):
     """A signed product, registered before, within and after the multiplier.
 
-    ``p[t] = a[t - 3] * b[t - 3]``; latency `MULTIPLIER_LATENCY`.
+    ``p[t] = a[t - 3] * b[t - 3]``, or minus it; latency `MULTIPLIER_LATENCY`.
 
     Parameters
     ----------
@@ -162,6 +320,9 @@ class Multiplier(wiring.Component):
     Members
     -------
     a, b : In(signed), p : Out(signed)
+    negate : In(1)
+        A cycle before ``p``: change its sign. Only where `negates`, which costs nothing there;
+        elsewhere a factor one bit wider is cheaper, since it serves many cells.
     """
 
     def __init__(self, a_bits: int, b_bits: int, family: str | None = None):
@@ -171,13 +332,19 @@ class Multiplier(wiring.Component):
                 "a": In(signed(a_bits)),
                 "b": In(signed(b_bits)),
                 "p": Out(signed(a_bits + b_bits)),
+                "negate": In(1),
             }
         )
+
+    @staticmethod
+    def negates(a_bits: int, b_bits: int, family: str | None) -> bool:
+        """Whether the primitive can change the product's sign."""
+        return family == "ice40" and max(a_bits, b_bits) <= 16
 
     def elaborate(self, platform):
         m = Module()
         widest = max(len(self.a), len(self.b))
-        if self.family == "ice40" and widest <= 16:
+        if self.negates(len(self.a), len(self.b), self.family):
             self.mac16(m)
         elif self.family == "ecp5" and widest <= 18:
             self.mult18(m)
@@ -194,31 +361,9 @@ class Multiplier(wiring.Component):
         m.d.comb += self.p.eq(out)
 
     def mac16(self, m: Module) -> None:
-        a, b, p = Signal(signed(16)), Signal(signed(16)), Signal(signed(32))
-        sides = [f"{name}{side}" for name in MAC16_SIDES for side in ("TOP", "BOT")]
-        tied = [*(f"{name}HOLD" for name in "ABCD"), *sides, "CI", "ACCUMCI", "SIGNEXTIN"]
-        m.submodules.mac16 = Instance(
-            "SB_MAC16",
-            p_A_REG=Const(1, 1),
-            p_B_REG=Const(1, 1),
-            p_TOP_8x8_MULT_REG=Const(1, 1),
-            p_BOT_8x8_MULT_REG=Const(1, 1),
-            p_PIPELINE_16x16_MULT_REG1=Const(1, 1),
-            p_PIPELINE_16x16_MULT_REG2=Const(1, 1),
-            p_TOPOUTPUT_SELECT=Const(3, 2),
-            p_BOTOUTPUT_SELECT=Const(3, 2),
-            p_A_SIGNED=Const(1, 1),
-            p_B_SIGNED=Const(1, 1),
-            i_CLK=ClockSignal(),
-            i_CE=Const(1),
-            i_A=a,
-            i_B=b,
-            i_C=Const(0, 16),
-            i_D=Const(0, 16),
-            o_O=p,
-            **{f"i_{name}": Const(0) for name in tied},
-        )
-        m.d.comb += [a.eq(self.a), b.eq(self.b), self.p.eq(p)]
+        product = Signal(signed(32))
+        mac16(m, self.a, self.b, product, negate=self.negate, registered=True)
+        m.d.comb += self.p.eq(product)
 
     def mult18(self, m: Module) -> None:
         a, b, p = Signal(signed(18)), Signal(signed(18)), Signal(signed(36))
@@ -241,3 +386,45 @@ class Multiplier(wiring.Component):
             **{f"o_P{k}": p[k] for k in range(36)},
         )
         m.d.comb += [a.eq(self.a), b.eq(self.b), self.p.eq(p)]
+
+
+def mac16(m: Module, a, b, product, *, negate=0, registered=False, b_signed=True) -> None:
+    """An SB_MAC16: ``product = a * b``; or with three registers, and minus that if ``negate``."""
+    a16, b16 = Signal(signed(16)), Signal(signed(16))
+    m.d.comb += [a16.eq(a), b16.eq(b)]
+    if registered:
+        # The third register is the accumulator's, behind 0 + product or 0 - product.
+        options = {
+            "p_A_REG": Const(1, 1),
+            "p_B_REG": Const(1, 1),
+            "p_TOP_8x8_MULT_REG": Const(1, 1),
+            "p_BOT_8x8_MULT_REG": Const(1, 1),
+            "p_PIPELINE_16x16_MULT_REG1": Const(1, 1),
+            "p_TOPOUTPUT_SELECT": Const(1, 2),
+            "p_BOTOUTPUT_SELECT": Const(1, 2),
+            "p_TOPADDSUB_LOWERINPUT": Const(2, 2),
+            "p_BOTADDSUB_LOWERINPUT": Const(2, 2),
+            "p_TOPADDSUB_UPPERINPUT": Const(1, 1),
+            "p_BOTADDSUB_UPPERINPUT": Const(1, 1),
+            "p_TOPADDSUB_CARRYSELECT": Const(2, 2),
+        }
+    else:
+        options = {"p_TOPOUTPUT_SELECT": Const(3, 2), "p_BOTOUTPUT_SELECT": Const(3, 2)}
+    sides = [f"{name}{side}" for name in MAC16_SIDES for side in ("TOP", "BOT")]
+    tied = [*(f"{name}HOLD" for name in "ABCD"), *sides, "CI", "ACCUMCI", "SIGNEXTIN"]
+    m.submodules.mac16 = Instance(
+        "SB_MAC16",
+        **options,
+        p_A_SIGNED=Const(1, 1),
+        p_B_SIGNED=Const(b_signed, 1),
+        i_CLK=ClockSignal(),
+        i_CE=Const(1),
+        i_A=a16,
+        i_B=b16,
+        i_C=Const(0, 16),
+        i_D=Const(0, 16),
+        i_ADDSUBTOP=negate,
+        i_ADDSUBBOT=negate,
+        o_O=product,
+        **{f"i_{name}": Const(0) for name in tied},
+    )

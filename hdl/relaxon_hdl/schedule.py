@@ -21,6 +21,9 @@ class Schedule:
 
         MAC, after the last tile of a group:
         A+2 shifted   A+3 rounded   A+4 activated   A+5 - old   A+6 stepped   A+7 new   A+8 flag
+
+        With one weight port (`merged`): operand 2, product 5, A = 6 + T, A+6 new, A+7 flag; LEARN's
+        acc is at 6 and is written at once.
         A+1 gate's address          A+3 gate
                 A+2 old's address              A+4 old
 
@@ -31,8 +34,13 @@ class Schedule:
     config: ArrayConfig
 
     @property
+    def merged(self) -> bool:
+        """One weight port marks a small and slow fabric: stages that cost registers merge."""
+        return self.config.weight_ports == 1
+
+    @property
     def operand(self) -> int:
-        return 3
+        return 2 if self.merged else 3
 
     @property
     def product(self) -> int:
@@ -48,7 +56,7 @@ class Schedule:
 
     @property
     def new(self) -> int:
-        return self.acc + 7
+        return self.acc + (6 if self.merged else 7)
 
     @property
     def flag(self) -> int:

@@ -1,5 +1,7 @@
 """The sequencer: fetches instructions, walks their nests, keeps the loops."""
 
+from itertools import pairwise
+
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -23,6 +25,8 @@ from .primitives import Ram
 __all__ = ["Sequencer"]
 
 INDEX_BITS = 16
+HEAD_ROWS = 2
+"""Rows of a nest before those of its levels."""
 STREAMS = ("tile", "src", "dst", "gate", "drive")
 
 
@@ -46,7 +50,7 @@ class Sequencer(wiring.Component):
 
     Parameters
     ----------
-    config
+    config, family
 
     Members
     -------
@@ -79,8 +83,9 @@ class Sequencer(wiring.Component):
         The row at ``p_index`` of the cycle before, if no program runs or it waits.
     """
 
-    def __init__(self, config: ArrayConfig):
+    def __init__(self, config: ArrayConfig, family: str | None = None):
         self.config = config
+        self.family = family
         self.row_bits = row_bits(config)
         flags = {
             name: Out(1)
@@ -124,7 +129,7 @@ class Sequencer(wiring.Component):
         levels = config.levels
         address = config.program_addr_bits
 
-        m.submodules.rows = rows = Ram(self.row_bits, config.program_rows)
+        m.submodules.rows = rows = Ram(self.row_bits, config.program_rows, self.family)
         data = rows.r_data
         m.d.comb += [
             rows.w_addr.eq(self.p_index),
@@ -141,7 +146,6 @@ class Sequencer(wiring.Component):
 
         pc = Signal(address)  # the instruction that is fetched
         at = Signal(address)  # the next row to fetch; then the next instruction
-        level_base = Signal(address, reset_less=True)
         longest = max(mac_latency(config), learn_latency(config))
         drain = Signal(range(longest + 1))
         drained = Signal()
@@ -152,10 +156,11 @@ class Sequencer(wiring.Component):
         # Loops -----------------------------------------------------------------------------------
 
         depth = Signal(range(config.loop_depth + 1))
-        trips_left = Array(
+        # Of the innermost first: opening and closing a loop move them by one.
+        trips_left = [
             Signal(LOOP_COUNT_BITS, name=f"trips_left_{k}", reset_less=True)
             for k in range(config.loop_depth)
-        )
+        ]
         indices = [
             Signal(INDEX_BITS, name=f"index_{k}", reset_less=True)
             for k in range(min(config.loop_depth, INDEX_SELECTS - 1))
@@ -164,12 +169,9 @@ class Sequencer(wiring.Component):
 
         # The nest --------------------------------------------------------------------------------
 
-        left = [Signal(LEVEL_COUNT_BITS, name=f"left_{k}", reset_less=True) for k in range(levels)]
-        again = [
-            Signal(LEVEL_COUNT_BITS, name=f"again_{k}", reset_less=True) for k in range(levels)
-        ]
-        more = Signal(levels)  # left is not 0
-        more_again = Signal(levels)
+        trip = [Signal(LEVEL_COUNT_BITS, name=f"trip_{k}", reset_less=True) for k in range(levels)]
+        last = [Signal(LEVEL_COUNT_BITS, name=f"last_{k}", reset_less=True) for k in range(levels)]
+        more = Signal(levels)  # not at its last trip
         flips = Signal(levels)
         odd = Signal(levels)  # flips, and the trip is odd
         n_levels = Signal(3, reset_less=True)
@@ -179,6 +181,7 @@ class Sequencer(wiring.Component):
         age = Signal(2, reset_less=True)  # cycles that this group has taken
         selects = {name: Signal(2, name=f"{name}_x", reset_less=True) for name in STREAMS}
 
+        clear = Signal()  # before a nest is loaded
         steps = Signal(levels)
         inside = Signal(levels)
         group_ends = Signal()
@@ -190,6 +193,7 @@ class Sequencer(wiring.Component):
         group_new = Signal(init=1)
         ended = Signal()
         m.d.comb += [
+            more.eq(Cat(trip[k] != last[k] for k in range(levels))),
             steps.eq(more & (~more + 1)),  # the innermost that has trips left
             inside.eq(Cat(n_inner > k for k in range(levels))),
             group_ends.eq(~(more & inside).any()),
@@ -199,10 +203,11 @@ class Sequencer(wiring.Component):
         ]
         for k in range(levels):
             with m.If(stepping & steps[k]):
-                m.d.sync += [left[k].eq(left[k] - 1), more[k].eq(left[k] != 1)]
-                m.d.sync += odd[k].eq(odd[k] ^ flips[k])
-                for j in range(k):
-                    m.d.sync += [left[j].eq(again[j]), more[j].eq(more_again[j]), odd[j].eq(0)]
+                m.d.sync += [trip[k].eq(trip[k] + 1), odd[k].eq(odd[k] ^ flips[k])]
+            with m.If(clear | (stepping & steps[k + 1 :].any())):
+                m.d.sync += [trip[k].eq(0), odd[k].eq(0)]
+            with m.If(clear):
+                m.d.sync += last[k].eq(0)
         with m.If(walking):
             m.d.sync += [arrived.eq(stepping), age.eq(age + (age != 3))]
             with m.If(stepping & group_ends):
@@ -217,7 +222,6 @@ class Sequencer(wiring.Component):
         issue = self.issue
         load_bases = Signal()
         add_index = Signal()
-        clear = Signal()
         stepped = Signal()
         bases = row_view(config, "bases", data)
         level = row_view(config, "level", data)
@@ -277,7 +281,6 @@ class Sequencer(wiring.Component):
         wait = row_view(config, "WAIT", row)
         emit = row_view(config, "EMIT", row)
         is_opcode = {code: opcode_under_way == code for code in Opcode}
-        next_opcode = Signal(3, reset_less=True)
 
         def stop():
             with m.If(self.abort):
@@ -285,7 +288,7 @@ class Sequencer(wiring.Component):
                 m.next = "ABORT"
 
         def fetch_from(target):
-            m.d.sync += [pc.eq(target), at.eq(target), k.eq(0), loaded.eq(0)]
+            m.d.sync += [at.eq(target), k.eq(0), loaded.eq(0)]
             m.next = "FETCH"
 
         m.d.comb += [
@@ -306,18 +309,16 @@ class Sequencer(wiring.Component):
             with m.State("FETCH"):
                 m.d.comb += [fetching.eq(1), rows.r_addr.eq(at)]
                 m.d.sync += [k.eq(k + 1), at.eq(at + 1)]
+                with m.If(k == 0):
+                    m.d.sync += pc.eq(at)
                 with m.If(k == 1):
                     m.d.comb += clear.eq(1)
                     m.d.sync += [
-                        next_opcode.eq(head_mac["opcode"]),
                         is_nest.eq(head_nest),
                         n_levels.eq(head_mac["levels"]),
                         n_inner.eq(head_mac["inner"]),
                         *(selects[name].eq(head_mac[f"{name}_x"]) for name in STREAMS),
-                        more.eq(0),
-                        more_again.eq(0),
                         flips.eq(0),
-                        odd.eq(0),
                         arrived.eq(1),
                         group_new.eq(1),
                         ended.eq(0),
@@ -337,18 +338,10 @@ class Sequencer(wiring.Component):
                         m.next = "READY"
                 with m.If(k == 2):
                     m.d.comb += load_bases.eq(1)
-                    m.d.sync += level_base.eq(at)
                 for j in range(levels):
                     with m.If(k == 3 + j):
-                        count = level["count"]
-                        m.d.sync += [
-                            left[j].eq(count),
-                            again[j].eq(count),
-                            more[j].eq(count != 0),
-                            more_again[j].eq(count != 0),
-                            flips[j].eq(level["flip"]),
-                        ]
-                with m.If((k >= 2) & (k == n_levels + 2)):
+                        m.d.sync += [last[j].eq(level["count"]), flips[j].eq(level["flip"])]
+                with m.If((k >= 2) & (k == n_levels + HEAD_ROWS)):
                     m.d.comb += rows.r_addr.eq(pc)
                     m.d.sync += at.eq(at)
                     m.next = "READY"
@@ -388,19 +381,20 @@ class Sequencer(wiring.Component):
                         with m.If(skipped):
                             fetch_from(loop["end"])
                         with m.Else():
-                            m.d.sync += [
-                                depth.eq(depth + 1),
-                                trips_left[depth].eq(loop["count"]),
-                            ]
+                            m.d.sync += [depth.eq(depth + 1), trips_left[0].eq(loop["count"])]
+                            for inner, outer in pairwise(trips_left):
+                                m.d.sync += outer.eq(inner)
                             for j, index in enumerate(indices):
                                 with m.If(depth == j):
                                     m.d.sync += index.eq(0)
                             fetch_from(at)
                     with m.Case(Opcode.NEXT):
                         m.d.comb += self.swept.eq(repeat["sweep"])
-                        innermost = trips_left[(depth - 1)[: len(depth)]]
+                        innermost = trips_left[0]
                         with m.If((innermost == 0) | (repeat["until"] & self.flag)):
                             m.d.sync += depth.eq(depth - 1)
+                            for inner, outer in pairwise(trips_left):
+                                m.d.sync += inner.eq(outer)
                             fetch_from(at)
                         with m.Else():
                             m.d.sync += innermost.eq(innermost - 1)
@@ -427,7 +421,7 @@ class Sequencer(wiring.Component):
             with m.If(more[j]):
                 m.d.comb += step_index.eq(j)
         with m.If(walking):
-            m.d.comb += rows.r_addr.eq(level_base + step_index)
+            m.d.comb += rows.r_addr.eq(pc + (step_index + HEAD_ROWS))
 
         # Accounting ------------------------------------------------------------------------------
 

@@ -25,8 +25,8 @@ class SynapseControl(data.Struct):
     integral: 1
     first: 1
     """With the product: this is a tile's first term."""
-    sign: 1
-    """With the product: subtract it."""
+    negate: 1
+    """A cycle before the product: change its sign, where the multiplier can."""
     write: 1
     """At `Schedule.learn_write` (integral: and its delay): a tile's new weights."""
     write_memory: 1
@@ -66,7 +66,8 @@ class Synapse(wiring.Component):
     -------
     control : In(SynapseControl)
     col, row_a, row_b : In(signed)
-        State words of the column, and of the row by either port of its bank, at `operand`.
+        State words of the column, and of the row by either port of its bank, at `operand`. The
+        first port's have their sign changed already where the multiplier cannot (`negates`).
     u, v : In(dither_bits)
         The row's and the column's part of the dither, with the product.
     r_addr, w_addr : In
@@ -83,12 +84,16 @@ class Synapse(wiring.Component):
         self.weights = WeightRam(
             config.weight_bits, config.weight_depth, config.weight_ports, family
         )
+        self.negates = Multiplier.negates(
+            max(config.state_bits, config.weight_bits), config.state_bits, family
+        )
         state = signed(config.state_bits)
+        factor = signed(config.state_bits + (not self.negates))
         super().__init__(
             {
                 "control": In(SynapseControl),
-                "col": In(state),
-                "row_a": In(state),
+                "col": In(factor),
+                "row_a": In(factor),
                 "row_b": In(state),
                 "u": In(config.dither_bits),
                 "v": In(config.dither_bits),
@@ -113,8 +118,7 @@ class Synapse(wiring.Component):
 
         # Factors -----------------------------------------------------------------------------
 
-        a_bits = max(n, wb)
-        m.submodules.multiplier = multiplier = Multiplier(a_bits, n, self.family)
+        m.submodules.multiplier = multiplier = Multiplier(max(n, wb), len(self.col), self.family)
         if two_ports:
             weight = Signal(signed(wb), reset_less=True)
             m.d.sync += weight.eq(read)
@@ -123,6 +127,7 @@ class Synapse(wiring.Component):
         m.d.comb += [
             multiplier.a.eq(Mux(control.learn, self.row_b, weight)),
             multiplier.b.eq(Mux(control.transposed, self.row_a, self.col)),
+            multiplier.negate.eq(control.negate),
             self.product.eq(multiplier.p),
         ]
 
@@ -142,8 +147,7 @@ class Synapse(wiring.Component):
             with m.If(control.stochastic):
                 m.d.comb += start.eq(Mux(control.position, dithers[1], dithers[0]))
         base = Mux(control.first, start, acc)
-        flip = control.sign.replicate(2 * n)
-        m.d.sync += acc.eq(base + (term ^ flip)[: 2 * n].as_signed() + control.sign)
+        m.d.sync += acc.eq(base + term)
 
         # Update: pipelined, unless one port leaves a single cycle between read and write.
 

@@ -12,45 +12,70 @@ from relaxon_isa.memory import COUNTER_BITS, Space, element_bytes, row_bits
 
 from .array import row_view
 
-__all__ = ["Emitter", "Waiter"]
+__all__ = ["Mover"]
+
+SPACES = {
+    EmitKind.PLANE: Space.STATE,
+    EmitKind.DRIVE: Space.DRIVE,
+    EmitKind.ARGMAX: Space.STATE,
+    EmitKind.COUNTERS: Space.REGISTER,
+}
 
 
-class Waiter(wiring.Component):
-    """WAIT: a cycle to take a byte, a cycle to write a value; stalls without a byte.
+class Mover(wiring.Component):
+    """Executes WAIT and EMIT; they share what counts elements.
 
-    The write is in registers, a cycle after its value.
+    WAIT: a cycle to take a byte, a cycle to write a value; stalls without a byte. EMIT: the bytes
+    of a header, then for each element `READ_CYCLES` to read it and its bytes; stalls without room.
+
+    Parameters
+    ----------
+    config
 
     Members
     -------
-    run : In(1)
-        The instruction executes; without it everything is at rest.
+    wait_run, emit_run : In(1)
+        The instruction executes; without one everything is at rest.
     row, index : In
-        The instruction's row and what it adds to its group.
+        The instruction's row and what it adds to its base.
     hold : In(1)
         Take no byte.
-    sample : In(stream of 8 bits)
+    sample : In(stream of 8 bits), emit : Out(stream of 8 bits)
     tick : Out(1)
         In the first cycle of a WAIT with tick.
     stalled, finished : Out(1)
-    group : Out(16), lane : Out, value : Out, write : Out(1)
+    space : Out(3)
+        EMIT's.
+    group : Out(16), lane : Out
+        EMIT: of the element that is read; it is at ``data`` in the last of the READ_CYCLES, and
+        stays there. WAIT: of the value written in the cycle before.
+    write : Out(1), value : Out
+    read_counter : Out(1)
+        A register is read: in the READ_CYCLES. Its upper half may be a cycle late at ``data``.
+    data : In
     """
 
     def __init__(self, config: ArrayConfig):
         self.config = config
         super().__init__(
             {
-                "run": In(1),
+                "wait_run": In(1),
+                "emit_run": In(1),
                 "row": In(row_bits(config)),
                 "index": In(16),
                 "hold": In(1),
                 "sample": In(stream.Signature(8)),
+                "emit": Out(stream.Signature(8)),
                 "tick": Out(1),
                 "stalled": Out(1),
                 "finished": Out(1),
+                "space": Out(3),
                 "group": Out(16),
                 "lane": Out(config.lane_bits),
-                "value": Out(config.state_bits),
                 "write": Out(1),
+                "value": Out(config.state_bits),
+                "read_counter": Out(1),
+                "data": In(max(config.acc_bits, COUNTER_BITS)),
             }
         )
 
@@ -59,44 +84,101 @@ class Waiter(wiring.Component):
         config = self.config
         n = config.state_bits
         word_bytes = element_bytes(config, Space.STATE)
-        fields = row_view(config, "WAIT", self.row)
-        pack = fields["pack"]
+        wait = row_view(config, "WAIT", self.row)
+        emit = row_view(config, "EMIT", self.row)
+        pack, kind = wait["pack"], emit["kind"]
+        sizes = {
+            each: 2 if each is EmitKind.ARGMAX else element_bytes(config, SPACES[each])
+            for each in EmitKind
+        }
+
+        # Elements --------------------------------------------------------------------------------
 
         first = Signal(init=1)
-        left = Signal(16)
-        group = Signal(16)
+        done = Signal(16)
+        group = Signal(max(len(emit["base"]), len(wait["dst"])))
         lane = Signal(config.lane_bits)
-        # The last byte taken is on top: a word has come whole, or values leave at the byte's end.
-        taken = Signal(8 * word_bytes)
+        step = Signal()  # to the next element's place
+        ends = Signal()  # done will be all
+        after = Signal(16)
+        counters = Signal()
+        m.d.comb += [
+            after.eq(done + 1),
+            ends.eq(after == Mux(self.wait_run, wait["count"], emit["count"])),
+            self.group.eq(group),
+            self.lane.eq(lane),
+            counters.eq(self.emit_run & (kind == EmitKind.COUNTERS)),
+        ]
+        m.d.sync += first.eq(0)
+        with m.If(step):
+            m.d.sync += lane.eq(lane + 1)
+            with m.If(counters | (lane == config.p - 1)):
+                m.d.sync += [lane.eq(0), group.eq(group + 1)]
+        with m.If(first):
+            m.d.sync += group.eq(Mux(self.wait_run, wait["dst"], emit["base"]) + self.index)
+
+        # Values of a WAIT. The last byte taken is on top: a word has come whole, or values leave at
+        # the byte's end.
+
+        taken = Signal(8 * word_bytes, reset_less=True)
         byte = taken[-8:]
         beat = Signal(3)
-        m.d.sync += first.eq(0)
-        with m.If(first):
-            m.d.sync += [left.eq(fields["count"]), group.eq(fields["dst"] + self.index)]
-        m.d.comb += self.tick.eq(self.run & first & fields["tick"])
-
-        value = Signal(n)
-        with m.Switch(pack):
-            for each in Pack:
-                with m.Case(each):
-                    if each is Pack.WORD:
-                        m.d.comb += value.eq(taken)
-                    else:
-                        bits = byte[: each.bits]
-                        sign = bits[-1] & fields["signed"]
-                        m.d.comb += value.eq(Cat(bits, sign.replicate(n - each.bits)))
+        written = Signal()
+        plain = Signal(n)
         per_byte = Signal(3)  # values in a byte, less 1
         with m.Switch(pack):
             for each in Pack:
                 with m.Case(each):
-                    m.d.comb += per_byte.eq(0 if each is Pack.WORD else 8 // each.bits - 1)
+                    if each is Pack.WORD:
+                        m.d.comb += plain.eq(taken)
+                    else:
+                        bits = byte[: each.bits]
+                        sign = bits[-1] & wait["signed"]
+                        m.d.comb += [
+                            plain.eq(Cat(bits, sign.replicate(n - each.bits))),
+                            per_byte.eq(8 // each.bits - 1),
+                        ]
+        m.d.sync += written.eq(self.write)
+        m.d.comb += [
+            self.tick.eq(self.wait_run & first & wait["tick"]),
+            self.value.eq(plain << wait["shift"]),
+        ]
+        with m.If(written):
+            m.d.comb += step.eq(1)
 
-        with m.FSM(name="wait"):
-            with m.State("BYTE"):
+        # Elements of an EMIT ---------------------------------------------------------------------
+
+        length = Signal(16, reset_less=True)
+        last_byte = Signal(range(max(sizes.values())))
+        whole = 8 * max(sizes.values())
+        data = Signal(whole)
+        best = Signal(n, reset_less=True)
+        best_at = Signal(16, reset_less=True)
+        m.d.comb += data.eq(self.data.as_signed())
+        with m.Switch(kind):
+            for each in EmitKind:
+                with m.Case(each):
+                    m.d.comb += [self.space.eq(SPACES[each]), last_byte.eq(sizes[each] - 1)]
+                    m.d.sync += length.eq(
+                        sizes[each] * (1 if each is EmitKind.ARGMAX else emit["count"])
+                    )
+        send = Array(data[low : low + 8] for low in range(0, whole, 8))
+        send_best = Array([best_at[:8], best_at[8:]])
+        sending = Signal()
+        m.d.comb += [
+            sending.eq(self.emit.valid & self.emit.ready),
+            self.stalled.eq(self.emit.valid & ~self.emit.ready),
+        ]
+
+        with m.FSM(name="move"):
+            with m.State("REST"):
                 m.d.comb += [
-                    self.sample.ready.eq(self.run & ~self.hold),
-                    self.stalled.eq(~(self.sample.valid & self.sample.ready)),
+                    self.sample.ready.eq(self.wait_run & ~self.hold),
+                    self.emit.valid.eq(self.emit_run),
+                    self.emit.payload.eq(Record.EMIT),
                 ]
+                with m.If(self.wait_run):
+                    m.d.comb += self.stalled.eq(~(self.sample.valid & self.sample.ready))
                 with m.If(self.sample.valid & self.sample.ready):
                     m.d.sync += [
                         taken.eq(Cat(taken, self.sample.payload)[8:]),
@@ -105,162 +187,54 @@ class Waiter(wiring.Component):
                     with m.If((pack != Pack.WORD) | (beat == word_bytes - 1)):
                         m.d.sync += beat.eq(0)
                         m.next = "VALUE"
+                with m.If(sending):
+                    m.next = "LENGTH_LOW"
             with m.State("VALUE"):
-                m.d.comb += self.write.eq(self.run)  # not in the cycle in which this is reset
-                m.d.sync += [left.eq(left - 1), beat.eq(beat + 1), lane.eq(lane + 1)]
+                m.d.comb += [
+                    self.write.eq(self.wait_run),  # not in the cycle in which this is reset
+                    self.finished.eq(ends),
+                ]
+                m.d.sync += [done.eq(after), beat.eq(beat + 1)]
                 with m.Switch(pack):
-                    for each in Pack:
-                        if each in (Pack.B1, Pack.B2, Pack.B4):
-                            with m.Case(each):
-                                m.d.sync += byte.eq(byte >> each.bits)
-                with m.If(lane == config.p - 1):
-                    m.d.sync += [lane.eq(0), group.eq(group + 1)]
+                    for each in (Pack.B1, Pack.B2, Pack.B4):
+                        with m.Case(each):
+                            m.d.sync += byte.eq(byte >> each.bits)
                 with m.If(beat == per_byte):
                     m.d.sync += beat.eq(0)
-                    m.next = "BYTE"
-                m.d.comb += self.finished.eq(left == 1)
-        m.d.comb += [
-            self.group.eq(group),
-            self.lane.eq(lane),
-            self.value.eq(value << fields["shift"]),
-        ]
-        return ResetInserter(~self.run)(m)
-
-
-class Emitter(wiring.Component):
-    """EMIT: a record's header, then for each element `READ_CYCLES` to read it and its bytes.
-
-    Members
-    -------
-    run : In(1)
-        The instruction executes; without it everything is at rest.
-    row, index : In
-        The instruction's row and what it adds to its base.
-    emit : Out(stream of 8 bits)
-    stalled, finished : Out(1)
-    space, read_index, lane : Out
-        The element wanted; it is at ``data`` in the last of the READ_CYCLES and stays there.
-    data : In
-    counters : Out(1)
-        The record is of counters: they hold what they had before it.
-    """
-
-    def __init__(self, config: ArrayConfig):
-        self.config = config
-        super().__init__(
-            {
-                "run": In(1),
-                "row": In(row_bits(config)),
-                "index": In(16),
-                "emit": Out(stream.Signature(8)),
-                "stalled": Out(1),
-                "finished": Out(1),
-                "space": Out(3),
-                "read_index": Out(16),
-                "lane": Out(config.lane_bits),
-                "data": In(max(config.acc_bits, COUNTER_BITS)),
-                "counters": Out(1),
-            }
-        )
-
-    def elaborate(self, platform):
-        m = Module()
-        config = self.config
-        n = config.state_bits
-        fields = row_view(config, "EMIT", self.row)
-        kind, count = fields["kind"], fields["count"]
-        sizes = {
-            EmitKind.PLANE: element_bytes(config, Space.STATE),
-            EmitKind.DRIVE: element_bytes(config, Space.DRIVE),
-            EmitKind.COUNTERS: COUNTER_BITS // 8,
-        }
-        spaces = {
-            EmitKind.PLANE: Space.STATE,
-            EmitKind.DRIVE: Space.DRIVE,
-            EmitKind.COUNTERS: Space.REGISTER,
-            EmitKind.ARGMAX: Space.STATE,
-        }
-
-        first = Signal(init=1)
-        done = Signal(16)  # elements
-        group = Signal(16)
-        lane = Signal(config.lane_bits)
-        length = Signal(16)
-        byte = Signal(range(max(sizes.values())))
-        last_byte = Signal(range(max(sizes.values())))
-        best = Signal(n)
-        best_at = Signal(16)
-        laned = Signal(init=1)
-        wait = Signal(range(READ_CYCLES))
-        whole = 8 * max(*sizes.values(), 2)
-        data = Signal(whole)
-        m.d.comb += [
-            data.eq(self.data.as_signed()),
-            self.read_index.eq(group),
-            self.lane.eq(lane),
-            self.counters.eq(self.run & (kind == EmitKind.COUNTERS)),
-            laned.eq(kind != EmitKind.COUNTERS),
-        ]
-        m.d.sync += first.eq(0)
-        with m.If(first):
-            m.d.sync += group.eq(fields["base"] + self.index)
-        with m.Switch(kind):
-            for each in EmitKind:
-                with m.Case(each):
-                    m.d.comb += self.space.eq(spaces[each])
-                    size = sizes.get(each, 2)
-                    m.d.comb += last_byte.eq(size - 1)
-                    m.d.sync += length.eq(count * size if each in sizes else 2)
-        m.d.comb += self.stalled.eq(self.emit.valid & ~self.emit.ready)
-
-        def next_element():
-            m.d.sync += lane.eq(lane + 1)
-            with m.If(~laned | (lane == config.p - 1)):
-                m.d.sync += [lane.eq(0), group.eq(group + 1)]
-
-        bytes_of_data = Array(data[8 * i : 8 * i + 8] for i in range(whole // 8))
-        bytes_of_best = Array([best_at[:8], best_at[8:]])
-        with m.FSM(name="emit"):
-            with m.State("TAG"):
-                m.d.comb += [self.emit.valid.eq(self.run), self.emit.payload.eq(Record.EMIT)]
-                with m.If(self.run & self.emit.ready):
-                    m.next = "LENGTH_LOW"
+                    m.next = "REST"
             with m.State("LENGTH_LOW"):
                 m.d.comb += [self.emit.valid.eq(1), self.emit.payload.eq(length[:8])]
-                with m.If(self.emit.ready):
+                with m.If(sending):
                     m.next = "LENGTH_HIGH"
             with m.State("LENGTH_HIGH"):
                 m.d.comb += [self.emit.valid.eq(1), self.emit.payload.eq(length[8:])]
-                with m.If(self.emit.ready):
+                with m.If(sending):
                     m.next = "READ"
             with m.State("READ"):
-                m.d.sync += wait.eq(wait + 1)
-                with m.If(wait == READ_CYCLES - 1):
-                    m.d.sync += [wait.eq(0), done.eq(done + 1)]
-                    m.next = "BYTE"
+                m.d.sync += beat.eq(beat + 1)
+                m.d.comb += self.read_counter.eq(counters)
+                with m.If(beat == READ_CYCLES - 1):
+                    m.d.sync += beat.eq(0)
+                    m.next = "SEND"
                     with m.If(kind == EmitKind.ARGMAX):
                         word = data[:n].as_signed()
                         with m.If((done == 0) | (word > best.as_signed())):
                             m.d.sync += [best.eq(word), best_at.eq(done)]
-                        next_element()
-                        with m.If(done + 1 != count):
+                        with m.If(~ends):
+                            m.d.comb += step.eq(1)
+                            m.d.sync += done.eq(after)
                             m.next = "READ"
-            with m.State("BYTE"):
+            with m.State("SEND"):
                 m.d.comb += [
                     self.emit.valid.eq(1),
                     self.emit.payload.eq(
-                        Mux(
-                            kind == EmitKind.ARGMAX,
-                            bytes_of_best[byte[0]],
-                            bytes_of_data[byte],
-                        )
+                        Mux(kind == EmitKind.ARGMAX, send_best[beat[0]], send[beat])
                     ),
                 ]
-                with m.If(self.emit.ready):
-                    m.d.sync += byte.eq(byte + 1)
-                    with m.If(byte == last_byte):
-                        m.d.sync += byte.eq(0)
-                        next_element()  # not before: the element's bytes come from its place
+                with m.If(sending):
+                    m.d.sync += beat.eq(beat + 1)
+                    with m.If(beat == last_byte):
+                        m.d.sync += [beat.eq(0), done.eq(after)]
+                        m.d.comb += [step.eq(1), self.finished.eq(ends)]
                         m.next = "READ"
-                        m.d.comb += self.finished.eq(done == count)
-        return ResetInserter(~self.run)(m)
+        return ResetInserter(~(self.wait_run | self.emit_run))(m)

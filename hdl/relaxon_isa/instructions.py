@@ -151,7 +151,9 @@ class EmitKind(IntEnum):
     ARGMAX = 2
     """u16: which of ``count`` words of S from group ``base`` on is largest (first of equals)."""
     COUNTERS = 3
-    """``count`` registers from number ``base`` on, 4 bytes each, as they were before this EMIT."""
+    """``count`` registers from number ``base`` on, 4 bytes each, as they were before this EMIT.
+    Refused are those that count its own cycles: EMIT_CYCLES, EMIT_STALLS and, without
+    kind_counters, MAC_CYCLES."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -448,9 +448,12 @@ def _check_emit(config: ArrayConfig, emit: Emit, loops: Sequence[Loop]) -> None:
         _within("count", emit.count, 1, len(Register))
         _check_range("base", emit.base, [(emit.count, 1)], index, len(Register), "register")
         mine = {Register.EMIT_CYCLES, Register.EMIT_STALLS}
+        if not config.kind_counters:
+            mine.add(Register.MAC_CYCLES)
         _need(
             not mine & set(range(emit.base, emit.base + emit.count)),
-            "EMIT cannot tell its own cycles: leave EMIT_CYCLES and EMIT_STALLS out",
+            "EMIT cannot tell its own cycles: leave out "
+            + ", ".join(register.name for register in sorted(mine)),
         )
         return
     depth = config.drive_depth if emit.kind is EmitKind.DRIVE else config.state_depth

@@ -84,7 +84,7 @@ def trained(config: ArrayConfig, backend: str, data: Dataset) -> dict:
         }
 
 
-@pytest.mark.parametrize("name", ["default", "verify24", "p2", "p3", "p5", "p8"])
+@pytest.mark.parametrize("name", ["default", "verify24", "up5k", "p2", "p3", "p5", "p8"])
 def test_training_leaves_the_same_machine(name, few_digits):
     """Weights, planes, drives, counters and cycles: golden and gateware."""
     config = preset("default").replace(p=int(name[1:])) if name.startswith("p") else preset(name)

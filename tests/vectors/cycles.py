@@ -25,7 +25,7 @@ TWO_LEVELS = Mac(
 )
 
 # (name, preset, program, cycles {kind: number}, sweeps). A MAC drains 16 cycles on `default`
-# (p = 4) and 15 on `up5k` (p = 2), a LEARN 14 and 7.
+# (p = 4) and 13 on `up5k` (p = 2, one weight port), a LEARN 14 and 6.
 CYCLES: list[tuple[str, str, list[Instruction], dict[str, int], int]] = [
     ("halt", "default", [Halt()], {"control": 3 + 1}, 0),
     # 4 rows: 6 cycles to fetch, 15 to issue. HALT's fetch hides behind the drain.
@@ -78,7 +78,7 @@ CYCLES: list[tuple[str, str, list[Instruction], dict[str, int], int]] = [
         {"control": 6 + 1, "mac": 6 + 16},
         0,
     ),
-    ("mac on up5k", "up5k", [TWO_LEVELS, Halt()], {"all": 6 + 15 + 15 + 1}, 0),
+    ("mac on up5k", "up5k", [TWO_LEVELS, Halt()], {"all": 6 + 15 + 13 + 1}, 0),
     (
         "learn",
         "default",
@@ -100,7 +100,7 @@ CYCLES: list[tuple[str, str, list[Instruction], dict[str, int], int]] = [
         "one port: two accesses a tile",
         "up5k",
         [Learn(outer=(LearnLevel(count=5, tile=1),)), Halt()],
-        {"all": 5 + 10 + 7 + 1},
+        {"all": 5 + 10 + 6 + 1},
         0,
     ),
     (
