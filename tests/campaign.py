@@ -22,7 +22,7 @@ from relaxon.devices.base import Device
 from relaxon_isa.config import ArrayConfig, preset
 from relaxon_isa.memory import Register, Space
 
-__all__ = ["CAMPAIGN", "Campaign", "observe"]
+__all__ = ["CAMPAIGN", "OUTSIDE", "Campaign", "differences", "observe"]
 
 OUTSIDE = (
     Register.WAIT_STALLS,
