@@ -14,7 +14,7 @@ from .datasets import Dataset, load
 from .lab import Lab
 from .layout import Layout
 from .network import Network, initial_weights
-from .rules.ep import EPSettings, EquilibriumPropagation
+from .rules.ep import EPSettings, EquilibriumPropagation, default_rate_shifts
 from .training import KINDS, Trainer, TrainSettings
 
 __all__ = ["cycles", "golden", "settle"]
@@ -28,7 +28,7 @@ SIZES = (4, 8, 12)
 def _fixed(network: Network) -> EPSettings:
     """Fixed sweeps, so that cycles do not depend on data."""
     return EPSettings(
-        rate_shifts=(5,) * (network.depth - 1) + (7,),
+        rate_shifts=default_rate_shifts(network.depth),
         free_cap=FREE_SWEEPS,
         nudged_cap=NUDGED_SWEEPS,
         fixed_sweeps=True,

@@ -25,12 +25,19 @@ from relaxon_isa.errors import (
 )
 
 from . import bench
-from .backends import open_device
+from .backends import BACKENDS, open_device
 from .checkpoint import Checkpoint, load_float_weights, save_float_weights
 from .datasets import Dataset, load
+from .layout import Layout, first_preset
 from .network import Network
-from .rules.ep import INPUT_PACKS, PHASES, EPSettings
-from .training import Trainer, TrainSettings
+from .rules.ep import (
+    INPUT_PACKS,
+    PHASES,
+    EPSettings,
+    EquilibriumPropagation,
+    default_rate_shifts,
+)
+from .training import Trainer, TrainSettings, check_data
 from .verify import GoldenRun
 
 __all__ = ["EXIT_CODES", "main"]
@@ -111,10 +118,9 @@ backend_option = click.option(
 preset_option = click.option(
     "--preset",
     "preset_name",
-    default="default",
-    show_default=True,
     metavar="NAME",
-    help="Machine that golden and virtual are built as (see 'relaxon info --presets').",
+    help="Machine that golden and virtual are built as (see 'relaxon info --presets'). Without it "
+    "virtual is 'default', and golden the first of that list that holds the network.",
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document to standard output."
@@ -166,8 +172,8 @@ _TRAIN = TrainSettings()
 @click.option(
     "--rate-shifts",
     callback=_numbers(int),
-    help="Learning rate 2**-shift of each weight layer, input side first; default 5 for all but "
-    "the last, 7 for the last.",
+    help="Learning rate 2**-shift of each weight layer, input side first; default 6 for all but "
+    "the last, 9 for the last.",
 )
 @click.option(
     "--rate-halvings",
@@ -233,7 +239,7 @@ def train(
     data: str,
     layers: str,
     backend: str,
-    preset_name: str,
+    preset_name: str | None,
     rate_shifts: tuple[int, ...] | None,
     targets: tuple[float, ...],
     input_bits: str,
@@ -270,7 +276,8 @@ def train(
     for path in (checkpoint, export):
         if path and not path.parent.is_dir():
             raise DataError(f"{path}: there is no folder {path.parent}")
-    config = _config(preset_name, config_file)
+    config = _config(backend, preset_name, network, config_file)
+    _check(backend, config, network, dataset, settings)
     if backend == "virtual":
         console.print("building the virtual board (once; later runs find it in the cache)")
     with open_device(backend, config) as device:
@@ -305,10 +312,25 @@ def train(
         sys.exit(DIFFERENT)
 
 
-def _config(preset_name: str, config_file: Path | None) -> ArrayConfig:
+def _config(
+    backend: str, preset_name: str | None, network: Network, config_file: Path | None = None
+) -> ArrayConfig:
+    """What golden and virtual are built as (see --preset)."""
     if config_file is not None:
         return ArrayConfig.from_json(config_file.read_text())
-    return preset(preset_name)
+    if preset_name is None and backend == "golden":
+        preset_name = first_preset(network)
+        console.print(f"golden model of preset {preset_name}")
+    return preset(preset_name or "default")
+
+
+def _check(
+    backend: str, config: ArrayConfig, network: Network, data: Dataset, settings: TrainSettings
+) -> None:
+    """Raise what opening the device and starting to train would raise, before anything happens."""
+    check_data(network, data)
+    if backend in BACKENDS:
+        EquilibriumPropagation(Layout(network, config), settings.ep)
 
 
 def _settings(
@@ -325,7 +347,7 @@ def _settings(
     }
     ep = EPSettings(
         **options,
-        rate_shifts=rate_shifts or (5,) * (network.depth - 1) + (7,),
+        rate_shifts=rate_shifts or default_rate_shifts(network.depth),
         targets=(targets[0], targets[1]),
         input_bits=int(input_bits),
         frozen=freeze,
@@ -391,7 +413,7 @@ def infer(
     data: str,
     layers: str | None,
     backend: str,
-    preset_name: str,
+    preset_name: str | None,
     outputs: bool,
     limit: int | None,
     as_json: bool,
@@ -403,9 +425,11 @@ def infer(
         network, settings = saved.network, TrainSettings.from_json(saved.spec["settings"])
     else:
         saved, network = None, Network.parse(layers)
-        settings = TrainSettings(ep=EPSettings(rate_shifts=(5,) * network.depth))
+        settings = TrainSettings(ep=EPSettings(rate_shifts=default_rate_shifts(network.depth)))
+    config = _config(backend, preset_name, network)
+    _check(backend, config, network, dataset, settings)
     real = load_float_weights(weights, network) if saved is None else None
-    with open_device(backend, preset(preset_name)) as device:
+    with open_device(backend, config) as device:
         trainer = Trainer(device, network, dataset, settings)
         if saved:
             trainer.resume(saved)
@@ -432,13 +456,13 @@ def infer(
 @click.option("--vcd", type=click.Path(path_type=Path), help="Write waveforms (slow).")
 @click.option("--fst", type=click.Path(path_type=Path), help="Write compressed waveforms (slow).")
 @guarded
-def board(preset_name: str, vcd: Path | None, fst: Path | None) -> None:
+def board(preset_name: str | None, vcd: Path | None, fst: Path | None) -> None:
     """Run a virtual board until Ctrl-C; any serial client can talk to the port it prints."""
     if vcd and fst:
         raise click.UsageError("--vcd or --fst, not both")
     from .backends import virtual_board
 
-    with virtual_board(preset(preset_name), vcd=vcd, fst=fst) as running:
+    with virtual_board(preset(preset_name or "default"), vcd=vcd, fst=fst) as running:
         click.echo(running.port)
         console.print(f"try: relaxon info --backend {running.port}   (Ctrl-C ends the board)")
         running.wait()
@@ -450,12 +474,12 @@ def board(preset_name: str, vcd: Path | None, fst: Path | None) -> None:
 @click.option("--presets", is_flag=True, help="List the machines by name instead.")
 @json_option
 @guarded
-def info(backend: str | None, preset_name: str, presets: bool, as_json: bool) -> None:
+def info(backend: str | None, preset_name: str | None, presets: bool, as_json: bool) -> None:
     """Say what a device is: its array, memories, fingerprint and counters; or list the presets."""
     if presets or backend is None:
         _list_presets(as_json)
         return
-    with open_device(backend, preset(preset_name)) as device:
+    with open_device(backend, preset(preset_name or "default")) as device:
         identity, counters = device.identity, device.counters()
     config = identity.config
     facts: dict = {

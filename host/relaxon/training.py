@@ -59,7 +59,7 @@ class TrainSettings:
 
     epochs: int = 10
     seed: int = 0
-    rate_halvings: int = 1
+    rate_halvings: int = 2
     init_gain: float = 0.5
     shuffle: bool = True
     ep: EPSettings = field(default_factory=EPSettings)
