@@ -30,7 +30,7 @@ MACHINES = {
     **{f"p{p}": preset("default").replace(p=p) for p in (2, 3, 5, 8)},
 }
 """``default`` has P = 4."""
-PROGRAMS = 20
+PROGRAMS = 10
 
 
 def core(name: str, **options) -> None:
