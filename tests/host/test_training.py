@@ -214,8 +214,9 @@ def test_update_is_the_formula_even_from_an_unsettled_state(phases):
             below = [np.concatenate([states[n][i], one]) for n in (a, b)]
             wanted = rate / distance * (np.outer(above[0], below[0]) - np.outer(above[1], below[1]))
             assert np.abs(wanted).max() > 0.01
-            # Two error planes and one weight, each rounded to half its last bit.
-            np.testing.assert_allclose(new - old, wanted, atol=2.0**-13 + 2 * 2.0**-14)
+            # States of 8 fraction bits: only the weight is rounded, halves away from zero.
+            steps = np.sign(wanted) * np.floor(np.abs(wanted) * 2.0**13 + 0.5)
+            assert np.array_equal((new - old) * 2.0**13, steps)
 
 
 def test_margin_skips_what_is_right_already():

@@ -45,7 +45,6 @@ __all__ = ["PHASES", "EPSettings", "EquilibriumPropagation", "default_rate_shift
 PHASES = ("centered", "positive", "negative")
 
 
-
 def default_rate_shifts(depth: int) -> tuple[int, ...]:
     """2**-6 for all weight layers but the last, 2**-9 for the last."""
     return (6,) * (depth - 1) + (9,)
