@@ -120,7 +120,8 @@ preset_option = click.option(
     "preset_name",
     metavar="NAME",
     help="Machine that golden and virtual are built as (see 'relaxon info --presets'). Without it "
-    "virtual is 'default', and golden the first of that list that holds the network.",
+    "virtual is 'default', and golden the first of that list that holds the network; with a "
+    "checkpoint both are what it was written on.",
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document to standard output."
@@ -232,7 +233,9 @@ _TRAIN = TrainSettings()
     "(default: on, except with --backend golden).",
 )
 @click.option("--evaluate/--no-evaluate", default=True, help="Test after every epoch.")
-@click.option("--config-file", type=click.Path(path_type=Path), hidden=True)
+@click.option(
+    "--config-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), hidden=True
+)
 @json_option
 @guarded
 def train(
@@ -276,7 +279,9 @@ def train(
     for path in (checkpoint, export):
         if path and not path.parent.is_dir():
             raise DataError(f"{path}: there is no folder {path.parent}")
-    config = _config(backend, preset_name, network, config_file)
+        if path and path.exists() and not path.is_file():
+            raise DataError(f"{path}: is not a file that could be replaced")
+    config = _config(backend, preset_name, network, saved, config_file)
     _check(backend, config, network, dataset, settings)
     if backend == "virtual":
         console.print("building the virtual board (once; later runs find it in the cache)")
@@ -313,11 +318,18 @@ def train(
 
 
 def _config(
-    backend: str, preset_name: str | None, network: Network, config_file: Path | None = None
+    backend: str,
+    preset_name: str | None,
+    network: Network,
+    saved: Checkpoint | None,
+    config_file: Path | None = None,
 ) -> ArrayConfig:
     """What golden and virtual are built as (see --preset)."""
     if config_file is not None:
         return ArrayConfig.from_json(config_file.read_text())
+    if preset_name is None and saved:
+        same = (name for name, c in PRESETS.items() if c.fingerprint == saved.fingerprint)
+        preset_name = next(same, None)
     if preset_name is None and backend == "golden":
         preset_name = first_preset(network)
         console.print(f"golden model of preset {preset_name}")
@@ -426,7 +438,7 @@ def infer(
     else:
         saved, network = None, Network.parse(layers)
         settings = TrainSettings(ep=EPSettings(rate_shifts=default_rate_shifts(network.depth)))
-    config = _config(backend, preset_name, network)
+    config = _config(backend, preset_name, network, saved)
     _check(backend, config, network, dataset, settings)
     real = load_float_weights(weights, network) if saved is None else None
     with open_device(backend, config) as device:
