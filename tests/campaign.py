@@ -22,7 +22,7 @@ from relaxon.devices.base import Device
 from relaxon_isa.config import ArrayConfig, preset
 from relaxon_isa.memory import Register, Space
 
-__all__ = ["CAMPAIGN", "Campaign", "observe"]
+__all__ = ["CAMPAIGN", "OUTSIDE", "Campaign", "differences", "observe"]
 
 OUTSIDE = (
     Register.WAIT_STALLS,
@@ -48,7 +48,7 @@ def observe(device: Device, case: RandomProgram) -> dict[str, object]:
     for space, (start, values) in case.memory.items():
         device.write(space, start, values)
     device.load(case.program.rows)
-    seen: dict[str, object] = {"emits": list(device.run(case.samples))}
+    seen: dict[str, object] = {"emits": list(device.run(case.samples, count=case.count))}
     for space in (Space.STATE, Space.DRIVE):
         seen[space.name] = device.read(space)
     registers = device.counters()

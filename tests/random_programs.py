@@ -63,6 +63,8 @@ class RandomProgram(NamedTuple):
         The program, for row 0.
     samples
         The bytes its WAITs take, cut anywhere.
+    count
+        Whether the run counts.
     memory
         For each space the first element and the values to write before the run. Registers
         included: seeds, and counters close to their end.
@@ -74,6 +76,7 @@ class RandomProgram(NamedTuple):
 
     program: Program
     samples: list[bytes]
+    count: bool
     memory: Initial
     bins: set[str]
     results: dict[str, int]
@@ -109,7 +112,8 @@ def random_word(rng: Random, bits: int) -> int:
     """A signed word, now and then a corner of its format."""
     high = (1 << (bits - 1)) - 1
     if rng.random() < 0.06:
-        return rng.choice([0, 1, -1, high, -high - 1, high - 1, -high, 1 << (bits - 2)])
+        one = 1 << rng.randrange(bits - 1)
+        return rng.choice([0, 1, -1, high, -high - 1, high - 1, -high, one, one, -one])
     return rng.randint(-high - 1, high)
 
 
@@ -154,8 +158,12 @@ class _Generator:
                 bits = config.state_bits
             elif group < (rows + cols) * terms:
                 bits = column_bits
-            idle = rng.choice([0, 0, 0.3])
-            state += [0 if self.chance(idle) else random_word(rng, bits) for _ in range(p)]
+            # Zeros, and words right at an activation's bounds, are more frequent than by chance.
+            idle, bound = rng.choice([0, 0, 0.3]), rng.choice([0, 0, 0.4])
+            one = 1 << rng.randrange(bits - 1)
+            for _ in range(p):
+                word = rng.choice([one, -one]) if self.chance(bound) else random_word(rng, bits)
+                state.append(0 if self.chance(idle) else word)
         state += [random_word(rng, config.state_bits) | 1 for _ in range(p)]
         # Drives leave the program's terms their room: what they hold is the host's to bound.
         bits = config.acc_bits - 2
@@ -191,6 +199,8 @@ class _Generator:
             )
             self._append(fill)
         self._block(rng.randint(5, 10))
+        # The flag comes back as a sweep.
+        self.instructions += [Loop(count=1, sweep=True, skip=Skip.UNLESS_FLAG), Next()]
         at, end = self.tiles.start, self.tiles.start + self.tiles.size
         while at < end:
             count = min(self.drives.size, end - at)
@@ -224,7 +234,8 @@ class _Generator:
             samples.append(bytes(stream[at : at + size]))
             at += size
         bins = _bins_of(program.instructions) | naive.events
-        return RandomProgram(program, samples, self.memory, bins, naive.results)
+        count = not self.chance(0.1)
+        return RandomProgram(program, samples, count, self.memory, bins, naive.results)
 
     def _append(self, instruction: Instruction) -> None:
         self.instructions.append(instruction)
@@ -234,7 +245,7 @@ class _Generator:
         """Raises ProgramError unless the program so far can go on with this."""
         closed = [Next()] * len(self.loops)
         rest = [*self.instructions, instruction, *closed, Halt()]
-        tail = 5 * -(-self.tiles.size // self.drives.size) + 1
+        tail = 5 * -(-self.tiles.size // self.drives.size) + 3
         if sum(map(rows_of, rest)) + tail > self.config.program_rows:
             raise ProgramError("no room")
         check(self.config, rest)
@@ -428,7 +439,7 @@ class _Generator:
         if shift > config.acc_bits - 1:
             raise ProgramError("shift")
         judge = rng.choice([Judge.NONE, *Judge])
-        return replace(
+        mac = replace(
             mac,
             shift=shift,
             up=min(up, shift),
@@ -440,6 +451,20 @@ class _Generator:
             fresh=bool(judge) and self.chance(0.5),
             tol=rng.choice([0, 1, 1 << (top - 2), (1 << top) - 1, rng.randrange(1 << top)]),
         )
+        if mac.gating and self.chance(0.5):  # a gate's word right at the bound
+            group = self.naive.S[mac.gate]
+            ones = [abs(g).bit_length() - 1 for g in group if abs(g).bit_count() == 1]
+            mac = replace(mac, one=rng.choice([i for i in ones if i < top] or [mac.one]))
+        if judge and self.chance(0.5):  # what moved most is right at the tolerance, or beyond
+            mac = replace(mac, tol=min((1 << top) - 1, self._edge(mac)))
+        return mac
+
+    def _edge(self, instruction: Instruction) -> int:
+        """The largest distance that an instruction judges, or one less."""
+        naive = self.naive.copy()
+        naive.X = [0] * (len(self.loops) + 1)
+        naive.run_one(instruction)
+        return max(0, max(map(abs, naive.moved), default=0) - self.rng.randint(0, 1))
 
     def _learn(self) -> Learn:
         rng, config = self.rng, self.config
@@ -472,7 +497,7 @@ class _Generator:
             values["stochastic"] = bool(config.dither_bits) and self.chance(0.5)
             values["replace"] = replaced
             values["decay"] = bool(config.decay_shift) and not replaced and self.chance(0.4)
-        return Learn(
+        learn = Learn(
             outer=levels[:outer],
             inner=levels[outer:],
             sign=self._sign(),
@@ -482,6 +507,10 @@ class _Generator:
             integral=integral,
             **values,
         )
+        if integral and self.chance(0.5):
+            self._valid(learn)
+            learn = replace(learn, threshold=min((1 << config.weight_bits) - 1, self._edge(learn)))
+        return learn
 
     # The link -------------------------------------------------------------------------------
 
@@ -514,8 +543,16 @@ class _Generator:
         zone = self.drives if kind is EmitKind.DRIVE else self.states
         count = rng.randint(1, min(4 * p, zone.size * p))
         select, index = self._select()
-        base = zone.place(rng, [-(-count // p)], [1], index)
+        bases = [zone.place(rng, [-(-count // p)], [1], index) for _ in range(TRIES)]
+        base = bases[0]
+        if kind is EmitKind.ARGMAX and self.chance(0.5):  # more than one greatest
+            base = next((b for b in bases if self._ties(b, count)), base)
         return Emit(kind=kind, base=base, base_x=select, count=count)
+
+    def _ties(self, base: int, count: int) -> bool:
+        groups = range(base, base - (-count // self.config.p))
+        words = [word for group in groups for word in self.naive.S[group]][:count]
+        return words.count(max(words)) > 1
 
 
 # Coverage -------------------------------------------------------------------------------------
@@ -596,6 +633,11 @@ def all_bins(config: ArrayConfig) -> set[str]:
     bins |= {f"WAIT.pack={k.name}" for k in Pack}
     bins |= {f"WAIT.{k.name}.{s}" for k in Pack for s in "su"}
     bins |= {"LEARN.position=0", "LEARN.position=1"}
+    bins |= {f"gate.{name}.{at}" for name in ("IN01", "IN11", "POSITIVE") for at in (-1, 0, 1)}
+    bins |= {f"judge.{at}{sign}" for at in ("at", "beyond") for sign in "-+"}
+    bins |= {"tie.0+", "tie.0-", "arg max.tie"}
+    if config.integral_shift:
+        bins |= {f"dead zone.{at}{sign}" for at in ("edge", "beyond") for sign in "-+"}
     absent = set()
     for name, there in (
         ("stochastic", config.dither_bits),

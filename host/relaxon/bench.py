@@ -14,12 +14,16 @@ from .datasets import Dataset, load
 from .lab import Lab
 from .layout import Layout
 from .network import Network, initial_weights
-from .rules.ep import EPSettings, EquilibriumPropagation
-from .training import KINDS, Trainer, TrainSettings
+from .rules.ep import EPSettings, EquilibriumPropagation, default_rate_shifts
+from .training import KINDS, Progress, Trainer, TrainSettings
 
-__all__ = ["cycles", "golden", "settle"]
+__all__ = ["cycles", "digits", "golden", "gradient", "settle"]
 
 FREE_SWEEPS, NUDGED_SWEEPS = 6, 4
+
+GRADIENT_NETWORK = Network((20, 15, 10, 5))
+GRADIENT_GRID = 14
+DIGITS_NETWORK = Network((64, 32, 10))
 
 NETWORKS = ("64-32-10", "196-120-10", "784-128-10", "784-128-64-10")
 SIZES = (4, 8, 12)
@@ -28,7 +32,7 @@ SIZES = (4, 8, 12)
 def _fixed(network: Network) -> EPSettings:
     """Fixed sweeps, so that cycles do not depend on data."""
     return EPSettings(
-        rate_shifts=(5,) * (network.depth - 1) + (7,),
+        rate_shifts=default_rate_shifts(network.depth),
         free_cap=FREE_SWEEPS,
         nudged_cap=NUDGED_SWEEPS,
         fixed_sweeps=True,
@@ -146,3 +150,106 @@ def settle(network: Network, data: Dataset, samples: int, seed: int) -> dict[int
             lab.relax_free(x.astype(np.float64))
             counts[lab.counters()[Register.SWEEPS] - before] += 1
     return dict(sorted(counts.items()))
+
+
+def gradient(
+    networks: int = 200, seed: int = 0, beta: float = 0.125, progress: Progress | None = None
+) -> dict:
+    """Centered EP's update on the golden model against the gradient of the cost.
+
+    Random networks (weights as training starts with, biases uniform in [0, 0.5], inputs and
+    targets uniform in [0, 1], all on the machine's grids) take one training step at a rate of 1,
+    states on a grid of 2**-14. Its cosine, layer by layer and bias included, is taken with minus
+    the finite differences of the cost in float64 (`relaxon_sim.reference`). Networks in which a
+    unit crosses a bound between the phases, in either arithmetic, or in which a layer has no
+    gradient are drawn again and counted: there the gradient is not what EP estimates.
+
+    Returns counts, and one entry a layer: smallest, median and mean cosine.
+    """
+    from relaxon_sim.reference import Reference
+
+    network = GRADIENT_NETWORK
+    settings = EPSettings(
+        beta=beta,
+        rate_shifts=(0,) * network.depth,
+        grid=GRADIENT_GRID,
+        input_bits=16,
+        free_cap=1000,
+        nudged_cap=1000,
+    )
+    rng = np.random.default_rng(seed)
+    cosines: list[list[float]] = []
+    rejected = {"crossing": 0, "zero": 0}
+    with Lab.open("golden", network, settings) as lab:
+
+        def uniform(count: int, high: float, frac: int) -> np.ndarray:
+            return np.rint(rng.uniform(0, high, count) * 2.0**frac) / 2.0**frac
+
+        while len(cosines) < networks:
+            weights = initial_weights(network, int(rng.integers(1 << 32)))
+            for w in weights:
+                w[:] = np.rint(w * 2.0**lab.formats.weight_frac) / 2.0**lab.formats.weight_frac
+                w[:, -1] = uniform(len(w), 0.5, lab.formats.weight_frac)
+            x = uniform(network.sizes[0], 1, lab.formats.state_frac)
+            y = uniform(network.sizes[-1], 1, lab.formats.state_frac)
+            reference = Reference([w[:, :-1].copy() for w in weights], [w[:, -1] for w in weights])
+            free = reference.free(x).states
+            nudged = [reference.nudged(x, y, b, free).states for b in (beta, -beta)]
+            lab.load_weights(weights)
+            lab.train_step(x, y)
+            if reference.crossings(free, *nudged, *map(lab.states, ("free", "plus", "minus"))):
+                rejected["crossing"] += 1
+                continue
+            updates = [new - old for new, old in zip(lab.weights(), weights, strict=True)]
+            slopes = reference.gradient(x, y, step=1e-5, start=free, tolerance=1e-11)
+            gradients = [np.column_stack(pair) for pair in zip(*slopes, strict=True)]
+            if min(map(np.linalg.norm, gradients)) < 1e-6:  # what finite differences resolve
+                rejected["zero"] += 1
+                continue
+            cosines.append([_cosine(u, -g) for u, g in zip(updates, gradients, strict=True)])
+            if progress:
+                progress(1)
+    layers = [
+        {
+            "layer": i,
+            "min": float(np.min(values)),
+            "median": float(np.median(values)),
+            "mean": float(np.mean(values)),
+        }
+        for i, values in enumerate(np.transpose(cosines), start=1)
+    ]
+    return {
+        "network": str(network),
+        "networks": networks,
+        "rejected": rejected,
+        "seed": seed,
+        "beta": beta,
+        "grid": GRADIENT_GRID,
+        "layers": layers,
+    }
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """0 where one of them is all zero."""
+    norms = np.linalg.norm(a) * np.linalg.norm(b)
+    return float(np.vdot(a, b) / norms) if norms else 0.0
+
+
+def digits(
+    data: Dataset, seeds: int = 5, epochs: int = 10, progress: Progress | None = None
+) -> list[dict]:
+    """Test accuracy of 64-32-10 on digits by the defaults of training, one row a seed, and of the
+    same program with the first layer's LEARN left out: what a read-out of random features gets."""
+    rows = []
+    for seed in range(seeds):
+        row: dict = {"seed": seed}
+        for name, frozen in (("accuracy", ()), ("frozen", (1,))):
+            settings = TrainSettings(epochs=epochs, seed=seed, ep=EPSettings(frozen=frozen))
+            with open_device("golden") as device:
+                trainer = Trainer(device, DIGITS_NETWORK, data, settings)
+                trainer.start()
+                while trainer.epoch < epochs:
+                    trainer.run_epoch(progress)
+                row[name] = trainer.evaluate()["accuracy"]
+        rows.append(row)
+    return rows

@@ -67,7 +67,10 @@ class Checkpoint:
             network = Network(tuple(meta["sizes"]))
             weights = [arrays[f"weights_{i}"] for i in range(1, network.depth + 1)]
         except (KeyError, ValueError, TypeError) as error:
-            raise DataError(f"{path}: not a relaxon checkpoint") from error
+            raise DataError(
+                f"{path}: not a relaxon checkpoint (weights written by --export are read with "
+                "--init by 'train', with --layers by 'infer')"
+            ) from error
         if meta["contract"] != CONTRACT_VERSION:
             raise DataError(
                 f"{path}: written under contract {meta['contract']}, this is "
@@ -109,6 +112,8 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
+        if Path(path).is_file() and not zipfile.is_zipfile(path):
+            raise ValueError("no archive of arrays")
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
             return {name: data[name] for name in data.files}
     except FileNotFoundError:

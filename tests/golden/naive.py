@@ -90,7 +90,9 @@ class Naive:
     flag
         What MACs judge.
     events
-        Names of what happened: loops left early, tails, ...
+        Names of what happened: loops left early, values right at a bound, ties, ...
+    moved
+        What the last MAC judged; how far the last integral LEARN was from its memories.
     results
         Counts of what lanes and cells produced: "zero", "saturated" and "other".
     """
@@ -108,6 +110,7 @@ class Naive:
         self.count = True
         self.results = {"zero": 0, "saturated": 0, "other": 0}
         self.events: set[str] = set()
+        self.moved: list[int] = []
 
     def write(self, memory: Mapping[Space, tuple[int, Sequence[int]]]) -> None:
         """What the host writes: for each space the first element and the values."""
@@ -258,6 +261,7 @@ class Naive:
         if m.judge and m.fresh:
             self.flag = True
         writes = []
+        self.moved = []
         for outer, acc in self.accumulators(m):
             lanes = p
             if m.tail:
@@ -280,10 +284,8 @@ class Naive:
                     a = 0
                 before = self.S[old][lane] if m.reads_old else 0
                 new = before + half_up(a - before, m.step) if m.step else a
-                if m.judge is Judge.CHANGE:
-                    self.flag &= abs(new - before) <= m.tol
-                if m.judge is Judge.VALUE:
-                    self.flag &= abs(new) <= m.tol
+                if m.judge:
+                    self.judge(m, new - before if m.judge is Judge.CHANGE else new)
                 writes.append((self.S, dst, lane, new))
             if saturated:
                 self.add(Register.STATE_SATURATIONS, 1)
@@ -311,8 +313,16 @@ class Naive:
                 return (-one if rotl(u, 3 * lane) & 1 else one), False
         return min(max(u, low), high), not low <= u <= high
 
+    def judge(self, m: Mac, moved: int) -> None:
+        self.moved.append(moved)
+        self.flag &= abs(moved) <= m.tol
+        if abs(moved) in (m.tol, m.tol + 1):
+            self.events.add(f"judge.{'at' if abs(moved) == m.tol else 'beyond'}{'-+'[moved > 0]}")
+
     def inside(self, m: Mac, g: int) -> bool:
         one = 2**m.one
+        if g in (0, one, -one):
+            self.events.add(f"gate.{m.gating.name}.{(g > 0) - (g < 0)}")
         return {
             Gating.IN01: 0 < g < one,
             Gating.IN11: -one < g < one,
@@ -330,6 +340,7 @@ class Naive:
         def saturate(x: int) -> int:
             return min(max(x, -high - 1), high)
 
+        self.moved = []
         for outer in self.trips(m.outer):
             tile = self.at(base, m.outer, outer, "tile")
             acc = [[0] * p for _ in range(p)]
@@ -354,6 +365,9 @@ class Naive:
                         memory = saturate(memory + half_away(d, config.integral_shift))
                         self.W[tile + 1][r * p + c] = memory
                         g = d if abs(d) > m.threshold else 0
+                        self.moved.append(d)
+                        if abs(d) in (m.threshold, m.threshold + 1):
+                            self.events.add(f"dead zone.{'beyond' if g else 'edge'}{'-+'[d > 0]}")
                         new = w + half_away(g, config.learn_shifts[1] - config.learn_shifts[0])
                     else:
                         x = acc[r][c]
@@ -364,6 +378,8 @@ class Naive:
                             h %= 2**config.dither_bits
                             x = (x + (2 * h + 1) * 2 ** (q - config.dither_bits - 1)) // 2**q
                         else:
+                            if abs(x) % 2**q == 2 ** (q - 1):
+                                self.events.add(f"tie.{m.position}{'-+'[x > 0]}")
                             x = half_away(x, q)
                         new = x if m.replace else w + x
                     met = new != saturate(new)
@@ -405,6 +421,8 @@ class Naive:
         memory = self.D if m.kind is EmitKind.DRIVE else self.S
         values = [memory[base + n // p][n % p] for n in range(m.count)]
         if m.kind is EmitKind.ARGMAX:
+            if values.count(max(values)) > 1:
+                self.events.add("arg max.tie")
             return values.index(max(values)).to_bytes(2, "little")
         space = Space.DRIVE if m.kind is EmitKind.DRIVE else Space.STATE
         width = element_bytes(config, space)

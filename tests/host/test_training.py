@@ -4,7 +4,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -214,8 +213,9 @@ def test_update_is_the_formula_even_from_an_unsettled_state(phases):
             below = [np.concatenate([states[n][i], one]) for n in (a, b)]
             wanted = rate / distance * (np.outer(above[0], below[0]) - np.outer(above[1], below[1]))
             assert np.abs(wanted).max() > 0.01
-            # Two error planes and one weight, each rounded to half its last bit.
-            np.testing.assert_allclose(new - old, wanted, atol=2.0**-13 + 2 * 2.0**-14)
+            # States of 8 fraction bits: only the weight is rounded, halves away from zero.
+            steps = np.sign(wanted) * np.floor(np.abs(wanted) * 2.0**13 + 0.5)
+            assert np.array_equal((new - old) * 2.0**13, steps)
 
 
 def test_margin_skips_what_is_right_already():
@@ -278,7 +278,8 @@ def relaxon(*arguments, **options):
     ("arguments", "code", "says"),
     [
         (["train", "--backend", "golden", "--layers", "64,abc"], 3, "write them like 64,32,10"),
-        (["train", "--backend", "golden", "--layers", "64,900,10"], 3, "fits"),
+        (["train", "--backend", "golden", "--layers", "64,90000,10"], 3, "64-900-10 fits"),
+        (["train", "--layers", "64,1100,10"], 3, "fits"),
         (["train", "--backend", "golden", "--data", "/nonexistent"], 5, "/nonexistent"),
         (["train", "--backend", "/dev/nonexistent"], 6, "/dev/nonexistent"),
         (["train", "--backend", "golden", "--preset", "ice"], 3, "no preset 'ice'"),
@@ -287,6 +288,8 @@ def relaxon(*arguments, **options):
         (["train", "--backend", "golden", "--rate-shifts", "5,x"], 2, "write numbers"),
         (["train", "--backend", "golden", "--epochs", "0"], 3, "epochs = 0"),
         (["infer", "--weights", "/no/where", "--backend", "golden"], 5, "no such file"),
+        (["train", "--backend", "golden", "--checkpoint", "/dev/null"], 5, "replaced"),
+        (["train", "--backend", "golden", "--init-gain", "nan"], 3, "init_gain = nan"),
         (["frobnicate"], 2, "No such command"),
     ],
     ids=lambda v: v if isinstance(v, str) else None,
@@ -296,27 +299,3 @@ def test_errors_and_exit_codes(arguments, code, says):
     assert result.returncode == code, result.stderr
     assert says in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
-
-
-def test_ctrl_c_keeps_the_checkpoint_and_resume_ends_the_same(tmp_path):
-    common = ["--backend", "golden", "--layers", "64,16,10", "--no-evaluate"]
-    whole, broken = tmp_path / "whole.npz", tmp_path / "broken.npz"
-    run = [sys.executable, "-m", "relaxon", "train", *common, "--epochs", "6"]
-    process = subprocess.Popen(
-        [*run, "--checkpoint", str(broken)], stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 60
-    while not broken.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, message = process.communicate(timeout=30)
-    assert process.returncode == 130, message
-    assert f"--resume {broken}" in " ".join(message.split())
-    assert 1 <= Checkpoint.load(broken).epoch < 6
-    resumed = relaxon("train", "--backend", "golden", "--resume", str(broken), "--checkpoint",
-                      str(broken), "--no-evaluate")  # fmt: skip
-    assert resumed.returncode == 0, resumed.stderr
-    assert subprocess.run([*run, "--checkpoint", str(whole)], capture_output=True).returncode == 0
-    a, b = Checkpoint.load(whole), Checkpoint.load(broken)
-    assert same(a.weights, b.weights)
-    assert a.registers == b.registers

@@ -40,9 +40,15 @@ from ..layout import Layout
 from ..network import Formats, to_integers
 from ..weights import write_tiles
 
-__all__ = ["PHASES", "EPSettings", "EquilibriumPropagation"]
+__all__ = ["PHASES", "EPSettings", "EquilibriumPropagation", "default_rate_shifts"]
 
 PHASES = ("centered", "positive", "negative")
+
+
+def default_rate_shifts(depth: int) -> tuple[int, ...]:
+    """2**-6 for all weight layers but the last, 2**-9 for the last."""
+    return (6,) * (depth - 1) + (9,)
+
 
 INPUT_PACKS = {1: Pack.B1, 2: Pack.B2, 4: Pack.B4, 8: Pack.B8, 16: Pack.WORD}
 
@@ -81,7 +87,7 @@ class EPSettings:
 
     phases: str = "centered"
     beta: float = 0.5
-    rate_shifts: tuple[int, ...] = (5, 7)
+    rate_shifts: tuple[int, ...] = default_rate_shifts(2)
     margin: float = 0.0
     free_cap: int = 40
     nudged_cap: int = 20

@@ -1,0 +1,131 @@
+"""Constrained-random programs, and training, on the core's ports under Verilator."""
+
+import json
+from pathlib import Path
+from random import Random
+
+import cocotb
+import numpy as np
+import pytest
+from campaign import OUTSIDE, differences
+from cocotb.task import bridge
+from random_programs import RandomProgram, random_program
+from training import trained
+
+from relaxon.backends import open_device
+from relaxon.datasets import Dataset
+from relaxon.devices.base import Device
+from relaxon.network import Network
+from relaxon.rules.ep import EPSettings
+from relaxon.training import TrainSettings
+from relaxon_hdl.core import Core
+from relaxon_isa.config import preset
+from relaxon_isa.memory import Space
+from relaxon_sim.cosim import bench, simulate
+from relaxon_sim.golden.device import GoldenDevice
+
+MACHINES = {
+    "default": preset("default"),
+    "verify24": preset("verify24"),
+    **{f"p{p}": preset("default").replace(p=p) for p in (2, 3, 5, 8)},
+}
+"""``default`` has P = 4."""
+PROGRAMS = 10
+
+
+def core(name: str, **options) -> None:
+    simulate(Core(MACHINES[name]), __file__, **options)
+
+
+async def begin(dut, parameters: dict, rng: Random) -> bench.CosimDevice:
+    ports = bench.CoreBench(
+        dut,
+        MACHINES[parameters["machine"]],
+        rng=rng,
+        idle=parameters["idle"],
+        pressure=parameters["idle"],
+    )
+    await ports.begin()
+    return bench.CosimDevice(ports)
+
+
+# Random programs ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_random_programs(name, seed):
+    """One after the other on one machine, without a pause and with pauses on both streams."""
+    core(name, testcase="programs", seed=seed, parameters={"machine": name, "count": PROGRAMS})
+
+
+def observe(device: Device, case: RandomProgram) -> dict[str, object]:
+    """What a program leaves in the memory that it may use."""
+    for space, (start, values) in case.memory.items():
+        device.write(space, start, values)
+    device.load(case.program.rows)
+    seen: dict[str, object] = {"emits": list(device.run(case.samples, count=case.count))}
+    for space in (Space.STATE, Space.DRIVE):
+        start, values = case.memory[space]
+        seen[space.name] = device.read(space, start, len(values))
+    registers = device.counters()
+    return seen | {r.name: value for r, value in registers.items() if r not in OUTSIDE}
+
+
+@cocotb.test()
+async def programs(dut):
+    parameters = bench.parameters()
+    rng = bench.random_source("programs")
+    device = await begin(dut, {"idle": 0.0, **parameters}, rng)
+    golden = GoldenDevice(device.config)
+
+    def body():
+        for i in range(parameters["count"]):
+            device.core.idle = rng.choice([0.0, 0.3, 0.8])
+            device.core.pressure = rng.choice([0.0, 0.3, 0.8])
+            case = random_program(device.config, rng)
+            found = differences(observe(golden, case), observe(device, case))
+            assert not found, "\n".join([f"program {i}:", *found, case.program.listing()])
+        # Nothing was written elsewhere.
+        for space in (Space.STATE, Space.DRIVE):
+            assert np.array_equal(golden.read(space), device.read(space)), space.name
+
+    await bridge(body)()
+
+
+# Training -------------------------------------------------------------------------------------
+
+NETWORK = Network((12, 7, 5, 3))
+SETTINGS = TrainSettings(epochs=1, ep=EPSettings(rate_shifts=(4, 4, 4), margin=0.0625))
+
+
+def samples(seed: int) -> Dataset:
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(0, 1, (12, NETWORK.sizes[0])).astype(np.float32)
+    y = rng.integers(0, 3, 12)
+    return Dataset(
+        name="noise", x_train=x[:8], y_train=y[:8], x_test=x[8:], y_test=y[8:], classes=3
+    )
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_training_leaves_the_same_machine(name, seed, tmp_path):
+    """Weights, planes, drives, counters and cycles: golden, virtual board and cocotb."""
+    left = {}
+    for backend in ("golden", "virtual"):
+        with open_device(backend, MACHINES[name]) as device:
+            left[backend] = trained(device, NETWORK, samples(seed), SETTINGS)
+    result = tmp_path / "left.json"
+    parameters = {"machine": name, "idle": 0.3, "seed": seed, "result": str(result)}
+    core(name, testcase="training", seed=seed, parameters=parameters)
+    left["cocotb"] = json.loads(result.read_text())
+    assert left["golden"] == left["virtual"]
+    assert left["golden"] == left["cocotb"]
+    assert len(set(left["golden"]["weights"])) > 20
+
+
+@cocotb.test()
+async def training(dut):
+    parameters = bench.parameters()
+    device = await begin(dut, parameters, bench.random_source("training"))
+    left = await bridge(trained)(device, NETWORK, samples(parameters["seed"]), SETTINGS)
+    Path(parameters["result"]).write_text(json.dumps(left))

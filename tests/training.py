@@ -1,0 +1,28 @@
+"""A short training, and everything that it leaves on a device."""
+
+import numpy as np
+from campaign import OUTSIDE
+
+from relaxon.datasets import Dataset
+from relaxon.devices.base import Device
+from relaxon.network import Network
+from relaxon.training import Trainer, TrainSettings
+from relaxon_isa.memory import Space
+
+__all__ = ["trained"]
+
+
+def trained(device: Device, network: Network, data: Dataset, settings: TrainSettings) -> dict:
+    """Weights, planes, drives, counters and keys after an epoch; accuracy. Plain lists."""
+    config = device.config
+    trainer = Trainer(device, network, data, settings)
+    trainer.start()
+    trainer.run_epoch()
+    layout = trainer.layout
+    found = {
+        "states": device.read(Space.STATE, 0, layout.state_groups * config.p).tolist(),
+        "drives": device.read(Space.DRIVE, 0, layout.drive_groups * config.p).tolist(),
+        "registers": {k.name: v for k, v in device.counters().items() if k not in OUTSIDE},
+        "weights": np.concatenate([w.ravel() for w in trainer.weights()]).tolist(),
+    }
+    return {**found, "accuracy": trainer.evaluate()}
