@@ -96,7 +96,8 @@ class Core(wiring.Component):
             ),
             mover.hold.eq(serving),
         ]
-        with m.FSM(name="access"):
+        with m.FSM(name="access") as access:
+            answering = access.ongoing("ANSWER")
             with m.State("REST"), m.If(may_begin):
                 m.next = "SERVE"
             with m.State("SERVE"):
@@ -143,7 +144,7 @@ class Core(wiring.Component):
             registers.index.eq(index),
             registers.lock.eq(
                 mover.read_counter
-                | ((may_begin | serving) & ~sequencer.emit_run & (space == Space.REGISTER))
+                | (memory.valid & ~answering & (memory.space == Space.REGISTER))
             ),
             registers.data.eq(memory.wdata),
             registers.write.eq(write & (space == Space.REGISTER)),
