@@ -184,6 +184,7 @@ async def learns_and_multiplies(dut):
             np.array(values, dtype=numbers.dtype)
             for values in ([weights[tile] for tile in places], accumulators)
         )
+        memory = None
         if learn.integral:
             m = np.array([weights[tile + 1] for tile in places], dtype=numbers.dtype)
             new, memory, clipped = unit.integrate(w, m, acc)
@@ -198,7 +199,7 @@ async def learns_and_multiplies(dut):
         for i, tile in enumerate(places):
             if writes:
                 weights[tile] = int(new[i])
-                if learn.integral:
+                if memory is not None:
                     weights[tile + 1] = int(memory[i])
 
         pairs = [(tile, 1) for tile in range(config.weight_depth)]
