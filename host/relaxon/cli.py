@@ -560,7 +560,7 @@ def bench_cycles(as_json: bool) -> None:
 @bench_group.command("golden")
 @click.option("--data", help="Data set; by default synthetic samples as sparse as MNIST.")
 @click.option("--layers", default="784,128,10", show_default=True, help="Layer sizes.")
-@click.option("--samples", default=1000, show_default=True, help="Training samples to time.")
+@click.option("--samples", default=5000, show_default=True, help="Training samples to time.")
 @json_option
 @guarded
 def bench_golden(data: str | None, layers: str, samples: int, as_json: bool) -> None:
