@@ -48,7 +48,7 @@ def observe(device: Device, case: RandomProgram) -> dict[str, object]:
     for space, (start, values) in case.memory.items():
         device.write(space, start, values)
     device.load(case.program.rows)
-    seen: dict[str, object] = {"emits": list(device.run(case.samples, count=case.count))}
+    seen: dict[str, object] = {"emits": list(device.run(case.samples, count=case.counting))}
     for space in (Space.STATE, Space.DRIVE):
         seen[space.name] = device.read(space)
     registers = device.counters()

@@ -63,7 +63,7 @@ class RandomProgram(NamedTuple):
         The program, for row 0.
     samples
         The bytes its WAITs take, cut anywhere.
-    count
+    counting
         Whether the run counts.
     memory
         For each space the first element and the values to write before the run. Registers
@@ -76,7 +76,7 @@ class RandomProgram(NamedTuple):
 
     program: Program
     samples: list[bytes]
-    count: bool
+    counting: bool
     memory: Initial
     bins: set[str]
     results: dict[str, int]
@@ -234,8 +234,8 @@ class _Generator:
             samples.append(bytes(stream[at : at + size]))
             at += size
         bins = _bins_of(program.instructions) | naive.events
-        count = not self.chance(0.1)
-        return RandomProgram(program, samples, count, self.memory, bins, naive.results)
+        counting = not self.chance(0.1)
+        return RandomProgram(program, samples, counting, self.memory, bins, naive.results)
 
     def _append(self, instruction: Instruction) -> None:
         self.instructions.append(instruction)

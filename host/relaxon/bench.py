@@ -23,6 +23,8 @@ FREE_SWEEPS, NUDGED_SWEEPS = 6, 4
 
 GRADIENT_NETWORK = Network((20, 15, 10, 5))
 GRADIENT_GRID = 14
+FAINT = 8
+"""Steps of the grid by which some unit of each layer has to move between the nudged phases."""
 DIGITS_NETWORK = Network((64, 32, 10))
 
 NETWORKS = ("64-32-10", "196-120-10", "784-128-10", "784-128-64-10")
@@ -161,8 +163,11 @@ def gradient(
     targets uniform in [0, 1], all on the machine's grids) take one training step at a rate of 1,
     states on a grid of 2**-14. Its cosine, layer by layer and bias included, is taken with minus
     the finite differences of the cost in float64 (`relaxon_sim.reference`). Networks in which a
-    unit crosses a bound between the phases, in either arithmetic, or in which a layer has no
-    gradient are drawn again and counted: there the gradient is not what EP estimates.
+    unit crosses a bound between the phases, in either arithmetic ("crossing"), or in which a layer
+    has no gradient ("zero") are drawn again and counted: there the gradient is not what EP
+    estimates. So are those in which no unit of a layer moves by `FAINT` steps of the grid
+    ("faint"): the rounding of the states is then a good part of what is measured. The smallest
+    cosine among them is returned too.
 
     Returns counts, and one entry a layer: smallest, median and mean cosine.
     """
@@ -179,7 +184,8 @@ def gradient(
     )
     rng = np.random.default_rng(seed)
     cosines: list[list[float]] = []
-    rejected = {"crossing": 0, "zero": 0}
+    rejected = {"crossing": 0, "zero": 0, "faint": 0}
+    faintest = 1.0
     with Lab.open("golden", network, settings) as lab:
 
         def uniform(count: int, high: float, frac: int) -> np.ndarray:
@@ -206,7 +212,13 @@ def gradient(
             if min(map(np.linalg.norm, gradients)) < 1e-6:  # what finite differences resolve
                 rejected["zero"] += 1
                 continue
-            cosines.append([_cosine(u, -g) for u, g in zip(updates, gradients, strict=True)])
+            found = [_cosine(u, -g) for u, g in zip(updates, gradients, strict=True)]
+            moves = map(np.subtract, lab.states("plus"), lab.states("minus"))
+            if min(np.abs(move).max() for move in moves) * 2.0**GRADIENT_GRID < FAINT:
+                rejected["faint"] += 1
+                faintest = min(faintest, *found)
+                continue
+            cosines.append(found)
             if progress:
                 progress(1)
     layers = [
@@ -222,6 +234,8 @@ def gradient(
         "network": str(network),
         "networks": networks,
         "rejected": rejected,
+        "faint_steps": FAINT,
+        "faint_min": faintest,
         "seed": seed,
         "beta": beta,
         "grid": GRADIENT_GRID,

@@ -4,7 +4,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -477,7 +477,8 @@ def board(preset_name: str | None, vcd: Path | None, fst: Path | None) -> None:
     with virtual_board(preset(preset_name or "default"), vcd=vcd, fst=fst) as running:
         click.echo(running.port)
         console.print(f"try: relaxon info --backend {running.port}   (Ctrl-C ends the board)")
-        running.wait()
+        with suppress(KeyboardInterrupt):
+            running.wait()
 
 
 @cli.command()
@@ -559,7 +560,7 @@ def bench_cycles(as_json: bool) -> None:
 @bench_group.command("golden")
 @click.option("--data", help="Data set; by default synthetic samples as sparse as MNIST.")
 @click.option("--layers", default="784,128,10", show_default=True, help="Layer sizes.")
-@click.option("--samples", default=1000, show_default=True, help="Training samples to time.")
+@click.option("--samples", default=5000, show_default=True, help="Training samples to time.")
 @json_option
 @guarded
 def bench_golden(data: str | None, layers: str, samples: int, as_json: bool) -> None:
@@ -621,8 +622,10 @@ def bench_gradient(networks: int, seed: int, beta: float, as_json: bool) -> None
     Console(highlight=False).print(table)
     rejected = result["rejected"]
     click.echo(
-        f"{networks} networks; rejected before: {rejected['crossing']} where a unit crosses a "
-        f"bound, {rejected['zero']} where a layer's gradient is zero"
+        f"{networks} networks. Rejected: {rejected['crossing']} where a unit crosses a bound, "
+        f"{rejected['zero']} where a layer's gradient is zero, {rejected['faint']} where no unit "
+        f"of a layer moves by {result['faint_steps']} steps of the grid between the phases"
+        + (f" (smallest cosine there {result['faint_min']:.4f})" if rejected["faint"] else "")
     )
 
 

@@ -15,10 +15,13 @@ from click.testing import CliRunner
 from training import OUTSIDE
 
 from relaxon import bench
+from relaxon.backends import open_device
 from relaxon.checkpoint import Checkpoint
 from relaxon.cli import DIFFERENT, cli
 from relaxon.datasets import load
-from relaxon.training import Trainer
+from relaxon.layout import first_preset
+from relaxon.network import Network
+from relaxon.training import Trainer, TrainSettings
 from relaxon.weights import read_tiles, write_tiles
 
 COMMAND = [sys.executable, "-m", "relaxon"]
@@ -201,3 +204,18 @@ def test_hidden_layer_learns():
 def test_info_json(arguments):
     result = CliRunner().invoke(cli, [*arguments, "--json"])
     assert json.loads(result.stdout)
+
+
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+
+
+@pytest.mark.skipif(not FASHION.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
+def test_fashion_after_an_epoch_is_what_floating_point_reaches():
+    """The first of ten epochs; all of them: `relaxon train --data FOLDER --layers 784,128,10`."""
+    network = Network((784, 128, 10))
+    with open_device("golden", first_preset(network)) as device:
+        trainer = Trainer(device, network, load(FASHION), TrainSettings(epochs=10))
+        trainer.start()
+        trainer.run_epoch()
+        accuracy = trainer.evaluate()["accuracy"]
+    assert accuracy == pytest.approx(0.84, abs=0.003)

@@ -1,0 +1,156 @@
+"""Seeded faults in the gateware, and whether the random programs of CI catch them.
+
+Each fault of `FAULTS` replaces a piece of source in a copy of ``relaxon_hdl``; a board is compiled
+from the copy, and programs run on it until one differs from the golden model. A fault that none of
+them shows is a gap in `random_programs`, not in the list.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["FAULTS", "PROGRAMS", "Fault", "caught_at"]
+
+TESTS = Path(__file__).resolve().parent
+PROGRAMS = 200
+"""As many as run on the good board in CI."""
+
+
+class Fault(NamedTuple):
+    """A piece of a module's source, and what stands in its place."""
+
+    module: str
+    right: str
+    wrong: str
+
+
+FAULTS = {
+    # The cell
+    "tie towards zero": Fault("synapse", "& ~exact[-1])", "& exact[-1])"),
+    "weight wraps at the bottom": Fault(
+        "synapse", "inside.any() & ~inside.all()", "inside.any() & ~value[-1]"
+    ),
+    "decay twice at one position": Fault(
+        "synapse", "q - config.decay_shift for", "q - config.decay_shift + (q == high_q) for"
+    ),
+    "integral gain rounds half up": Fault(
+        "synapse", "nearest(live, gain)", "((live + (1 << (gain - 1))) >> gain)"
+    ),
+    # The lane
+    "gate lets minus one pass": Fault("neuron", "all_above & below", "all_above"),
+    "table index wraps": Fault("neuron", "uneven(value, bits - 1)", "uneven(value, bits)"),
+    "change judged without its carry": Fault(
+        "neuron", "change.eq(part + part_up)", "change.eq(part)"
+    ),
+    "saturation counted below a ReLU": Fault("neuron", "& ~(value_sign & control.positive)", ""),
+    # The array
+    "one tail lane too many": Fault(
+        "array", 'when.new - 1] | (mac["tail"] > k)', 'when.new - 1] | (mac["tail"] >= k)'
+    ),
+    "gate's address a cycle early": Fault("array", "gates[when.acc])", "gates[when.acc - 1])"),
+    "flips lost when transposed": Fault(
+        "array",
+        "Sign.MINUS) ^ issue.flip",
+        'Sign.MINUS) ^ (issue.flip & ~(is_mac & mac["transposed"]))',
+    ),
+    "flag stale at a program's start": Fault(
+        "array", "m.If(self.clear_flag)", "m.If(self.clear_flag & ~self.flag)"
+    ),
+    "dither rotated wrong": Fault("array", "rotl(v, 5 * c)", "rotl(v, 3 * c)"),
+    # Memories and chance
+    "second port's top address bit lost": Fault(
+        "planes", 'f"{port}_addr")', 'f"{port}_addr")[: -1 if port == "b" else None]'
+    ),
+    "dither's carries lost": Fault("hash", "first + STIR", "first ^ STIR"),
+    # Sequencer, transfer, counters
+    "loop index not back at 0": Fault("sequencer", "index.eq(0)", "index.eq(index)"),
+    "second port's turn too short": Fault("sequencer", "(age >= extra)", "(age + 1 >= extra)"),
+    "arg max takes the last of equals": Fault(
+        "transfer", "word > best.as_signed()", "word >= best.as_signed()"
+    ),
+    "counter stays at its end": Fault(
+        "counters", "counter + amount", "counter + (amount & ~counter.all())"
+    ),
+    "counts though told not to": Fault("counters", "(always | self.counting)", "1"),
+}
+
+
+def caught_at(name: str, *, count: int = PROGRAMS, seed: int = 0) -> int | None:
+    """The first program that shows a fault, from 1 on; None if ``count`` of them do not.
+
+    Nothing of it enters the user's cache. Raises RuntimeError if no board comes of the fault.
+    """
+    import relaxon_hdl
+    from relaxon_hdl.cache import cache_dir
+
+    fault = FAULTS[name]
+    with tempfile.TemporaryDirectory(prefix="relaxon-fault-") as directory:
+        work = Path(directory)
+        copy = work / "relaxon_hdl"
+        shutil.copytree(relaxon_hdl.__path__[0], copy, ignore=shutil.ignore_patterns("__*__"))
+        (copy / "__init__.py").touch()
+        path = copy / f"{fault.module}.py"
+        source = path.read_text()
+        if source.count(fault.right) != 1:
+            raise RuntimeError(
+                f"{name}: {fault.right!r} is {source.count(fault.right)} times in {path.name}, "
+                "wanted is once: adapt FAULTS to the gateware"
+            )
+        path.write_text(source.replace(fault.right, fault.wrong))
+        # A cache of its own for the board, with the user's for what no fault changes.
+        (work / "cache" / "relaxon").mkdir(parents=True)
+        for part in ("yosys", "runtime"):
+            (work / "cache" / "relaxon" / part).symlink_to(cache_dir(part))
+        ran = subprocess.run(
+            [sys.executable, TESTS / "campaign.py", f"--count={count}", f"--seed={seed}"],
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([directory, *sys.path]),
+                "XDG_CACHE_HOME": str(work / "cache"),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    found = re.search(r"^program of seed (\d+)", ran.stdout, re.MULTILINE)
+    if found:
+        return int(found[1]) - seed + 1
+    if ran.returncode:
+        raise RuntimeError(f"{name}: no difference, but an error:\n{ran.stderr}")
+    return None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="faults; by default all")
+    parser.add_argument("--list", action="store_true", help="list the faults, run nothing")
+    parser.add_argument("--count", type=int, default=PROGRAMS, help="programs to try")
+    parser.add_argument("--seed", type=int, default=0, help="of the first program")
+    arguments = parser.parse_args()
+    names = arguments.names or list(FAULTS)
+    if unknown := set(names) - set(FAULTS):
+        parser.error(f"no fault {', '.join(map(repr, sorted(unknown)))}: see --list")
+    missed = 0
+    for number, name in enumerate(names, 1):
+        fault = FAULTS[name]
+        if arguments.list:
+            print(f"{name}: {fault.module}.py, {fault.right!r} becomes {fault.wrong!r}")
+            continue
+        started = time.monotonic()
+        at = caught_at(name, count=arguments.count, seed=arguments.seed)
+        said = f"caught by program {at}" if at else f"NOT CAUGHT by {arguments.count} programs"
+        missed += at is None
+        seconds = time.monotonic() - started
+        print(f"{number}/{len(names)} {fault.module}: {name}: {said} ({seconds:.0f} s)", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
