@@ -75,7 +75,7 @@ FAULTS = {
     "arg max takes the last of equals": Fault(
         "transfer", "word > best.as_signed()", "word >= best.as_signed()"
     ),
-    "counter stays at its end": Fault(
+    "carry into the upper half lost": Fault(
         "counters", "counter + amount", "counter + (amount & ~counter.all())"
     ),
     "counts though told not to": Fault("counters", "(always | self.counting)", "1"),

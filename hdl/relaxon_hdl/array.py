@@ -6,7 +6,6 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import Activation, Judge, Opcode, Sign, row_layouts
 
 from .hash import Hash, rotl
@@ -91,8 +90,6 @@ class Array(wiring.Component):
     def __init__(self, config: ArrayConfig, row_bits: int, family: str | None = None):
         self.config = config
         self.family = family
-        if config.integral_shift and config.weight_ports == 1:
-            raise ConfigError("integral_shift: the integral mode needs weight_ports = 2")
         lanes = range(config.p)
         self.cells = {(r, c): Synapse(config, r == c, family) for r in lanes for c in lanes}
         self.lanes = [Lane(config, family) for _ in lanes]

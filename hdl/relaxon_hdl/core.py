@@ -143,8 +143,7 @@ class Core(wiring.Component):
             sequencer.p_write.eq(write & (space == Space.PROGRAM)),
             registers.index.eq(index),
             registers.lock.eq(
-                mover.read_counter
-                | (memory.valid & ~answering & (memory.space == Space.REGISTER))
+                mover.read_counter | (memory.valid & ~answering & (memory.space == Space.REGISTER))
             ),
             registers.data.eq(memory.wdata),
             registers.write.eq(write & (space == Space.REGISTER)),

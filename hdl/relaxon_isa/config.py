@@ -126,6 +126,11 @@ class ArrayConfig:
         )
         check(self.dither_bits <= 16, "dither_bits", "at most 16")
         inside("weight_ports", 1, 2)
+        check(
+            self.integral_shift == 0 or self.weight_ports == 2,
+            "integral_shift",
+            "0 with one weight port (the integral mode's second word needs the other one)",
+        )
         for field in ("rx_bytes", "tx_bytes"):
             inside(field, 256, 1 << 14)
             value = getattr(self, field)

@@ -2,6 +2,7 @@
 
 import cocotb
 import numpy as np
+import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 from vectors.arithmetic import HASH
 
@@ -9,17 +10,17 @@ from relaxon_hdl.hash import Hash
 from relaxon_sim.cosim import bench, simulate
 from relaxon_sim.golden.hash import words
 
-LATENCY = 4
 
-
-def test_hash(seed):
-    simulate(Hash(), __file__, seed=seed)
+@pytest.mark.parametrize("latency", [3, 4])
+def test_hash(latency, seed):
+    simulate(Hash(latency), __file__, parameters={"latency": latency}, seed=seed)
 
 
 @cocotb.test()
 async def words_come_one_pair_a_cycle(dut):
     rng = bench.random_source("hash")
     bench.start_clock(dut)
+    latency = bench.parameters()["latency"]
     cases = [(key, [(a, u, v)]) for key, a, u, v in HASH]
     for _ in range(50):
         key = rng.choice([0xFFFFFFFF, rng.getrandbits(32)])
@@ -28,10 +29,10 @@ async def words_come_one_pair_a_cycle(dut):
         cases.append((key, list(zip(addresses, *pairs, strict=True))))
     for key, wanted in cases:
         seen = []
-        for cycle in range(len(wanted) + LATENCY):
+        for cycle in range(len(wanted) + latency):
             await FallingEdge(dut.clk)
             dut.key.value = key
             dut.a.value = int(wanted[cycle][0]) if cycle < len(wanted) else rng.getrandbits(16)
             await ReadOnly()
             seen.append((int(dut.u.value), int(dut.v.value)))
-        assert seen[LATENCY:] == [(u, v) for _, u, v in wanted], hex(key)
+        assert seen[latency:] == [(u, v) for _, u, v in wanted], hex(key)

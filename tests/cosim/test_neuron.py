@@ -118,9 +118,9 @@ class LaneBench:
         self.widths = {
             "sum": config.state_bits + config.weight_bits,
             "first": 1,
-            "sign": 1,
             "d": config.acc_bits,
-            "b": config.state_bits,
+            "gate": config.state_bits,
+            "old_inverted": config.state_bits,
             "chance": 1,
         }
 
@@ -129,6 +129,7 @@ class LaneBench:
         for name, width in self.widths.items():
             value = values.get(name, self.rng.getrandbits(width))
             getattr(self.dut, name).value = value & ((1 << width) - 1)
+        self.dut.x_write.value = 0
         if self.config.table_bits:
             self.dut.t_en.value = "t_data" in values
             self.dut.t_addr.value = values.get("t_addr", 0)
@@ -152,15 +153,14 @@ class LaneBench:
         for group in groups:
             at = max(at, acc + accesses - len(group["sums"]))
             plan[at] |= {"first": 1, "d": group["d"]}
-            for last, (sign, value) in enumerate(group["sums"], at):
-                plan[last] |= {"sign": sign, "sum": value}
+            for last, value in enumerate(group["sums"], at):
+                plan[last] |= {"sum": value}
                 plan[last].setdefault("first", 0)
             acc = last + 1
             plan[acc + 3]["chance"] = group["chance"]
             if mac.gating:
-                plan[acc + 3]["b"] = group["gate"]
-            if mac.reads_old:
-                plan[acc + 4]["b"] = group["old"]
+                plan[acc + (2 if when.merged else 3)]["gate"] = group["gate"]
+            plan[acc + 4]["old_inverted"] = ~group["old"] if mac.reads_old else -1
             ends.append(acc)
             at = acc + rng.choice([0, 0, 1, 4])
         to_new = when.new - when.acc
@@ -208,8 +208,8 @@ async def computes(dut):
         for i in range(GROUPS):
             acc = accumulator(mac, config, rng)
             width = lane.widths["sum"]
-            sums = [(rng.randint(0, 1), random_word(rng, width)) for _ in range(rng.randint(1, 4))]
-            total = sum((-1) ** sign * value for sign, value in sums)
+            sums = [random_word(rng, width) for _ in range(rng.randint(1, 4))]
+            total = sum(sums)
             start = signed_word(acc - total, config.acc_bits)
             if not from_drive:
                 acc, start = total, rng.getrandbits(config.acc_bits)

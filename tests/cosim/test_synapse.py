@@ -47,8 +47,8 @@ class Cell:
         self.dut, self.config, self.rng = dut, config, rng
         self.when = Schedule(config)
         self.widths = {
-            "col": config.state_bits,
-            "row_a": config.state_bits,
+            "col": config.state_bits + 1,
+            "row_a": config.state_bits + 1,
             "row_b": config.state_bits,
             "r_addr": config.tile_addr_bits,
             "w_addr": config.tile_addr_bits,
@@ -67,7 +67,7 @@ class Cell:
         seen = []
         for cycle in range(max(plan) + 1):
             values = plan.get(cycle, {})
-            control = {"sign": rng.randint(0, 1)} | modes
+            control = {"negate": rng.randint(0, 1)} | modes
             control |= {name: values[name] for name in shape.members if name in values}
             await FallingEdge(dut.clk)
             dut.control.value = Const.cast(shape.const(control)).value
@@ -106,8 +106,7 @@ class Cell:
             at = max(at, last + accesses - len(job["terms"]) + 1)
             plan[at + when.product] |= {"first": 1, "u": job["u"], "v": job["v"]}
             for last, (row, col, sign) in enumerate(job["terms"], at):
-                plan[last + when.operand] |= {"row_b": row, "col": col}
-                plan[last + when.product] |= {"sign": sign}
+                plan[last + when.operand] |= {"row_b": row, "col": (-1) ** sign * col}
             at = last + 1 + self.gap()
             tile = job["tile"]
             if learn.integral:
