@@ -75,9 +75,7 @@ FAULTS = {
     "arg max takes the last of equals": Fault(
         "transfer", "word > best.as_signed()", "word >= best.as_signed()"
     ),
-    "carry into the upper half lost": Fault(
-        "counters", "counter + amount", "counter + (amount & ~counter.all())"
-    ),
+    "carry into the upper half lost": Fault("counters", "carry.eq(total[HALF])", "carry.eq(0)"),
     "counts though told not to": Fault("counters", "(always | self.counting)", "1"),
 }
 
