@@ -1,6 +1,5 @@
-"""The command line: `relaxon train | infer | board | info | bench`."""
+"""The command line: `relaxon train | infer | board | info | bench` and `board_commands`."""
 
-import functools
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -15,18 +14,14 @@ from rich.table import Table
 
 from relaxon_isa.config import PRESETS, ArrayConfig, preset
 from relaxon_isa.errors import (
-    ConfigError,
     DataError,
-    DeviceError,
-    LinkError,
-    ProgramError,
-    RelaxonError,
-    ToolError,
 )
 
 from . import bench
 from .backends import BACKENDS, open_device
+from .board_commands import COMMANDS
 from .checkpoint import Checkpoint, load_float_weights, save_float_weights
+from .console import EXIT_CODES, console, guarded, json_option
 from .datasets import Dataset, load
 from .layout import Layout, first_preset
 from .network import Network
@@ -42,44 +37,8 @@ from .verify import GoldenRun
 
 __all__ = ["EXIT_CODES", "main"]
 
-EXIT_CODES: dict[type[BaseException], int] = {
-    RelaxonError: 1,
-    ConfigError: 3,
-    ProgramError: 4,
-    DataError: 5,
-    DeviceError: 6,
-    LinkError: 7,
-    ToolError: 8,
-    KeyboardInterrupt: 130,
-}
-"""What the process ends with. 2: a wrong command line; 9: weights that are not the golden run's."""
-
 DIFFERENT = 9
-
-console = Console(stderr=True, highlight=False)
-
-
-def fail(error: BaseException) -> None:
-    """Print an error and end with its code."""
-    kinds = (kind for kind in type(error).__mro__ if kind in EXIT_CODES)
-    code = EXIT_CODES[next(kinds)]
-    console.print(f"[bold red]error:[/] {error}", soft_wrap=True)
-    sys.exit(code)
-
-
-def guarded(command: Callable) -> Callable:
-    """Errors of ours become a line and an exit code; anything else is a bug and shows itself."""
-
-    @functools.wraps(command)
-    def wrapper(*args: object, **kwargs: object) -> object:
-        try:
-            return command(*args, **kwargs)
-        except RelaxonError as error:
-            fail(error)
-        except KeyboardInterrupt as interrupt:
-            fail(KeyboardInterrupt(str(interrupt) or "interrupted"))
-
-    return wrapper
+"""Exit code: weights that are not the golden run's."""
 
 
 def _numbers(kind: type) -> Callable:
@@ -122,9 +81,6 @@ preset_option = click.option(
     help="Machine that golden and virtual are built as (see 'relaxon info --presets'). Without it "
     "virtual is 'default', and golden the first of that list that holds the network; with a "
     "checkpoint both are what it was written on.",
-)
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document to standard output."
 )
 data_option = click.option(
     "--data",
@@ -653,6 +609,10 @@ def bench_digits(seeds: int, epochs: int, as_json: bool) -> None:
     for row in (*rows, {"seed": "mean", **means}):
         table.add_row(str(row["seed"]), f"{row['accuracy']:.2%}", f"{row['frozen']:.2%}")
     Console(highlight=False).print(table)
+
+
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 def main() -> None:
