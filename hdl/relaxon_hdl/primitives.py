@@ -268,7 +268,10 @@ class WeightRam(wiring.Component):
         self.depth = depth
         self.ports = ports
         self.family = family
-        self.ram = Ram(width, depth, family if ports == 2 else None)
+        self.spram = ports == 1 and family == "ice40" and width <= SPRAM_WIDTH
+        self.spram &= depth <= SPRAM_DEPTH
+        # Amaranth warns of what is made and not used.
+        self.ram = None if self.spram else Ram(width, depth, family if ports == 2 else None)
         super().__init__(ram_members(width, depth))
 
     def elaborate(self, platform):
@@ -277,7 +280,7 @@ class WeightRam(wiring.Component):
             m.submodules.ram = ram = self.ram
             wiring.connect(m, wiring.flipped(self), ram)
             return m
-        if self.family == "ice40" and self.width <= SPRAM_WIDTH and self.depth <= SPRAM_DEPTH:
+        if self.spram:
             out = Signal(SPRAM_WIDTH)
             m.submodules.spram = Instance(
                 "SB_SPRAM256KA",
