@@ -1,4 +1,4 @@
-"""The sequencer under Verilator: what it issues for random programs, and what its cycles count as."""
+"""The sequencer under Verilator: what it issues for random programs, and how it counts cycles."""
 
 from collections import Counter
 from collections.abc import Sequence
