@@ -268,16 +268,14 @@ class WeightRam(wiring.Component):
         self.depth = depth
         self.ports = ports
         self.family = family
-        self.ram = Ram(width, depth, family if ports == 2 else None)
+        self.spram = (
+            ports == 1 and family == "ice40" and width <= SPRAM_WIDTH and depth <= SPRAM_DEPTH
+        )
         super().__init__(ram_members(width, depth))
 
     def elaborate(self, platform):
         m = Module()
-        if self.ports == 2:
-            m.submodules.ram = ram = self.ram
-            wiring.connect(m, wiring.flipped(self), ram)
-            return m
-        if self.family == "ice40" and self.width <= SPRAM_WIDTH and self.depth <= SPRAM_DEPTH:
+        if self.spram:
             out = Signal(SPRAM_WIDTH)
             m.submodules.spram = Instance(
                 "SB_SPRAM256KA",
@@ -294,10 +292,11 @@ class WeightRam(wiring.Component):
             )
             m.d.comb += self.r_data.eq(out)
             return m
-        m.submodules.ram = ram = self.ram
+        two = self.ports == 2
+        m.submodules.ram = ram = Ram(self.width, self.depth, self.family if two else None)
         m.d.comb += [
             ram.r_addr.eq(self.r_addr),
-            ram.w_addr.eq(self.r_addr),
+            ram.w_addr.eq(self.w_addr if two else self.r_addr),
             ram.w_data.eq(self.w_data),
             ram.w_en.eq(self.w_en),
             self.r_data.eq(ram.r_data),

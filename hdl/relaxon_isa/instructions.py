@@ -38,7 +38,6 @@ __all__ = [
     "Halt",
     "Instruction",
     "Judge",
-    "Layout",
     "Learn",
     "LearnLevel",
     "Loop",
@@ -47,6 +46,7 @@ __all__ = [
     "Next",
     "Opcode",
     "Pack",
+    "RowLayout",
     "Sign",
     "Skip",
     "Wait",
@@ -384,7 +384,7 @@ Instruction = Mac | Learn | Loop | Next | Wait | Emit | Halt
 
 
 @dataclass(frozen=True)
-class Layout:
+class RowLayout:
     """Fields of a row, lowest bits first."""
 
     fields: tuple[tuple[str, int], ...]
@@ -409,7 +409,7 @@ class Layout:
         return values
 
 
-def row_layouts(config: ArrayConfig) -> dict[str, Layout]:
+def row_layouts(config: ArrayConfig) -> dict[str, RowLayout]:
     """The rows of a program, by name.
 
     MAC and LEARN take a head row, a ``bases`` row and one ``level`` row a level, innermost level
@@ -423,7 +423,7 @@ def row_layouts(config: ArrayConfig) -> dict[str, Layout]:
     dst = max(state, drive)
     nest = (("opcode", 3), ("levels", 3), ("inner", 3), ("sign", 2))
     return {
-        "MAC": Layout(
+        "MAC": RowLayout(
             (
                 *nest,
                 ("tile_x", 2),
@@ -447,7 +447,7 @@ def row_layouts(config: ArrayConfig) -> dict[str, Layout]:
                 ("tol", config.state_bits - 1),
             )
         ),
-        "LEARN": Layout(
+        "LEARN": RowLayout(
             (
                 *nest,
                 ("tile_x", 2),
@@ -464,7 +464,7 @@ def row_layouts(config: ArrayConfig) -> dict[str, Layout]:
                 ("threshold", config.weight_bits),
             )
         ),
-        "bases": Layout(
+        "bases": RowLayout(
             (
                 ("tile", tile),
                 ("src", state),
@@ -474,7 +474,7 @@ def row_layouts(config: ArrayConfig) -> dict[str, Layout]:
                 ("drive", drive),
             )
         ),
-        "level": Layout(
+        "level": RowLayout(
             (
                 ("count", LEVEL_COUNT_BITS),
                 ("flip", 1),
@@ -485,7 +485,7 @@ def row_layouts(config: ArrayConfig) -> dict[str, Layout]:
                 ("drive", drive),
             )
         ),
-        "LOOP": Layout(
+        "LOOP": RowLayout(
             (
                 ("opcode", 3),
                 ("count", LOOP_COUNT_BITS),  # count - 1
@@ -496,7 +496,7 @@ def row_layouts(config: ArrayConfig) -> dict[str, Layout]:
                 ("step", 16),
             )
         ),
-        "NEXT": Layout(
+        "NEXT": RowLayout(
             (
                 ("opcode", 3),
                 ("until", 1),
@@ -505,7 +505,7 @@ def row_layouts(config: ArrayConfig) -> dict[str, Layout]:
                 ("body", row),  # the row after the LOOP
             )
         ),
-        "WAIT": Layout(
+        "WAIT": RowLayout(
             (
                 ("opcode", 3),
                 ("dst", state),
@@ -517,7 +517,7 @@ def row_layouts(config: ArrayConfig) -> dict[str, Layout]:
                 ("tick", 1),
             )
         ),
-        "EMIT": Layout(
+        "EMIT": RowLayout(
             (
                 ("opcode", 3),
                 ("kind", 2),
@@ -526,7 +526,7 @@ def row_layouts(config: ArrayConfig) -> dict[str, Layout]:
                 ("count", 16),
             )
         ),
-        "HALT": Layout((("opcode", 3),)),
+        "HALT": RowLayout((("opcode", 3),)),
     }
 
 
@@ -552,7 +552,7 @@ def _strides(level: MacLevel | LearnLevel) -> dict[str, int]:
     return {name: getattr(level, _LEARN_STREAMS.get(name, ""), 0) for name in STREAMS}
 
 
-def _encode_nest(instruction: Mac | Learn, layouts: dict[str, Layout]) -> list[int]:
+def _encode_nest(instruction: Mac | Learn, layouts: dict[str, RowLayout]) -> list[int]:
     levels = nest_levels(instruction)
     head = {
         f.name: int(value)
@@ -639,7 +639,7 @@ def _signed(value: int, width: int) -> int:
     return value - (1 << width) if value >> (width - 1) else value
 
 
-def _decode_nest(kind: type, rows: Sequence[int], layouts: dict[str, Layout]) -> Mac | Learn:
+def _decode_nest(kind: type, rows: Sequence[int], layouts: dict[str, RowLayout]) -> Mac | Learn:
     head = layouts[kind.opcode.name].unpack(rows[0])
     bases = layouts["bases"].unpack(rows[1])
     widths = dict(layouts["level"].fields)

@@ -421,16 +421,20 @@ def infer(
 
 @cli.command()
 @preset_option
+@click.option(
+    "--family", help="Instantiate this FPGA family's primitives (ice40, ecp5), by their models."
+)
 @click.option("--vcd", type=click.Path(path_type=Path), help="Write waveforms (slow).")
 @click.option("--fst", type=click.Path(path_type=Path), help="Write compressed waveforms (slow).")
 @guarded
-def board(preset_name: str | None, vcd: Path | None, fst: Path | None) -> None:
+def board(preset_name: str | None, family: str | None, vcd: Path | None, fst: Path | None) -> None:
     """Run a virtual board until Ctrl-C; any serial client can talk to the port it prints."""
     if vcd and fst:
         raise click.UsageError("--vcd or --fst, not both")
     from .backends import virtual_board
 
-    with virtual_board(preset(preset_name or "default"), vcd=vcd, fst=fst) as running:
+    config = preset(preset_name or "default")
+    with virtual_board(config, family=family, vcd=vcd, fst=fst) as running:
         click.echo(running.port)
         console.print(f"try: relaxon info --backend {running.port}   (Ctrl-C ends the board)")
         with suppress(KeyboardInterrupt):

@@ -14,13 +14,13 @@ from relaxon_isa.errors import DeviceError, ProgramError
 from relaxon_isa.link import Identity
 from relaxon_isa.memory import COUNTER_BITS, INFO_BYTES, Register, Space, row_bits
 
-__all__ = ["Device", "Layout"]
+__all__ = ["Device", "SpaceLayout"]
 
 KEYS = (Register.UPDATE_KEY, Register.SAMPLE_KEY)
 """Registers that are seeds of xorshift32: 0 would stay 0 for ever."""
 
 
-class Layout:
+class SpaceLayout:
     """How a space looks to the host: a line of elements.
 
     Parameters
@@ -115,9 +115,9 @@ class Device(ABC):
     # Memories -----------------------------------------------------------------------------
 
     @cached_property
-    def layouts(self) -> dict[Space, Layout]:
-        """`Layout` of every space."""
-        return {space: Layout(self.config, space) for space in Space}
+    def layouts(self) -> dict[Space, SpaceLayout]:
+        """`SpaceLayout` of every space."""
+        return {space: SpaceLayout(self.config, space) for space in Space}
 
     def read(self, space: Space, start: int = 0, count: int | None = None) -> np.ndarray:
         """Elements ``start`` to ``start + count - 1`` of a space.
@@ -179,7 +179,7 @@ class Device(ABC):
         """All registers and counters."""
         return dict(zip(Register, map(int, self.read(Space.REGISTER)), strict=True))
 
-    def _check_range(self, layout: Layout, start: int, count: int) -> None:
+    def _check_range(self, layout: SpaceLayout, start: int, count: int) -> None:
         if start < 0 or count < 0 or start + count > layout.size:
             name = layout.space.name
             has = f"0 to {layout.size - 1}" if layout.size else "none"
@@ -187,7 +187,7 @@ class Device(ABC):
                 f"{name}: elements {start} to {start + count - 1} asked, the device has {has}"
             )
 
-    def _check_values(self, layout: Layout, start: int, values: ArrayLike) -> np.ndarray:
+    def _check_values(self, layout: SpaceLayout, start: int, values: ArrayLike) -> np.ndarray:
         name = layout.space.name
         # numpy would turn Python ints beyond 64 bits into floats.
         array = np.asarray(values, dtype=object if layout.dtype == object else None)
@@ -211,11 +211,11 @@ class Device(ABC):
         return array.astype(layout.dtype)
 
     @abstractmethod
-    def _read(self, layout: Layout, start: int, count: int) -> np.ndarray:
+    def _read(self, layout: SpaceLayout, start: int, count: int) -> np.ndarray:
         """Elements that exist; shape (count,), ``layout.dtype``, count >= 1."""
 
     @abstractmethod
-    def _write(self, layout: Layout, start: int, values: np.ndarray) -> None:
+    def _write(self, layout: SpaceLayout, start: int, values: np.ndarray) -> None:
         """Write elements that exist, with values that fit; ``layout.dtype``, at least one."""
 
     # Programs -----------------------------------------------------------------------------

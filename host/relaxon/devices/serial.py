@@ -15,7 +15,7 @@ from relaxon_isa.memory import INFO_BYTES, Space
 
 from ..link import FRAME_BYTES, HostLink, LinkStats, RecordReader
 from ..transport import DEFAULT_BAUD, SerialTransport, Transport
-from .base import Device, Layout, left_over, starved
+from .base import Device, SpaceLayout, left_over, starved
 
 __all__ = ["SerialDevice"]
 
@@ -229,7 +229,7 @@ class SerialDevice(Device):
             + count.to_bytes(2, "little")
         )
 
-    def _read(self, layout: Layout, start: int, count: int) -> np.ndarray:
+    def _read(self, layout: SpaceLayout, start: int, count: int) -> np.ndarray:
         chunk = CHUNK_BYTES // layout.element_bytes
         with self._guard():
             answers = []
@@ -240,7 +240,7 @@ class SerialDevice(Device):
             self._pump(lambda: answers[-1].data is not None)
         return layout.decode(b"".join(answer.data or b"" for answer in answers))
 
-    def _write(self, layout: Layout, start: int, values: np.ndarray) -> None:
+    def _write(self, layout: SpaceLayout, start: int, values: np.ndarray) -> None:
         chunk = CHUNK_BYTES // layout.element_bytes
         with self._guard():
             for at in range(0, len(values), chunk):

@@ -20,7 +20,7 @@ from cocotb.task import resume
 from cocotb.triggers import Event, FallingEdge, First, ReadOnly, Timer
 from numpy.typing import ArrayLike
 
-from relaxon.devices.base import Device, Layout, left_over, starved
+from relaxon.devices.base import Device, SpaceLayout, left_over, starved
 from relaxon_hdl.bus import element_bits
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.link import Record, decode_info, encode_info
@@ -97,7 +97,7 @@ class CoreBench:
         self.pressure = pressure
         self.watchdog = watchdog
         self.cycles = 0
-        self.layouts = {space: Layout(config, space) for space in Space}
+        self.layouts = {space: SpaceLayout(config, space) for space in Space}
         self._dut = dut
         self._rng = rng or random_source("core")
         self._last: dict[str, int] = {}
@@ -307,12 +307,12 @@ class CosimDevice(Device):
         self._info = np.frombuffer(info, np.uint8)
         self.identity = decode_info(info)
 
-    def _read(self, layout: Layout, start: int, count: int) -> np.ndarray:
+    def _read(self, layout: SpaceLayout, start: int, count: int) -> np.ndarray:
         if layout.space is Space.INFO:
             return self._info[start : start + count].astype(layout.dtype)
         return resume(self.core.read)(layout.space, start, count)
 
-    def _write(self, layout: Layout, start: int, values: np.ndarray) -> None:
+    def _write(self, layout: SpaceLayout, start: int, values: np.ndarray) -> None:
         resume(self.core.write)(layout.space, start, values)
 
     def _run(self, samples: Iterator[bytes], row: int, count: bool) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from relaxon.devices.base import Device, Layout, left_over, starved
+from relaxon.devices.base import Device, SpaceLayout, left_over, starved
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.link import decode_info, encode_info
 from relaxon_isa.memory import Space
@@ -36,7 +36,7 @@ class GoldenDevice(Device):
         self.info = encode_info(config, build="golden", clock_hz=0, baud=0)
         self.identity = decode_info(self.info)
 
-    def _read(self, layout: Layout, start: int, count: int) -> np.ndarray:
+    def _read(self, layout: SpaceLayout, start: int, count: int) -> np.ndarray:
         machine, end = self.machine, start + count
         match layout.space:
             case Space.PROGRAM:
@@ -53,7 +53,7 @@ class GoldenDevice(Device):
             np.array(values).astype(layout.dtype) if layout.dtype != object else as_objects(values)
         )
 
-    def _write(self, layout: Layout, start: int, values: np.ndarray) -> None:
+    def _write(self, layout: SpaceLayout, start: int, values: np.ndarray) -> None:
         machine, end = self.machine, start + len(values)
         match layout.space:
             case Space.PROGRAM:

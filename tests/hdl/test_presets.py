@@ -1,0 +1,19 @@
+"""Every preset elaborates: the whole machine, link included, with its family's primitives."""
+
+import pytest
+from amaranth.back import rtlil
+
+from relaxon_hdl.top import Top
+from relaxon_isa.config import PRESETS
+
+FAMILIES = {"up5k": "ice40", "ecp5-25f": "ecp5", "ecp5-85f": "ecp5"}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_elaborates(name):
+    family = next((f for board, f in FAMILIES.items() if name.startswith(board)), None)
+    config = PRESETS[name]
+    top = Top(config, divisor=8, clock_hz=25_000_000, family=family)
+    text = rtlil.convert(top, emit_src=False)
+    multipliers = {"ice40": "SB_MAC16", "ecp5": "MULT18X18D", None: "$mul"}[family]
+    assert text.count(f"cell \\{multipliers} " if family else "cell $mul ") >= config.p**2
