@@ -40,7 +40,7 @@ def render(root: Path = Path()) -> str:
     lines += ["", "## Not built yet", ""]
     missing = [board for name, board in BOARDS.items() if name not in reports]
     lines += [
-        f"* `{board.name}` ({board.title}, {board.device}): elaborates (a test); no committed report"
+        f"* `{board.name}` ({board.title}, {board.device}): elaborates; no report yet"
         for board in missing
     ] or ["Nothing: all are above."]
     lines += ["", "## Clocks, lines, remarks", ""]

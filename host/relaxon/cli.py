@@ -72,7 +72,8 @@ backend_option = click.option(
     "--backend",
     default="virtual",
     show_default=True,
-    help="golden, virtual, or the name of a serial port.",
+    help="golden, virtual, or the name of a serial port, as /dev/ttyUSB1@3000000 where the board's "
+    "rate ('relaxon boards') is not 1,000,000 baud.",
 )
 preset_option = click.option(
     "--preset",
