@@ -126,11 +126,13 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=10_000, help="programs")
     parser.add_argument("--seed", type=int, default=0, help="of the first; the next are +1, +2 ..")
     parser.add_argument("--backend", default="virtual", help="virtual or a serial port")
+    parser.add_argument("--family", help="instantiate this FPGA family's primitives (virtual)")
     parser.add_argument("--preset", help="machine; by default a small one with every mode")
     arguments = parser.parse_args()
     config: ArrayConfig = preset(arguments.preset) if arguments.preset else CAMPAIGN
     started = time.monotonic()
-    with open_device(arguments.backend, config) as device:
+    options = {"family": arguments.family} if arguments.family else {}
+    with open_device(arguments.backend, config, **options) as device:
         campaign = Campaign(device, arguments.seed)
         for i in range(arguments.count):
             found = campaign.step()

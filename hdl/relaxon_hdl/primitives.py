@@ -268,18 +268,13 @@ class WeightRam(wiring.Component):
         self.depth = depth
         self.ports = ports
         self.family = family
-        self.spram = ports == 1 and family == "ice40" and width <= SPRAM_WIDTH
-        self.spram &= depth <= SPRAM_DEPTH
-        # Amaranth warns of what is made and not used.
-        self.ram = None if self.spram else Ram(width, depth, family if ports == 2 else None)
+        self.spram = (
+            ports == 1 and family == "ice40" and width <= SPRAM_WIDTH and depth <= SPRAM_DEPTH
+        )
         super().__init__(ram_members(width, depth))
 
     def elaborate(self, platform):
         m = Module()
-        if self.ports == 2:
-            m.submodules.ram = ram = self.ram
-            wiring.connect(m, wiring.flipped(self), ram)
-            return m
         if self.spram:
             out = Signal(SPRAM_WIDTH)
             m.submodules.spram = Instance(
@@ -297,10 +292,11 @@ class WeightRam(wiring.Component):
             )
             m.d.comb += self.r_data.eq(out)
             return m
-        m.submodules.ram = ram = self.ram
+        two = self.ports == 2
+        m.submodules.ram = ram = Ram(self.width, self.depth, self.family if two else None)
         m.d.comb += [
             ram.r_addr.eq(self.r_addr),
-            ram.w_addr.eq(self.r_addr),
+            ram.w_addr.eq(self.w_addr if two else self.r_addr),
             ram.w_data.eq(self.w_data),
             ram.w_en.eq(self.w_en),
             self.r_data.eq(ram.r_data),

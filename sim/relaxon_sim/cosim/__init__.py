@@ -31,6 +31,7 @@ from relaxon_hdl.cache import cache_dir, file_lock
 from relaxon_hdl.verilog import to_verilog
 
 from ..cache import install, prune
+from ..cells import cell_models
 from ..model import compile_model, verilate
 from ..toolchain import find_verilator
 
@@ -49,6 +50,7 @@ def simulate(
     parameters: Mapping[str, object] | None = None,
     testcase: str | None = None,
     seed: int | None = None,
+    family: str | None = None,
     visible: bool = False,
     vcd: Path | None = None,
 ) -> None:
@@ -66,6 +68,8 @@ def simulate(
         Only this one of the file's tests.
     seed
         Seed of `bench.random_source`; without it RELAXON_SEED, or 1.
+    family
+        FPGA family whose primitives the component instantiates.
     visible
         Whether inner signals can be seen, not the ports alone. Several times slower.
     vcd
@@ -80,7 +84,7 @@ def simulate(
         chosen = os.environ.get(SEED_VARIABLE, str(DEFAULT_SEED))
         seed = random.SystemRandom().getrandbits(32) if chosen == "random" else int(chosen)
     file = Path(file).resolve()
-    home = _build(component, visible=visible, waves=vcd is not None)
+    home = _build(component, family, visible=visible, waves=vcd is not None)
     print(f"seed {seed} (repeat with {SEED_VARIABLE}={seed}); simulation {home}")
     logging.getLogger("Verilator").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="relaxon-cosim-") as directory:
@@ -137,7 +141,7 @@ def _tail(output: str) -> str:
     return "\n".join(lines[-40:])
 
 
-def _build(component: wiring.Component, *, visible: bool, waves: bool) -> Path:
+def _build(component: wiring.Component, family: str | None, *, visible: bool, waves: bool) -> Path:
     """The directory with the simulation's program, ``top``."""
     import cocotb
     import cocotb_tools.config as cocotb_config
@@ -145,7 +149,9 @@ def _build(component: wiring.Component, *, visible: bool, waves: bool) -> Path:
     verilog = to_verilog(component)
     here = Path(relaxon_sim.__path__[0])
     known = (cocotb.__version__, find_verilator().version, visible, waves)
-    text = f"{verilog}{known}{cocotb_config.libs_dir}{(here / 'model.py').read_text()}"
+    libraries = cell_models(family)
+    cells = "".join(path.read_text() for path in libraries)
+    text = f"{verilog}{cells}{known}{cocotb_config.libs_dir}{(here / 'model.py').read_text()}"
     root = cache_dir("cosim")
     home = root / hashlib.sha256(text.encode()).hexdigest()[:24]
     if not (home / "top").exists():
@@ -158,6 +164,7 @@ def _build(component: wiring.Component, *, visible: bool, waves: bool) -> Path:
                     verilate(
                         work,
                         waves="vcd" if waves else None,
+                        libraries=libraries,
                         options=["--vpi", "--public-flat-rw", *depth, "--timescale", "1ns/1ps"],
                     )
                     libs = cocotb_config.libs_dir

@@ -1,0 +1,154 @@
+"""The sequencer under Verilator: what it issues for random programs, and how it counts cycles."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import product
+
+import cocotb
+import pytest
+from campaign import CAMPAIGN
+from cocotb.triggers import FallingEdge, ReadOnly
+from random_programs import random_program
+
+from relaxon_hdl.array import issue_layout
+from relaxon_hdl.sequencer import Sequencer
+from relaxon_isa.config import ArrayConfig
+from relaxon_isa.cycles import drain_cycles, fetch_cycles, issue_cycles
+from relaxon_isa.instructions import Emit, Halt, Instruction, Learn, Loop, Mac, Next, Skip, Wait
+from relaxon_sim.cosim import bench, simulate
+
+CONFIGS = {"four loops": CAMPAIGN, "small": CAMPAIGN.replace(levels=3, loop_depth=2, p=2)}
+PROGRAMS = 12
+LIMIT = 50_000
+STREAMS = {
+    Mac: {"tile": "tile", "src": "src", "dst": "dst", "gate": "gate", "drive": "drive"},
+    Learn: {"tile": "tile", "src": "col", "dst": "row"},
+}
+"""Which address of an instruction goes where."""
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_sequencer(name, seed):
+    simulate(Sequencer(CONFIGS[name]), __file__, parameters={"config": name}, seed=seed)
+
+
+def tokens(config: ArrayConfig, nest: Mac | Learn, index: list[int]) -> list[dict]:
+    """The tiles of a nest, in order."""
+    levels = (*nest.outer, *nest.inner)
+    widths = {name: field.width for name, field in issue_layout(config)}
+    found = []
+    for trip in product(*(range(level.count) for level in levels)):
+        inner = list(zip(trip, levels, strict=True))[len(nest.outer) :]
+        token = {
+            "first": int(not any(t for t, _ in inner)),
+            "last": int(all(t == level.count - 1 for t, level in inner)),
+            "flip": sum(v.flip and t % 2 for t, v in zip(trip, levels, strict=True)) % 2,
+        }
+        for stream, name in STREAMS[type(nest)].items():
+            address = getattr(nest, name) + index[getattr(nest, f"{name}_x")]
+            moved = sum(t * getattr(v, name, 0) for t, v in zip(trip, levels, strict=True))
+            token[stream] = (address + moved) % (1 << widths[stream])
+        found.append(token)
+    return found
+
+
+def expected(
+    config: ArrayConfig, program: Sequence[Instruction], flag: bool
+) -> tuple[list[dict], Counter, list[int]]:
+    """Tiles, cycles and events, and X of every WAIT and EMIT, while the flag is what it is."""
+    issued: list[dict] = []
+    counts: Counter[str] = Counter()
+    indices: list[int] = []
+    loops: list[list] = []  # where, LOOP, trip
+    at = drain = 0
+    while True:
+        op = program[at]
+        at += 1
+        index = [0, *(trip * loop.step for _, loop, trip in loops)]
+        counts["control"] += max(0, fetch_cycles(op) - drain)
+        drain = drain_cycles(config, op)
+        own = issue_cycles(config, op) + drain
+        match op:
+            case Mac() | Learn():
+                issued += tokens(config, op, index)
+                counts[op.opcode.name.lower()] += own
+                counts["learned"] += isinstance(op, Learn) and not op.hold
+            case Wait() | Emit():
+                indices.append(index[op.dst_x if isinstance(op, Wait) else op.base_x] % (1 << 16))
+            case _:
+                counts["control"] += own
+        match op:
+            case Loop():
+                if op.skip is not Skip.NEVER and (op.skip is Skip.IF_FLAG) == flag:
+                    depth = 1
+                    while depth:
+                        depth += isinstance(program[at], Loop) - isinstance(program[at], Next)
+                        at += 1
+                else:
+                    loops.append([at, op, 0])
+            case Next():
+                body, loop, trip = loops[-1]
+                counts["swept"] += loop.sweep
+                if trip == loop.count - 1 or (loop.until and flag):
+                    loops.pop()
+                else:
+                    loops[-1][2] += 1
+                    at = body
+            case Halt():
+                return issued, counts, indices
+
+
+@cocotb.test()
+async def issues_what_programs_say(dut):
+    config = CONFIGS[bench.parameters()["config"]]
+    rng = bench.random_source("sequencer")
+    layout = issue_layout(config)
+    bench.start_clock(dut)
+    for name in ("run__valid", "abort", "p_write", "flag", "stalled", "finished"):
+        getattr(dut, name).value = 0
+
+    async def load(rows):
+        for i, row in enumerate(rows):
+            await FallingEdge(dut.clk)
+            dut.p_index.value, dut.p_data.value, dut.p_write.value = i, row, 1
+        await FallingEdge(dut.clk)
+        dut.p_write.value = 0
+
+    for _ in range(PROGRAMS):
+        program = random_program(config, rng).program
+        flag = rng.random() < 0.5
+        await load(program.rows)
+        dut.flag.value = flag
+        dut.run__payload.value = 0
+        dut.run__valid.value = 1
+        issued, indices = [], []
+        counts: Counter[str] = Counter()
+        left = 0  # cycles of a WAIT or EMIT still to come
+        for _ in range(LIMIT):
+            await ReadOnly()
+            token = int(dut.issue.value)
+            issue = {n: token >> f.offset & ((1 << f.width) - 1) for n, f in layout}
+            if issue["valid"]:
+                issued.append(issue)
+            for name in ("mac_cycle", "learn_cycle", "control_cycle", "swept", "learned"):
+                counts[name.removesuffix("_cycle")] += int(getattr(dut, name).value)
+            if int(dut.done.value):
+                break
+            run = int(dut.wait_run.value) | int(dut.emit_run.value)
+            if run and not left:
+                left = rng.randint(2, 9)
+                indices.append(int(dut.index.value))
+            await FallingEdge(dut.clk)
+            dut.run__valid.value = 0
+            left -= bool(left)
+            dut.finished.value = left == 1
+            dut.stalled.value = left > 1 and rng.random() < 0.5
+        else:
+            raise AssertionError(f"no HALT\n{program.listing()}")
+        await FallingEdge(dut.clk)
+        wanted, wanted_counts, wanted_indices = expected(config, program.instructions, flag)
+        assert [
+            {name: got[name] for name in want} for got, want in zip(issued, wanted, strict=True)
+        ] == wanted, program.listing()
+        assert +counts == +wanted_counts, program.listing()
+        assert indices == wanted_indices, program.listing()
