@@ -9,10 +9,10 @@ from relaxon_isa.program import Program
 
 from .backends import open_device
 from .devices.base import Device
-from .layout import Layout
 from .link import FRAME_BYTES
 from .network import Network
-from .rules.ep import EPSettings, EquilibriumPropagation, default_rate_shifts
+from .rules import make_rule, settings_for
+from .rules.settings import RuleSettings
 from .training import KINDS
 
 __all__ = ["COMMAND_BYTES", "Cost", "estimate", "fixed_settings", "sample_cycles"]
@@ -46,10 +46,11 @@ class Cost:
 
 def fixed_settings(
     network: Network, free_sweeps: int, nudged_sweeps: int, input_bits: int = 8
-) -> EPSettings:
+) -> RuleSettings:
     """Phases of a given number of sweeps, so that cycles do not depend on data."""
-    return EPSettings(
-        rate_shifts=default_rate_shifts(network.depth),
+    return settings_for(
+        "ep-centered",
+        network.depth,
         free_cap=free_sweeps,
         nudged_cap=nudged_sweeps,
         fixed_sweeps=True,
@@ -69,9 +70,8 @@ def estimate(
 
     Raises ConfigError, with what would fit, for a network that does not.
     """
-    layout = Layout(network, config)
     settings = fixed_settings(network, free_sweeps, nudged_sweeps, input_bits)
-    rule = EquilibriumPropagation(layout, settings)
+    rule = make_rule(network, config, settings)
     train, _ = rule.train_program()
     word = (config.state_bits + 7) // 8
     inputs = (network.sizes[0] * input_bits + 7) // 8

@@ -8,9 +8,8 @@ from click.testing import CliRunner
 from relaxon.backends import open_device
 from relaxon.cli import cli
 from relaxon.estimate import estimate, fixed_settings, sample_cycles
-from relaxon.layout import Layout
 from relaxon.network import Network
-from relaxon.rules.ep import EquilibriumPropagation
+from relaxon.rules import make_rule
 from relaxon_isa.config import preset
 
 
@@ -18,7 +17,7 @@ from relaxon_isa.config import preset
 def test_cycles_are_those_of_the_gateware(name):
     network, config = Network.parse("19,12,7,5"), preset(name)
     costs = estimate(network, config, free_sweeps=5, nudged_sweeps=3, input_bits=4)
-    rule = EquilibriumPropagation(Layout(network, config), fixed_settings(network, 5, 3, 4))
+    rule = make_rule(network, config, fixed_settings(network, 5, 3, 4))
     train, _ = rule.train_program()
     with open_device("virtual", config) as device:
         rule.prepare(device)
