@@ -9,10 +9,9 @@ import time
 import numpy as np
 import pytest
 from campaign import CAMPAIGN, OUTSIDE, Campaign
-from training import trained
+from training import few_digits, trained
 
 from relaxon.backends import open_device
-from relaxon.datasets import Dataset, load
 from relaxon.lab import Lab
 from relaxon.network import Network
 from relaxon.rules.ep import EPSettings
@@ -20,19 +19,6 @@ from relaxon.training import TrainSettings
 from relaxon.weights import read_tiles, write_tiles
 from relaxon_isa.config import preset
 from relaxon_isa.memory import Space
-
-
-@pytest.fixture(scope="module")
-def few_digits() -> Dataset:
-    digits = load("digits")
-    return Dataset(
-        name="a few digits",
-        x_train=digits.x_train[:100],
-        y_train=digits.y_train[:100],
-        x_test=digits.x_test[:40],
-        y_test=digits.y_test[:40],
-        classes=10,
-    )
 
 
 def test_identity_and_memories(device):
@@ -59,7 +45,7 @@ def test_weights_in_and_out_and_no_counter_moves(device):
 
 
 @pytest.mark.parametrize("name", ["default", "verify24", "up5k", "p2", "p3", "p5", "p8"])
-def test_training_leaves_the_same_machine(name, few_digits):
+def test_training_leaves_the_same_machine(name):
     """Weights, planes, drives, counters and cycles: golden and gateware."""
     config = preset("default").replace(p=int(name[1:])) if name.startswith("p") else preset(name)
     network = Network((64, 13, 9, 10))
@@ -67,7 +53,7 @@ def test_training_leaves_the_same_machine(name, few_digits):
     left = {}
     for backend in ("golden", "virtual"):
         with open_device(backend, config) as device:
-            left[backend] = trained(device, network, few_digits, settings)
+            left[backend] = trained(device, network, few_digits(100), settings)
     assert left["golden"] == left["virtual"]
 
 
@@ -98,7 +84,7 @@ FAMILIES = {"ice40": preset("up5k"), "ecp5": preset("default").replace(p=3, tabl
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_instantiated_primitives_change_nothing(family, few_digits, seed):
+def test_instantiated_primitives_change_nothing(family, seed):
     """The gateware as it goes to a family's synthesis, block RAMs and multipliers by their models:
     training and random programs."""
     network = Network((64, 13, 10))
@@ -107,7 +93,7 @@ def test_instantiated_primitives_change_nothing(family, few_digits, seed):
     left = []
     for backend, options in (("golden", {}), ("virtual", {"family": family})):
         with open_device(backend, config, **options) as device:
-            left.append(trained(device, network, few_digits, settings))
+            left.append(trained(device, network, few_digits(100), settings))
     assert left[0] == left[1]
     with open_device("virtual", config, family=family) as device:
         campaign = Campaign(device, seed)
@@ -129,7 +115,7 @@ def test_the_command_trains_on_the_gateware_and_compares():
     assert re.search(r"test accuracy: \d\d\.\d\d%", result.stdout)
 
 
-def test_one_flipped_bit_is_seen(few_digits):
+def test_one_flipped_bit_is_seen():
     """A bit of one weight in the board's memory, flipped by the host, is not `identical`."""
     with open_device("virtual", "default") as device:
         rng = np.random.default_rng(2)
