@@ -15,7 +15,7 @@ BACKENDS = ("golden", "virtual")
 
 def open_device(backend: str, config: ArrayConfig | str = "default", **options: object) -> Device:
     """Open "golden" (the numpy model), "virtual" (the gateware, compiled, on a pseudo-terminal) or
-    a serial port ("/dev/ttyUSB0", "COM3").
+    a serial port ("/dev/ttyUSB0", "COM3"; "/dev/ttyUSB0@3000000" where 1,000,000 baud is not it).
 
     ``config`` (or the name of a preset) is what golden and virtual are built as; a board brings
     its own. ``options`` go to the backend. Raises DeviceError or ToolError.
@@ -30,6 +30,9 @@ def open_device(backend: str, config: ArrayConfig | str = "default", **options: 
         return _simulation().virtual_device(config, **options)
     from .devices.serial import SerialDevice
 
+    port, at, rate = backend.rpartition("@")
+    if at and rate.isdecimal() and int(rate):
+        return SerialDevice.open(port, int(rate), **options)  # type: ignore[arg-type]
     return SerialDevice.open(backend, **options)  # type: ignore[arg-type]
 
 

@@ -12,9 +12,9 @@ from relaxon_isa.memory import Register, Space
 from .backends import open_device
 from .datasets import Dataset, load
 from .lab import Lab
-from .layout import Layout
 from .network import Network, initial_weights
-from .rules.ep import EPSettings, EquilibriumPropagation, default_rate_shifts
+from .rules import make_rule
+from .rules.settings import RuleSettings, default_rate_shifts
 from .training import KINDS, Progress, Trainer, TrainSettings
 
 __all__ = ["cycles", "digits", "golden", "gradient", "settle"]
@@ -31,9 +31,9 @@ NETWORKS = ("64-32-10", "196-120-10", "784-128-10", "784-128-64-10")
 SIZES = (4, 8, 12)
 
 
-def _fixed(network: Network) -> EPSettings:
+def _fixed(network: Network) -> RuleSettings:
     """Fixed sweeps, so that cycles do not depend on data."""
-    return EPSettings(
+    return RuleSettings(
         rate_shifts=default_rate_shifts(network.depth),
         free_cap=FREE_SWEEPS,
         nudged_cap=NUDGED_SWEEPS,
@@ -49,7 +49,7 @@ def cycles() -> list[dict]:
         for p in SIZES:
             config = preset("default").replace(p=p, weight_depth=1 << 14, drive_depth=512)
             with open_device("golden", config) as device:
-                rule = EquilibriumPropagation(Layout(network, config), _fixed(network))
+                rule = make_rule(network, config, _fixed(network))
                 rule.prepare(device)
                 for name, program in (
                     ("training", rule.resident_program()),
@@ -82,7 +82,7 @@ def golden(network: Network, data: str | None, samples: int) -> dict:
     """Training samples/s, golden and plain float numpy, one after the other in this process."""
     dataset = load(data) if data else _synthetic(network, samples)
     dataset = replace(dataset, x_train=dataset.x_train[:samples], y_train=dataset.y_train[:samples])
-    settings = TrainSettings(epochs=1, rate_halvings=0, ep=_fixed(network))
+    settings = TrainSettings(epochs=1, rate_halvings=0, rule=_fixed(network))
     config = preset("default").replace(p=12, weight_depth=1 << 14)
     with open_device("golden", config) as device:
         trainer = Trainer(device, network, dataset, settings)
@@ -92,7 +92,7 @@ def golden(network: Network, data: str | None, samples: int) -> dict:
         trainer.run_epoch()
         golden_time = time.perf_counter() - start
     start = time.perf_counter()
-    float_epoch(weights, dataset, settings.ep)
+    float_epoch(weights, dataset, settings.rule)
     float_time = time.perf_counter() - start
     count = len(dataset.x_train)
     return {
@@ -104,7 +104,7 @@ def golden(network: Network, data: str | None, samples: int) -> dict:
     }
 
 
-def float_epoch(weights: list[np.ndarray], data: Dataset, ep: EPSettings) -> None:
+def float_epoch(weights: list[np.ndarray], data: Dataset, ep: RuleSettings) -> None:
     """Centered EP, batch 1, in plain numpy doubles, with the same sweeps; updates ``weights``."""
     w = [m[:, :-1].copy() for m in weights]
     b = [m[:, -1].copy() for m in weights]
@@ -174,7 +174,7 @@ def gradient(
     from relaxon_sim.reference import Reference
 
     network = GRADIENT_NETWORK
-    settings = EPSettings(
+    settings = RuleSettings(
         beta=beta,
         rate_shifts=(0,) * network.depth,
         grid=GRADIENT_GRID,
@@ -258,7 +258,7 @@ def digits(
     for seed in range(seeds):
         row: dict = {"seed": seed}
         for name, frozen in (("accuracy", ()), ("frozen", (1,))):
-            settings = TrainSettings(epochs=epochs, seed=seed, ep=EPSettings(frozen=frozen))
+            settings = TrainSettings(epochs=epochs, seed=seed, rule=RuleSettings(frozen=frozen))
             with open_device("golden") as device:
                 trainer = Trainer(device, DIGITS_NETWORK, data, settings)
                 trainer.start()

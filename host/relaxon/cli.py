@@ -1,6 +1,5 @@
-"""The command line: `relaxon train | infer | board | info | bench`."""
+"""The command line: `relaxon train | infer | board | info | rules | bench`, `board_commands`."""
 
-import functools
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -15,71 +14,26 @@ from rich.table import Table
 
 from relaxon_isa.config import PRESETS, ArrayConfig, preset
 from relaxon_isa.errors import (
-    ConfigError,
     DataError,
-    DeviceError,
-    LinkError,
-    ProgramError,
-    RelaxonError,
-    ToolError,
 )
 
-from . import bench
+from . import bench, comparison
 from .backends import BACKENDS, open_device
+from .board_commands import COMMANDS
 from .checkpoint import Checkpoint, load_float_weights, save_float_weights
+from .console import EXIT_CODES, console, guarded, json_option
 from .datasets import Dataset, load
-from .layout import Layout, first_preset
 from .network import Network
-from .rules.ep import (
-    INPUT_PACKS,
-    PHASES,
-    EPSettings,
-    EquilibriumPropagation,
-    default_rate_shifts,
-)
+from .objectives import OBJECTIVES
+from .rules import RULES, first_preset, make_rule, rule_class, settings_for
+from .rules.settings import INPUT_PACKS, OUTPUTS, RuleSettings
 from .training import Trainer, TrainSettings, check_data
 from .verify import GoldenRun
 
 __all__ = ["EXIT_CODES", "main"]
 
-EXIT_CODES: dict[type[BaseException], int] = {
-    RelaxonError: 1,
-    ConfigError: 3,
-    ProgramError: 4,
-    DataError: 5,
-    DeviceError: 6,
-    LinkError: 7,
-    ToolError: 8,
-    KeyboardInterrupt: 130,
-}
-"""What the process ends with. 2: a wrong command line; 9: weights that are not the golden run's."""
-
 DIFFERENT = 9
-
-console = Console(stderr=True, highlight=False)
-
-
-def fail(error: BaseException) -> None:
-    """Print an error and end with its code."""
-    kinds = (kind for kind in type(error).__mro__ if kind in EXIT_CODES)
-    code = EXIT_CODES[next(kinds)]
-    console.print(f"[bold red]error:[/] {error}", soft_wrap=True)
-    sys.exit(code)
-
-
-def guarded(command: Callable) -> Callable:
-    """Errors of ours become a line and an exit code; anything else is a bug and shows itself."""
-
-    @functools.wraps(command)
-    def wrapper(*args: object, **kwargs: object) -> object:
-        try:
-            return command(*args, **kwargs)
-        except RelaxonError as error:
-            fail(error)
-        except KeyboardInterrupt as interrupt:
-            fail(KeyboardInterrupt(str(interrupt) or "interrupted"))
-
-    return wrapper
+"""Exit code: weights that are not the golden run's."""
 
 
 def _numbers(kind: type) -> Callable:
@@ -113,7 +67,8 @@ backend_option = click.option(
     "--backend",
     default="virtual",
     show_default=True,
-    help="golden, virtual, or the name of a serial port.",
+    help="golden, virtual, or the name of a serial port, as /dev/ttyUSB1@3000000 where the board's "
+    "rate ('relaxon boards') is not 1,000,000 baud.",
 )
 preset_option = click.option(
     "--preset",
@@ -122,9 +77,6 @@ preset_option = click.option(
     help="Machine that golden and virtual are built as (see 'relaxon info --presets'). Without it "
     "virtual is 'default', and golden the first of that list that holds the network; with a "
     "checkpoint both are what it was written on.",
-)
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document to standard output."
 )
 data_option = click.option(
     "--data",
@@ -159,7 +111,7 @@ def _spec(data: str, dataset: Dataset, network: Network, settings: TrainSettings
     }
 
 
-_EP = EPSettings()
+_EP = RuleSettings()
 _TRAIN = TrainSettings()
 
 
@@ -182,31 +134,47 @@ _TRAIN = TrainSettings()
     show_default=True,
     help="How often the rates are halved, evenly over the epochs.",
 )
-@click.option("--beta", default=_EP.beta, show_default=True, help="Strength of the nudge.")
 @click.option(
-    "--phases", default=_EP.phases, show_default=True, type=click.Choice(PHASES), help="Nudges."
+    "--rule",
+    default=_EP.name,
+    show_default=True,
+    help="Learning rule (see 'relaxon rules'), or one of your own, as file.py:Class.",
 )
+@click.option("--objective", type=click.Choice(list(OBJECTIVES)), help="Default: the rule's own.")
+@click.option(
+    "--architecture",
+    default=_EP.architecture,
+    show_default=True,
+    help="layers; skip:0>2,1>3 (connections from layer 0, the input, into 2 and from 1 into 3 as "
+    "well); backward (weights of their own for what comes from above).",
+)
+@click.option("--output", type=click.Choice(OUTPUTS), help="Outputs in [0, 1], or unbounded.")
+@click.option(
+    "--option",
+    "-o",
+    "rule_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A parameter of this rule alone (see 'relaxon rules').",
+)
+@click.option("--beta", type=float, help=f"Strength of the nudge (default mostly {_EP.beta}).")
 @click.option(
     "--margin",
-    default=_EP.margin,
-    show_default=True,
+    type=float,
     help="Skip the update where every output is within this of its target.",
 )
-@click.option("--free-cap", default=_EP.free_cap, show_default=True, help="Most free sweeps.")
-@click.option("--nudged-cap", default=_EP.nudged_cap, show_default=True, help="Most nudged sweeps.")
+@click.option("--free-cap", type=int, help=f"Most free sweeps (default {_EP.free_cap}).")
+@click.option("--nudged-cap", type=int, help=f"Most nudged sweeps (default {_EP.nudged_cap}).")
 @click.option(
     "--tolerance",
-    default=_EP.tolerance,
-    show_default=True,
+    type=float,
     help="A phase has settled when no state moves by more.",
 )
-@click.option("--grid", default=_EP.grid, show_default=True, help="Fraction bits of the states.")
+@click.option("--grid", type=int, help=f"Fraction bits of the states (default {_EP.grid}).")
 @click.option(
     "--targets",
-    default=",".join(map(str, _EP.targets)),
-    show_default=True,
     callback=_numbers(float),
-    help="Output value for the other classes, and for the right one.",
+    help="Output value for the other classes, and for the right one (default 0,0.75).",
 )
 @click.option(
     "--input-bits",
@@ -243,8 +211,10 @@ def train(
     layers: str,
     backend: str,
     preset_name: str | None,
+    rule: str,
+    rule_options: tuple[str, ...],
     rate_shifts: tuple[int, ...] | None,
-    targets: tuple[float, ...],
+    targets: tuple[float, ...] | None,
     input_bits: str,
     freeze: tuple[int, ...],
     init: Path | None,
@@ -268,9 +238,20 @@ def train(
         settings = TrainSettings.from_json(saved.spec["settings"])
     else:
         network = Network.parse(layers)
-        if len(targets) != 2:
+        if targets is not None and len(targets) != 2:
             raise click.BadParameter("two values wanted, as 0,0.75", param_hint="--targets")
-        settings = _settings(network, rate_shifts, targets, input_bits, freeze, options)
+        settings = _settings(
+            rule,
+            network,
+            options
+            | {
+                "rate_shifts": rate_shifts,
+                "targets": targets,
+                "input_bits": int(input_bits),
+                "frozen": freeze,
+                "options": _rule_options(rule_options),
+            },
+        )
     dataset = load(data)
     spec = _spec(data, dataset, network, settings)
     if saved and saved.spec["data_digest"] != spec["data_digest"]:
@@ -281,7 +262,7 @@ def train(
             raise DataError(f"{path}: there is no folder {path.parent}")
         if path and path.exists() and not path.is_file():
             raise DataError(f"{path}: is not a file that could be replaced")
-    config = _config(backend, preset_name, network, saved, config_file)
+    config = _config(backend, preset_name, network, settings, saved, config_file)
     _check(backend, config, network, dataset, settings)
     if backend == "virtual":
         console.print("building the virtual board (once; later runs find it in the cache)")
@@ -321,6 +302,7 @@ def _config(
     backend: str,
     preset_name: str | None,
     network: Network,
+    settings: TrainSettings,
     saved: Checkpoint | None,
     config_file: Path | None = None,
 ) -> ArrayConfig:
@@ -331,7 +313,7 @@ def _config(
         same = (name for name, c in PRESETS.items() if c.fingerprint == saved.fingerprint)
         preset_name = next(same, None)
     if preset_name is None and backend == "golden":
-        preset_name = first_preset(network)
+        preset_name = first_preset(network, settings.rule)
         console.print(f"golden model of preset {preset_name}")
     return preset(preset_name or "default")
 
@@ -342,29 +324,30 @@ def _check(
     """Raise what opening the device and starting to train would raise, before anything happens."""
     check_data(network, data)
     if backend in BACKENDS:
-        EquilibriumPropagation(Layout(network, config), settings.ep)
+        make_rule(network, config, settings.rule)
 
 
-def _settings(
-    network: Network,
-    rate_shifts: tuple[int, ...] | None,
-    targets: tuple[float, ...],
-    input_bits: str,
-    freeze: tuple[int, ...],
-    options: dict,
-) -> TrainSettings:
+def _settings(rule: str, network: Network, options: dict) -> TrainSettings:
+    """Options that were not given are None: the rule's defaults hold."""
     run = {
         name: options.pop(name)
         for name in ("epochs", "seed", "rate_halvings", "init_gain", "shuffle")
     }
-    ep = EPSettings(
-        **options,
-        rate_shifts=rate_shifts or default_rate_shifts(network.depth),
-        targets=(targets[0], targets[1]),
-        input_bits=int(input_bits),
-        frozen=freeze,
-    )
-    return TrainSettings(**run, ep=ep)
+    given = {name: value for name, value in options.items() if value is not None}
+    return TrainSettings(**run, rule=settings_for(rule, network.depth, **given))
+
+
+def _rule_options(given: tuple[str, ...]) -> dict[str, float]:
+    options = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        try:
+            options[name] = float(value)
+        except ValueError:
+            raise click.BadParameter(
+                f"{text!r}: write a name and a number, as points=8", param_hint="--option"
+            ) from None
+    return options
 
 
 def _epochs(trainer: Trainer, spec: dict, checkpoint: Path | None, evaluate: bool) -> None:
@@ -437,8 +420,8 @@ def infer(
         network, settings = saved.network, TrainSettings.from_json(saved.spec["settings"])
     else:
         saved, network = None, Network.parse(layers)
-        settings = TrainSettings(ep=EPSettings(rate_shifts=default_rate_shifts(network.depth)))
-    config = _config(backend, preset_name, network, saved)
+        settings = TrainSettings(rule=settings_for(_EP.name, network.depth))
+    config = _config(backend, preset_name, network, settings, saved)
     _check(backend, config, network, dataset, settings)
     real = load_float_weights(weights, network) if saved is None else None
     with open_device(backend, config) as device:
@@ -534,6 +517,43 @@ def _list_presets(as_json: bool) -> None:
             c.fingerprint,
         )
     Console(highlight=False).print(table)
+
+
+@cli.command("rules")
+@click.option("--rule", "names", multiple=True, help="Only this one; may be repeated.")
+@json_option
+@guarded
+def list_rules(names: tuple[str, ...], as_json: bool) -> None:
+    """List the learning rules: source, phases, memory, what they go with, their parameters."""
+    rows = []
+    for rule in map(rule_class, names or RULES):
+        network = Network((64, 32, 10))
+        settings = settings_for(rule.name, network.depth)
+        made = rule(network, preset("default"), settings)
+        rows.append(
+            {
+                "rule": rule.name,
+                "paper": rule.paper,
+                "phases": rule.summary,
+                "words_a_neuron": len(made.layout.planes),
+                "words_a_synapse": made.layout.needs.words,
+                "objectives": list(rule.OBJECTIVES),
+                "refuses": rule.ARCHITECTURES,
+                "options": {k: list(v) for k, v in rule.OPTIONS.items()},
+            }
+        )
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        click.echo(f"{row['rule']}: {row['paper']}")
+        click.echo(f"    {row['phases']}")
+        click.echo(
+            f"    {row['words_a_neuron']} words a neuron, {row['words_a_synapse']} a synapse; "
+            f"objectives: {', '.join(row['objectives'])}"
+        )
+        for name, (value, meaning) in row["options"].items():
+            click.echo(f"    -o {name}={value:g}: {meaning}")
 
 
 @cli.group("bench")
@@ -657,6 +677,45 @@ def bench_digits(seeds: int, epochs: int, as_json: bool) -> None:
     for row in (*rows, {"seed": "mean", **means}):
         table.add_row(str(row["seed"]), f"{row['accuracy']:.2%}", f"{row['frozen']:.2%}")
     Console(highlight=False).print(table)
+
+
+@bench_group.command("rules")
+@click.option("--rule", "names", multiple=True, help="Only this one; may be repeated.")
+@click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), help="Seeds from 0.")
+@click.option("--epochs", default=_TRAIN.epochs, show_default=True, help="Passes over the data.")
+@click.option("--jobs", default=1, show_default=True, help="Processes side by side.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the table to this file.")
+@json_option
+@guarded
+def bench_rules(
+    names: tuple[str, ...], seeds: int, epochs: int, jobs: int, plot: Path | None, as_json: bool
+) -> None:
+    """Every rule on digits, 64-32-10: accuracy, cost, memory, update against the gradient."""
+    rows = comparison.rules(names or list(RULES), range(seeds), epochs, jobs)
+    if plot:
+        comparison.draw(rows, plot)
+    if as_json:
+        click.echo(json.dumps({"seeds": seeds, "epochs": epochs, "rules": rows}, indent=2))
+        return
+    table = Table(
+        "rule", "test accuracy", "lowest - highest", "sweeps", "cycles", "words n/s",
+        "cosine", "deviation", "of means",
+    )  # fmt: skip
+    for row in rows:
+        table.add_row(
+            row["rule"],
+            f"{row['accuracy']:.2%}",
+            f"{row['lowest']:.1%} - {row['highest']:.1%}",
+            f"{row['sweeps']:.1f}",
+            f"{row['cycles']:.0f}",
+            f"{row['words_a_neuron']}/{row['words_a_synapse']}",
+            *(f"{row[c]:.3f}" for c in ("cosine", "cosine_deviation", "cosine_of_means")),
+        )
+    Console(highlight=False, width=120).print(table)
+
+
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 def main() -> None:

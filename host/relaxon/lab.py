@@ -27,9 +27,9 @@ from relaxon_isa.program import Program
 
 from .backends import open_device
 from .devices.base import Device
-from .layout import Layout
-from .network import Formats, Network, from_integers, to_integers
-from .rules.ep import EPSettings, EquilibriumPropagation, default_rate_shifts
+from .network import Network, from_integers, to_integers
+from .rules import make_rule, settings_for
+from .rules.settings import RuleSettings
 from .weights import load_layers, read_layers
 
 __all__ = ["Lab"]
@@ -49,47 +49,47 @@ class Lab:
     network
         A `Network` or text such as "20-15-10-5".
     settings
-        Of the rule; by default `EPSettings` with `default_rate_shifts`.
+        Of the rule; by default those of centered EP (`relaxon.rules.settings_for`).
     """
 
     def __init__(
-        self, device: Device, network: Network | str, settings: EPSettings | None = None
+        self, device: Device, network: Network | str, settings: RuleSettings | None = None
     ) -> None:
         self.device = device
         self.network = Network.parse(network) if isinstance(network, str) else network
-        self.layout = Layout(self.network, device.config)
-        self.formats = Formats(device.config)
-        if settings is None:
-            settings = EPSettings(rate_shifts=default_rate_shifts(self.network.depth))
-        self.configure(settings)
-        self.load_weights([np.zeros(shape) for shape in self.network.shapes])
+        self.configure(settings or settings_for("ep-centered", self.network.depth))
+        self.load_weights([np.zeros(shape) for shape in self.layout.shapes])
 
     @classmethod
     def open(
         cls,
         backend: str,
         network: Network | str,
-        settings: EPSettings | None = None,
+        settings: RuleSettings | None = None,
         config: ArrayConfig | str = "default",
     ) -> Self:
         """On "golden", "virtual" or a serial port; ``config`` names a preset."""
         return cls(open_device(backend, config), network, settings)
 
-    def configure(self, settings: EPSettings | None = None, **changes: object) -> None:
-        """Change the rule's settings (all, or some by keyword); planes are cleared."""
+    def configure(self, settings: RuleSettings | None = None, **changes: object) -> None:
+        """Change the rule's settings (all, or some by keyword); planes are cleared. Weights stay
+        where they are: load them again if the architecture changes."""
         base = settings if settings is not None else self.settings
         self.settings = replace(base, **changes)  # type: ignore[arg-type]
-        self.rule = EquilibriumPropagation(self.layout, self.settings)
+        self.rule = make_rule(self.network, self.device.config, self.settings)
+        self.layout, self.formats = self.rule.layout, self.rule.formats
         self.rule.prepare(self.device)
 
     # Loading
 
     def load_weights(self, weights: Sequence[np.ndarray]) -> None:
-        """Matrices of `Network.shapes` (bias last): integers as they are, floats rounded."""
-        if [np.shape(w) for w in weights] != self.network.shapes:
+        """Matrices of `Layout.shapes` (bias last): integers as they are, floats rounded.
+
+        Those are `Network.shapes`, then what the architecture adds."""
+        if [np.shape(w) for w in weights] != self.layout.shapes:
             raise DataError(
                 f"weights of shapes {[np.shape(w) for w in weights]}: network {self.network} has "
-                f"{self.network.shapes} (the last column is the bias)"
+                f"{self.layout.shapes} (the last column is the bias)"
             )
         bits, frac = self.device.config.weight_bits, self.formats.weight_frac
         load_layers(self.device, self.layout, [self._integers(w, frac, bits) for w in weights])
@@ -102,7 +102,7 @@ class Lab:
         return to_integers(values, frac, bits)
 
     def set_plane(self, name: str, values: np.ndarray, layer: int | None = None) -> None:
-        """Load a plane: "x", "y", "e", or "free", "plus", "minus", "mean", "rise", "fall" of a
+        """Load a plane: "x", "y", "e", or one of `Layout.planes` ("free", "plus" ...) of a
         layer. The lanes behind the last neuron keep what they had."""
         start, size, frac = self._plane(name, layer)
         values = self._integers(values, frac, self.device.config.state_bits)
@@ -117,15 +117,16 @@ class Lab:
         frac = self.formats.state_frac
         if name in fixed:
             group, size = fixed[name]
-        elif name in lay.PLANES and layer is not None and 1 <= layer <= lay.depth:
+        elif name in lay.planes and layer is not None and 1 <= layer <= lay.depth:
             group, size = lay.plane(name, layer), sizes[layer]
-            if name in ("rise", "fall"):
-                weights = min(layer + (name == "fall"), lay.depth)
-                frac = self.formats.error_frac(self.rule.position(weights))
+            kind, _, upper = name.partition(">")
+            if kind.rstrip("0123456789") in ("rise", "fall"):
+                weights = int(upper) if upper else layer + kind.startswith("fall")
+                frac = self.formats.error_frac(self.rule.position(min(weights, lay.depth)))
         else:
             raise ConfigError(
                 f"plane {name!r} of layer {layer}: there are x, y and e, and "
-                f"{', '.join(lay.PLANES)} of layers 1 to {lay.depth}"
+                f"{', '.join(lay.planes)} of layers 1 to {lay.depth}"
             )
         return group * self.device.config.p, size, frac
 
@@ -152,7 +153,7 @@ class Lab:
         self, y: np.ndarray | None = None, beta: float | None = None
     ) -> dict[str, list[np.ndarray]]:
         """Nudged phase(s) from the free planes as they are, towards a target (or the one that is
-        loaded). Returns {"plus": states, "minus": states}, as far as the settings have them."""
+        loaded). Returns {"plus": states, "minus": states}, as far as the rule has them."""
         if y is not None:
             self.set_plane("y", y)
         if beta is not None and beta != self.settings.beta:
@@ -162,14 +163,13 @@ class Lab:
             self.configure(beta=beta)
             self.device.write(Space.STATE, 0, planes)
         self.run(self.rule.phase_program("nudged"))
-        names = {"centered": ("plus", "minus"), "positive": ("plus",), "negative": ("minus",)}
-        return {name: self.states(name) for name in names[self.settings.phases]}
+        return {name: self.states(name) for name in self.rule.nudged}
 
     def update(self) -> None:
         """LEARN from the phases as they are in the planes."""
         self.run(self.rule.phase_program("update"))
 
-    def train_step(self, x: np.ndarray, y: np.ndarray) -> None:
+    def train_step(self, x: np.ndarray, y: np.ndarray | np.integer | int) -> None:
         """One training sample, by the same program that training runs: x (inputs,), y a target
         vector (outputs,) or a label."""
         target = np.asarray([y]) if np.ndim(y) == 0 else np.asarray(y, dtype=np.float64)[None]
@@ -200,7 +200,7 @@ class Lab:
         return values if raw else from_integers(values, self.formats.product_frac)
 
     def weights(self, *, raw: bool = False) -> list[np.ndarray]:
-        """Matrices of `Network.shapes`."""
+        """Matrices of `Layout.shapes`."""
         weights = read_layers(self.device, self.layout)
         return weights if raw else [from_integers(w, self.formats.weight_frac) for w in weights]
 

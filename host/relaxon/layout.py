@@ -3,12 +3,83 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from relaxon_isa.config import PRESETS, ArrayConfig
+from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ConfigError
 
 from .network import Network
 
-__all__ = ["Layout", "first_preset"]
+__all__ = ["Block", "Layout", "Needs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a rule, its objective and its architecture keep in memory beyond plain layers.
+
+    Parameters
+    ----------
+    phases
+        Nudged phases whose states are held at a time (an even number, or 1).
+    planes, drives
+        Further planes and drives of every layer, by name.
+    tiles
+        Further tiles of constants, by name.
+    skips
+        Weights between layers that are not neighbours: (lower, upper), lower + 1 < upper.
+    backward
+        Every layer from the second on has weights of its own for what comes from above.
+    words
+        Words of memory a synapse.
+    """
+
+    phases: int = 2
+    planes: tuple[str, ...] = ()
+    drives: tuple[str, ...] = ()
+    tiles: tuple[str, ...] = ()
+    skips: tuple[tuple[int, int], ...] = ()
+    backward: bool = False
+    words: int = 1
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of phases whose difference is learned."""
+        return (self.phases + 1) // 2
+
+
+PLAIN = Needs()
+
+
+@dataclass(frozen=True)
+class Block:
+    """The weights from layer ``lower`` into layer ``upper``.
+
+    Members
+    -------
+    rows, columns
+        Tiles, row by row: groups of ``upper``, and groups of ``lower`` and the bias.
+    tile
+        The first one.
+    shape
+        Of the matrix: (neurons of ``upper``, neurons of ``lower`` + 1), bias last; without a
+        bias the last column is always 0.
+    bias_column
+        Where the biases are, counted in neurons.
+    words
+        Words a synapse: how far apart tiles are.
+    """
+
+    lower: int
+    upper: int
+    rows: int
+    columns: int
+    tile: int
+    shape: tuple[int, int]
+    bias_column: int
+    words: int = 1
+
+    @property
+    def tiles(self) -> int:
+        """Words of weight memory."""
+        return self.rows * self.columns * self.words
 
 
 @dataclass(frozen=True)
@@ -18,20 +89,30 @@ class Layout:
     State memory, in groups: input x with, as one neuron more, the constant 1.0 that the first
     layer's biases hang on; the constant group (lane 0 is 1.0) of the other biases; zeros; target
     y; error e; for each layer l >= 1 the planes free, plus, minus, mean and two error planes
-    (``rise``: scaled by the rate of the weights below, ``fall``: by that of the weights above);
-    and at the top a scratch area for weight access.
+    (``rise``: scaled by the rate of the weights below, ``fall``: by that of the weights above),
+    then what `Needs` adds; and at the top a scratch area for weight access. With more pairs of
+    phases there are plus1, minus1 and so on behind minus, mean1, rise1, fall1 behind fall. A skip
+    connection into layer u has its own ``fall>u``.
 
     Weight memory, in tiles: for each layer l >= 1 a block of groups(l) x columns(l) tiles, row by
     row; in the first layer the bias is the column behind the last input, in the others a column of
-    tiles of its own; then the diagonal tiles one, beta and gain.
+    tiles of its own; then blocks of skip connections and of backward weights; then the constant
+    tiles: one, beta and gain, diagonal each, and those that `Needs` adds.
 
     Raises ConfigError, with what would fit, if the machine is too small.
     """
 
     network: Network
     config: ArrayConfig
+    needs: Needs = PLAIN
 
     def __post_init__(self) -> None:
+        for lower, upper in self.needs.skips:
+            if not 0 <= lower < upper - 1 < self.depth:
+                raise ConfigError(
+                    f"skip connection {lower}>{upper}: must lead from a layer to one at least two "
+                    f"above it, up to {self.depth}"
+                )
         short = self._shortage()
         if short:
             raise ConfigError(
@@ -41,16 +122,13 @@ class Layout:
 
     def _shortage(self) -> str:
         config = self.config
+        skipped = sum(block.columns for block in self.skips)
+        terms = max(self.columns(i) + self.groups(i) for i in range(1, self.depth + 1))
         for what, needed, present in (
             ("tiles of weights", self.tiles, config.weight_depth),
             ("groups of states", self.state_groups + self.scratch_groups, config.state_depth),
             ("groups of drives", self.drive_groups, config.drive_depth),
-            (
-                "products in one accumulation",
-                (max(self.columns(i) + self.groups(i) for i in range(1, self.depth + 1)) + 1)
-                * config.p,
-                config.max_terms,
-            ),
+            ("products in one accumulation", (terms + skipped + 1) * config.p, config.max_terms),
         ):
             if needed > present:
                 return f"it needs {needed} {what}, the machine has {present}"
@@ -64,6 +142,7 @@ class Layout:
             smaller = object.__new__(Layout)
             object.__setattr__(smaller, "network", Network((sizes[0], *hidden, sizes[-1])))
             object.__setattr__(smaller, "config", self.config)
+            object.__setattr__(smaller, "needs", self.needs)
             if hidden and not smaller._shortage():
                 return f"; {smaller.network} fits"
         return "; no hidden size fits with these inputs and outputs: choose a larger machine"
@@ -104,14 +183,30 @@ class Layout:
     def e(self) -> int:
         return self.y + self.groups(self.depth)
 
-    PLANES = ("free", "plus", "minus", "mean", "rise", "fall")
+    @cached_property
+    def planes(self) -> tuple[str, ...]:
+        """Names of the planes of every layer, in the order in which they lie."""
+        others = [str(j) for j in range(1, self.needs.pairs)]
+        uppers = sorted({upper for _, upper in self.needs.skips})
+        learned = ("mean", "rise", "fall", *(f"fall>{upper}" for upper in uppers))
+        return (
+            *("free", "plus", "minus"),
+            *(name + j for j in others for name in ("plus", "minus")),
+            *(name + j for j in ("", *others) for name in learned),
+            *self.needs.planes,
+        )
+
+    @property
+    def span(self) -> int:
+        """Groups from a plane to the next one of the same layer."""
+        return sum(self.groups(layer) for layer in range(1, self.depth + 1))
 
     @cached_property
     def _planes(self) -> dict[tuple[str, int], int]:
         """Base of each plane. One kind at a time, so that a kind's layers lie side by side."""
         at = self.e + self.groups(self.depth)
         bases = {}
-        for name in self.PLANES:
+        for name in self.planes:
             for layer in range(1, self.depth + 1):
                 bases[name, layer] = at
                 at += self.groups(layer)
@@ -119,8 +214,8 @@ class Layout:
         return bases
 
     def plane(self, name: str, layer: int) -> int:
-        """First group of a plane: "free", "plus", "minus", "mean", "rise" or "fall"."""
-        return self._planes[name, layer]
+        """First group of one of `planes`; layer 0 is the input, whatever the name."""
+        return self._planes[name, layer] if layer else self.x
 
     @property
     def state_groups(self) -> int:
@@ -137,19 +232,29 @@ class Layout:
     def _drives(self) -> dict[tuple[str, int], int]:
         at = 0
         bases = {}
-        for layer in range(1, self.depth + 1):
-            bases["still", layer] = at  # what no sweep changes: input and bias
-            at += self.groups(layer)
-        for layer in range(2, self.depth):
-            bases["below", layer] = at  # still + forward current, one a phase
-            at += 2 * self.groups(layer)
-        bases["nudge", self.depth] = at  # the output's still drive with the nudge, one a phase
-        at += 2 * self.groups(self.depth)
+        phases = max(2, self.needs.phases)
+
+        def place(name: str, layers: range, count: int = 1) -> None:
+            nonlocal at
+            for layer in layers:
+                bases[name, layer] = at
+                at += count * self.groups(layer)
+
+        every = range(1, self.depth + 1)
+        place("still", every)  # what no sweep changes: input and bias
+        skipping = {layer for skip in self.needs.skips for layer in skip} - {0}
+        first = 1 if skipping else 2
+        last = self.depth + 1 if skipping else self.depth
+        place("below", range(first, last), phases)  # still + forward current, one a phase
+        place("nudge", range(self.depth, self.depth + 1), phases)  # the output's, one a phase
+        for name in self.needs.drives:
+            place(name, every, phases)
         bases["end", 0] = at
         return bases
 
     def drive(self, name: str, layer: int) -> int:
-        """First drive group of "still" (any layer), "below" (middle ones) or "nudge" (output)."""
+        """First drive group of "still" (any layer), "below" (middle ones), "nudge" (output), or a
+        drive of `Needs` (any layer; one a phase)."""
         return self._drives[name, layer]
 
     @property
@@ -164,39 +269,64 @@ class Layout:
             return -(-(self.network.sizes[0] + 1) // self.config.p)
         return self.groups(layer - 1) + 1
 
-    def bias_column(self, layer: int) -> int:
-        """Column, counted in neurons, of the biases in the block of ``layer``."""
-        return self.network.sizes[0] if layer == 1 else self.groups(layer - 1) * self.config.p
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """All weights: of the layers 1 .. depth, of skip connections, backward ones of 2 .. depth.
 
-    def block(self, layer: int) -> int:
-        """First tile of the weights into ``layer`` (1 .. depth)."""
-        return sum(self.groups(i) * self.columns(i) for i in range(1, layer))
+        Backward weights are stored as the forward ones of the same layer, and read transposed.
+        """
+        sizes, at, blocks = self.network.sizes, 0, []
 
-    DIAGONALS = ("one", "beta", "gain")
+        def place(lower: int, upper: int) -> None:
+            nonlocal at
+            columns = self.columns(1) if lower == 0 else self.groups(lower) + 1
+            bias = sizes[0] if lower == 0 else self.groups(lower) * self.config.p
+            shape = (sizes[upper], sizes[lower] + 1)
+            words, rows = self.needs.words, self.groups(upper)
+            blocks.append(Block(lower, upper, rows, columns, at, shape, bias, words))
+            at += blocks[-1].tiles
 
-    def diagonal(self, name: str) -> int:
-        """Tile of a diagonal: "one", "beta" or "gain"."""
-        return self.block(self.depth + 1) + self.DIAGONALS.index(name)
+        for layer in range(1, self.depth + 1):
+            place(layer - 1, layer)
+        for lower, upper in self.needs.skips:
+            place(lower, upper)
+        if self.needs.backward:
+            for layer in range(2, self.depth + 1):
+                place(layer - 1, layer)
+        return tuple(blocks)
+
+    def block(self, layer: int) -> Block:
+        """The weights from layer - 1 into ``layer`` (1 .. depth)."""
+        return self.blocks[layer - 1]
+
+    def backward(self, layer: int) -> Block:
+        """The weights that bring layer ``layer`` down to layer - 1: those into it, or its own."""
+        if not self.needs.backward:
+            return self.block(layer)
+        return self.blocks[self.depth + len(self.needs.skips) + layer - 2]
+
+    @property
+    def skips(self) -> tuple[Block, ...]:
+        return self.blocks[self.depth : self.depth + len(self.needs.skips)]
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """Of the matrices of `blocks`."""
+        return [block.shape for block in self.blocks]
+
+    @property
+    def tile_names(self) -> tuple[str, ...]:
+        return ("one", "beta", "gain", *self.needs.tiles)
+
+    def tile(self, name: str) -> int:
+        """A tile of constants: "one", "beta", "gain" (diagonal), or one of `Needs`."""
+        return self.weight_tiles + self.tile_names.index(name)
+
+    @property
+    def weight_tiles(self) -> int:
+        """Words of weight memory that the blocks take."""
+        return sum(block.tiles for block in self.blocks)
 
     @property
     def tiles(self) -> int:
-        return self.block(self.depth + 1) + len(self.DIAGONALS)
-
-
-def first_preset(network: Network) -> str:
-    """Name of the first preset that holds a network, in the order of `PRESETS`.
-
-    If none does, the one with most weights: a `Layout` on it says what would fit.
-    """
-
-    def holds(name: str) -> bool:
-        try:
-            Layout(network, PRESETS[name])
-        except ConfigError:
-            return False
-        return True
-
-    def weights(name: str) -> int:
-        return PRESETS[name].weight_depth * PRESETS[name].p ** 2
-
-    return next(filter(holds, PRESETS), max(PRESETS, key=weights))
+        return self.weight_tiles + len(self.tile_names)

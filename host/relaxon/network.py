@@ -1,6 +1,7 @@
 """Networks: layer sizes, number formats, initial weights."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -14,14 +15,16 @@ __all__ = ["Formats", "Network", "from_integers", "initial_weights", "to_integer
 class Formats:
     """Binary points of the standard programs on a configuration.
 
-    States are Q2.(state_bits - 2), so 1.0 is exact; weights Q3.(weight_bits - 3).
+    States are Q2.(state_bits - 2), so 1.0 is exact; weights Q3.(weight_bits - 3). ``headroom``
+    bits more before the states' binary point, for rules whose states have no bound.
     """
 
     config: ArrayConfig
+    headroom: int = 0
 
     @property
     def state_frac(self) -> int:
-        return self.config.state_bits - 2
+        return self.config.state_bits - 2 - self.headroom
 
     @property
     def weight_frac(self) -> int:
@@ -95,11 +98,19 @@ class Network:
             ) from None
 
 
-def initial_weights(network: Network, seed: int, gain: float = 0.5) -> list[np.ndarray]:
+class Shaped(Protocol):
+    """Something that has weights."""
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]: ...
+
+
+def initial_weights(network: Shaped, seed: int, gain: float = 0.5) -> list[np.ndarray]:
     """Uniform in +-gain * sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16); biases 0.
 
     Half the bound by default: at the full one, output units die at the clip.
-    Returns float64 arrays of `Network.shapes`.
+    ``network``: a `Network`, or a `Layout` where there are weights besides those of the layers.
+    Returns float64 arrays of its ``shapes``.
     """
     rng = np.random.default_rng(seed)
     weights = []

@@ -15,9 +15,9 @@ from relaxon_isa.program import Program
 from .checkpoint import Checkpoint
 from .datasets import Dataset
 from .devices.base import Device
-from .layout import Layout
-from .network import Formats, Network, from_integers, initial_weights, to_integers
-from .rules.ep import EPSettings, EquilibriumPropagation
+from .network import Network, from_integers, initial_weights, to_integers
+from .rules import make_rule
+from .rules.settings import RuleSettings
 from .weights import load_layers, read_layers
 
 __all__ = ["TrainSettings", "Trainer", "check_data"]
@@ -53,8 +53,8 @@ class TrainSettings:
         Of `initial_weights`.
     shuffle
         A new order every epoch (else the data set's).
-    ep
-        The rule's own settings.
+    rule
+        Rule, objective, architecture and their settings.
     """
 
     epochs: int = 10
@@ -62,7 +62,7 @@ class TrainSettings:
     rate_halvings: int = 2
     init_gain: float = 0.5
     shuffle: bool = True
-    ep: EPSettings = field(default_factory=EPSettings)
+    rule: RuleSettings = field(default_factory=RuleSettings)
 
     def __post_init__(self) -> None:
         if not 1 <= self.epochs <= 100_000:
@@ -79,10 +79,10 @@ class TrainSettings:
 
     @classmethod
     def from_json(cls, values: dict) -> "TrainSettings":
-        ep: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values["ep"].items()
+        rule: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values["rule"].items()
         }
-        return cls(**{**values, "ep": EPSettings(**ep)})
+        return cls(**{**values, "rule": RuleSettings(**rule)})
 
 
 def check_data(network: Network, data: Dataset) -> None:
@@ -125,9 +125,8 @@ class Trainer:
         self.network = network
         self.data = data
         self.settings = settings
-        self.layout = Layout(network, device.config)
-        self.formats = Formats(device.config)
-        self.rule = EquilibriumPropagation(self.layout, settings.ep)
+        self.rule = make_rule(network, device.config, settings.rule)
+        self.layout, self.formats = self.rule.layout, self.rule.formats
         self._train, self._marks = self.rule.train_program()
         self.epoch = 0
         self.history: list[dict] = []
@@ -142,9 +141,12 @@ class Trainer:
     # Start and resume
 
     def start(self, weights: list[np.ndarray] | None = None) -> None:
-        """Load constants, initial weights (real; drawn from the seed by default) and keys."""
+        """Load constants, initial weights (real, of the first of `Layout.shapes`; the others, all
+        by default, are drawn from the seed) and keys."""
         if weights is None:
-            weights = initial_weights(self.network, self.settings.seed, self.settings.init_gain)
+            weights = []
+        drawn = initial_weights(self.layout, self.settings.seed, self.settings.init_gain)
+        weights = [*weights, *drawn[len(weights) :]]
         bits, frac = self.device.config.weight_bits, self.formats.weight_frac
         self._load([to_integers(w, frac, bits) for w in weights])
         keys = np.random.default_rng((KEY_STREAM, self.settings.seed)).integers(1, 1 << 32, size=2)

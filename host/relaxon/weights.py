@@ -26,7 +26,7 @@ from relaxon_isa.memory import Space
 from relaxon_isa.program import Builder, Program
 
 from .devices.base import Device
-from .layout import Layout
+from .layout import Block, Layout
 
 __all__ = ["from_tiles", "load_layers", "read_layers", "read_tiles", "to_tiles", "write_tiles"]
 
@@ -133,37 +133,39 @@ def write_tiles(device: Device, tile: int, values: np.ndarray) -> None:
             pass
 
 
-def to_tiles(layout: Layout, layer: int, matrix: np.ndarray) -> np.ndarray:
-    """A layer's matrix (out, in + 1), bias last, to the tiles (n, P, P) of its block."""
-    p, groups, columns = layout.config.p, layout.groups(layer), layout.columns(layer)
+def to_tiles(layout: Layout, block: Block, matrix: np.ndarray) -> np.ndarray:
+    """A block's matrix (out, in + 1), bias last, to its tiles (n, P, P); second words are 0."""
+    p = layout.config.p
     out, width = matrix.shape
-    padded = np.zeros((groups * p, columns * p), dtype=np.int64)
+    padded = np.zeros((block.rows * p, block.columns * p), dtype=np.int64)
     padded[:out, : width - 1] = matrix[:, :-1]
-    padded[:out, layout.bias_column(layer)] = matrix[:, -1]
-    tiles = padded.reshape(groups, p, columns, p).transpose(0, 2, 1, 3)
-    return np.ascontiguousarray(tiles).reshape(-1, p, p)
+    padded[:out, block.bias_column] = matrix[:, -1]
+    tiles = padded.reshape(block.rows, p, block.columns, p).transpose(0, 2, 1, 3)
+    words = np.zeros((block.rows * block.columns, block.words, p, p), dtype=np.int64)
+    words[:, 0] = tiles.reshape(-1, p, p)
+    return words.reshape(-1, p, p)
 
 
-def from_tiles(layout: Layout, layer: int, tiles: np.ndarray) -> np.ndarray:
+def from_tiles(layout: Layout, block: Block, tiles: np.ndarray) -> np.ndarray:
     """Inverse of `to_tiles`."""
-    p, groups, columns = layout.config.p, layout.groups(layer), layout.columns(layer)
-    out, width = layout.network.shapes[layer - 1]
-    padded = tiles.reshape(groups, columns, p, p).transpose(0, 2, 1, 3)
-    padded = padded.reshape(groups * p, columns * p)
-    bias = padded[:out, layout.bias_column(layer), None]
+    p = layout.config.p
+    out, width = block.shape
+    padded = tiles[:: block.words].reshape(block.rows, block.columns, p, p).transpose(0, 2, 1, 3)
+    padded = padded.reshape(block.rows * p, block.columns * p)
+    bias = padded[:out, block.bias_column, None]
     return np.concatenate([padded[:out, : width - 1], bias], axis=1)
 
 
 def load_layers(device: Device, layout: Layout, weights: list[np.ndarray]) -> None:
-    """Load every layer's integer matrix (`Network.shapes`)."""
-    tiles = [to_tiles(layout, layer, matrix) for layer, matrix in enumerate(weights, start=1)]
+    """Load every block's integer matrix (`Layout.shapes`)."""
+    tiles = [to_tiles(layout, *pair) for pair in zip(layout.blocks, weights, strict=True)]
     write_tiles(device, 0, np.concatenate(tiles))
 
 
 def read_layers(device: Device, layout: Layout) -> list[np.ndarray]:
-    """Every layer's integer matrix (`Network.shapes`)."""
-    tiles = read_tiles(device, 0, layout.block(layout.depth + 1))
+    """Every block's integer matrix (`Layout.shapes`)."""
+    tiles = read_tiles(device, 0, layout.weight_tiles)
     return [
-        from_tiles(layout, layer, tiles[layout.block(layer) : layout.block(layer + 1)])
-        for layer in range(1, layout.depth + 1)
+        from_tiles(layout, block, tiles[block.tile : block.tile + block.tiles])
+        for block in layout.blocks
     ]

@@ -13,6 +13,7 @@ and output) of shapes (n_l,); the input x = s_0 of shape (n_0,) is clamped.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,6 +169,64 @@ class Reference:
         plus = nudged(x, target, beta, free, **how).states
         minus = nudged(x, target, -beta, free, **how).states
         return self.update(x, plus, minus, 2 * beta)
+
+    def adjoint(
+        self, x: Vector, target: Vector, free: list[Vector]
+    ) -> tuple[list[Matrix], list[Vector]]:
+        """The gradient of C at a free fixed point by recurrent backpropagation, in closed form.
+
+        The linearised side network e = D (J e + y - o), J the symmetric matrix of W, D the
+        derivative of the clip, is solved as a linear system (Scellier & Bengio 2019, section 2.3);
+        dC/dW_l = -(e_l s_{l-1}^T + s_l e_{l-1}^T), with e = 0 at the input. Shapes as `gradient`.
+        """
+        ends = np.cumsum([0, *map(len, free)])
+        parts = [slice(*pair) for pair in pairwise(ends)]
+        joint = np.zeros((ends[-1], ends[-1]))
+        for i in range(1, self.depth):
+            joint[parts[i], parts[i - 1]] = self.weights[i]
+            joint[parts[i - 1], parts[i]] = self.weights[i].T
+        states = np.concatenate(free)
+        inside = ((states > 0) & (states < 1)).astype(float)
+        pull = np.zeros(ends[-1])
+        pull[parts[-1]] = target - free[-1]
+        e = np.linalg.solve(np.eye(ends[-1]) - inside[:, None] * joint, inside * pull)
+        errors: list[Vector] = [np.asarray(e[part], np.float64) for part in parts]
+        dw: list[Matrix] = [-np.outer(errors[0], x)]
+        for i in range(1, self.depth):
+            dw.append(-np.outer(errors[i], free[i - 1]) - np.outer(free[i], errors[i - 1]))
+        db: list[Vector] = [np.negative(error) for error in errors]
+        return dw, db
+
+    def forward(self, x: Vector, activation: str) -> list[Vector]:
+        """States of one forward pass, hidden units "clip" (to [0, 1]) or "relu", outputs linear
+        with "relu"."""
+        states = [x]
+        for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            a = w @ states[-1] + b
+            if activation == "clip":
+                a = np.clip(a, 0.0, 1.0)
+            elif i + 1 < self.depth:
+                a = np.maximum(a, 0.0)
+            states.append(a)
+        return states[1:]
+
+    def backpropagation(
+        self, x: Vector, target: Vector, activation: str
+    ) -> tuple[list[Matrix], list[Vector]]:
+        """The gradient of C at the output of `forward`. Shapes as `gradient`."""
+        states = self.forward(x, activation)
+        high = 1.0 if activation == "clip" else np.inf
+        last = activation == "relu"
+        error = states[-1] - target
+        dw: list[Matrix] = []
+        db: list[Vector] = []
+        for i in range(self.depth - 1, -1, -1):
+            if not (last and i + 1 == self.depth):
+                error = error * ((states[i] > 0) & (states[i] < high))
+            dw.insert(0, np.outer(error, states[i - 1] if i else x))
+            db.insert(0, error)
+            error = self.weights[i].T @ error
+        return dw, db
 
     def gradient(
         self, x: Vector, target: Vector, *, step: float = 1e-6, **how

@@ -16,7 +16,7 @@ from relaxon.backends import open_device
 from relaxon.datasets import Dataset
 from relaxon.devices.base import Device
 from relaxon.network import Network
-from relaxon.rules.ep import EPSettings
+from relaxon.rules.settings import RuleSettings
 from relaxon.training import TrainSettings
 from relaxon_hdl.core import Core
 from relaxon_isa.config import preset
@@ -98,7 +98,7 @@ async def programs(dut):
 # Training -------------------------------------------------------------------------------------
 
 NETWORK = Network((12, 7, 5, 3))
-SETTINGS = TrainSettings(epochs=1, ep=EPSettings(rate_shifts=(4, 4, 4), margin=0.0625))
+SETTINGS = TrainSettings(epochs=1, rule=RuleSettings(rate_shifts=(4, 4, 4), margin=0.0625))
 
 
 def samples(seed: int) -> Dataset:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from relaxon.lab import Lab
-from relaxon.rules.ep import EPSettings
+from relaxon.rules.settings import RuleSettings
 
 
 def integer_energy(x, states, weights, state_frac, weight_frac):
@@ -37,7 +37,7 @@ def test_energy_never_rises_from_one_layers_step_to_the_next(sizes, grid, seed):
     rng = np.random.default_rng(seed)
     falls = 0
     with Lab.open(
-        "golden", sizes, EPSettings(rate_shifts=(5,) * sizes.count("-"), grid=grid)
+        "golden", sizes, RuleSettings(rate_shifts=(5,) * sizes.count("-"), grid=grid)
     ) as lab:
         f = lab.formats
         for _ in range(5):

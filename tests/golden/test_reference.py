@@ -50,6 +50,13 @@ def test_updates_estimate_the_gradient(by_cost: bool) -> None:
         assert cosine([*w, *b], down) > 0.999
 
 
+def test_recurrent_backpropagation_is_the_gradient() -> None:
+    for net, x, y in clean_cases(3):
+        wanted = net.gradient(x, y)
+        found = net.adjoint(x, y, net.free(x).states)
+        assert error([*found[0], *found[1]], [*wanted[0], *wanted[1]]) < 1e-5
+
+
 def test_energy_never_rises() -> None:
     rng = np.random.default_rng(1)
     for _ in range(20):

@@ -13,13 +13,16 @@ from relaxon.checkpoint import Checkpoint, load_float_weights, save_float_weight
 from relaxon.datasets import Dataset, load
 from relaxon.lab import Lab
 from relaxon.network import Network, initial_weights
-from relaxon.rules.ep import EPSettings
+from relaxon.rules import RULES, settings_for
+from relaxon.rules.settings import RuleSettings
 from relaxon.training import Trainer, TrainSettings
 from relaxon_isa.config import preset
 from relaxon_isa.errors import ConfigError, DataError
 from relaxon_isa.memory import Register, Space
 
 NETWORK = Network((64, 16, 10))
+WITHOUT_BETA = {"contrastive", "rbp", "backprop", "feedback-alignment"}
+NUDGED = [name for name in RULES if name not in WITHOUT_BETA]
 
 
 @pytest.fixture(scope="module")
@@ -144,9 +147,9 @@ def test_what_does_not_go_together_is_refused(data):
     with pytest.raises(ConfigError, match=r"784-500-10 does not fit .* fits"):
         Lab.open("golden", "784-500-10")
     with pytest.raises(ConfigError, match="3 learning-rate shifts for 2 weight layers"):
-        trainer(data, TrainSettings(ep=EPSettings(rate_shifts=(5, 5, 5))))
+        trainer(data, TrainSettings(rule=RuleSettings(rate_shifts=(5, 5, 5))))
     with pytest.raises(ConfigError, match="beta"):
-        EPSettings(beta=4)
+        RuleSettings(beta=4)
 
 
 def test_real_targets(data):
@@ -156,7 +159,7 @@ def test_real_targets(data):
     mix = rng.uniform(0, 0.25, (8, 3))
     y = (0.8 * x @ mix).astype(np.float32)
     targets = Dataset(name="t", x_train=x, y_train=y, x_test=x[:50], y_test=y[:50])
-    settings = TrainSettings(epochs=6, rate_halvings=0, ep=EPSettings(rate_shifts=(3, 3)))
+    settings = TrainSettings(epochs=6, rate_halvings=0, rule=RuleSettings(rate_shifts=(3, 3)))
     run = trainer(targets, settings, Network((8, 12, 3)))
     run.start()
     before = run.evaluate()["mse"]
@@ -169,29 +172,29 @@ def test_real_targets(data):
 # One phase at a time -----------------------------------------------------------------------------
 
 
-def lab(phases="centered", **changes):
-    settings = EPSettings(phases=phases, rate_shifts=(2, 2), **changes)
+def lab(rule="ep-centered", **changes):
+    settings = settings_for(rule, 2, rate_shifts=(2, 2), **changes)
     bench = Lab.open("golden", "20-15-5", settings)
     bench.load_weights(initial_weights(bench.network, 5, gain=1))
     return bench
 
 
-@pytest.mark.parametrize("phases", ["centered", "positive", "negative"])
-def test_without_a_nudge_no_weight_changes(phases):
+@pytest.mark.parametrize("rule", NUDGED)
+def test_without_a_nudge_no_weight_changes(rule):
     rng = np.random.default_rng(0)
-    with lab(phases, beta=0.0) as bench:
+    with lab(rule, beta=0.0) as bench:
         before = bench.weights(raw=True)
         for _ in range(5):
             bench.train_step(rng.uniform(0, 1, 20), rng.uniform(0, 1, 5))
         assert same(before, bench.weights(raw=True))
 
 
-@pytest.mark.parametrize("phases", ["positive", "negative", "centered"])
-def test_update_is_the_formula_even_from_an_unsettled_state(phases):
+@pytest.mark.parametrize("rule", ["ep-positive", "ep-negative", "ep-centered"])
+def test_update_is_the_formula_even_from_an_unsettled_state(rule):
     """Free planes are arbitrary, not a fixed point: the update is still the formula's."""
     rng = np.random.default_rng(1)
     beta, rate = 0.5, 2.0**-2
-    with lab(phases, beta=beta) as bench:
+    with lab(rule, beta=beta) as bench:
         x, y = rng.uniform(0, 1, 20), rng.uniform(0, 1, 5)
         bench.relax_free(x)
         for layer, size in ((1, 15), (2, 5)):
@@ -200,11 +203,11 @@ def test_update_is_the_formula_even_from_an_unsettled_state(phases):
         before = bench.weights()
         bench.update()
         names = {
-            "positive": ("plus", "free", beta),
-            "negative": ("free", "minus", beta),
-            "centered": ("plus", "minus", 2 * beta),
+            "ep-positive": ("plus", "free", beta),
+            "ep-negative": ("free", "minus", beta),
+            "ep-centered": ("plus", "minus", 2 * beta),
         }
-        a, b, distance = names[phases]
+        a, b, distance = names[rule]
         x = bench.plane("x")
         states = {name: [x, *bench.states(name)] for name in (a, b)}
         for i, (old, new) in enumerate(zip(before, bench.weights(), strict=True)):
@@ -232,7 +235,7 @@ def test_margin_skips_what_is_right_already():
 
 def test_three_hidden_layers_settle_and_learn(data):
     network = Network((64, 20, 16, 12, 10))
-    settings = TrainSettings(epochs=1, ep=EPSettings(rate_shifts=(4, 4, 4, 5)))
+    settings = TrainSettings(epochs=1, rule=RuleSettings(rate_shifts=(4, 4, 4, 5)))
     run = trainer(data, settings, network)
     run.start()
     before = run.weights()

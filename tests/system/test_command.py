@@ -19,8 +19,8 @@ from relaxon.backends import open_device
 from relaxon.checkpoint import Checkpoint
 from relaxon.cli import DIFFERENT, cli
 from relaxon.datasets import load
-from relaxon.layout import first_preset
 from relaxon.network import Network
+from relaxon.rules import first_preset, settings_for
 from relaxon.training import Trainer, TrainSettings
 from relaxon.weights import read_tiles, write_tiles
 
@@ -213,7 +213,7 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 def test_fashion_after_an_epoch_is_what_floating_point_reaches():
     """The first of ten epochs; all of them: `relaxon train --data FOLDER --layers 784,128,10`."""
     network = Network((784, 128, 10))
-    with open_device("golden", first_preset(network)) as device:
+    with open_device("golden", first_preset(network, settings_for("ep-centered", 2))) as device:
         trainer = Trainer(device, network, load(FASHION), TrainSettings(epochs=10))
         trainer.start()
         trainer.run_epoch()

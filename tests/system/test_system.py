@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from training import few_digits, trained
 from relaxon.backends import open_device
 from relaxon.lab import Lab
 from relaxon.network import Network
-from relaxon.rules.ep import EPSettings
+from relaxon.rules import RULES, settings_for
+from relaxon.rules.settings import RuleSettings
 from relaxon.training import TrainSettings
 from relaxon.weights import read_tiles, write_tiles
 from relaxon_isa.config import preset
@@ -49,12 +51,37 @@ def test_training_leaves_the_same_machine(name):
     """Weights, planes, drives, counters and cycles: golden and gateware."""
     config = preset("default").replace(p=int(name[1:])) if name.startswith("p") else preset(name)
     network = Network((64, 13, 9, 10))
-    settings = TrainSettings(epochs=1, ep=EPSettings(rate_shifts=(5, 5, 7), margin=0.0625))
+    settings = TrainSettings(epochs=1, rule=RuleSettings(rate_shifts=(5, 5, 7), margin=0.0625))
     left = {}
     for backend in ("golden", "virtual"):
         with open_device(backend, config) as device:
             left[backend] = trained(device, network, few_digits(100), settings)
     assert left["golden"] == left["virtual"]
+
+
+RULE_NETWORK = Network((64, 13, 9, 10))
+RULE_MACHINE = preset("default")
+
+
+@pytest.fixture(scope="module")
+def board():
+    """One board for all rules: no rule asks for another bitstream."""
+    with open_device("virtual", RULE_MACHINE) as device:
+        yield device
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_rule_leaves_the_same_machine(name, few_digits, board):
+    """Weights, planes, drives, counters and cycles of every rule: golden and gateware."""
+    data = replace(few_digits, x_train=few_digits.x_train[:12], y_train=few_digits.y_train[:12])
+    settings = TrainSettings(epochs=1, rule=settings_for(name, RULE_NETWORK.depth))
+    left = []
+    with open_device("golden", RULE_MACHINE) as golden:
+        for device in (golden, board):
+            for space, start in ((Space.REGISTER, 2), (Space.STATE, 0), (Space.DRIVE, 0)):
+                device.write(space, start, np.zeros(device.layouts[space].size - start, int))
+            left.append(trained(device, RULE_NETWORK, data, settings))
+    assert left[0] == left[1]
 
 
 def test_random_programs_none_differing(seed, capsys):
@@ -88,7 +115,7 @@ def test_instantiated_primitives_change_nothing(family, seed):
     """The gateware as it goes to a family's synthesis, block RAMs and multipliers by their models:
     training and random programs."""
     network = Network((64, 13, 10))
-    settings = TrainSettings(epochs=1, ep=EPSettings(rate_shifts=(5, 7)))
+    settings = TrainSettings(epochs=1, rule=RuleSettings(rate_shifts=(5, 7)))
     config = FAMILIES[family]
     left = []
     for backend, options in (("golden", {}), ("virtual", {"family": family})):

@@ -1,0 +1,111 @@
+"""Learning rules by name, and rules of one's own.
+
+A rule of one's own is a class derived from `relaxon.rules.base.Rule` (or from a rule here), named
+"path/to/file.py:Class", or registered by an entry point of the group ``relaxon.rules``.
+"""
+
+import importlib.util
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from relaxon_isa.config import PRESETS, ArrayConfig
+from relaxon_isa.errors import ConfigError, ProgramError
+
+from ..network import Network
+from .base import Rule
+from .ep import (
+    CenteredEP,
+    Contrastive,
+    CoupledCentered,
+    CoupledNegative,
+    CoupledPositive,
+    LockIn,
+    NegativeEP,
+    PositiveEP,
+    RandomEP,
+)
+from .forward import Backpropagation, FeedbackAlignment, PredictiveCoding, RandomPCN
+from .relaxation import ContinualEP, RecurrentBackprop
+from .settings import RuleSettings
+
+__all__ = ["RULES", "first_preset", "make_rule", "rule_class", "settings_for"]
+
+RULES: dict[str, type[Rule]] = {
+    rule.name: rule
+    for rule in (
+        CenteredEP,
+        PositiveEP,
+        NegativeEP,
+        RandomEP,
+        CoupledPositive,
+        CoupledNegative,
+        CoupledCentered,
+        Contrastive,
+        LockIn,
+        ContinualEP,
+        RecurrentBackprop,
+        PredictiveCoding,
+        RandomPCN,
+        Backpropagation,
+        FeedbackAlignment,
+    )
+}
+
+
+def rule_class(name: str) -> type[Rule]:
+    """A rule by name, "file.py:Class", or entry point. Raises ConfigError if there is none."""
+    if name in RULES:
+        return RULES[name]
+    path, colon, attribute = name.rpartition(":")
+    if colon and path.endswith(".py"):
+        return _from_file(Path(path), attribute)
+    for point in entry_points(group="relaxon.rules"):
+        if point.name == name:
+            return point.load()
+    raise ConfigError(f"no rule {name!r}; there are: {', '.join(RULES)}; your own as file.py:Class")
+
+
+def _from_file(path: Path, attribute: str) -> type[Rule]:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ConfigError(f"rule file {path}: no such Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    rule = getattr(module, attribute, None)
+    if not (isinstance(rule, type) and issubclass(rule, Rule)):
+        raise ConfigError(f"{path} has no class {attribute} derived from relaxon.rules.base.Rule")
+    return rule
+
+
+def make_rule(network: Network, config: ArrayConfig, settings: RuleSettings) -> Rule:
+    """The programs of the rule that the settings name. Raises ConfigError as `Rule` does."""
+    return rule_class(settings.name)(network, config, settings)
+
+
+def settings_for(name: str, depth: int, **changes: object) -> RuleSettings:
+    """`RuleSettings` with the rule's own defaults, then ``changes``.
+
+    ``depth``: weight layers, for the learning rates.
+    """
+    rule = rule_class(name)
+    own = {"rate_shifts": rule.rate_shifts(depth), **rule.DEFAULTS}
+    return RuleSettings(name=name, **{**own, **changes})  # type: ignore[arg-type]
+
+
+def first_preset(network: Network, settings: RuleSettings) -> str:
+    """Name of the first preset that holds network and rule, in the order of `PRESETS`.
+
+    If none does, the one with most weights: `make_rule` on it says what would fit.
+    """
+
+    def holds(name: str) -> bool:
+        try:
+            make_rule(network, PRESETS[name], settings).train_program()
+        except (ConfigError, ProgramError):
+            return False
+        return True
+
+    def weights(name: str) -> int:
+        return PRESETS[name].weight_depth * PRESETS[name].p ** 2
+
+    return next(filter(holds, PRESETS), max(PRESETS, key=weights))

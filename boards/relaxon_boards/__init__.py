@@ -1,0 +1,1 @@
+"""Boards: one small file each; build, report, flash."""

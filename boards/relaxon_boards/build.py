@@ -1,0 +1,226 @@
+"""From a board to a bitstream and a report, with Amaranth's own build plan."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from pathlib import Path
+
+from relaxon_isa.errors import ToolError
+
+from .board import Board
+from .report import Placement, Report, read_placement, read_synthesis
+from .tools import INSTALL, find_tool, tool_version
+
+__all__ = ["BITSTREAM", "TimingError", "build", "prepare"]
+
+NAME = "top"
+OUTPUTS = ("--log", "--asc", "--textcfg", "--write", "--report")
+"""Options of nextpnr whose file is a seed's own."""
+
+REPORT, STAT = f"{NAME}.report.json", f"{NAME}.stat.json"
+
+BITSTREAM = {"ice40": ".bin", "ecp5": ".bit", "gowin": ".fs"}
+"""How a family's bitstreams end."""
+
+TOO_SMALL = re.compile(
+    r"no Bels remaining|[Uu]nable to (place|find)|[Ff]ailed to (place|expand|find)|"
+    r"more .* than available|too many"
+)
+
+Progress = Callable[[str], None]
+
+
+class TimingError(ToolError):
+    """No seed reaches the array's clock."""
+
+
+def prepare(board: Board, *, baud: int | None = None):
+    """Amaranth's build plan of the machine on a board. Raises ToolError without Amaranth."""
+    try:
+        from .machine import Machine
+
+        platform = board.make_platform()
+    except ImportError as error:
+        raise ToolError(f"building needs {error.name}: {INSTALL}") from error
+    mhz = board.clock_hz / 1e6
+    options = f"--freq {mhz:g} --report {REPORT} --timing-allow-fail {board.place_opts}"
+    more = {}
+    if board.family == "ice40":  # whose router forgets --freq for a clock from logic
+        more["add_constraints"] = f"set_frequency clk {mhz:g}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of memories that a primitive replaces
+        return platform.prepare(
+            Machine(board, baud=baud, build=f"{board.name} {board.config.fingerprint}"[:31]),
+            NAME,
+            emit_src=False,
+            synth_opts=board.synth_opts,
+            script_after_synth=f"tee -q -o {STAT} stat -json",
+            nextpnr_opts=options,
+            **more,
+        )
+
+
+def build(
+    board: Board,
+    directory: Path,
+    *,
+    baud: int | None = None,
+    seeds: int = 1,
+    jobs: int = 1,
+    backend: str = "loky",
+    progress: Progress = lambda text: None,
+) -> Report:
+    """Synthesise, place and route with seeds 1 .. ``seeds``, pack the fastest.
+
+    Everything stays in ``directory``: what the tools wrote, a folder a seed, the bitstream,
+    ``report.json`` and ``report.txt``. Raises TimingError, after the report is written and
+    without a bitstream, where no seed reaches the clock; ToolError for all else.
+
+    Parameters
+    ----------
+    baud
+        Instead of the board's default.
+    jobs, backend
+        Of joblib: seeds at a time, and where (a backend other than loky has to see
+        ``directory``).
+    progress
+        Called with what happens now.
+    """
+    progress("elaborating")
+    plan = prepare(board, baud=baud)
+    synthesis, place, pack = _commands(plan)
+    tools = {}
+    for command in (synthesis, place, pack):
+        progress(f"looking for {command[0]}")  # YoWASP compiles it now, if it is the first call
+        tools[command[0]] = tool_version(command[0])
+    plan.extract(directory)
+    seconds = {}
+
+    progress("synthesising")
+    seconds["synthesis"] = _run(synthesis, directory)
+
+    progress(f"placing and routing, {seeds} seed{'s'[: seeds > 1]}")
+    start = time.monotonic()
+    placements = []
+    for placed in _parallel(board, place, directory, seeds, jobs, backend):
+        placements.append(placed)
+        progress(
+            f"placing and routing, {len(placements)} of {seeds} done: seed {placed.seed} "
+            f"{placed.fmax_mhz:.2f} MHz"
+        )
+    seconds["place and route"] = time.monotonic() - start
+    placements.sort(key=lambda p: p.seed)
+    best = max(placements, key=lambda p: p.fmax_mhz)
+
+    found: dict = {
+        "tools": tools,
+        "resources": best.resources | read_synthesis(directory / STAT, board.family),
+        "fmax_mhz": best.fmax_mhz,
+        "seed": best.seed,
+        "seeds": {str(p.seed): p.fmax_mhz for p in placements},
+        "critical_path": best.path,
+        "seconds": seconds,
+        "note": board.experimental,
+    }
+    report = _report(board, baud, **found)
+    if report.passed:
+        progress("packing")
+        home = directory / f"seed-{best.seed}"
+        _run(pack, home)
+        suffix = BITSTREAM[board.family]
+        bitstream = directory / f"{board.name}{suffix}"
+        shutil.copyfile(home / f"{NAME}{suffix}", bitstream)
+        report = _report(board, baud, **found, bitstream=bitstream.name)
+    write(report, directory)
+    if not report.passed:
+        raise TimingError(
+            f"{board.name} reaches {best.fmax_mhz:.2f} MHz, its clock is {report.clock_mhz:g} MHz: "
+            f"no bitstream was made; try more --seeds ({directory / 'report.txt'} has the "
+            "critical path)"
+        )
+    return report
+
+
+def write(report: Report, directory: Path) -> None:
+    (directory / "report.json").write_text(report.to_json())
+    (directory / "report.txt").write_text(report.text())
+
+
+def _report(board: Board, baud: int | None, **found) -> Report:
+    return Report(
+        board=board.name,
+        device=board.device,
+        preset=board.preset,
+        fingerprint=board.config.fingerprint,
+        p=board.config.p,
+        clock_mhz=board.clock_hz / 1e6,
+        baud=board.clock_hz // board.divisor(baud),
+        **found,
+    )
+
+
+def _commands(plan) -> list[list[str]]:
+    """Synthesis, place and route, packing: program and arguments each."""
+    script = plan.files[f"build_{NAME}.json"]
+    commands = json.loads(script)["commands"]
+    if len(commands) != 3:
+        raise ToolError(f"Amaranth plans {len(commands)} steps where 3 are known")
+    return commands
+
+
+def _parallel(
+    board: Board, place: list[str], directory: Path, seeds: int, jobs: int, backend: str
+) -> Iterable[Placement]:
+    """Placements as they are done. One seed needs no pool."""
+    if seeds == 1:
+        return [_place(board.family, place, directory, 1)]
+    try:
+        from joblib import Parallel, delayed
+    except ImportError as error:
+        raise ToolError(f"several seeds need joblib: {INSTALL}") from error
+    try:
+        pool = Parallel(n_jobs=jobs, backend=backend, return_as="generator_unordered")
+    except ValueError as error:
+        raise ToolError(f"joblib has no backend {backend!r}: {error}") from error
+    work = delayed(_place)
+    return pool(  # pyright: ignore[reportReturnType] (a generator, as asked)
+        work(board.family, place, directory, seed) for seed in range(1, seeds + 1)
+    )
+
+
+def _place(family: str, place: list[str], directory: Path, seed: int) -> Placement:
+    home = directory / f"seed-{seed}"
+    home.mkdir(exist_ok=True)
+    command = [*place[:1], "--seed", str(seed)]
+    for flag, value in pairwise(place):
+        command.append(f"{home.name}/{value}" if flag in OUTPUTS else value)
+    _run(command, directory)
+    return read_placement(home / REPORT, family, seed)
+
+
+def _run(command: list[str], directory: Path) -> float:
+    """Run a tool there; seconds that it took."""
+    start = time.monotonic()
+    path = find_tool(command[0])
+    try:
+        done = subprocess.run(
+            [path, *command[1:]], cwd=directory, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        raise ToolError(f"cannot run {path}: {error.strerror}") from error
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip().splitlines()
+        errors = [line for line in said if "ERROR" in line or "rror:" in line] or said[-3:]
+        if any(map(TOO_SMALL.search, errors)):
+            raise ToolError(
+                f"the device is too small for this configuration: {' / '.join(errors[-3:])}"
+            )
+        raise ToolError(
+            f"{command[0]} failed ({done.returncode}) in {directory}: {' / '.join(errors[-3:])}"
+        )
+    return time.monotonic() - start

@@ -1,0 +1,22 @@
+"""All boards."""
+
+from relaxon_isa.errors import ConfigError
+
+from . import ecpix5, hx8k, icebreaker, icepi_zero, icesugar, icesugar_pro, tang, ulx3s
+from .board import Board
+
+__all__ = ["BOARDS", "find_board"]
+
+BOARDS: dict[str, Board] = {
+    board.name: board
+    for module in (ulx3s, ecpix5, icepi_zero, icesugar_pro, icebreaker, icesugar, hx8k, tang)
+    for board in module.BOARDS
+}
+
+
+def find_board(name: str) -> Board:
+    """The board of that name. Raises ConfigError that lists the names."""
+    try:
+        return BOARDS[name]
+    except KeyError:
+        raise ConfigError(f"no board {name!r}; there are: {', '.join(BOARDS)}") from None

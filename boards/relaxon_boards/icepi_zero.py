@@ -1,0 +1,21 @@
+"""Icepi Zero 1.3."""
+
+from .board import Board, Pll
+
+BOARDS = (
+    Board(
+        name="icepi-zero",
+        title="Icepi Zero 1.3",
+        device="LFE5U-25F-6",
+        family="ecp5",
+        platform="amaranth_boards.icepi_zero:IcepiZero1_3Platform",
+        preset="ecp5-25f",
+        crystal_hz=50_000_000,
+        pll=Pll(ref=2, feedback=3, out=8),
+        clock_hz=75_000_000,
+        baud=3_000_000,
+        usb="FT231X",
+        flash=("-b", "icepi-zero"),
+        primitives="ecp5",
+    ),
+)

@@ -1,0 +1,18 @@
+"""MuseLab iCESugar."""
+
+from dataclasses import replace
+
+from .icebreaker import BOARDS as ICEBREAKER
+
+BOARDS = (
+    replace(
+        ICEBREAKER[0],
+        name="icesugar",
+        title="MuseLab iCESugar",
+        platform="amaranth_boards.icesugar:ICESugarPlatform",
+        baud=921_600,
+        usb="iCELink (DAPLink)",
+        flash=(),
+        by_hand="copy the .bin to the drive that the board is (iCELink)",
+    ),
+)

@@ -1,0 +1,35 @@
+"""The machine on a board's pins."""
+
+from amaranth.hdl import Elaboratable, Module
+from amaranth.lib import io
+
+from relaxon_hdl.top import Top
+
+from .board import Board
+from .clocks import Clock
+
+__all__ = ["Machine"]
+
+
+class Machine(Elaboratable):
+    """Clock, UART pins and `Top`."""
+
+    def __init__(self, board: Board, *, baud: int | None = None, build: str = ""):
+        self.board = board
+        self.top = Top(
+            board.config,
+            divisor=board.divisor(baud),
+            clock_hz=board.clock_hz,
+            build=build,
+            family=board.primitives,
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.clock = Clock(self.board)
+        m.submodules.top = top = self.top
+        uart = platform.request("uart", 0, dir="-")
+        m.submodules.rx = rx = io.Buffer(io.Direction.Input, uart.rx)
+        m.submodules.tx = tx = io.Buffer(io.Direction.Output, uart.tx)
+        m.d.comb += [top.rx.eq(rx.i), tx.o.eq(top.tx)]
+        return m

@@ -1,0 +1,39 @@
+"""Sipeed Tang Nano 9K and Tang Primer 20K: Gowin, whose multipliers the open tools do not time."""
+
+from .board import Board
+
+NO_TIMING = (
+    "experimental: place and route has no timing of Gowin's multipliers, so a passed target says "
+    "nothing about them; the array runs at the 27 MHz of the crystal"
+)
+
+BOARDS = (
+    Board(
+        name="tang-nano-9k",
+        title="Sipeed Tang Nano 9K",
+        device="GW1NR-9C",
+        family="gowin",
+        platform="relaxon_boards.gowin:TangNano9k",
+        preset="gowin-9k",
+        crystal_hz=27_000_000,
+        clock_hz=27_000_000,
+        baud=1_000_000,
+        usb="BL702",
+        flash=("-b", "tangnano9k"),
+        experimental=NO_TIMING + "; its block RAM has errata (yosys #6163, apicula #251)",
+    ),
+    Board(
+        name="tang-primer-20k",
+        title="Sipeed Tang Primer 20K",
+        device="GW2A-18C",
+        family="gowin",
+        platform="relaxon_boards.gowin:TangPrimer20k",
+        preset="gowin-20k",
+        crystal_hz=27_000_000,
+        clock_hz=27_000_000,
+        baud=1_000_000,
+        usb="BL702",
+        flash=("-b", "tangprimer20k"),
+        experimental=NO_TIMING,
+    ),
+)

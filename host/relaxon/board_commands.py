@@ -1,0 +1,229 @@
+"""`relaxon build | flash | boards | estimate`: commands about boards."""
+
+import importlib
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from relaxon_isa.errors import ConfigError, ToolError
+
+from .console import console, guarded, json_option
+from .estimate import Cost
+from .estimate import estimate as cost_of
+from .layout import Layout
+from .network import Network
+
+__all__ = ["COMMANDS"]
+
+SHOWN = ("64-32-10", "196-120-10", "784-64-10", "784-128-10")
+"""Networks whose fit `boards` shows."""
+
+board_argument = click.argument("name", metavar="BOARD")
+directory_option = click.option(
+    "--directory",
+    type=click.Path(path_type=Path),
+    help="Where everything is kept (default: build/BOARD).",
+)
+
+
+def _load(module: str) -> Any:
+    """A module of the boards' package, which a plain installation of the host may lack."""
+    try:
+        return importlib.import_module(f"relaxon_boards.{module}")
+    except ImportError as error:
+        raise ToolError(
+            f"this needs {error.name}: install it with  pip install 'relaxon[boards]'"
+        ) from error
+
+
+@click.command()
+@board_argument
+@click.option("--seeds", default=1, show_default=True, type=click.IntRange(1), help="Placements.")
+@click.option("--jobs", default=-1, show_default=True, help="Seeds at a time; -1: one a processor.")
+@click.option("--pool", default="loky", show_default=True, help="joblib backend, such as dask.")
+@click.option("--baud", type=click.IntRange(1), help="Instead of the board's default.")
+@directory_option
+@json_option
+@guarded
+def build(
+    name: str,
+    seeds: int,
+    jobs: int,
+    pool: str,
+    baud: int | None,
+    directory: Path | None,
+    as_json: bool,
+) -> None:
+    """Make a board's bitstream: synthesise, place, route, pack, and report.
+
+    Tools are those that YOSYS, NEXTPNR_ICE40 and the like name, else those on PATH, else YoWASP's.
+    Timing below the board's clock is an error.
+    """
+    board = _load("catalogue").find_board(name)
+    directory = directory or Path("build") / name
+    with console.status(f"{name}: starting") as status:
+        start = time.monotonic()
+
+        def progress(text: str) -> None:
+            status.update(f"{name}: {text}")
+            if not console.is_terminal:
+                console.print(f"{time.monotonic() - start:6.0f} s  {text}")
+
+        report = _load("build").build(
+            board, directory, baud=baud, seeds=seeds, jobs=jobs, backend=pool, progress=progress
+        )
+    click.echo(report.to_json() if as_json else report.text(), nl=False)
+    console.print(f"kept in {directory}; next: relaxon flash {name}")
+
+
+@click.command()
+@board_argument
+@click.option("--permanent", is_flag=True, help="Also into the flash memory.")
+@directory_option
+@guarded
+def flash(name: str, permanent: bool, directory: Path | None) -> None:
+    """Load the bitstream that `build` made onto a board that is plugged in."""
+    board = _load("catalogue").find_board(name)
+    suffix = _load("build").BITSTREAM[board.family]
+    bitstream = (directory or Path("build") / name) / f"{name}{suffix}"
+    _load("flash").flash(board, bitstream, permanent=permanent)
+
+
+def _fits(text: str, config: Any) -> bool:
+    try:
+        Layout(Network.parse(text), config)
+    except ConfigError:
+        return False
+    return True
+
+
+@click.command()
+@json_option
+@guarded
+def boards(as_json: bool) -> None:
+    """List the boards: device, array, memories, clock, line, and what networks fit."""
+    rows = []
+    for board in _load("catalogue").BOARDS.values():
+        c = board.config
+        rows.append(
+            {
+                "board": board.name,
+                "device": board.device,
+                "preset": board.preset,
+                "p": c.p,
+                "weights": c.weight_depth * c.p * c.p,
+                "weight_bits": c.weight_bits,
+                "states": c.state_depth * c.p,
+                "clock_hz": board.clock_hz,
+                "baud": board.baud,
+                "usb": board.usb,
+                "networks": [text for text in SHOWN if _fits(text, c)],
+                "experimental": board.experimental,
+            }
+        )
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("board", "device", "cells", "weights", "MHz", "baud", "up to"):
+        table.add_column(title, no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row["board"] + ("*" if row["experimental"] else ""),
+            row["device"],
+            f"{row['p']} x {row['p']}",
+            str(row["weights"]),
+            f"{row['clock_hz'] / 1e6:g}",
+            str(row["baud"]),
+            row["networks"][-1] if row["networks"] else "-",
+        )
+    Console(highlight=False).print(table)
+    for text in sorted({row["experimental"] for row in rows} - {""}):
+        click.echo(f"* {text}")
+
+
+@click.command()
+@board_argument
+@click.option("--layers", default="784,128,10", show_default=True, help="Layer sizes.")
+@click.option("--free-sweeps", default=6, show_default=True, type=click.IntRange(1))
+@click.option("--nudged-sweeps", default=4, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--input-bits",
+    default="8",
+    show_default=True,
+    type=click.Choice(["1", "2", "4", "8", "16"]),
+    help="Bits an input travels with.",
+)
+@click.option("--baud", type=click.IntRange(1), help="Instead of the board's default.")
+@json_option
+@guarded
+def estimate(
+    name: str,
+    layers: str,
+    free_sweeps: int,
+    nudged_sweeps: int,
+    input_bits: str,
+    baud: int | None,
+    as_json: bool,
+) -> None:
+    """Say whether a network fits a board, and how fast it would be, before synthesis.
+
+    Cycles are exact for the given sweeps of each phase. What the array could do and what the line
+    could do are separate figures; the smaller one holds.
+    """
+    board = _load("catalogue").find_board(name)
+    network = Network.parse(layers)
+    try:
+        costs = cost_of(
+            network,
+            board.config,
+            free_sweeps=free_sweeps,
+            nudged_sweeps=nudged_sweeps,
+            input_bits=int(input_bits),
+        )
+    except ConfigError as error:
+        larger = [b.name for b in _load("catalogue").BOARDS.values() if _fits(layers, b.config)]
+        hint = f"; it fits {', '.join(larger)}" if larger else "; it fits no board"
+        raise ConfigError(f"{name}: {error}{hint}") from error
+    rate = board.clock_hz // board.divisor(baud)
+    passes = {kind: _figures(cost, board.clock_hz, rate) for kind, cost in costs.items()}
+    result = {
+        "board": name,
+        "network": str(network),
+        "clock_hz": board.clock_hz,
+        "baud": rate,
+        "free_sweeps": free_sweeps,
+        "nudged_sweeps": nudged_sweeps,
+        **passes,
+    }
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+        return
+    click.echo(
+        f"{network} fits {name} ({board.config.p} x {board.config.p} cells, "
+        f"{board.clock_hz / 1e6:g} MHz, {rate} baud)"
+    )
+    table = Table("pass", "cycles/sample", "samples/s, array", "samples/s, line")
+    for kind, figures in passes.items():
+        table.add_row(
+            kind,
+            str(figures["cycles"]),
+            f"{figures['compute_rate']:.0f}",
+            f"{figures['link_rate']:.0f}",
+        )
+    Console(highlight=False).print(table)
+    click.echo(f"with {free_sweeps} free and {nudged_sweeps} nudged sweeps")
+
+
+def _figures(cost: Cost, clock_hz: int, baud: int) -> dict:
+    rates = {"compute_rate": cost.compute_rate(clock_hz), "link_rate": cost.link_rate(baud)}
+    return asdict(cost) | rates
+
+
+COMMANDS = (build, flash, boards, estimate)

@@ -1,0 +1,63 @@
+"""What every command shares: the console, errors as exit codes, ``--json``."""
+
+import functools
+import sys
+from collections.abc import Callable
+
+import click
+from rich.console import Console
+
+from relaxon_isa.errors import (
+    ConfigError,
+    DataError,
+    DeviceError,
+    LinkError,
+    ProgramError,
+    RelaxonError,
+    ToolError,
+)
+
+__all__ = ["EXIT_CODES", "console", "fail", "guarded", "json_option"]
+
+EXIT_CODES: dict[type[BaseException], int] = {
+    RelaxonError: 1,
+    ConfigError: 3,
+    ProgramError: 4,
+    DataError: 5,
+    DeviceError: 6,
+    LinkError: 7,
+    ToolError: 8,
+    KeyboardInterrupt: 130,
+}
+"""What the process ends with. 2: a wrong command line; 9 is
+`relaxon.cli.DIFFERENT`."""
+
+console = Console(stderr=True, highlight=False)
+
+
+def fail(error: BaseException) -> None:
+    """Print an error and end with its code."""
+    kinds = (kind for kind in type(error).__mro__ if kind in EXIT_CODES)
+    code = EXIT_CODES[next(kinds)]
+    console.print(f"[bold red]error:[/] {error}", soft_wrap=True)
+    sys.exit(code)
+
+
+def guarded(command: Callable) -> Callable:
+    """Errors of ours become a line and an exit code; anything else is a bug and shows itself."""
+
+    @functools.wraps(command)
+    def wrapper(*args: object, **kwargs: object) -> object:
+        try:
+            return command(*args, **kwargs)
+        except RelaxonError as error:
+            fail(error)
+        except KeyboardInterrupt as interrupt:
+            fail(KeyboardInterrupt(str(interrupt) or "interrupted"))
+
+    return wrapper
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document to standard output."
+)

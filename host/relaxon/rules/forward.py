@@ -1,0 +1,278 @@
+"""Rules whose free phase is one forward pass: predictive coding by EP, backpropagation's kin.
+
+Units are ReLU, outputs linear: a_k = W_k h_{k-1} + b_k, h_k = max(a_k, 0), o = a_L. Errors eps_k
+belong to layers; the update is dW_k = rate * eps_k h_{k-1}^T, one term a phase.
+"""
+
+from dataclasses import replace
+from typing import ClassVar
+
+from relaxon_isa.errors import ConfigError
+from relaxon_isa.instructions import Activation, Gating, LearnLevel, Mac, MacLevel, Sign
+from relaxon_isa.program import Builder
+
+from ..layout import Block, Needs
+from .base import Marks, Rule, Source
+
+__all__ = ["Backpropagation", "FeedbackAlignment", "ForwardRule", "PredictiveCoding", "RandomPCN"]
+
+
+class ForwardRule(Rule):
+    """The forward pass, and one error plane a phase whose LEARN meets the activity below."""
+
+    FEEDFORWARD = "relu"
+    OUTPUT = "linear"
+    RATES = (5, 5)
+    HEADROOM = 2
+    DEFAULTS: ClassVar[dict] = {"grid": 12}
+    ARCHITECTURES: ClassVar[dict[str, str]] = {
+        "skip": "its passes go from layer to layer",
+        "backward": "its errors come back through the forward weights, as its energy has them",
+    }
+    ERRORS: ClassVar[tuple[str, ...]] = ("plus",)
+    """Error planes of the phases, side by side, and the activities that they meet."""
+    MET: ClassVar[str] = "free"
+
+    def _check(self, depth: int) -> None:
+        super()._check(depth)
+        if self.settings.output == "clip":
+            raise ConfigError(f"rule {self.name}: its outputs are linear")
+
+    def to_state(self, layer: int) -> dict:
+        output = layer == self.layout.depth
+        return {
+            **super().to_state(layer),
+            "activation": Activation.LINEAR if output else Activation.RELU,
+        }
+
+    def precise(self) -> dict:
+        """Fields of a MAC that writes an error: no bounds, all the fraction bits there are."""
+        return {"shift": self.formats.weight_frac, "activation": Activation.LINEAR}
+
+    def forward(self, layer: int, plane: str) -> list[Source]:
+        """What drives a layer from below; the input's part is still."""
+        lay = self.layout
+        if layer == 1:
+            return []
+        return [Source(lay.block(layer), False, lay.plane(plane, layer - 1), self.stride(plane))]
+
+    def downward(self, layer: int, plane: str) -> Source:
+        """Errors of the layer above, brought down."""
+        lay = self.layout
+        return Source(
+            lay.backward(layer + 1), True, lay.plane(plane, layer + 1), self.stride(plane)
+        )
+
+    def free_phase(self, b: Builder) -> None:
+        lay = self.layout
+        for layer in range(1, lay.depth + 1):
+            self.drive_layer(
+                b,
+                layer,
+                self.forward(layer, "free"),
+                dst=lay.plane("free", layer),
+                drive=lay.drive("still", layer),
+                **self.to_state(layer),
+                **self.tail(layer),
+            )
+
+    RISES = ("rise", "fall")
+    """Error planes at the rate of the weights below, one a phase."""
+
+    def errors(self, b: Builder, marks: Marks, layer: int, learning: object) -> None:
+        if layer in self.settings.frozen:
+            return
+        lay = self.layout
+        for phase, plane in enumerate(self.ERRORS):
+            index = b.add(
+                self.combine(
+                    layer,
+                    lay.plane(self.RISES[phase], layer),
+                    [lay.plane(plane, layer)],
+                    tile="gain",
+                    shift=self.rate_shift(layer),
+                    sign=Sign.MINUS if phase else self.UPDATE_SIGN,
+                )
+            )
+            marks.rates.setdefault(layer, []).append(index)
+
+    def learn_block(self, b: Builder, block: Block) -> None:
+        lay, phases = self.layout, len(self.ERRORS)
+        rise, first = lay.plane("rise", block.upper), block.lower == 0
+        apart = lay.span
+
+        def terms(col: int) -> tuple[LearnLevel, ...]:
+            return (LearnLevel(count=phases, row=apart, col=col),) if phases > 1 else ()
+
+        if first:
+            self.learn(b, block, block.columns, row=rise, col=lay.x, terms=terms(0))
+            return
+        columns = block.columns - 1
+        below = lay.plane(self.MET, block.lower)
+        met = self.stride(self.MET)
+        self.learn(b, block, columns, row=rise, col=below, terms=terms(met))
+        self.learn(b, block, 1, first=columns, row=rise, col=lay.constant, terms=terms(0))
+
+
+class PredictiveCoding(ForwardRule):
+    """A predictive-coding network trained by EP.
+
+    E = 1/2 sum_k |h_k - f(a_k)|^2. The free phase is one forward pass, where E and its derivative
+    by the weights are 0; a nudged phase is K sweeps of h_k = ReLU(a_k + W_{k+1}^T eps_{k+1}), with
+    eps_k = f'(a_k) (h_k - f(a_k)) and the current +-beta (y - o_free) on the outputs. The gradient
+    is eps_k h_{k-1}^T / beta, centered.
+
+    Source: Kerjan, Hoier & Scellier 2026 (free phase, energy, nudged sweeps).
+    """
+
+    name = "pcn"
+    paper = "Kerjan, Hoier & Scellier 2026"
+    summary = "forward pass; K sweeps at +beta and -beta; (eps h+ - eps h-) / 2 beta"
+    OPTIONS: ClassVar[dict[str, tuple[float, str]]] = {"sweeps": (4, "K, sweeps of a nudged phase")}
+    ERRORS = ("eps", "eps-")
+    MET = "plus"
+
+    def needs(self, depth: int) -> Needs:
+        names = ("mind", "mind-", "eps", "eps-")
+        return replace(super().needs(depth), planes=names)
+
+    @property
+    def nudged(self) -> list[str]:
+        return ["plus", "minus"][: len(self.ERRORS)]
+
+    def gains(self) -> list[float]:
+        beta = self.settings.beta
+        return [1 / (len(self.ERRORS) * beta) if beta else 0.0]
+
+    def predict(self, b: Builder, layer: int, below: str) -> None:
+        """``mind``: f(a) of a layer, from the plane below."""
+        lay = self.layout
+        self.drive_layer(
+            b,
+            layer,
+            self.forward(layer, below),
+            dst=lay.plane("mind", layer),
+            dst_stride=lay.span,
+            drive=lay.drive("still", layer),
+            phases=len(self.nudged),
+            **self.to_state(layer),
+            **self.tail(layer),
+        )
+
+    def surprise(self, b: Builder, layer: int, state: str = "plus") -> None:
+        """``eps`` = gate(h - f(a), a > 0); outputs are linear, so nothing gates them."""
+        lay, span = self.layout, self.layout.span
+        hidden = layer < lay.depth
+        h, mind = lay.plane(state, layer), lay.plane("mind", layer)
+        phases = len(self.nudged)
+        b.add(
+            Mac(
+                outer=(
+                    MacLevel(count=phases, src=span, dst=span, gate=span),
+                    MacLevel(count=lay.groups(layer), src=1, dst=1, gate=1),
+                ),
+                inner=(MacLevel(count=2, src=mind - h, flip=True),),
+                tile=lay.tile("one"),
+                src=h,
+                dst=lay.plane("eps", layer),
+                gate=mind,
+                gating=Gating.POSITIVE if hidden else Gating.NONE,
+                **self.precise(),
+                **self.tail(layer),
+            )
+        )
+
+    def sweep(self, b: Builder, below: str) -> None:
+        """From the outputs down; ``below``: the plane of the layers not yet visited."""
+        lay = self.layout
+        for layer in range(lay.depth, 0, -1):
+            self.predict(b, layer, below)
+            drive, stride = self.objective.drive(layer)
+            sources = self.forward(layer, below)
+            if layer < lay.depth:
+                drive, stride = lay.drive("still", layer), 0
+                sources = [*sources, self.downward(layer, "eps")]
+            self.drive_layer(
+                b,
+                layer,
+                sources,
+                dst=lay.plane("plus", layer),
+                dst_stride=lay.span,
+                drive=drive,
+                drive_stride=stride,
+                phases=len(self.nudged),
+                **self.to_state(layer),
+                **self.tail(layer),
+            )
+            self.surprise(b, layer)
+
+    def nudged_phase(self, b: Builder) -> None:
+        sweeps = int(self.option("sweeps"))
+        self.objective.nudge(b)
+        self.sweep(b, "free")
+        if sweeps > 1:
+            with b.loop(sweeps - 1, sweep=True):
+                self.sweep(b, "plus")
+        for layer in range(2, self.layout.depth + 1):  # what the last states below made stale
+            self.predict(b, layer, "plus")
+            self.surprise(b, layer)
+
+
+class RandomPCN(PredictiveCoding):
+    """The same with one nudged phase, its sign the sample's random bit."""
+
+    name = "pcn-random"
+    summary = "forward pass; K sweeps at +beta or -beta at random; +-eps h / beta"
+    ERRORS = ("eps",)
+    SIGN = UPDATE_SIGN = Sign.RANDOM
+
+
+class Backpropagation(ForwardRule):
+    """Errors by transposed reads: eps_k = gate(W_{k+1}^T eps_{k+1}, a_k > 0); a baseline.
+
+    With the architecture "backward" errors come back through weights of their own, which learn
+    the same and decay the same: Kolen & Pollack 1994.
+    """
+
+    name = "backprop"
+    paper = "Rumelhart, Hinton & Williams 1986"
+    summary = "forward pass; errors by transposed reads; eps h"
+    ARCHITECTURES: ClassVar[dict[str, str]] = {"skip": "its passes go from layer to layer"}
+
+    def nudged_phase(self, b: Builder) -> None:
+        lay = self.layout
+        for layer in range(lay.depth, 0, -1):
+            output = layer == lay.depth
+            fields = {**self.precise(), **self.tail(layer)}
+            if output:
+                b.add(self.combine(layer, lay.plane("plus", layer), [lay.e], **fields))
+                continue
+            self.drive_layer(
+                b,
+                layer,
+                [self.downward(layer, "plus")],
+                dst=lay.plane("plus", layer),
+                gate=lay.plane("free", layer),
+                gating=Gating.POSITIVE,
+                **fields,
+            )
+
+
+class FeedbackAlignment(Backpropagation):
+    """Errors come back through fixed random weights.
+
+    Source: Lillicrap et al. 2016; listed among the methods of Momeni et al. 2025.
+    """
+
+    name = "feedback-alignment"
+    paper = "Lillicrap et al. 2016"
+    summary = "forward pass; errors through fixed random weights; eps h"
+    ARCHITECTURES: ClassVar[dict[str, str]] = {
+        **Backpropagation.ARCHITECTURES,
+        "backward": "it has backward weights already, and they stay as they are",
+    }
+
+    def needs(self, depth: int) -> Needs:
+        return replace(super().needs(depth), backward=True)
+
+    LEARNS_BACKWARD = False

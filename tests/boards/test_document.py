@@ -1,0 +1,52 @@
+"""docs/boards.md is what the committed reports say; regressions are seen."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from relaxon_boards.catalogue import BOARDS
+from relaxon_boards.document import REPORTS, render
+from relaxon_boards.report import Report, regressions
+from relaxon_isa.errors import DataError
+
+ROOT = Path(__file__).parents[2]
+COMMITTED = sorted((ROOT / REPORTS).glob("*.json"))
+
+
+def test_page_is_as_rendered():
+    page = (ROOT / "docs/boards.md").read_text()
+    assert page == render(ROOT), "run: python -m relaxon_boards.document"
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_committed_report_is_of_the_board_as_it_is(path):
+    report, board = Report.read(path), BOARDS[path.stem]
+    assert report.fingerprint == board.config.fingerprint
+    assert report.clock_mhz == board.clock_hz / 1e6
+    assert report.passed and report.note == board.experimental
+    assert regressions(report, report) == []
+
+
+def test_regressions_are_seen():
+    old = Report(
+        board="x", device="x", preset="x", fingerprint="", p=1, clock_mhz=24, baud=1, tools={},
+        resources={"LC": (5000, 5280), "DSP": (6, 8)}, fmax_mhz=30.0, seed=1, seeds={"1": 30.0},
+    )  # fmt: skip
+
+    def found(**changes) -> list[str]:
+        return regressions(replace(old, **changes), old)
+
+    assert found() == []
+    assert found(resources={"LC": (5100, 5280), "DSP": (6, 8)}, fmax_mhz=27.1) == []
+    assert found(resources={"LC": (5101, 5280), "DSP": (6, 8)}) == ["LC: 5101, was 5000"]
+    assert found(fmax_mhz=26.9) == ["Fmax: 26.90 MHz, was 30.00 MHz"]
+    assert found(fmax_mhz=None) == ["Fmax: 0.00 MHz, was 30.00 MHz"]
+
+
+def test_what_is_no_report_is_refused(tmp_path):
+    path = tmp_path / "report.json"
+    for text in ("", "[]", "{}", '{"passed": true, "critical_path": [], "resources": {}}'):
+        path.write_text(text)
+        with pytest.raises(DataError, match="not a build report"):
+            Report.read(path)

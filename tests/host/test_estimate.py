@@ -1,0 +1,58 @@
+"""Estimates are what the gateware's counters show."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from relaxon.backends import open_device
+from relaxon.cli import cli
+from relaxon.estimate import estimate, fixed_settings, sample_cycles
+from relaxon.network import Network
+from relaxon.rules import make_rule
+from relaxon_isa.config import preset
+
+
+@pytest.mark.parametrize("name", ["default", "up5k"])
+def test_cycles_are_those_of_the_gateware(name):
+    network, config = Network.parse("19,12,7,5"), preset(name)
+    costs = estimate(network, config, free_sweeps=5, nudged_sweeps=3, input_bits=4)
+    rule = make_rule(network, config, fixed_settings(network, 5, 3, 4))
+    train, _ = rule.train_program()
+    with open_device("virtual", config) as device:
+        rule.prepare(device)
+        for kind, program, size in (
+            ("training", train, 20),
+            ("inference", rule.infer_program(), 10),
+        ):
+            assert sample_cycles(device, program, bytes([0x5A] * size)) == costs[kind].kinds
+            assert costs[kind].rx_bytes == 3 + size
+
+
+def test_rates():
+    cost = estimate(Network.parse("784,64,10"), preset("up5k"))["training"]
+    assert cost.compute_rate(2 * cost.cycles) == 2
+    # SAMPLE, 784 inputs of 8 bits, 10 targets of 16; 211 bytes of line for 200 of payload
+    assert cost.link_rate(3_000_000) == pytest.approx(300_000 / (807 * 211 / 200))
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(cli, ["estimate", *arguments])
+    return result.exit_code, result.stdout, " ".join(result.stderr.split())
+
+
+def test_command():
+    code, out, _ = run("icebreaker", "--layers", "784,64,10", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["baud"] == 3_000_000
+    assert found["training"]["cycles"] > found["inference"]["cycles"] > 0
+    code, out, _ = run("icebreaker", "--layers", "784,64,10", "--input-bits", "1")
+    assert code == 0 and "784-64-10 fits icebreaker" in out
+
+
+def test_network_that_does_not_fit_is_told_what_would():
+    code, _, said = run("icebreaker", "--layers", "784,128,10")
+    assert code == 3
+    assert "784-81-10 fits" in said and "ulx3s-85f" in said
+    code, _, said = run("icebreaker", "--layers", "78400,12,10")
+    assert code == 3 and "it fits no board" in said
