@@ -16,7 +16,7 @@ from training import few_digits, trained
 
 from relaxon.backends import open_device
 from relaxon.network import Network
-from relaxon.rules.ep import EPSettings
+from relaxon.rules.settings import RuleSettings
 from relaxon.training import TrainSettings
 from relaxon_isa.config import ArrayConfig, preset
 
@@ -25,7 +25,7 @@ __all__ = ["FAMILIES", "netlist_differs"]
 FAMILIES: dict[str, ArrayConfig] = {
     "ice40": preset("up5k"),
     "ecp5": preset("ecp5-25f"),
-    "gowin": preset("default").replace(p=2, weight_depth=1024, table_bits=0),
+    "gowin": preset("gowin-9k"),
 }
 """Families, and the machine whose netlist is looked at unless another is named."""
 
@@ -33,7 +33,7 @@ FAMILIES: dict[str, ArrayConfig] = {
 def netlist_differs(family: str, config: ArrayConfig, samples: int) -> list[str]:
     """Names of what the netlist leaves otherwise than the golden model after a short training."""
     network = Network((64, 13, 10))
-    settings = TrainSettings(epochs=1, ep=EPSettings(rate_shifts=(5, 7)))
+    settings = TrainSettings(epochs=1, rule=RuleSettings(rate_shifts=(5, 7)))
     data = few_digits(samples)
     left = []
     options = {"family": family, "netlist": True, "report": print}
