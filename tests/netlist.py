@@ -24,7 +24,7 @@ __all__ = ["FAMILIES", "netlist_differs"]
 
 FAMILIES: dict[str, ArrayConfig] = {
     "ice40": preset("up5k"),
-    "ecp5": preset("ecp5-25f"),
+    "ecp5": preset("ecp5-25f").replace(p=2),
     "gowin": preset("gowin-9k"),
 }
 """Families, and the machine whose netlist is looked at unless another is named."""

@@ -253,11 +253,11 @@ class Array(wiring.Component):
             a_word = Signal(signed(n + (not negates)), name=f"a_word_{k}", reset_less=True)
             b_word = Signal(signed(n), name=f"b_word_{k}", reset_less=True)
             inverted = Signal(signed(n), name=f"old_inverted_{k}", reset_less=True)
-            m.d["comb" if when.merged else "sync"] += [
-                a_word.eq(a_data if negates else negated(a_data, minus)),
-                b_word.eq(b_data),
-            ]
-            m.d.sync += inverted.eq(Mux(reads_old, ~b_data, -1))
+            m.d["comb" if when.merged else "sync"] += a_word.eq(
+                a_data if negates else negated(a_data, minus)
+            )
+            m.d["sync" if when.merged else "comb"] += inverted.eq(Mux(reads_old, ~b_data, -1))
+            m.d.comb += b_word.eq(b_data)
             a_words.append(a_word)
             b_words.append(b_word)
             old_inverted.append(inverted)

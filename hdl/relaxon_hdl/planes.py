@@ -14,7 +14,8 @@ __all__ = ["DriveBank", "StateBank"]
 class StateBank(wiring.Component):
     """A lane's words of S: two reads and a write a cycle, as two copies written together.
 
-    ``a_data`` and ``b_data`` are the words at ``a_addr`` and ``b_addr`` of the cycle before.
+    ``a_data`` is the word at ``a_addr`` of the cycle before, ``b_data`` that at ``b_addr`` of
+    two cycles before (with one weight port, one).
 
     Members
     -------
@@ -25,7 +26,10 @@ class StateBank(wiring.Component):
     def __init__(self, config: ArrayConfig, family: str | None = None):
         self.config = config
         depth = config.state_depth
-        self.copies = {port: Ram(config.state_bits, depth, family) for port in "ab"}
+        latency = {"a": 1, "b": config.weight_ports}
+        self.copies = {
+            port: Ram(config.state_bits, depth, family, latency=latency[port]) for port in "ab"
+        }
         address, word = config.state_addr_bits, config.state_bits
         super().__init__(
             {

@@ -25,6 +25,9 @@ RAM40_DEPTHS = (256, 512, 1024, 2048)
 RAM40_LINES = (tuple(range(16)), tuple(range(0, 16, 2)), (1, 5, 9, 13), (3, 11))
 """Of a block's 16 data lines, those that carry data in each of its shapes."""
 SPRAM_WIDTH, SPRAM_DEPTH = 16, 1 << 14
+DP16K_WIDTHS = {1024: 18, 2048: 9, 4096: 4, 8192: 2, 16384: 1}
+DP16K_LEAST = 128
+"""Words below which logic's memory is the better one."""
 
 
 def delay(m: Module, value: Value, cycles: int, name: str, *, reset: bool = False) -> list[Signal]:
@@ -54,8 +57,9 @@ def ram_members(width: int, depth: int) -> dict:
 class Ram(wiring.Component):
     """A memory with one read and one write port.
 
-    ``r_data`` is the word at the ``r_addr`` of the cycle before. A read of the word written in the
-    same cycle is undefined (the schedule has none), which saves the fabric's collision logic.
+    ``r_data`` is the word at the ``r_addr`` of ``latency`` cycles before. A read of the word
+    written in the same cycle is undefined (the schedule has none), which saves the fabric's
+    collision logic.
 
     Parameters
     ----------
@@ -63,6 +67,9 @@ class Ram(wiring.Component):
         Bits of a word, words.
     family
         FPGA family; None for the portable memory.
+    latency
+        1 or 2. With 2 the word is in a register, the memory's own where it has one, and is there
+        early in its cycle.
 
     Members
     -------
@@ -74,22 +81,29 @@ class Ram(wiring.Component):
         For simulations that look inside (of the portable memory).
     """
 
-    def __init__(self, width: int, depth: int, family: str | None = None):
+    def __init__(self, width: int, depth: int, family: str | None = None, *, latency: int = 1):
         self.width = width
         self.depth = depth
         self.family = family
+        self.latency = latency
         self.words = memory.MemoryData(shape=unsigned(width), depth=depth, init=[])
         super().__init__(ram_members(width, depth))
 
     def elaborate(self, platform):
         m = Module()
+        word = Signal(self.width)
+        ends = self.latency
         if self.family == "ice40":
-            self.ram40(m)
+            self.ram40(m, word)
+        elif self.family == "ecp5" and ends == 2 and DP16K_LEAST <= self.depth <= max(DP16K_WIDTHS):
+            self.dp16k(m, word)
+            ends = 1
         else:
-            self.portable(m)
+            self.portable(m, word)
+        m.d.comb += self.r_data.eq(delay(m, word, ends - 1, "word")[-1])
         return m
 
-    def portable(self, m: Module) -> None:
+    def portable(self, m: Module, r_data: Signal) -> None:
         # Read and then registered, which synthesis turns into the memory's own register. (Of a
         # synchronous port it would emulate what a collision reads, whatever the attribute says.)
         m.submodules.memory = words = memory.Memory(self.words, attrs={"no_rw_check": 1})
@@ -99,13 +113,13 @@ class Ram(wiring.Component):
         m.d.sync += word.eq(read.data)
         m.d.comb += [
             read.addr.eq(self.r_addr),
-            self.r_data.eq(word),
+            r_data.eq(word),
             write.addr.eq(self.w_addr),
             write.data.eq(self.w_data),
             write.en.eq(self.w_en),
         ]
 
-    def ram40(self, m: Module) -> None:
+    def ram40(self, m: Module, r_data: Signal) -> None:
         """Blocks of 4 kb, in the shapes that need the fewest without an output multiplexer beyond
         two: a depth of 768 is 512 words in blocks of 8 bits and 256 in blocks of 16. Instances,
         since the inferred ones pay a LUT a bit for the zero that a register starts with."""
@@ -148,10 +162,57 @@ class Ram(wiring.Component):
             reads.append((base >> inside, inside, Cat(bits)))
         address = Signal.like(self.r_addr, reset_less=True)
         m.d.sync += address.eq(self.r_addr)
-        m.d.comb += self.r_data.eq(reads[-1][2])
+        m.d.comb += r_data.eq(reads[-1][2])
         for tag, inside, word in reversed(reads[:-1]):
             with m.If(address[inside:] == tag):
-                m.d.comb += self.r_data.eq(word)
+                m.d.comb += r_data.eq(word)
+
+    def dp16k(self, m: Module, r_data: Signal) -> None:
+        """Blocks of 18 kb with their output registers, of the widest shape that is deep enough.
+        One port writes, the other reads."""
+        lines = next(width for depth, width in DP16K_WIDTHS.items() if depth >= self.depth)
+        low = {18: 4, 9: 3}.get(lines, lines // 2)  # address bits below a word of that width
+        bytes_on = Const(3 if lines == 18 else 0, low)  # the enables of a word's two bytes
+        written, read = Signal(14), Signal(14)
+        m.d.comb += [
+            written.eq(Cat(bytes_on, self.w_addr)),
+            read.eq(Cat(Const(0, low), self.r_addr)),
+        ]
+        for at in range(0, self.width, lines):
+            data, word = Signal(18), Signal(18, name=f"read_{at}")
+            m.d.comb += [
+                data.eq(self.w_data[at : at + lines]),
+                r_data[at : at + lines].eq(word),
+            ]
+            m.submodules[f"block_{at}"] = Instance(
+                "DP16KD",
+                p_DATA_WIDTH_A=lines,
+                p_DATA_WIDTH_B=lines,
+                p_REGMODE_A="NOREG",
+                p_REGMODE_B="OUTREG",
+                p_WRITEMODE_A="NORMAL",
+                p_WRITEMODE_B="NORMAL",
+                p_RESETMODE="SYNC",
+                p_ASYNC_RESET_RELEASE="SYNC",
+                p_CSDECODE_A="0b000",
+                p_CSDECODE_B="0b000",
+                p_GSR="DISABLED",
+                i_CLKA=ClockSignal(),
+                i_CLKB=ClockSignal(),
+                i_CEA=Const(1),
+                i_CEB=Const(1),
+                i_OCEA=Const(1),
+                i_OCEB=Const(1),
+                i_WEA=self.w_en,
+                i_WEB=Const(0),
+                **{f"i_RST{port}": Const(0) for port in "AB"},
+                **{f"i_CS{port}{k}": Const(0) for port in "AB" for k in range(3)},
+                **{f"i_ADA{k}": written[k] for k in range(14)},
+                **{f"i_ADB{k}": read[k] for k in range(14)},
+                **{f"i_DIA{k}": data[k] for k in range(18)},
+                **{f"i_DIB{k}": Const(0) for k in range(18)},
+                **{f"o_DOB{k}": word[k] for k in range(18)},
+            )
 
 
 def narrow(address: Value, bits: int) -> Value:
@@ -246,8 +307,8 @@ class RightShift(wiring.Component):
 class WeightRam(wiring.Component):
     """A cell's weights.
 
-    With 2 ports as `Ram`. With 1 port there is one address, ``r_addr``: a cycle with ``w_en``
-    writes there and ``r_data`` of the next cycle is undefined.
+    With 2 ports as `Ram` of latency 2. With 1 port of latency 1, and there is one address,
+    ``r_addr``: a cycle with ``w_en`` writes there and ``r_data`` of the next cycle is undefined.
 
     Parameters
     ----------
@@ -293,7 +354,8 @@ class WeightRam(wiring.Component):
             m.d.comb += self.r_data.eq(out)
             return m
         two = self.ports == 2
-        m.submodules.ram = ram = Ram(self.width, self.depth, self.family if two else None)
+        family = self.family if two else None
+        m.submodules.ram = ram = Ram(self.width, self.depth, family, latency=self.ports)
         m.d.comb += [
             ram.r_addr.eq(self.r_addr),
             ram.w_addr.eq(self.w_addr if two else self.r_addr),

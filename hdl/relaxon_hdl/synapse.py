@@ -114,16 +114,11 @@ class Synapse(wiring.Component):
 
         m.submodules.weights = ram = self.weights
         m.d.comb += [ram.r_addr.eq(self.r_addr), ram.w_addr.eq(self.w_addr)]
-        read = ram.r_data.as_signed()
+        weight = ram.r_data.as_signed()
 
         # Factors -----------------------------------------------------------------------------
 
         m.submodules.multiplier = multiplier = Multiplier(max(n, wb), len(self.col), self.family)
-        if two_ports:
-            weight = Signal(signed(wb), reset_less=True)
-            m.d.sync += weight.eq(read)
-        else:
-            weight = read
         m.d.comb += [
             multiplier.a.eq(Mux(control.learn, self.row_b, weight)),
             multiplier.b.eq(Mux(control.transposed, self.row_a, self.col)),

@@ -132,10 +132,14 @@ module DP16KD (
     wire [17:0] a_mask = mask(DATA_WIDTH_A, ada[3:0]);
     wire [17:0] b_mask = mask(DATA_WIDTH_B, adb[3:0]);
     wire [17:0] high_mask = {{9{ada[3]}}, {9{ada[2]}}};
-    wire a_write = CEA && WEA;
-    wire b_write = CEB && WEB && DATA_WIDTH_B != 36;
-    wire a_hit = b_write && b_at == a_at;
-    wire b_hit = a_write && (DATA_WIDTH_A == 36 ? a_at[9:1] == b_at[9:1] : a_at == b_at);
+    wire a_write = CEA && WEA && (a_mask != 0 || (DATA_WIDTH_A == 36 && high_mask != 0));
+    wire b_write = CEB && WEB && b_mask != 0 && DATA_WIDTH_B != 36;
+    // Bits of the words that a port reads which the other one writes.
+    wire [17:0] a_hit = b_write && b_at == a_at ? b_mask : 18'd0;
+    wire [17:0] b_hit = !a_write || a_at[9:1] != b_at[9:1] ? 18'd0
+                      : a_at[0] == b_at[0] ? a_mask : DATA_WIDTH_A == 36 ? high_mask : 18'd0;
+    wire [17:0] b_high_hit = !a_write || a_at[9:1] != b_at[9:1] ? 18'd0
+                           : DATA_WIDTH_A == 36 ? high_mask : a_at[0] ? a_mask : 18'd0;
 
     always @(posedge CLKA) begin
         if (a_write) words[a_at] <= (words[a_at] & ~a_mask) | ((dia << a_low) & a_mask);
@@ -143,12 +147,12 @@ module DP16KD (
             words[a_at | 10'd1] <= (words[a_at | 10'd1] & ~high_mask) | (dib & high_mask);
         if (b_write) words[b_at] <= (words[b_at] & ~b_mask) | ((dib << b_low) & b_mask);
         if (CEA && !(WEA && WRITEMODE_A == "NORMAL"))
-            a_word <= (words[a_at] >> a_low) ^ {18{a_hit}};
+            a_word <= (words[a_at] ^ a_hit) >> a_low;
         if (CEB && DATA_WIDTH_B == 36) begin
-            a_word <= words[b_at] ^ {18{b_hit}};
-            b_word <= words[b_at | 10'd1] ^ {18{b_hit}};
+            a_word <= words[b_at] ^ b_hit;
+            b_word <= words[b_at | 10'd1] ^ b_high_hit;
         end else if (CEB && !(WEB && WRITEMODE_B == "NORMAL"))
-            b_word <= (words[b_at] >> b_low) ^ {18{b_hit}};
+            b_word <= (words[b_at] ^ b_hit) >> b_low;
         if (DATA_WIDTH_B == 36 ? OCEB : OCEA) a_out <= a_word;
         if (OCEB) b_out <= b_word;
         if (RSTA || RSTB || CSA0 || CSA1 || CSA2 || CSB0 || CSB1 || CSB2)
