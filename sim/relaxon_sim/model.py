@@ -26,7 +26,7 @@ def verilate(
     work: Path,
     *,
     waves: Waves | None = None,
-    libraries: Sequence[Path] = (),
+    models: str = "",
     options: Sequence[str] = (),
 ) -> None:
     """Module ``top`` of a directory's ``top.v`` to C++ class ``Vtop`` in its ``obj``.
@@ -37,12 +37,14 @@ def verilate(
         The directory.
     waves
         Whether, and in which format, the model can write waveforms.
-    libraries
-        Verilog files with modules that the design may use.
+    models
+        Verilog text with modules that the design may use.
     options
         More of Verilator's.
     """
     verilator = find_verilator()
+    if models:
+        (work / "models.v").write_text(models)
     command = [
         str(verilator.program),
         *("--cc", "--top-module", "top", "--prefix", "Vtop", "--Mdir", "obj"),
@@ -50,8 +52,7 @@ def verilate(
         *("-O3", "--x-assign", "fast", "--x-initial", "0", "--no-timing"),
         *("--output-split", "0", "-Wno-lint", "-Wno-style", "-Wno-fatal"),
         *([f"--trace-{waves}"] if waves else []),
-        *(["-Wno-MODDUP", "-Wno-SPECIFYIGN"] if libraries else []),  # the first of a name counts
-        *(part for path in libraries for part in (f"-I{path.parent}", "-v", str(path))),
+        *(["-Wno-SPECIFYIGN", "-v", "models.v"] if models else []),
         *options,
         "top.v",
     ]

@@ -147,7 +147,7 @@ def _build(work: Path, config: ArrayConfig, options: BoardOptions, report: Repor
         verilog = to_verilog(top)
     (work / "top.v").write_text(verilog)
     report("Verilog to C++")
-    verilate(work, waves=options.waves, libraries=models)
+    verilate(work, waves=options.waves, models=models)
     report("compiling")
     compile_model(
         work,

@@ -1,5 +1,6 @@
 """Simulation models of FPGA primitives: yosys' own, and ours beside this file where it has none."""
 
+import re
 from pathlib import Path
 
 from relaxon_hdl.verilog import yosys_share
@@ -8,26 +9,38 @@ from relaxon_isa.errors import ToolError
 __all__ = ["cell_models"]
 
 YOSYS_MODELS = {
-    "ice40": ("ice40/cells_sim.v",),
-    "ecp5": ("ecp5/cells_sim.v",),
-    "gowin": ("gowin/cells_sim.v",),
+    "ice40": "ice40/cells_sim.v",
+    "ecp5": "ecp5/cells_sim.v",
+    "gowin": "gowin/cells_sim.v",
 }
 """Of each family, below yosys' shared files."""
 
 
-def cell_models(family: str | None) -> list[Path]:
-    """Verilog files with the models of a family's primitives; none for the portable ones.
+_INCLUDE = re.compile(r'^`include "(?P<name>[^"]+)"$', re.MULTILINE)
+_MODULE = re.compile(r"^(\(\*.*\*\)\n)?module +(?P<name>\w+)\b(?s:.*?)^endmodule$", re.MULTILINE)
+
+
+def cell_models(family: str | None) -> str:
+    """Verilog text with the models of a family's primitives; empty for the portable ones.
+
+    Ours stand in place of yosys' of the same name, which are taken out: of two modules of a name
+    Verilator takes the one that it likes.
 
     Raises ToolError if the family is unknown, or yosys' files are not found.
     """
     if family is None:
-        return []
+        return ""
     if family not in YOSYS_MODELS:
         raise ToolError(f"no family {family!r}; there are: {', '.join(YOSYS_MODELS)}")
-    share = yosys_share()
-    paths = [share / name for name in YOSYS_MODELS[family]]
-    for path in paths:
+
+    def read(path: Path) -> str:
         if not path.exists():
             raise ToolError(f"no {path}, where the models of {family}'s cells should be")
-    ours = Path(__file__).with_name(f"{family}.v")
-    return [*([ours] if ours.exists() else []), *paths]
+        return _INCLUDE.sub(lambda match: read(path.parent / match["name"]), path.read_text())
+
+    path = Path(__file__).with_name(f"{family}.v")
+    ours = path.read_text() if path.exists() else ""
+    names = {match["name"] for match in _MODULE.finditer(ours)}
+    theirs = read(yosys_share() / YOSYS_MODELS[family])
+    kept = _MODULE.sub(lambda match: "" if match["name"] in names else match[0], theirs)
+    return f"{ours}\n{kept}"

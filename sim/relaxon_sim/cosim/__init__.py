@@ -149,9 +149,8 @@ def _build(component: wiring.Component, family: str | None, *, visible: bool, wa
     verilog = to_verilog(component)
     here = Path(relaxon_sim.__path__[0])
     known = (cocotb.__version__, find_verilator().version, visible, waves)
-    libraries = cell_models(family)
-    cells = "".join(path.read_text() for path in libraries)
-    text = f"{verilog}{cells}{known}{cocotb_config.libs_dir}{(here / 'model.py').read_text()}"
+    models = cell_models(family)
+    text = f"{verilog}{models}{known}{cocotb_config.libs_dir}{(here / 'model.py').read_text()}"
     root = cache_dir("cosim")
     home = root / hashlib.sha256(text.encode()).hexdigest()[:24]
     if not (home / "top").exists():
@@ -164,7 +163,7 @@ def _build(component: wiring.Component, family: str | None, *, visible: bool, wa
                     verilate(
                         work,
                         waves="vcd" if waves else None,
-                        libraries=libraries,
+                        models=models,
                         options=["--vpi", "--public-flat-rw", *depth, "--timescale", "1ns/1ps"],
                     )
                     libs = cocotb_config.libs_dir
