@@ -526,9 +526,9 @@ def _list_presets(as_json: bool) -> None:
 def list_rules(names: tuple[str, ...], as_json: bool) -> None:
     """List the learning rules: source, phases, memory, what they go with, their parameters."""
     rows = []
-    for rule in map(rule_class, names or RULES):
-        network = Network((64, 32, 10))
-        settings = settings_for(rule.name, network.depth)
+    for name in names or RULES:
+        rule, network = rule_class(name), Network((64, 32, 10))
+        settings = settings_for(name, network.depth)
         made = rule(network, preset("default"), settings)
         rows.append(
             {

@@ -62,8 +62,9 @@ class Block:
     tile
         The first one.
     shape
-        Of the matrix: (neurons of ``upper``, neurons of ``lower`` + 1), bias last; without a
-        bias the last column is always 0.
+        Of the matrix: (neurons of ``upper``, neurons of ``lower`` + 1), bias last. A skip
+        connection from the input has a bias, since the always-on neuron is one of the inputs; in
+        other skip connections and in backward weights the last column is always 0.
     bias_column
         Where the biases are, counted in neurons.
     words

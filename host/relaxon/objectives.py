@@ -74,10 +74,8 @@ class Objective:
         if rule.settings.margin:
             tol = int(rule.settings.margin * 2**f.state_frac)
             margin = {"judge": Judge.VALUE, "fresh": True, "tol": tol}
-        free = lay.plane("free", lay.depth)
-        b.add(
-            rule.combine(lay.depth, lay.e, [lay.y, free], shift=f.weight_frac, flip=True, **margin)
-        )
+        planes = [lay.y, self.error_source]
+        b.add(rule.combine(lay.depth, lay.e, planes, shift=f.weight_frac, flip=True, **margin))
 
     @property
     def error_source(self) -> int:

@@ -135,6 +135,7 @@ class CoupledCentered(CenteredEP):
     name = "coupled-centered"
     paper = "Scellier et al. 2023 (CpL, centered)"
     summary = "free; outputs held at o +- beta (y - o); (ss+ - ss-) / 2 beta"
+    RATES = (5, 8)
     OBJECTIVES = ("clamping",)
 
 
