@@ -65,8 +65,8 @@ class Board:
         What to do instead.
     primitives
         Family of `relaxon_hdl.primitives` to instantiate; None for the portable ones.
-    synth_opts
-        More arguments of yosys' ``synth_FAMILY``.
+    synth_opts, place_opts
+        More arguments of yosys' ``synth_FAMILY`` and of nextpnr.
     experimental
         What one has to know before one trusts a bitstream; empty for the others.
     """
@@ -86,6 +86,7 @@ class Board:
     pll: Pll | None = None
     primitives: str | None = None
     synth_opts: str = ""
+    place_opts: str = ""
     experimental: str = ""
 
     def __post_init__(self) -> None:

@@ -47,7 +47,11 @@ def prepare(board: Board, *, baud: int | None = None):
         platform = board.make_platform()
     except ImportError as error:
         raise ToolError(f"building needs {error.name}: {INSTALL}") from error
-    options = f"--freq {board.clock_hz / 1e6:g} --report {REPORT} --timing-allow-fail"
+    mhz = board.clock_hz / 1e6
+    options = f"--freq {mhz:g} --report {REPORT} --timing-allow-fail {board.place_opts}"
+    more = {}
+    if board.family == "ice40":  # whose router forgets --freq for a clock from logic
+        more["add_constraints"] = f"set_frequency clk {mhz:g}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of memories that a primitive replaces
         return platform.prepare(
@@ -57,6 +61,7 @@ def prepare(board: Board, *, baud: int | None = None):
             synth_opts=board.synth_opts,
             script_after_synth=f"tee -q -o {STAT} stat -json",
             nextpnr_opts=options,
+            **more,
         )
 
 

@@ -154,7 +154,7 @@ class Report:
         if self.critical_path:
             total = sum(hop.delay_ns for hop in self.critical_path)
             lines.append(f"critical path, {total:.2f} ns:")
-            lines += [f"  {h.delay_ns:6.2f}  {h.kind:8}{h.name}" for h in self.critical_path]
+            lines += [f"  {h.delay_ns:6.2f}  {h.kind:10}{h.name}" for h in self.critical_path]
         if self.bitstream:
             lines.append(f"bitstream: {self.bitstream}")
         if self.note:

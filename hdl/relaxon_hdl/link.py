@@ -37,8 +37,9 @@ class LinkEngine(wiring.Component):
         line_out <- COBS, frame buffer <- header, payload, CRC <- transmit ring <- i
 
     Latency: ``o`` six cycles after the delimiter of a frame. Throughput: ``o`` a byte every other
-    cycle while nothing comes in (the ring is not read in cycles in which it is written), ``i`` and ``line_in`` a byte a cycle, ``line_out`` a byte every other cycle and between
-    frames a cycle a byte of the next.
+    cycle while nothing comes in (the ring is not read in cycles in which it is written), ``i`` and
+    ``line_in`` a byte a cycle, ``line_out`` a byte every other cycle and between frames a cycle a
+    byte of the next.
 
     Two bytes of the receive ring take the CRC, so ``rx_bytes - 2`` is the widest window.
 

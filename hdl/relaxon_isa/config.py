@@ -236,10 +236,10 @@ PRESETS: dict[str, ArrayConfig] = {
     "ecp5-25f": ArrayConfig(p=5, weight_depth=1024, drive_depth=512, table_bits=0),
     # LFE5U-85F: 12 x 12 cells, 784-128-10.
     "ecp5-85f": ArrayConfig(p=12, weight_depth=1024, drive_depth=512, table_bits=0),
-    # iCE40HX8K: no multipliers, so one cell; 32 blocks of 4 kb in all. 64-48-10.
+    # iCE40HX8K: no multipliers, so one cell; 32 blocks of 4 kb in all. 64-40-10.
     "hx8k": ArrayConfig(
         p=1,
-        weight_depth=4096,
+        weight_depth=3072,
         state_depth=512,
         drive_depth=256,
         program_rows=256,
@@ -255,10 +255,10 @@ PRESETS: dict[str, ArrayConfig] = {
         rx_bytes=512,
         tx_bytes=512,
     ),
-    # GW1NR-9C: 2 x 2 cells, 16 of 26 block RAMs for weights. 196-64-10.
+    # GW1NR-9C: 2 x 2 cells, 12 of 26 block RAMs for weights. 196-56-10.
     "gowin-9k": ArrayConfig(
         p=2,
-        weight_depth=4096,
+        weight_depth=3072,
         state_depth=512,
         drive_depth=256,
         program_rows=256,
@@ -272,8 +272,8 @@ PRESETS: dict[str, ArrayConfig] = {
         rx_bytes=512,
         tx_bytes=512,
     ),
-    # GW2A-18C: 3 x 3 cells, 18 of 46 block RAMs for weights. 196-64-10.
-    "gowin-20k": ArrayConfig(p=3, weight_depth=2048, state_depth=512, table_bits=0),
+    # GW2A-18C: 4 x 4 cells, 16 of 46 block RAMs for weights. 196-64-10.
+    "gowin-20k": ArrayConfig(p=4, weight_depth=1024, state_depth=512, table_bits=0),
 }
 """Named machines. Small modes are left out where the device has no room for them."""
 
