@@ -107,7 +107,11 @@ def test_outputs_are_held(name, part):
 
 
 def test_objective_and_rule_are_chosen_apart():
-    with lab("ep-centered", objective="clamping") as a, lab("coupled-centered") as b:
+    rates = {"rate_shifts": (2, 2)}
+    with (
+        lab("ep-centered", objective="clamping", **rates) as a,
+        lab("coupled-centered", **rates) as b,
+    ):
         assert np.array_equal(step(a), step(b))
 
 
