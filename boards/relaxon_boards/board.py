@@ -23,8 +23,8 @@ MIN_DIVISOR = 8
 class Pll:
     """Dividers of a PLL, each at least 1.
 
-    iCE40: the oscillator runs at ``crystal / ref * feedback`` and the output at that divided by
-    ``out``, a power of two. ECP5: the output runs at ``crystal / ref * feedback`` and the
+    The oscillator runs at ``crystal / ref * feedback`` and the output at that divided by ``out``
+    (iCE40: a power of two). ECP5: the output runs at ``crystal / ref * feedback`` and the
     oscillator at ``out`` times that.
 
     ``pad``: the clock's pin is the PLL's own (iCE40), which then contains its buffer.
@@ -50,6 +50,8 @@ class Board:
         A key of `FAMILIES`.
     platform
         Module and class of the Amaranth platform.
+    vendor_platform
+        Likewise the one for the vendor's own tool, where ``platform`` makes no bitstream.
     preset
         Name of the machine that it is built as.
     crystal_hz, pll, clock_hz
@@ -84,6 +86,7 @@ class Board:
     flash: tuple[str, ...] = ()
     by_hand: str = ""
     pll: Pll | None = None
+    vendor_platform: str = ""
     primitives: str | None = None
     synth_opts: str = ""
     place_opts: str = ""
@@ -93,7 +96,7 @@ class Board:
         rate = self.crystal_hz
         if self.pll:
             rate = rate * self.pll.feedback // self.pll.ref
-            if self.family == "ice40":
+            if self.family != "ecp5":
                 rate //= self.pll.out
         if rate != self.clock_hz:
             raise ConfigError(f"{self.name}: the PLL makes {rate} Hz, not {self.clock_hz}")
@@ -119,6 +122,6 @@ class Board:
             )
         return divisor
 
-    def make_platform(self) -> Any:
+    def make_platform(self, *, vendor: bool = False) -> Any:
         """The Amaranth platform. Raises ImportError without Amaranth or its boards."""
-        return pkgutil.resolve_name(self.platform)()
+        return pkgutil.resolve_name(self.vendor_platform if vendor else self.platform)()

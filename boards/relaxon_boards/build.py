@@ -1,6 +1,7 @@
 """From a board to a bitstream and a report, with Amaranth's own build plan."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from .board import Board
 from .report import Placement, Report, read_placement, read_synthesis
 from .tools import INSTALL, find_tool, tool_version
 
-__all__ = ["BITSTREAM", "TimingError", "build", "prepare"]
+__all__ = ["BITSTREAM", "TimingError", "build", "build_with_vendor", "prepare"]
 
 NAME = "top"
 OUTPUTS = ("--log", "--asc", "--textcfg", "--write", "--report")
@@ -24,7 +25,7 @@ OUTPUTS = ("--log", "--asc", "--textcfg", "--write", "--report")
 
 REPORT, STAT = f"{NAME}.report.json", f"{NAME}.stat.json"
 
-BITSTREAM = {"ice40": ".bin", "ecp5": ".bit", "gowin": ".fs"}
+BITSTREAM = {"ice40": ".bin", "ecp5": ".bit", "gowin": ".fs", "xilinx": ".bit"}
 """How a family's bitstreams end."""
 
 TOO_SMALL = re.compile(
@@ -93,16 +94,28 @@ def build(
     """
     progress("elaborating")
     plan = prepare(board, baud=baud)
-    synthesis, place, pack = _commands(plan)
+    commands = json.loads(plan.files[f"build_{NAME}.json"])["commands"]
     tools = {}
-    for command in (synthesis, place, pack):
+    for command in commands:
         progress(f"looking for {command[0]}")  # YoWASP compiles it now, if it is the first call
         tools[command[0]] = tool_version(command[0])
     plan.extract(directory)
-    seconds = {}
 
     progress("synthesising")
-    seconds["synthesis"] = _run(synthesis, directory)
+    seconds = {"synthesis": _run(commands[0], directory)}
+    synthesised = read_synthesis(directory / STAT, board.family)
+    if len(commands) == 1:  # there is nothing behind synthesis
+        report = _report(
+            board,
+            baud,
+            tools=tools,
+            resources=synthesised,
+            seconds=seconds,
+            note=board.experimental,
+        )
+        write(report, directory)
+        return report
+    _, place, pack = commands
 
     progress(f"placing and routing, {seeds} seed{'s'[: seeds > 1]}")
     start = time.monotonic()
@@ -119,7 +132,7 @@ def build(
 
     found: dict = {
         "tools": tools,
-        "resources": best.resources | read_synthesis(directory / STAT, board.family),
+        "resources": best.resources | synthesised,
         "fmax_mhz": best.fmax_mhz,
         "seed": best.seed,
         "seeds": {str(p.seed): p.fmax_mhz for p in placements},
@@ -146,6 +159,24 @@ def build(
     return report
 
 
+def build_with_vendor(board: Board, directory: Path, *, baud: int | None = None) -> None:
+    """Hand the design to the vendor's tool, as Amaranth does. Raises ToolError without it."""
+    if not board.vendor_platform:
+        raise ToolError(f"{board.name} is built by open tools alone: leave --vendor out")
+    if not shutil.which(os.environ.get("VIVADO") or "vivado"):
+        raise ToolError("no vivado: put it on PATH, or name it in the environment variable VIVADO")
+    os.environ.setdefault("YOSYS", find_tool("yosys"))  # Amaranth writes Verilog with it
+    try:
+        from .machine import Machine
+
+        platform = board.make_platform(vendor=True)
+        platform.build(Machine(board, baud=baud), NAME, str(directory))
+    except ImportError as error:
+        raise ToolError(f"building needs {error.name}: {INSTALL}") from error
+    except subprocess.CalledProcessError as error:
+        raise ToolError(f"the vendor's tool failed in {directory}: {error}") from error
+
+
 def write(report: Report, directory: Path) -> None:
     (directory / "report.json").write_text(report.to_json())
     (directory / "report.txt").write_text(report.text())
@@ -162,15 +193,6 @@ def _report(board: Board, baud: int | None, **found) -> Report:
         baud=board.clock_hz // board.divisor(baud),
         **found,
     )
-
-
-def _commands(plan) -> list[list[str]]:
-    """Synthesis, place and route, packing: program and arguments each."""
-    script = plan.files[f"build_{NAME}.json"]
-    commands = json.loads(script)["commands"]
-    if len(commands) != 3:
-        raise ToolError(f"Amaranth plans {len(commands)} steps where 3 are known")
-    return commands
 
 
 def _parallel(

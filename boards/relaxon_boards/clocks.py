@@ -43,7 +43,10 @@ class Clock(Elaboratable):
             ice40_pll(m, board.pll, board.crystal_hz, pin, raw, locked)
         else:
             m.submodules.buffer = buffer = io.Buffer(io.Direction.Input, pin)
-            ecp5_pll(m, board.pll, buffer.i, raw, locked)
+            if board.family == "ecp5":
+                ecp5_pll(m, board.pll, buffer.i, raw, locked)
+            else:
+                xilinx_pll(m, board.pll, board.crystal_hz, buffer.i, raw, locked)
 
         clk = Signal()
         m.domains.sync = ClockDomain(reset_less=True)
@@ -54,7 +57,7 @@ class Clock(Elaboratable):
 
 def gate(m: Module, family: str, raw: Signal, locked: Signal, clk: Signal) -> None:
     """``clk`` is ``raw`` once ``locked`` has been high for a while."""
-    if family not in ("ice40", "ecp5"):
+    if family == "gowin":  # the crystal: steady since long
         m.d.comb += clk.eq(raw)
         return
     m.domains.raw = ClockDomain(local=True, async_reset=True)
@@ -65,6 +68,9 @@ def gate(m: Module, family: str, raw: Signal, locked: Signal, clk: Signal) -> No
         m.d.raw += count.eq(count + 1)
     if family == "ecp5":
         m.submodules.gate = Instance("DCCA", i_CLKI=raw, i_CE=count[-1], o_CLKO=clk)
+        return
+    if family == "xilinx":
+        m.submodules.gate = Instance("BUFGCE", i_I=raw, i_CE=count[-1], o_O=clk)
         return
     # Opened while ``raw`` is low, so that the first pulse is a whole one.
     m.domains.low = ClockDomain(local=True, clk_edge="neg", reset_less=True)
@@ -134,4 +140,24 @@ def ecp5_pll(m: Module, pll: Pll, crystal: Signal, raw: Signal, locked: Signal) 
         i_ENCLKOP=Const(0),
         o_CLKOP=raw,
         o_LOCK=locked,
+    )
+
+
+def xilinx_pll(
+    m: Module, pll: Pll, crystal_hz: int, crystal: Signal, raw: Signal, locked: Signal
+) -> None:
+    feedback = Signal()
+    m.submodules.pll = Instance(
+        "PLLE2_BASE",
+        p_CLKIN1_PERIOD=1e9 / crystal_hz,
+        p_DIVCLK_DIVIDE=pll.ref,
+        p_CLKFBOUT_MULT=pll.feedback,
+        p_CLKOUT0_DIVIDE=pll.out,
+        i_CLKIN1=crystal,
+        i_CLKFBIN=feedback,
+        i_RST=Const(0),
+        i_PWRDWN=Const(0),
+        o_CLKFBOUT=feedback,
+        o_CLKOUT0=raw,
+        o_LOCKED=locked,
     )

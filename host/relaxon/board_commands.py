@@ -48,6 +48,7 @@ def _load(module: str) -> Any:
 @click.option("--jobs", default=-1, show_default=True, help="Seeds at a time; -1: one a processor.")
 @click.option("--pool", default="loky", show_default=True, help="joblib backend, such as dask.")
 @click.option("--baud", type=click.IntRange(1), help="Instead of the board's default.")
+@click.option("--vendor", is_flag=True, help="With the vendor's tool (Arty: Vivado), untested.")
 @directory_option
 @json_option
 @guarded
@@ -57,6 +58,7 @@ def build(
     jobs: int,
     pool: str,
     baud: int | None,
+    vendor: bool,
     directory: Path | None,
     as_json: bool,
 ) -> None:
@@ -67,6 +69,9 @@ def build(
     """
     board = _load("catalogue").find_board(name)
     directory = directory or Path("build") / name
+    if vendor:
+        _load("build").build_with_vendor(board, directory, baud=baud)
+        return
     with console.status(f"{name}: starting") as status:
         start = time.monotonic()
 
@@ -79,7 +84,8 @@ def build(
             board, directory, baud=baud, seeds=seeds, jobs=jobs, backend=pool, progress=progress
         )
     click.echo(report.to_json() if as_json else report.text(), nl=False)
-    console.print(f"kept in {directory}; next: relaxon flash {name}")
+    following = f"; next: relaxon flash {name}" if report.bitstream else ""
+    console.print(f"kept in {directory}{following}")
 
 
 @click.command()

@@ -107,10 +107,10 @@ def test_outputs_are_held(name, part):
 
 
 def test_objective_and_rule_are_chosen_apart():
-    rates = {"rate_shifts": (2, 2)}
+    rates = (2, 2)
     with (
-        lab("ep-centered", objective="clamping", **rates) as a,
-        lab("coupled-centered", **rates) as b,
+        lab("ep-centered", objective="clamping", rate_shifts=rates) as a,
+        lab("coupled-centered", rate_shifts=rates) as b,
     ):
         assert np.array_equal(step(a), step(b))
 
