@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from relaxon import comparison
 from relaxon.backends import open_device
+from relaxon.checkpoint import Checkpoint
 from relaxon.cli import cli
 from relaxon.datasets import Dataset, load
 from relaxon.lab import Lab
@@ -334,6 +335,43 @@ def test_rules_are_listed():
     said = CliRunner().invoke(cli, ["rules"]).stdout
     for name, rule in RULES.items():
         assert f"{name}: {rule.paper}" in said
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        ["--architecture", "backward"],
+        ["--rule", "feedback-alignment"],
+        ["--rule", "lock-in", "-o", "points=12", "--architecture", "skip:0>2"],
+        ["--rule", "ep-random", "--objective", "cross-entropy"],
+    ],
+    ids=" ".join,
+)
+def test_the_command_resumes_with_the_same_bits(choice, tmp_path):
+    """A checkpoint has all weights and all choices; the golden run beside has them too."""
+    rng = np.random.default_rng(0)
+    x, y = rng.random((60, 8)).astype(np.float32), np.arange(60) % 3
+    data = tmp_path / "few.npz"
+    np.savez(data, x_train=x, y_train=y, x_test=x, y_test=y)
+    common = ["--backend", "golden", "--data", str(data), "--layers", "8,7,3", *choice]
+    kept = tmp_path / "run.npz"
+
+    def train(*arguments):
+        said = CliRunner().invoke(cli, ["train", "--json", *arguments])
+        assert said.exit_code == 0, said.output
+        return said
+
+    train(*common, "--epochs", "2", "--verify", "--checkpoint", str(kept))
+    whole = Checkpoint.load(kept)
+    before = TrainSettings.from_json(whole.spec["settings"])
+    with open_device("golden") as device:
+        trainer = Trainer(device, whole.network, load(data), before)
+        trainer.start()
+        trainer.run_epoch()
+        trainer.checkpoint(whole.spec).save(kept)
+    train("--backend", "golden", "--resume", str(kept), "--verify", "--checkpoint", str(kept))
+    assert all(map(np.array_equal, whole.weights, Checkpoint.load(kept).weights))
+    assert len(whole.weights) == len(Checkpoint.load(kept).weights)
 
 
 # Learning ----------------------------------------------------------------------------------------
