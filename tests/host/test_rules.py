@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from relaxon import comparison
+from relaxon import comparison, equivalence
 from relaxon.backends import open_device
 from relaxon.checkpoint import Checkpoint
 from relaxon.cli import cli
@@ -139,6 +139,14 @@ def reference_of(weights):
     from relaxon_sim.reference import Reference
 
     return Reference([w[:, :-1].copy() for w in weights], [w[:, -1].copy() for w in weights])
+
+
+def test_velocities_are_the_error_derivatives_of_recurrent_backpropagation():
+    """Synchronous steps on the verification preset; 5 % over 20 steps is asked."""
+    result = equivalence.equivalence(steps=22)
+    assert np.linalg.norm(result["derivatives"][-1]) > 0.01
+    for name in ("error_machine", "error_double"):
+        assert max(result[name]) < 1e-3
 
 
 @pytest.mark.parametrize("name", ["pcn", "pcn-random", "backprop"])
