@@ -3,13 +3,26 @@
 import numpy as np
 from campaign import OUTSIDE
 
-from relaxon.datasets import Dataset
+from relaxon.datasets import Dataset, load
 from relaxon.devices.base import Device
 from relaxon.network import Network
 from relaxon.training import Trainer, TrainSettings
 from relaxon_isa.memory import Space
 
-__all__ = ["trained"]
+__all__ = ["few_digits", "trained"]
+
+
+def few_digits(count: int) -> Dataset:
+    """The first samples of digits."""
+    digits = load("digits")
+    return Dataset(
+        name="a few digits",
+        x_train=digits.x_train[:count],
+        y_train=digits.y_train[:count],
+        x_test=digits.x_test[:40],
+        y_test=digits.y_test[:40],
+        classes=10,
+    )
 
 
 def trained(device: Device, network: Network, data: Dataset, settings: TrainSettings) -> dict:

@@ -36,6 +36,7 @@ class Clock(Elaboratable):
         board = self.board
         pin = platform.request(platform.default_clk, dir="-")
         raw, locked = Signal(), Signal()
+        source = raw  # of the gate
         if board.pll is None:
             m.submodules.buffer = buffer = io.Buffer(io.Direction.Input, pin)
             m.d.comb += [raw.eq(buffer.i), locked.eq(1)]
@@ -44,21 +45,24 @@ class Clock(Elaboratable):
         else:
             m.submodules.buffer = buffer = io.Buffer(io.Direction.Input, pin)
             if board.family == "ecp5":
-                ecp5_pll(m, board.pll, buffer.i, raw, locked)
+                # A DCCA cannot be fed from a global net, which ``raw`` is.
+                source = Signal()
+                ecp5_pll(m, board.pll, buffer.i, raw, source, locked)
             else:
                 xilinx_pll(m, board.pll, board.crystal_hz, buffer.i, raw, locked)
 
         clk = Signal()
         m.domains.sync = ClockDomain(reset_less=True)
         m.d.comb += ClockSignal().eq(clk)
-        gate(m, board.family, raw, locked, clk)
+        gate(m, board.family, raw, source, locked, clk)
         return m
 
 
-def gate(m: Module, family: str, raw: Signal, locked: Signal, clk: Signal) -> None:
-    """``clk`` is ``raw`` once ``locked`` has been high for a while."""
+def gate(m: Module, family: str, raw: Signal, source: Signal, locked: Signal, clk: Signal) -> None:
+    """``clk`` is ``source`` once ``locked`` has been high for a while, which ``raw`` measures: the
+    same clock, or another output of the same PLL in phase with it."""
     if family == "gowin":  # the crystal: steady since long
-        m.d.comb += clk.eq(raw)
+        m.d.comb += clk.eq(source)
         return
     m.domains.raw = ClockDomain(local=True, async_reset=True)
     m.d.comb += [ClockSignal("raw").eq(raw), ResetSignal("raw").eq(~locked)]
@@ -67,10 +71,10 @@ def gate(m: Module, family: str, raw: Signal, locked: Signal, clk: Signal) -> No
     with m.If(~count[-1]):
         m.d.raw += count.eq(count + 1)
     if family == "ecp5":
-        m.submodules.gate = Instance("DCCA", i_CLKI=raw, i_CE=count[-1], o_CLKO=clk)
+        m.submodules.gate = Instance("DCCA", i_CLKI=source, i_CE=count[-1], o_CLKO=clk)
         return
     if family == "xilinx":
-        m.submodules.gate = Instance("BUFGCE", i_I=raw, i_CE=count[-1], o_O=clk)
+        m.submodules.gate = Instance("BUFGCE", i_I=source, i_CE=count[-1], o_O=clk)
         return
     # Opened while ``raw`` is low, so that the first pulse is a whole one.
     m.domains.low = ClockDomain(local=True, clk_edge="neg", reset_less=True)
@@ -78,7 +82,7 @@ def gate(m: Module, family: str, raw: Signal, locked: Signal, clk: Signal) -> No
     m.d.comb += ClockSignal("low").eq(raw)
     m.d.low += is_open.eq(count[-1])
     m.submodules.gate = Instance(
-        "SB_GB", i_USER_SIGNAL_TO_GLOBAL_BUFFER=raw & is_open, o_GLOBAL_BUFFER_OUTPUT=clk
+        "SB_GB", i_USER_SIGNAL_TO_GLOBAL_BUFFER=source & is_open, o_GLOBAL_BUFFER_OUTPUT=clk
     )
 
 
@@ -105,7 +109,9 @@ def ice40_pll(m: Module, pll: Pll, crystal_hz: int, pin, raw: Signal, locked: Si
         )
 
 
-def ecp5_pll(m: Module, pll: Pll, crystal: Signal, raw: Signal, locked: Signal) -> None:
+def ecp5_pll(
+    m: Module, pll: Pll, crystal: Signal, raw: Signal, source: Signal, locked: Signal
+) -> None:
     m.submodules.pll = Instance(
         "EHXPLLL",
         a_ICP_CURRENT="12",
@@ -127,6 +133,10 @@ def ecp5_pll(m: Module, pll: Pll, crystal: Signal, raw: Signal, locked: Signal) 
         p_CLKOP_DIV=pll.out,
         p_CLKOP_CPHASE=pll.out - 1,
         p_CLKOP_FPHASE=0,
+        p_CLKOS_ENABLE="ENABLED",
+        p_CLKOS_DIV=pll.out,
+        p_CLKOS_CPHASE=pll.out - 1,
+        p_CLKOS_FPHASE=0,
         i_RST=Const(0),
         i_STDBY=Const(0),
         i_CLKI=crystal,
@@ -138,7 +148,9 @@ def ecp5_pll(m: Module, pll: Pll, crystal: Signal, raw: Signal, locked: Signal) 
         i_PHASELOADREG=Const(1),
         i_PLLWAKESYNC=Const(0),
         i_ENCLKOP=Const(0),
+        i_ENCLKOS=Const(0),
         o_CLKOP=raw,
+        o_CLKOS=source,
         o_LOCK=locked,
     )
 

@@ -24,6 +24,7 @@ RESOURCES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "gowin": {
         "LUT": ("LUT4",),
+        "ALU": ("ALU",),
         "FF": ("DFF",),
         "DSP": ("MULT18X18",),
         "BRAM": ("BSRAM",),
@@ -187,7 +188,7 @@ def read_placement(path: Path, family: str, seed: int) -> Placement:
 
 
 def _total(utilization: dict, names: tuple[str, ...], what: str) -> int:
-    return sum(entry[what] for name, entry in utilization.items() if name.startswith(names))
+    return sum(entry[what] for name, entry in utilization.items() if name in names)
 
 
 def _hop(entry: dict) -> Hop:

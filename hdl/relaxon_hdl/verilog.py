@@ -36,7 +36,7 @@ from relaxon_isa.errors import ToolError
 
 from .cache import cache_dir, file_lock
 
-__all__ = ["to_verilog", "yosys_share"]
+__all__ = ["SYNTHESIS", "to_netlist", "to_verilog", "yosys_share"]
 
 _SCRIPT = """\
 read_rtlil design.il
@@ -45,6 +45,16 @@ memory_collect
 write_verilog -norename -noattr design.v
 """
 """What `amaranth.back.verilog` does, with files instead of pipes."""
+
+SYNTHESIS = {"ice40": "synth_ice40", "ecp5": "synth_ecp5", "gowin": "synth_gowin"}
+"""Of each family, the command of yosys that makes a netlist of its cells."""
+
+_SYNTHESISE = """\
+read_rtlil design.il
+{command} -top {name}
+splitnets
+write_verilog -norename -noattr design.v
+"""
 
 _ZERO_INIT = re.compile(
     r"  cell \$meminit_v2 .*\n(?:    .*\n)*?    connect \\DATA \d+'0+\n(?:    .*\n)*?  end\n"
@@ -84,13 +94,28 @@ def to_verilog(component: wiring.Component, *, name: str = "top", reset: bool = 
     """
     design = _Powered(component, reset)
     text = _ZERO_INIT.sub("", rtlil.convert(design, name=name, emit_src=False))
+    return _REPEATED.sub(_repeat, _translated(text, _SCRIPT))
+
+
+def to_netlist(component: wiring.Component, family: str, *, name: str = "top") -> str:
+    """A component as Verilog text of one FPGA family's cells (`SYNTHESIS`): what place and route
+    is given.
+
+    Ports as of `to_verilog`, without ``rst``. Takes minutes. Raises ToolError as it does.
+    """
+    text = rtlil.convert(_Powered(component, False), name=name, emit_src=False)
+    return _translated(text, _SYNTHESISE.format(command=SYNTHESIS[family], name=name))
+
+
+def _translated(text: str, script: str) -> str:
+    """What a script of yosys makes of ``design.il`` in ``design.v``."""
     command = _yosys()
     with tempfile.TemporaryDirectory(prefix="relaxon-") as directory:
         work = Path(directory)
         (work / "design.il").write_text(text)
-        (work / "script.ys").write_text(_SCRIPT)
+        (work / "script.ys").write_text(script)
         _run([*command, "-q", "-s", "script.ys"], work)
-        return _REPEATED.sub(_repeat, (work / "design.v").read_text())
+        return (work / "design.v").read_text()
 
 
 class _Powered(Elaboratable):

@@ -20,6 +20,7 @@ class _QuickConfig(wasmtime.Config):
         super().__init__()
         self.cranelift_opt_level = "none"
         self.cranelift_flag_set("regalloc_algorithm", "single_pass")
+        self.max_wasm_stack = 2 << 20  # such code needs more of it for a synthesis
 
 
 def main() -> int:

@@ -50,6 +50,7 @@ def verilate(
         *("-O3", "--x-assign", "fast", "--x-initial", "0", "--no-timing"),
         *("--output-split", "0", "-Wno-lint", "-Wno-style", "-Wno-fatal"),
         *([f"--trace-{waves}"] if waves else []),
+        *(["-Wno-MODDUP", "-Wno-SPECIFYIGN"] if libraries else []),  # the first of a name counts
         *(part for path in libraries for part in (f"-I{path.parent}", "-v", str(path))),
         *options,
         "top.v",

@@ -217,7 +217,7 @@ def test_compiler_that_fails(tmp_path, monkeypatch):
     monkeypatch.setenv("CXX", "false")
     monkeypatch.setattr("relaxon_hdl.top.Top", lambda *arguments, **options: None)
     monkeypatch.setattr(
-        "relaxon_hdl.top.to_verilog", lambda top: "module top(input clk); endmodule"
+        "relaxon_hdl.verilog.to_verilog", lambda top: "module top(input clk); endmodule"
     )
     with pytest.raises(ToolError, match=r"C\+\+ compiler failed"):
         build_board(SMALL)

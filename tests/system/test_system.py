@@ -5,15 +5,13 @@ import re
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from campaign import CAMPAIGN, OUTSIDE, Campaign
-from training import trained
+from training import few_digits, trained
 
 from relaxon.backends import open_device
-from relaxon.datasets import Dataset, load
 from relaxon.lab import Lab
 from relaxon.network import Network
 from relaxon.rules import RULES, settings_for
@@ -22,19 +20,6 @@ from relaxon.training import TrainSettings
 from relaxon.weights import read_tiles, write_tiles
 from relaxon_isa.config import preset
 from relaxon_isa.memory import Space
-
-
-@pytest.fixture(scope="module")
-def few_digits() -> Dataset:
-    digits = load("digits")
-    return Dataset(
-        name="a few digits",
-        x_train=digits.x_train[:100],
-        y_train=digits.y_train[:100],
-        x_test=digits.x_test[:40],
-        y_test=digits.y_test[:40],
-        classes=10,
-    )
 
 
 def test_identity_and_memories(device):
@@ -61,7 +46,7 @@ def test_weights_in_and_out_and_no_counter_moves(device):
 
 
 @pytest.mark.parametrize("name", ["default", "verify24", "up5k", "p2", "p3", "p5", "p8"])
-def test_training_leaves_the_same_machine(name, few_digits):
+def test_training_leaves_the_same_machine(name):
     """Weights, planes, drives, counters and cycles: golden and gateware."""
     config = preset("default").replace(p=int(name[1:])) if name.startswith("p") else preset(name)
     network = Network((64, 13, 9, 10))
@@ -69,7 +54,7 @@ def test_training_leaves_the_same_machine(name, few_digits):
     left = {}
     for backend in ("golden", "virtual"):
         with open_device(backend, config) as device:
-            left[backend] = trained(device, network, few_digits, settings)
+            left[backend] = trained(device, network, few_digits(100), settings)
     assert left["golden"] == left["virtual"]
 
 
@@ -96,10 +81,10 @@ COMBINATIONS = [
 
 
 @pytest.mark.parametrize(("name", "changes"), COMBINATIONS, ids=str)
-def test_rule_leaves_the_same_machine(name, changes, few_digits, board):
+def test_rule_leaves_the_same_machine(name, changes, board):
     """Weights, planes, drives, counters and cycles of every rule, and of some with other
     objectives and architectures: golden and gateware."""
-    data = replace(few_digits, x_train=few_digits.x_train[:12], y_train=few_digits.y_train[:12])
+    data = few_digits(12)
     settings = TrainSettings(epochs=1, rule=settings_for(name, RULE_NETWORK.depth, **changes))
     left = []
     with open_device("golden", RULE_MACHINE) as golden:
@@ -137,7 +122,7 @@ FAMILIES = {"ice40": preset("up5k"), "ecp5": preset("default").replace(p=3, tabl
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_instantiated_primitives_change_nothing(family, few_digits, seed):
+def test_instantiated_primitives_change_nothing(family, seed):
     """The gateware as it goes to a family's synthesis, block RAMs and multipliers by their models:
     training and random programs."""
     network = Network((64, 13, 10))
@@ -146,7 +131,7 @@ def test_instantiated_primitives_change_nothing(family, few_digits, seed):
     left = []
     for backend, options in (("golden", {}), ("virtual", {"family": family})):
         with open_device(backend, config, **options) as device:
-            left.append(trained(device, network, few_digits, settings))
+            left.append(trained(device, network, few_digits(100), settings))
     assert left[0] == left[1]
     with open_device("virtual", config, family=family) as device:
         campaign = Campaign(device, seed)
@@ -168,7 +153,7 @@ def test_the_command_trains_on_the_gateware_and_compares():
     assert re.search(r"test accuracy: \d\d\.\d\d%", result.stdout)
 
 
-def test_one_flipped_bit_is_seen(few_digits):
+def test_one_flipped_bit_is_seen():
     """A bit of one weight in the board's memory, flipped by the host, is not `identical`."""
     with open_device("virtual", "default") as device:
         rng = np.random.default_rng(2)

@@ -13,6 +13,7 @@ import relaxon_hdl
 import relaxon_isa
 from relaxon_hdl.cache import cache_dir, file_lock
 from relaxon_isa.config import ArrayConfig
+from relaxon_isa.errors import ToolError
 
 from ..cache import install, prune
 from ..cells import cell_models
@@ -44,12 +45,16 @@ class BoardOptions:
     family
         FPGA family whose primitives the gateware instantiates, simulated by their models; None
         for the portable ones.
+    netlist
+        Simulate what synthesis for ``family`` makes of the gateware, cell by cell, not the
+        gateware itself. Takes minutes to build.
     """
 
     divisor: int = 2
     waves: Waves | None = None
     build: str = "virtual board"
     family: str | None = None
+    netlist: bool = False
 
 
 def _sources() -> Iterator[Path]:
@@ -120,9 +125,12 @@ def _build(work: Path, config: ArrayConfig, options: BoardOptions, report: Repor
     # What is missing is found before the first half minute has passed.
     find_compiler()
     find_verilator()
-    from relaxon_hdl.top import Top, to_verilog  # Amaranth takes its time: only when needed
+    from relaxon_hdl.top import Top  # Amaranth takes its time: only when needed
+    from relaxon_hdl.verilog import to_netlist, to_verilog
 
-    report("gateware to Verilog")
+    models = cell_models(options.family)
+    if options.netlist and not options.family:
+        raise ToolError("a netlist is of a family's cells: name the family")
     top = Top(
         config,
         divisor=options.divisor,
@@ -131,9 +139,15 @@ def _build(work: Path, config: ArrayConfig, options: BoardOptions, report: Repor
         family=options.family,
         stages=0,
     )
-    (work / "top.v").write_text(to_verilog(top))
+    if options.family and options.netlist:
+        report("synthesis")
+        verilog = to_netlist(top, options.family)
+    else:
+        report("gateware to Verilog")
+        verilog = to_verilog(top)
+    (work / "top.v").write_text(verilog)
     report("Verilog to C++")
-    verilate(work, waves=options.waves, libraries=cell_models(options.family))
+    verilate(work, waves=options.waves, libraries=models)
     report("compiling")
     compile_model(
         work,

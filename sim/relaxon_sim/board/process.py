@@ -68,6 +68,8 @@ class VirtualBoard:
     family
         FPGA family whose primitives the gateware instantiates ("ice40", "ecp5"), simulated by
         their models; None for the portable ones, which are faster.
+    netlist
+        Simulate what synthesis for ``family`` makes of the gateware, cell by cell.
     vcd, fst
         A file for waveforms of the whole design, in one of the two formats. Ten times slower, and
         large. FST needs the development files of lz4 and zlib.
@@ -88,6 +90,7 @@ class VirtualBoard:
         *,
         divisor: int = 2,
         family: str | None = None,
+        netlist: bool = False,
         vcd: str | Path | None = None,
         fst: str | Path | None = None,
         report: Callable[[str], None] | None = None,
@@ -99,7 +102,7 @@ class VirtualBoard:
         self.port = ""
         waves: Waves | None = "vcd" if vcd else "fst" if fst else None
         self._waves = Path(vcd or fst or "").absolute()
-        self._options = BoardOptions(divisor=divisor, waves=waves, family=family)
+        self._options = BoardOptions(divisor=divisor, waves=waves, family=family, netlist=netlist)
         self._report = report
         self._process: subprocess.Popen[str] | None = None
         self._owner = 0
@@ -200,6 +203,7 @@ def virtual_device(
     *,
     divisor: int = 2,
     family: str | None = None,
+    netlist: bool = False,
     vcd: str | Path | None = None,
     fst: str | Path | None = None,
     report: Callable[[str], None] | None = None,
@@ -209,11 +213,19 @@ def virtual_device(
     Raises ToolError if the board cannot be built, DeviceError if it does not answer.
     """
     board = VirtualBoard(
-        config, divisor=divisor, family=family, vcd=vcd, fst=fst, report=report
+        config,
+        divisor=divisor,
+        family=family,
+        netlist=netlist,
+        vcd=vcd,
+        fst=fst,
+        report=report,
     ).start()
     try:
         transport = SerialTransport(board.port, CLOCK_HZ // divisor)
-        device = VirtualDevice(transport, expected=config.fingerprint)
+        # A netlist is a hundred times slower than the board whose clock it claims.
+        timeout = 4.0 if netlist else 0.25
+        device = VirtualDevice(transport, expected=config.fingerprint, timeout=timeout)
     except BaseException:
         board.stop()
         raise

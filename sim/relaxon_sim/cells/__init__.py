@@ -7,7 +7,11 @@ from relaxon_isa.errors import ToolError
 
 __all__ = ["cell_models"]
 
-YOSYS_MODELS = {"ice40": ("ice40/cells_sim.v",), "ecp5": ("ecp5/cells_sim.v",)}
+YOSYS_MODELS = {
+    "ice40": ("ice40/cells_sim.v",),
+    "ecp5": ("ecp5/cells_sim.v",),
+    "gowin": ("gowin/cells_sim.v",),
+}
 """Of each family, below yosys' shared files."""
 
 

@@ -1,0 +1,62 @@
+"""The netlist of a family against the golden model: `python tests/netlist.py --help`.
+
+What synthesis for an FPGA family makes of the machine is compiled cell by cell into a virtual
+board, which trains a few digits over its UART. Weights, planes, drives, counters and cycles must be
+those of the golden model, to the last bit.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from training import few_digits, trained
+
+from relaxon.backends import open_device
+from relaxon.network import Network
+from relaxon.rules.settings import RuleSettings
+from relaxon.training import TrainSettings
+from relaxon_isa.config import ArrayConfig, preset
+
+__all__ = ["FAMILIES", "netlist_differs"]
+
+FAMILIES: dict[str, ArrayConfig] = {
+    "ice40": preset("up5k"),
+    "ecp5": preset("ecp5-25f"),
+    "gowin": preset("gowin-9k"),
+}
+"""Families, and the machine whose netlist is looked at unless another is named."""
+
+
+def netlist_differs(family: str, config: ArrayConfig, samples: int) -> list[str]:
+    """Names of what the netlist leaves otherwise than the golden model after a short training."""
+    network = Network((64, 13, 10))
+    settings = TrainSettings(epochs=1, rule=RuleSettings(rate_shifts=(5, 7)))
+    data = few_digits(samples)
+    left = []
+    options = {"family": family, "netlist": True, "report": print}
+    for backend, chosen in (("golden", {}), ("virtual", options)):
+        with open_device(backend, config, **chosen) as device:
+            left.append(trained(device, network, data, settings))
+    return [name for name, value in left[0].items() if left[1][name] != value]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("family", choices=FAMILIES)
+    parser.add_argument("--preset", help="machine; by default one that fits the family")
+    parser.add_argument("--samples", type=int, default=50, help="digits to train on")
+    arguments = parser.parse_args()
+    family = arguments.family
+    config = preset(arguments.preset) if arguments.preset else FAMILIES[family]
+    started = time.monotonic()
+    differing = netlist_differs(family, config, arguments.samples)
+    said = f"differs in {', '.join(differing)}" if differing else "identical to golden"
+    print(f"{family} netlist, P = {config.p}: {said} ({time.monotonic() - started:.0f} s)")
+    return bool(differing)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
