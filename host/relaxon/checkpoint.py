@@ -24,7 +24,7 @@ FORMAT = "relaxon checkpoint"
 class Checkpoint:
     """A training run after a number of whole epochs.
 
-    ``weights``: integer matrices (`Network.shapes`). ``registers``: all of `Register`, keys and
+    ``weights``: integer matrices (`Layout.shapes`). ``registers``: all of `Register`, keys and
     counters, by name. ``spec``: what the run was asked for (JSON values). ``history``: one entry
     an epoch.
     """
@@ -66,7 +66,7 @@ class Checkpoint:
             if meta["format"] != FORMAT:
                 raise KeyError("format")
             network = Network(tuple(meta["sizes"]))
-            weights = [arrays[f"weights_{i}"] for i in range(1, network.depth + 1)]
+            weights = [arrays[f"weights_{i}"] for i in range(1, len(arrays))]
             saved = cls(
                 sizes=network.sizes,
                 fingerprint=str(meta["fingerprint"]),
@@ -90,7 +90,7 @@ class Checkpoint:
                 f"{CONTRACT_VERSION}: a run cannot go on across contracts; export its weights "
                 "with the version that wrote it (--export) and start from them (--init)"
             )
-        if [w.shape for w in weights] != network.shapes:
+        if [w.shape for w in weights][: network.depth] != network.shapes:
             raise DataError(f"{path}: weights do not have the shapes of {network}")
         if not all(np.issubdtype(w.dtype, np.integer) for w in weights):
             raise DataError(f"{path}: weights of a checkpoint are integers, these are not: damaged")

@@ -16,7 +16,7 @@ from rich.table import Table
 from relaxon_isa.config import PRESETS, ArrayConfig, preset
 from relaxon_isa.errors import ConfigError, DataError
 
-from . import bench, comparison
+from . import bench, comparison, equivalence
 from .backends import BACKENDS, open_device
 from .board_commands import COMMANDS
 from .checkpoint import Checkpoint, load_float_weights, save_float_weights
@@ -578,9 +578,9 @@ def _list_presets(as_json: bool) -> None:
 def list_rules(names: tuple[str, ...], as_json: bool) -> None:
     """List the learning rules: source, phases, memory, what they go with, their parameters."""
     rows = []
-    for rule in map(rule_class, names or RULES):
-        network = Network((64, 32, 10))
-        settings = settings_for(rule.name, network.depth)
+    for name in names or RULES:
+        rule, network = rule_class(name), Network((64, 32, 10))
+        settings = settings_for(name, network.depth)
         made = rule(network, preset("default"), settings)
         rows.append(
             {
@@ -736,6 +736,27 @@ def bench_digits(seeds: int, epochs: int, as_json: bool) -> None:
     table = Table("seed", "test accuracy", "first layer frozen")
     for row in (*rows, {"seed": "mean", **means}):
         table.add_row(str(row["seed"]), f"{row['accuracy']:.2%}", f"{row['frozen']:.2%}")
+    Console(highlight=False).print(table)
+
+
+@bench_group.command("equivalence")
+@click.option("--steps", default=30, show_default=True, type=click.IntRange(2), help="To compare.")
+@click.option("--beta", default=0.25, show_default=True, help="Strength of the nudge.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw both traces to this file.")
+@json_option
+@guarded
+def bench_equivalence(steps: int, beta: float, plot: Path | None, as_json: bool) -> None:
+    """EP's velocities beside recurrent backpropagation's error derivatives, step by step."""
+    result = equivalence.equivalence(steps, beta)
+    if plot:
+        equivalence.draw(result, plot)
+    errors = {name: result[name] for name in ("error_machine", "error_double")}
+    if as_json:
+        click.echo(json.dumps(errors))
+        return
+    table = Table("step", "to the side network on the machine", "in double precision")
+    for k, pair in enumerate(zip(*errors.values(), strict=True)):
+        table.add_row(str(k), *(f"{value:.2e}" for value in pair))
     Console(highlight=False).print(table)
 
 

@@ -21,6 +21,8 @@ class Needs:
         Nudged phases whose states are held at a time (an even number, or 1).
     planes, drives
         Further planes and drives of every layer, by name.
+    areas
+        Further groups of states: name and number.
     tiles
         Further tiles of constants, by name.
     skips
@@ -34,6 +36,7 @@ class Needs:
     phases: int = 2
     planes: tuple[str, ...] = ()
     drives: tuple[str, ...] = ()
+    areas: tuple[tuple[str, int], ...] = ()
     tiles: tuple[str, ...] = ()
     skips: tuple[tuple[int, int], ...] = ()
     backward: bool = False
@@ -59,8 +62,9 @@ class Block:
     tile
         The first one.
     shape
-        Of the matrix: (neurons of ``upper``, neurons of ``lower`` + 1), bias last; without a
-        bias the last column is always 0.
+        Of the matrix: (neurons of ``upper``, neurons of ``lower`` + 1), bias last. A skip
+        connection from the input has a bias, since the always-on neuron is one of the inputs; in
+        other skip connections and in backward weights the last column is always 0.
     bias_column
         Where the biases are, counted in neurons.
     words
@@ -217,8 +221,15 @@ class Layout:
             for layer in range(1, self.depth + 1):
                 bases[name, layer] = at
                 at += self.groups(layer)
+        for name, groups in self.needs.areas:
+            bases[name, 0] = at
+            at += groups
         bases["end", 0] = at
         return bases
+
+    def area(self, name: str) -> int:
+        """First group of an area of `Needs`."""
+        return self._planes[name, 0]
 
     def plane(self, name: str, layer: int) -> int:
         """First group of one of `planes`; layer 0 is the input, whatever the name."""
@@ -255,13 +266,13 @@ class Layout:
         place("below", range(first, last), phases)  # still + forward current, one a phase
         place("nudge", range(self.depth, self.depth + 1), phases)  # the output's, one a phase
         for name in self.needs.drives:
-            place(name, every, phases)
+            place(name, every)
         bases["end", 0] = at
         return bases
 
     def drive(self, name: str, layer: int) -> int:
         """First drive group of "still" (any layer), "below" (middle ones), "nudge" (output), or a
-        drive of `Needs` (any layer; one a phase)."""
+        drive of `Needs` (any layer, side by side)."""
         return self._drives[name, layer]
 
     @property

@@ -6,11 +6,13 @@ strength beta enters the nudged phases.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from relaxon_isa.instructions import Activation, Judge, Mac, MacLevel
+from relaxon_isa.errors import ConfigError
+from relaxon_isa.instructions import Activation, Judge, Mac, MacLevel, Sign
 from relaxon_isa.program import Builder
 
 from .layout import Needs
@@ -18,7 +20,7 @@ from .layout import Needs
 if TYPE_CHECKING:
     from .rules.base import Marks, Rule
 
-__all__ = ["OBJECTIVES", "Clamping", "Objective", "SquaredError"]
+__all__ = ["OBJECTIVES", "Clamping", "CrossEntropy", "Objective", "SquaredError"]
 
 
 class Objective:
@@ -29,6 +31,8 @@ class Objective:
     """
 
     name: ClassVar[str]
+    RATES: ClassVar[tuple[int, int] | None] = None
+    """Default rate shifts, of the hidden layers and the last one, where not the rule's."""
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -70,10 +74,13 @@ class Objective:
         if rule.settings.margin:
             tol = int(rule.settings.margin * 2**f.state_frac)
             margin = {"judge": Judge.VALUE, "fresh": True, "tol": tol}
-        free = lay.plane("free", lay.depth)
-        b.add(
-            rule.combine(lay.depth, lay.e, [lay.y, free], shift=f.weight_frac, flip=True, **margin)
-        )
+        planes = [lay.y, self.error_source]
+        b.add(rule.combine(lay.depth, lay.e, planes, shift=f.weight_frac, flip=True, **margin))
+
+    @property
+    def error_source(self) -> int:
+        """The plane that the target is compared with."""
+        return self.rule.layout.plane("free", self.rule.layout.depth)
 
     def nudge_tile(self, pair: int) -> str:
         return f"beta{pair}" if pair else "beta"
@@ -149,4 +156,195 @@ class Clamping(Objective):
             )
 
 
-OBJECTIVES: dict[str, type[Objective]] = {o.name: o for o in (SquaredError, Clamping)}
+class CrossEntropy(Objective):
+    """Cross-entropy with a softmax read-out, C = -log softmax(W_L s_{L-1} + b_L)[label].
+
+    The output layer takes no part in the dynamics: its logits are read from the last hidden layer,
+    which the nudge reaches as the fixed current beta W_L^T (y - softmax); W_L itself learns
+    (y - softmax) s_{L-1}^T at the free state. Source: Laborieux et al. 2021, section 3.2; there the
+    softmax follows the nudged state, here it is held at the free one, with the same gradient at
+    beta -> 0.
+
+    The softmax is p = exp(a - n) by the activation table, its normaliser n a neuron that relaxes by
+    n += (sum p - 1) / 2 until the sum is near 1.
+    """
+
+    name = "cross-entropy"
+    RATES = (5, 5)
+
+    HEADROOM = 3
+    """Logits and normaliser are held in states divided by 2**3."""
+    STEPS = 5
+    """Fraction bits of what the table is looked up with."""
+    GAIN = 1 / 16
+    CAP, TOLERANCE = 48, 2.0**-10
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__(rule)
+        depth = rule.layout.depth
+        if depth < 2:
+            raise ConfigError("objective cross-entropy: needs a hidden layer to read out")
+        if any(block.upper == depth for block in rule.layout.skips):
+            raise ConfigError(
+                "objective cross-entropy with a skip connection into the output: the read-out "
+                "takes the last hidden layer alone"
+            )
+
+    @classmethod
+    def needs(cls, needs: Needs) -> Needs:
+        return replace(
+            needs,
+            planes=(*needs.planes, "softmax", "norm"),
+            drives=(*needs.drives, "logits", "push", "push2"),
+            tiles=(*needs.tiles, "two", "spread"),
+        )
+
+    @property
+    def relaxed(self) -> int:
+        return self.rule.layout.depth - 1
+
+    def constants(self) -> dict[str, np.ndarray]:
+        p = self.rule.config.p
+        return {"two": 2 * np.eye(p), "spread": np.full((p, p), self.GAIN)}
+
+    def table(self) -> np.ndarray | None:
+        size = 1 << self.rule.config.table_bits
+        if size == 1:
+            return None
+        v = np.arange(size) - size + 1
+        return np.rint(np.exp(v / 2**self.STEPS) * 2**self.rule.formats.state_frac).astype(np.int64)
+
+    def targets(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def read_out(self, b: Builder) -> None:
+        """Logits into a drive and, divided, into the free plane of the output."""
+        rule, lay = self.rule, self.rule.layout
+        block, groups = lay.block(lay.depth), lay.groups(lay.depth)
+        logits = lay.drive("logits", lay.depth)
+        b.add(
+            Mac(
+                outer=(MacLevel(count=groups, tile=block.columns * block.words, dst=1, drive=1),),
+                inner=(MacLevel(count=block.columns - 1, tile=block.words, src=1),),
+                tile=block.tile,
+                src=lay.plane("free", block.lower),
+                dst=logits,
+                drive=lay.drive("still", lay.depth),
+                from_drive=True,
+                to_drive=True,
+            )
+        )
+        rule.drive_layer(
+            b,
+            lay.depth,
+            [],
+            dst=lay.plane("free", lay.depth),
+            drive=logits,
+            shift=rule.formats.weight_frac + self.HEADROOM,
+            **rule.tail(lay.depth),
+        )
+
+    def error(self, b: Builder) -> None:
+        self._softmax(b)
+        super().error(b)
+
+    def _softmax(self, b: Builder) -> None:
+        rule, lay, f = self.rule, self.rule.layout, self.rule.formats
+        groups, norm = lay.groups(lay.depth), lay.plane("norm", lay.depth)
+        softmax, spread = lay.plane("softmax", lay.depth), lay.tile("spread")
+        less, total = lay.drive("push", 1), lay.drive("push2", 1)  # free until the nudge
+        b.add(Mac(tile=lay.tile("one"), src=lay.zero, dst=norm))
+        b.add(Mac(tile=spread, src=lay.constant, dst=less, to_drive=True, sign=Sign.MINUS))
+        with b.loop(self.CAP, until=True):
+            b.add(  # p = table(a - n), n in eighths: four times two of it
+                Mac(
+                    outer=(MacLevel(count=groups, dst=1, drive=1),),
+                    inner=(MacLevel(count=1 << self.HEADROOM - 1),),
+                    tile=lay.tile("two"),
+                    src=norm,
+                    dst=softmax,
+                    drive=lay.drive("logits", lay.depth),
+                    from_drive=True,
+                    sign=Sign.MINUS,
+                    shift=f.product_frac - self.STEPS,
+                    activation=Activation.TABLE,
+                    **rule.tail(lay.depth),
+                )
+            )
+            b.add(
+                Mac(
+                    inner=(MacLevel(count=groups, src=1),),
+                    tile=spread,
+                    src=softmax,
+                    dst=total,
+                    drive=less,
+                    from_drive=True,
+                    to_drive=True,
+                )
+            )
+            b.add(
+                Mac(
+                    tile=lay.tile("one"),
+                    src=norm,
+                    dst=norm,
+                    drive=total,
+                    from_drive=True,
+                    shift=f.weight_frac,
+                    judge=Judge.CHANGE,
+                    fresh=True,
+                    tol=int(self.TOLERANCE * 2**f.state_frac),
+                )
+            )
+
+    @property
+    def error_source(self) -> int:
+        return self.rule.layout.plane("softmax", self.rule.layout.depth)
+
+    def nudge(self, b: Builder) -> None:
+        """beta (y - softmax) down the read-out, onto the last hidden layer's still drive."""
+        rule, lay, depth = self.rule, self.rule.layout, self.rule.layout.depth
+        scaled = lay.plane("plus", depth)
+        b.add(rule.combine(depth, scaled, [lay.e], tile="beta", **rule.precise()))
+        block = lay.backward(depth)
+        groups = lay.groups(depth - 1)
+        outer: tuple[MacLevel, ...] = (MacLevel(count=groups, tile=block.words, dst=1, drive=1),)
+        if len(rule.nudged) > 1:
+            outer = (MacLevel(count=2, dst=lay.span, flip=True), *outer)
+        b.add(
+            Mac(
+                outer=outer,
+                inner=(MacLevel(count=block.rows, tile=block.columns * block.words, src=1),),
+                tile=block.tile,
+                src=scaled,
+                dst=lay.drive("push", depth - 1),
+                drive=lay.drive("still", depth - 1),
+                transposed=True,
+                from_drive=True,
+                to_drive=True,
+                sign=rule.SIGN,
+            )
+        )
+
+    def drive(self, layer: int) -> tuple[int | None, int]:
+        lay = self.rule.layout
+        if layer < lay.depth - 1:
+            return None, 0
+        return lay.drive("push", layer), lay.span
+
+    def update(self, b: Builder, marks: Marks) -> None:
+        """W_L += rate (y - softmax) s_{L-1}^T."""
+        rule, lay, depth = self.rule, self.rule.layout, self.rule.layout.depth
+        if depth in rule.settings.frozen:
+            return
+        block, rise = lay.block(depth), lay.plane("rise", depth)
+        rate = rule.settings.rate_shifts[depth - 1]
+        position = rule.finest(2.0**-rate)
+        shift = rule.formats.product_frac - rule.formats.error_frac(position) + rate
+        index = b.add(rule.combine(depth, rise, [lay.e], shift=shift))
+        marks.rates.setdefault(depth, []).append(index)
+        below, columns = lay.plane("free", depth - 1), block.columns - 1
+        rule.learn(b, block, columns, row=rise, col=below, position=position)
+        rule.learn(b, block, 1, first=columns, row=rise, col=lay.constant, position=position)
+
+
+OBJECTIVES: dict[str, type[Objective]] = {o.name: o for o in (SquaredError, Clamping, CrossEntropy)}

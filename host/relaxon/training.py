@@ -160,13 +160,16 @@ class Trainer:
         self.epoch, self.history = 0, []
 
     def resume(self, checkpoint: Checkpoint) -> None:
-        """Go on where a checkpoint ends. Raises DataError if it is of another machine."""
+        """Go on where a checkpoint ends. Raises DataError if it is of another machine or
+        architecture."""
         if checkpoint.fingerprint != self.identity.fingerprint:
             raise DataError(
                 f"the checkpoint is of a machine with fingerprint {checkpoint.fingerprint}, this "
                 f"one has {self.identity.fingerprint}: the bits would differ; use the same board "
                 "or preset"
             )
+        if [w.shape for w in checkpoint.weights] != self.layout.shapes:
+            raise DataError(f"the checkpoint's weights are not those of {self.network} here")
         self._load(checkpoint.weights)
         values = [checkpoint.registers[register.name] for register in Register]
         self.device.write(Space.REGISTER, 0, values)

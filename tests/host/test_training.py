@@ -21,7 +21,7 @@ from relaxon_isa.errors import ConfigError, DataError
 from relaxon_isa.memory import Register, Space
 
 NETWORK = Network((64, 16, 10))
-WITHOUT_BETA = {"contrastive", "rbp", "backprop", "feedback-alignment"}
+WITHOUT_BETA = {"contrastive", "rbp", "backprop", "feedback-alignment", "spsa"}
 NUDGED = [name for name in RULES if name not in WITHOUT_BETA]
 
 

@@ -69,11 +69,23 @@ def board():
         yield device
 
 
-@pytest.mark.parametrize("name", RULES)
-def test_rule_leaves_the_same_machine(name, board):
-    """Weights, planes, drives, counters and cycles of every rule: golden and gateware."""
+COMBINATIONS = [
+    *((name, {}) for name in RULES),
+    ("ep-positive", {"objective": "cross-entropy"}),
+    ("ep-random", {"objective": "cross-entropy", "architecture": "backward"}),
+    ("ep-centered", {"objective": "clamping", "architecture": "skip:0>2,1>3,0>3"}),
+    ("lock-in", {"architecture": "backward", "margin": 0.0625}),
+    ("frequency", {"architecture": "skip:1>3", "margin": 0.0625}),
+    ("backprop", {"architecture": "backward"}),
+]
+
+
+@pytest.mark.parametrize(("name", "changes"), COMBINATIONS, ids=str)
+def test_rule_leaves_the_same_machine(name, changes, board):
+    """Weights, planes, drives, counters and cycles of every rule, and of some with other
+    objectives and architectures: golden and gateware."""
     data = few_digits(12)
-    settings = TrainSettings(epochs=1, rule=settings_for(name, RULE_NETWORK.depth))
+    settings = TrainSettings(epochs=1, rule=settings_for(name, RULE_NETWORK.depth, **changes))
     left = []
     with open_device("golden", RULE_MACHINE) as golden:
         for device in (golden, board):

@@ -12,6 +12,7 @@ from relaxon_isa.config import PRESETS, ArrayConfig
 from relaxon_isa.errors import ConfigError, ProgramError
 
 from ..network import Network
+from ..objectives import OBJECTIVES
 from .base import Rule
 from .ep import (
     CenteredEP,
@@ -25,6 +26,8 @@ from .ep import (
     RandomEP,
 )
 from .forward import Backpropagation, FeedbackAlignment, PredictiveCoding, RandomPCN
+from .oscillation import Frequency, QuasiStaticFrequency
+from .perturbation import SPSA
 from .relaxation import ContinualEP, RecurrentBackprop
 from .settings import RuleSettings
 
@@ -48,6 +51,9 @@ RULES: dict[str, type[Rule]] = {
         RandomPCN,
         Backpropagation,
         FeedbackAlignment,
+        Frequency,
+        QuasiStaticFrequency,
+        SPSA,
     )
 }
 
@@ -88,7 +94,12 @@ def settings_for(name: str, depth: int, **changes: object) -> RuleSettings:
     ``depth``: weight layers, for the learning rates.
     """
     rule = rule_class(name)
-    own = {"rate_shifts": rule.rate_shifts(depth), **rule.DEFAULTS}
+    backward = changes.get("architecture") == "backward"
+    rates = rule.rate_shifts(depth, backward)
+    objective = OBJECTIVES.get(str(changes.get("objective")))
+    if objective and objective.RATES:
+        rates = (objective.RATES[0],) * (depth - 1) + (objective.RATES[1],)
+    own = {"rate_shifts": rates, **rule.DEFAULTS}
     return RuleSettings(name=name, **{**own, **changes})  # type: ignore[arg-type]
 
 

@@ -32,8 +32,10 @@ from relaxon_isa.instructions import (
     Judge,
     Learn,
     LearnLevel,
+    Loop,
     Mac,
     MacLevel,
+    Next,
     Pack,
     Sign,
     Skip,
@@ -49,7 +51,7 @@ from ..objectives import OBJECTIVES, Objective
 from ..weights import write_tiles
 from .settings import INPUT_PACKS, RuleSettings, parse_skips
 
-__all__ = ["Marks", "Rule", "Source"]
+__all__ = ["Marks", "Rule", "Source", "open_loops"]
 
 
 @dataclass
@@ -112,6 +114,8 @@ class Rule:
     """Default of the setting."""
     FEEDFORWARD: ClassVar[str] = ""
     """The activation ("clip", "relu") if its free phase is one forward pass."""
+    REPORT: ClassVar[str] = "free"
+    """The plane whose output a training sample reports."""
     HEADROOM: ClassVar[int] = 0
     """Bits of the state format above [-2, 2)."""
     LEARNS_BACKWARD: ClassVar[bool] = True
@@ -128,7 +132,7 @@ class Rule:
         self._check(depth)
         self.output = settings.output or self.OUTPUT
         objective = OBJECTIVES[settings.objective or self.OBJECTIVES[0]]
-        self.layout = Layout(network, config, objective.needs(self.needs(depth)))
+        self.layout = Layout(network, config, objective.needs(self.needs(network)))
         self.formats = Formats(config, self.HEADROOM)
         if not 1 <= settings.grid <= self.formats.state_frac:
             raise ConfigError(
@@ -168,13 +172,14 @@ class Rule:
             raise ConfigError(f"option {min(unknown)} of rule {self.name}: it has {has}")
 
     @classmethod
-    def rate_shifts(cls, depth: int) -> tuple[int, ...]:
-        """Default learning rates of ``depth`` weight layers."""
-        return (cls.RATES[0],) * (depth - 1) + (cls.RATES[1],)
+    def rate_shifts(cls, depth: int, decay: bool = False) -> tuple[int, ...]:
+        """Default learning rates of ``depth`` weight layers; larger where they decay."""
+        most, last = (5, 4) if decay else cls.RATES
+        return (most,) * (depth - 1) + (last,)
 
     # What a rule says of itself ---------------------------------------------------------------
 
-    def needs(self, depth: int) -> Needs:
+    def needs(self, network: Network) -> Needs:
         """Memory beyond plain layers; called before there is a layout."""
         return Needs(
             skips=parse_skips(self.settings.architecture),
@@ -432,6 +437,10 @@ class Rule:
                 judged = self.judged(layer == top)
                 self.relax(b, layer, dst=name, below=name, above=name, phases=phases, judged=judged)
 
+    def precise(self) -> dict:
+        """Fields of a MAC that writes an error: no bounds, all the fraction bits there are."""
+        return {"shift": self.formats.weight_frac, "activation": Activation.LINEAR}
+
     # Updates ----------------------------------------------------------------------------------
 
     def combine(
@@ -457,7 +466,10 @@ class Rule:
     def position(self, layer: int, extra: int = 0) -> int:
         """The finest rounding position whose error plane holds rate * (s_A - s_B) * c."""
         shift = self.settings.rate_shifts[layer - 1] + extra
-        largest = max(self._gains) * 2.0 ** (self._gain_exponent - shift)
+        return self.finest(max(self._gains) * 2.0 ** (self._gain_exponent - shift))
+
+    def finest(self, largest: float) -> int:
+        """The finest rounding position whose error plane holds values below twice ``largest``."""
         for position in (1, 0):
             top = 2.0 ** (self.config.state_bits - 1 - self.formats.error_frac(position))
             if largest < top:
@@ -638,7 +650,7 @@ class Rule:
                 b.add(
                     Emit(
                         kind=EmitKind.ARGMAX,
-                        base=self.layout.plane("free", self.layout.depth),
+                        base=self.layout.plane(self.REPORT, self.layout.depth),
                         count=self.layout.network.sizes[-1],
                     )
                 )
@@ -751,6 +763,12 @@ class Rule:
         raw = np.ascontiguousarray(words.astype("<i8")).view(np.uint8)
         raw = raw.reshape(*words.shape, 8)[..., :size]
         return [row.tobytes() for row in np.ascontiguousarray(raw)]
+
+
+def open_loops(b: Builder) -> int:
+    """How many LOOPs are open: the innermost one's index is X of that number."""
+    kinds = [type(instruction) for instruction in b.instructions]
+    return kinds.count(Loop) - kinds.count(Next)
 
 
 def _behind(pair: int) -> str:

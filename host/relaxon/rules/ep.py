@@ -18,6 +18,7 @@ from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import Sign
 
 from ..layout import Needs
+from ..network import Network
 from .base import Rule
 
 __all__ = [
@@ -134,6 +135,7 @@ class CoupledCentered(CenteredEP):
     name = "coupled-centered"
     paper = "Scellier et al. 2023 (CpL, centered)"
     summary = "free; outputs held at o +- beta (y - o); (ss+ - ss-) / 2 beta"
+    RATES = (5, 8)
     OBJECTIVES = ("clamping",)
 
 
@@ -187,10 +189,10 @@ class LockIn(CenteredEP):
                 f"points = {points:g}: a whole number, 3 to 32 (with 2 the sine is 0 everywhere)"
             )
 
-    def needs(self, depth: int) -> Needs:
+    def needs(self, network: Network) -> Needs:
         pairs = len(self._waveform())
         tiles = tuple(f"{name}{j}" for j in range(1, pairs) for name in ("beta", "gain"))
-        return replace(super().needs(depth), phases=2 * pairs, tiles=tiles)
+        return replace(super().needs(network), phases=2 * pairs, tiles=tiles)
 
     @property
     def pairs(self) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from relaxon_isa.instructions import Activation, Gating, LearnLevel, Mac, MacLev
 from relaxon_isa.program import Builder
 
 from ..layout import Block, Needs
+from ..network import Network
 from .base import Marks, Rule, Source
 
 __all__ = ["Backpropagation", "FeedbackAlignment", "ForwardRule", "PredictiveCoding", "RandomPCN"]
@@ -44,10 +45,6 @@ class ForwardRule(Rule):
             **super().to_state(layer),
             "activation": Activation.LINEAR if output else Activation.RELU,
         }
-
-    def precise(self) -> dict:
-        """Fields of a MAC that writes an error: no bounds, all the fraction bits there are."""
-        return {"shift": self.formats.weight_frac, "activation": Activation.LINEAR}
 
     def forward(self, layer: int, plane: str) -> list[Source]:
         """What drives a layer from below; the input's part is still."""
@@ -132,9 +129,9 @@ class PredictiveCoding(ForwardRule):
     ERRORS = ("eps", "eps-")
     MET = "plus"
 
-    def needs(self, depth: int) -> Needs:
+    def needs(self, network: Network) -> Needs:
         names = ("mind", "mind-", "eps", "eps-")
-        return replace(super().needs(depth), planes=names)
+        return replace(super().needs(network), planes=names)
 
     @property
     def nudged(self) -> list[str]:
@@ -272,7 +269,7 @@ class FeedbackAlignment(Backpropagation):
         "backward": "it has backward weights already, and they stay as they are",
     }
 
-    def needs(self, depth: int) -> Needs:
-        return replace(super().needs(depth), backward=True)
+    def needs(self, network: Network) -> Needs:
+        return replace(super().needs(network), backward=True)
 
     LEARNS_BACKWARD = False

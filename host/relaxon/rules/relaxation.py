@@ -9,7 +9,7 @@ from ..layout import Block
 from .base import Marks
 from .ep import CenteredEP, PositiveEP
 
-__all__ = ["ContinualEP", "RecurrentBackprop"]
+__all__ = ["ContinualEP", "ErrorPlaneRule", "RecurrentBackprop"]
 
 
 class ContinualEP(PositiveEP):
@@ -60,7 +60,29 @@ class ContinualEP(PositiveEP):
         super().update(b, marks)
 
 
-class RecurrentBackprop(CenteredEP):
+class ErrorPlaneRule(CenteredEP):
+    """Rules that have the derivative of the states in one plane, instead of two states."""
+
+    ARCHITECTURES: ClassVar[dict[str, str]] = {
+        "backward": "its response is that of an energy: it needs symmetric weights",
+    }
+
+    @property
+    def nudged(self) -> list[str]:
+        return ["plus"]
+
+    def difference(self, plane: str, layer: int, weights: int, pair: int = 0) -> Mac:
+        lay = self.layout
+        return self.combine(
+            layer,
+            lay.plane(plane, layer),
+            [lay.plane("plus", layer)],
+            tile="gain",
+            shift=self.rate_shift(weights),
+        )
+
+
+class RecurrentBackprop(ErrorPlaneRule):
     """Almeida-Pineda: the linearised network relaxes an error on the same synapses.
 
     e = D (J e + y - o), with J the symmetric weights and D the derivative of the clip at the free
@@ -75,14 +97,7 @@ class RecurrentBackprop(CenteredEP):
     paper = "Almeida 1987; Pineda 1987; Scellier & Bengio 2019"
     summary = "free; the side network relaxes e; e s + s e"
     OBJECTIVES = ("squared-error",)
-    ARCHITECTURES: ClassVar[dict[str, str]] = {
-        "backward": "its side network is the transposed one: it needs symmetric weights",
-    }
     MEAN = "free"
-
-    @property
-    def nudged(self) -> list[str]:
-        return ["plus"]
 
     def gains(self) -> list[float]:
         return [1.0]
@@ -129,14 +144,4 @@ class RecurrentBackprop(CenteredEP):
             fresh=output,
             tol=1,
             **self.tail(layer),
-        )
-
-    def difference(self, plane: str, layer: int, weights: int, pair: int = 0) -> Mac:
-        lay = self.layout
-        return self.combine(
-            layer,
-            lay.plane(plane, layer),
-            [lay.plane("plus", layer)],
-            tile="gain",
-            shift=self.rate_shift(weights),
         )

@@ -1,0 +1,174 @@
+"""Rules whose nudge oscillates while the network keeps relaxing: frequency propagation."""
+
+from dataclasses import replace
+from math import pi, sin
+from typing import ClassVar
+
+import numpy as np
+
+from relaxon_isa.errors import ConfigError
+from relaxon_isa.instructions import Mac, MacLevel
+from relaxon_isa.program import Builder
+
+from ..layout import Needs
+from ..network import Network
+from .base import open_loops
+from .relaxation import ErrorPlaneRule
+
+__all__ = ["Frequency", "QuasiStaticFrequency"]
+
+
+class Frequency(ErrorPlaneRule):
+    """Frequency propagation, continuous: one sweep a step of the waveform.
+
+    The outputs get the current beta sin(2 pi n / N) (y - o), with y - o frozen when the
+    oscillation begins; the network keeps sweeping and every neuron correlates its own trace:
+    a = mean of s (activation), b = (2 / N) sum of sin(2 pi n / N) s (response). No free state is
+    held. Then dW_l = rate * (b_l a_{l-1}^T + a_l b_{l-1}^T) / beta. A period of warm-up goes before
+    the one that is correlated.
+
+    Source: Anisetti et al. 2024, for a network that relaxes layer by layer instead of a resistive
+    one; there the activation current has a carrier of its own, here it is constant.
+    """
+
+    name = "frequency"
+    paper = "Anisetti, Kandala, Scellier & Schwarz 2024 (continuous)"
+    summary = "settle; beta sin(2 pi n / N), a sweep a step; b a + a b of its correlations"
+    OPTIONS: ClassVar[dict[str, tuple[float, str]]] = {
+        "points": (16, "N, steps a period: a power of two"),
+        "phase": (0, "steps of the period that pass before the first one"),
+    }
+    OBJECTIVES = ("squared-error",)
+    DEFAULTS: ClassVar[dict] = {"grid": 12}
+    MEAN = "mean"
+    REPORT = "mean"
+
+    def _check(self, depth: int) -> None:
+        super()._check(depth)
+        points = self.option("points")
+        if points not in (4, 8, 16, 32, 64):
+            raise ConfigError(f"points = {points:g}: must be 4, 8, 16, 32 or 64")
+        if not 0 <= self.option("phase") < points:
+            raise ConfigError(f"phase = {self.option('phase'):g}: must be 0 to {points - 1:g}")
+
+    @property
+    def points(self) -> int:
+        return int(self.option("points"))
+
+    def needs(self, network: Network) -> Needs:
+        tiles = tuple(f"sine{n}" for n in range(self.points))
+        return replace(super().needs(network), drives=("activation", "response"), tiles=tiles)
+
+    def gains(self) -> list[float]:
+        beta = self.settings.beta
+        return [1 / beta if beta else 0.0]
+
+    def constants(self) -> dict[str, np.ndarray]:
+        """A period of the sine, from the starting phase on; rounded, it still sums to zero."""
+        tiles, eye = super().constants(), np.eye(self.config.p)
+        start = int(self.option("phase"))
+        for n in range(self.points):
+            tiles[f"sine{n}"] = eye * round(sin(2 * pi * (n + start) / self.points), 9)
+        return tiles
+
+    def nudged_phase(self, b: Builder) -> None:
+        lay, output = self.layout, self.layout.depth
+        # The error's amplitude, beta (y - o_free), frozen; sums begin at 0.
+        amplitude = self.combine(
+            output, lay.plane("plus", output), [lay.e], tile="beta", **self.precise()
+        )
+        b.add(amplitude)
+        for drive in ("activation", "response"):
+            b.add(
+                Mac(
+                    outer=(MacLevel(count=lay.span, dst=1),),
+                    tile=lay.tile("one"),
+                    src=lay.zero,
+                    dst=lay.drive(drive, 1),
+                    to_drive=True,
+                )
+            )
+        with b.loop(self.points, step=1):
+            self._oscillate(b)
+        with b.loop(self.points, step=1):
+            self._oscillate(b)
+            self._correlate(b, "activation", tile=lay.tile("one"))
+            self._correlate(b, "response", tile=lay.tile("sine0"), tile_x=open_loops(b))
+        bits = self.points.bit_length() - 1
+        self._read(b, "activation", "mean", bits)
+        self._read(b, "response", "plus", bits - 1)
+
+    def _oscillate(self, b: Builder) -> None:
+        """One step of the waveform: the outputs' current, and a sweep under it."""
+        lay, output = self.layout, self.layout.depth
+        b.add(
+            Mac(
+                outer=(MacLevel(count=lay.groups(output), src=1, dst=1, drive=1),),
+                tile=lay.tile("sine0"),
+                tile_x=open_loops(b),
+                src=lay.plane("plus", output),
+                dst=lay.drive("nudge", output),
+                drive=lay.drive("still", output),
+                from_drive=True,
+                to_drive=True,
+            )
+        )
+        self.sweep(b)
+
+    def sweep(self, b: Builder) -> None:
+        with b.loop(1, sweep=True):
+            for layer in range(self.layout.depth, 0, -1):
+                self.relax(b, layer, dst="free", below="free", above="free", nudged=True)
+
+    def _correlate(self, b: Builder, drive: str, tile: int, tile_x: int = 0) -> None:
+        lay = self.layout
+        at = lay.drive(drive, 1)
+        b.add(
+            Mac(
+                outer=(MacLevel(count=lay.span, src=1, dst=1, drive=1),),
+                src=lay.plane("free", 1),
+                dst=at,
+                drive=at,
+                from_drive=True,
+                to_drive=True,
+                tile=tile,
+                tile_x=tile_x,
+            )
+        )
+
+    def _read(self, b: Builder, drive: str, plane: str, bits: int) -> None:
+        """A drive over 2**bits, to a plane of every layer."""
+        lay = self.layout
+        for layer in range(1, lay.depth + 1):
+            self.drive_layer(
+                b,
+                layer,
+                [],
+                dst=lay.plane(plane, layer),
+                drive=lay.drive(drive, layer),
+                shift=self.formats.weight_frac + bits,
+                **self.tail(layer),
+            )
+
+    def mean(self, b: Builder, layer: int, pair: int = 0) -> None:
+        """The activations are in their planes already."""
+
+
+class QuasiStaticFrequency(Frequency):
+    """Frequency propagation, quasi-static and time-multiplexed: settled at every step.
+
+    Same waveform, same correlations; the network settles before the next step.
+    """
+
+    name = "frequency-quasistatic"
+    paper = "Anisetti, Kandala, Scellier & Schwarz 2024 (quasi-static)"
+    summary = "settle; beta sin(2 pi n / N), settled at each step; b a + a b"
+
+    def sweep(self, b: Builder) -> None:
+        s, lay = self.settings, self.layout
+        with b.loop(s.nudged_cap, until=not s.fixed_sweeps, sweep=True):
+            for layer in range(lay.depth, 0, -1):
+                judged = self.judged(layer == lay.depth)
+                self.relax(
+                    b, layer, dst="free", below="free", above="free", nudged=True, judged=judged
+                )

@@ -1,0 +1,203 @@
+"""Weight perturbation: the cost of two free phases, and nothing else, says where to go."""
+
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+
+from relaxon_isa.errors import ConfigError
+from relaxon_isa.instructions import Activation, Learn, LearnLevel, Mac, MacLevel, Sign
+from relaxon_isa.program import Builder
+
+from ..layout import Needs
+from ..network import Network
+from .base import Marks, Rule
+
+__all__ = ["SPSA"]
+
+
+class SPSA(Rule):
+    """Simultaneous perturbation: all weights move by +-delta r c^T, r and c random signs.
+
+    dW = -rate (C(W + delta r c^T) - C(W - delta r c^T)) / (2 delta) r c^T, C = 1/2 |y - o|^2 at the
+    free fixed point. The perturbation has rank one, so that two planes of signs hold it. Weights
+    are restored by the inverse LEARN, exactly as long as none of them saturates: saturations are
+    counted.
+
+    Source: Spall 1992 (eq. 2.2, with rank-one signs); model-free baseline of Momeni et al. 2025.
+    """
+
+    name = "spsa"
+    paper = "Spall 1992"
+    summary = "two free phases with W +- delta r c; (C- - C+) / 2 delta r c"
+    RATES = (10, 10)
+    OPTIONS: ClassVar[dict[str, tuple[float, str]]] = {
+        "delta": (5, "weights are moved by 2 to the minus this")
+    }
+
+    def _check(self, depth: int) -> None:
+        super()._check(depth)
+        if self.option("delta") not in range(2, 11):
+            raise ConfigError(f"delta = {self.option('delta'):g}: must be a whole number, 2 to 10")
+
+    def needs(self, network: Network) -> Needs:
+        p = self.config.p
+        costs = -(-network.sizes[-1] // p)
+        return replace(
+            super().needs(network),
+            planes=("row",),
+            areas=(
+                *((f"column{i}", n // p + 2) for i, n in enumerate(network.sizes[:-1], start=1)),
+                ("ones", 1),
+                ("everywhere", 1),
+                ("cost", 1),
+            ),
+            drives=("costs",),
+            tiles=("all", "scale", *(f"cost{g}" for g in range(costs))),
+        )
+
+    def constants(self) -> dict[str, np.ndarray]:
+        p = self.config.p
+        zeros = {name: np.zeros((p, p)) for name in self.layout.needs.tiles}
+        return super().constants() | zeros | {"all": np.ones((p, p))}
+
+    @property
+    def delta(self) -> int:
+        return int(self.option("delta"))
+
+    def train_body(self, b: Builder, marks: Marks) -> None:
+        self._draw(b)
+        self._move(b, "plus", Sign.PLUS)
+        self._cost(b, Sign.PLUS)
+        self._move(b, "minus", Sign.MINUS)
+        self._cost(b, Sign.MINUS)
+        self._move(b, "plus", Sign.PLUS)
+        self.update(b, marks)
+
+    def _draw(self, b: Builder) -> None:
+        """Signs of rows and columns, and rows times delta and twice delta."""
+        lay, f = self.layout, self.formats
+        b.add(Mac(tile=lay.tile("all"), src=lay.constant, dst=lay.area("ones"), **self.precise()))
+
+        def draw(dst: int, groups: int, tail: int) -> None:
+            b.add(
+                Mac(
+                    outer=(MacLevel(count=groups, dst=1),),
+                    tile=lay.tile("one"),
+                    src=lay.zero,
+                    dst=dst,
+                    activation=Activation.RANDOM,
+                    one=f.state_frac,
+                    tail=tail,
+                )
+            )
+
+        for layer in range(1, lay.depth + 1):
+            below = lay.network.sizes[layer - 1]
+            column = lay.area(f"column{layer}")
+            draw(lay.plane("row", layer), lay.groups(layer), lay.tail(layer))
+            if layer == 1:
+                draw(column, lay.columns(1), (below + 1) % self.config.p)
+            else:
+                draw(column, lay.groups(layer - 1), lay.tail(layer - 1))
+                draw(column + lay.groups(layer - 1), 1, 1 % self.config.p)
+            # A LEARN at the first position multiplies states by 2**unit weights.
+            unit = 2 * f.state_frac - self.config.learn_shifts[0] - f.weight_frac
+            for plane, extra in (("plus", 0), ("minus", -1)):
+                b.add(
+                    self.combine(
+                        layer,
+                        lay.plane(plane, layer),
+                        [lay.plane("row", layer)],
+                        shift=f.weight_frac + self.delta + unit + extra,
+                    )
+                )
+
+    def _outer(self, b: Builder, plane: str, **fields) -> None:
+        lay = self.layout
+        for layer in range(1, lay.depth + 1):
+            if layer in self.settings.frozen:
+                continue
+            block = lay.block(layer)
+            place = {"row": lay.plane(plane, layer), "col": lay.area(f"column{layer}")}
+            self.learn(b, block, block.columns, **place, **{"position": 0, **fields})
+
+    def _move(self, b: Builder, plane: str, sign: Sign) -> None:
+        self._outer(b, plane, sign=sign)
+
+    def _cost(self, b: Builder, sign: Sign) -> None:
+        """+-2 |e|^2 on top of the costs' drive, in lane 0: e as tiles times e as a plane."""
+        lay, output = self.layout, self.layout.depth
+        self.still_drives(b)
+        self.free_phase(b)
+        self.objective.error(b)
+        groups, tile = lay.groups(output), lay.tile("cost0")
+        b.add(
+            Learn(
+                outer=(LearnLevel(count=groups, tile=1, row=1),),
+                tile=tile,
+                row=lay.e,
+                col=lay.constant,
+                replace=True,
+            )
+        )
+        onto = {} if sign is Sign.PLUS else {"from_drive": True, "drive": lay.drive("costs", 1)}
+        b.add(
+            Mac(
+                inner=(MacLevel(count=groups, tile=1, src=1),),
+                tile=tile,
+                src=lay.e,
+                dst=lay.drive("costs", 1),
+                transposed=True,
+                to_drive=True,
+                sign=sign,
+                **onto,
+            )
+        )
+
+    def update(self, b: Builder, marks: Marks) -> None:
+        """The difference of costs to every lane, onto a diagonal, times the rows' signs."""
+        lay, f, cost = self.layout, self.formats, self.layout.area("cost")
+        free = lay.area("ones")
+        b.add(
+            Mac(
+                tile=lay.tile("one"),
+                src=lay.zero,
+                dst=cost,
+                drive=lay.drive("costs", 1),
+                from_drive=True,
+                **self.precise(),
+            )
+        )
+        everywhere = lay.area("everywhere")
+        b.add(Mac(tile=lay.tile("all"), src=cost, dst=everywhere, **self.precise()))
+        b.add(Learn(tile=lay.tile("scale"), row=everywhere, col=free, replace=True, diagonal=True))
+        # Tiles hold what LEARN with *replace* wrote, 2**unit times the value: twice such a one.
+        unit = 2 * f.state_frac - self.config.learn_shifts[0] - f.weight_frac
+        for layer in range(1, lay.depth + 1):
+            if layer in self.settings.frozen:
+                continue
+            rate, position = self.settings.rate_shifts[layer - 1], self.position(layer)
+            shift = f.product_frac - f.error_frac(position) + rate + 2 - self.delta + 2 * unit
+            index = b.add(
+                self.combine(
+                    layer,
+                    lay.plane("rise", layer),
+                    [lay.plane("row", layer)],
+                    tile="scale",
+                    shift=shift,
+                    sign=Sign.MINUS,
+                )
+            )
+            marks.rates.setdefault(layer, []).append(index)
+        for layer in range(1, lay.depth + 1):
+            if layer not in self.settings.frozen:
+                block = lay.block(layer)
+                self.learn(
+                    b,
+                    block,
+                    block.columns,
+                    row=lay.plane("rise", layer),
+                    col=lay.area(f"column{layer}"),
+                    position=self.position(layer),
+                )

@@ -1,0 +1,435 @@
+"""Learning rules, objectives, architectures: what each one is, and what does not go together."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from relaxon import comparison, equivalence
+from relaxon.backends import open_device
+from relaxon.checkpoint import Checkpoint
+from relaxon.cli import cli
+from relaxon.datasets import Dataset, load
+from relaxon.lab import Lab
+from relaxon.network import Network, initial_weights
+from relaxon.rules import RULES, make_rule, rule_class, settings_for
+from relaxon.training import Trainer, TrainSettings
+from relaxon_isa.config import preset
+from relaxon_isa.errors import ConfigError, ProgramError
+from relaxon_isa.memory import Register
+
+NETWORK = Network((20, 15, 5))
+
+
+def lab(name, network=NETWORK, seed=3, **changes):
+    settings = settings_for(name, network.depth, **{"input_bits": 16, **changes})
+    bench = Lab.open("golden", network, settings)
+    weights = initial_weights(bench.layout, seed)
+    for w in weights[: network.depth]:
+        w[:, -1] = 0.25
+    bench.load_weights(weights)
+    return bench
+
+
+def sample(seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.uniform(0, 1, 20), rng.uniform(0, 1, 5)
+
+
+def step(bench, seed=0):
+    """The change of weights, one vector, by one sample."""
+    before = bench.weights()
+    bench.train_step(*sample(seed))
+    pairs = zip(bench.weights(), before, strict=True)
+    return np.concatenate([(new - old).ravel() for new, old in pairs])
+
+
+def cosine(a, b):
+    return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+@pytest.mark.parametrize("points", [3, 4, 6])
+def test_lock_in_of_few_points_is_centered_ep(points):
+    """Phases with the same nudge run once; N = 4 has centered EP's very bits."""
+    top = np.sin(2 * np.pi / points) if points != 4 else 1.0
+    with (
+        lab("lock-in", options={"points": points}, beta=0.5) as a,
+        lab("ep-centered", beta=0.5 * top) as b,
+    ):
+        one, other = step(a), step(b)
+        if points == 4:
+            assert np.array_equal(one, other)
+            assert a.counters() == b.counters()
+        assert cosine(one, other) > 0.999
+
+
+def test_lock_in_adds_up_its_pairs():
+    with lab("lock-in", options={"points": 12}, rate_shifts=(2, 2)) as bench:
+        x, y = sample()
+        bench.relax_free(x)
+        states = bench.relax_nudged(y)
+        before = bench.weights()
+        bench.update()
+        assert list(states) == ["plus", "minus", "plus1", "minus1", "plus2", "minus2"]
+        wanted = 0.0
+        for level, pair in ((1.0, ""), (np.sqrt(0.75), "1"), (0.5, "2")):
+            c = 2 * level / 12 / 0.5 * (1 if level == 1 else 2)
+            s = [states[name + pair] for name in ("plus", "minus")]
+            wanted = wanted + c / 4 * (np.outer(s[0][1], s[0][0]) - np.outer(s[1][1], s[1][0]))
+        found = (bench.weights()[1] - before[1])[:, :-1]
+        assert np.allclose(found, wanted, atol=2.0**-11)
+
+
+def test_random_sign_is_one_of_the_two_and_both_occur():
+    """With linear outputs, so that the negative phase has the same dynamics."""
+    same = {"output": "linear", "rate_shifts": (2, 2)}
+    with lab("ep-positive", **same) as plus, lab("ep-negative", **same) as minus:
+        wanted = [step(plus), step(minus)]
+        assert not np.array_equal(wanted[0], wanted[1])
+        met = set()
+        for key in range(1, 12):
+            with lab("ep-random", **same) as bench:
+                bench.device.write(4, Register.SAMPLE_KEY, [key])  # type: ignore[arg-type]
+                found = step(bench)
+                met |= {i for i, w in enumerate(wanted) if np.allclose(found, w, atol=2.0**-12)}
+        assert met == {0, 1}
+
+
+@pytest.mark.parametrize(("name", "part"), [("coupled-centered", 0.5), ("contrastive", 1.0)])
+def test_outputs_are_held(name, part):
+    with lab(name) as bench:
+        x, y = sample()
+        free = bench.relax_free(x)[-1]
+        states = bench.relax_nudged(y)
+        assert np.allclose(states["plus"][-1], free + part * (y - free), atol=2.0**-8)
+        if "minus" in states:
+            assert np.allclose(states["minus"][-1], free - part * (y - free), atol=2.0**-8)
+
+
+def test_objective_and_rule_are_chosen_apart():
+    rates = (2, 2)
+    with (
+        lab("ep-centered", objective="clamping", rate_shifts=rates) as a,
+        lab("coupled-centered", rate_shifts=rates) as b,
+    ):
+        assert np.array_equal(step(a), step(b))
+
+
+@pytest.mark.parametrize("name", ["rbp", "frequency", "frequency-quasistatic", "lock-in"])
+def test_update_is_that_of_recurrent_backpropagation_in_double_precision(name):
+    """The closed form of the side network, where no output is at a bound."""
+    fine = {"grid": 13, "free_cap": 200, "nudged_cap": 60, "beta": 0.125}
+    with lab(name, seed=5, rate_shifts=(1, 1), **fine) as bench:
+        x, _ = sample()
+        free = bench.relax_free(x)
+        assert ((free[-1] > 0) & (free[-1] < 0.8)).all()
+        y = free[-1] + 0.2
+        before = bench.weights()
+        bench.train_step(x, y)
+        change = [new - old for new, old in zip(bench.weights(), before, strict=True)]
+        reference = reference_of(before)
+        settled = reference.free(bench.plane("x")).states
+        dw, db = reference.adjoint(bench.plane("x"), y, settled)
+        wanted = np.concatenate([np.column_stack(pair).ravel() for pair in zip(dw, db)])  # noqa: B905
+        assert cosine(np.concatenate([c.ravel() for c in change]), -wanted) > 0.98
+
+
+def reference_of(weights):
+    from relaxon_sim.reference import Reference
+
+    return Reference([w[:, :-1].copy() for w in weights], [w[:, -1].copy() for w in weights])
+
+
+def test_velocities_are_the_error_derivatives_of_recurrent_backpropagation():
+    """Synchronous steps on the verification preset; 5 % over 20 steps is asked."""
+    result = equivalence.equivalence(steps=22)
+    assert np.linalg.norm(result["derivatives"][-1]) > 0.01
+    for name in ("error_machine", "error_double"):
+        assert max(result[name]) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["pcn", "pcn-random", "backprop"])
+def test_forward_rules_follow_backpropagation(name):
+    with lab(name, rate_shifts=(1, 1)) as bench:
+        _, y = sample()
+        before = bench.weights()
+        found = step(bench)
+        slopes = reference_of(before).backpropagation(bench.plane("x"), y, "relu")
+        wanted = np.concatenate([np.column_stack(p).ravel() for p in zip(*slopes, strict=True)])
+        assert cosine(found, -wanted) > (0.98 if name == "pcn-random" else 0.999)
+        assert found @ -wanted == pytest.approx(0.5 * wanted @ wanted, rel=0.1)
+
+
+def test_predictive_coding_is_at_rest_when_free():
+    """E and its derivative by the weights are 0 after the forward pass: no nudge, no update."""
+    with lab("pcn", beta=0.0) as bench:
+        assert not step(bench).any()
+
+
+def test_feedback_alignment_keeps_its_random_weights():
+    with lab("feedback-alignment") as bench:
+        before = bench.weights(raw=True)
+        step(bench)
+        after = bench.weights(raw=True)
+        assert not np.array_equal(before[1], after[1])
+        assert np.array_equal(before[2], after[2])
+
+
+@pytest.mark.parametrize("phase", [3, 7, 11])
+def test_frequency_propagation_needs_no_synchrony(phase):
+    """From another phase of the waveform on: less than 2 % of the update, and no free state."""
+    with (
+        lab("frequency", rate_shifts=(1, 1)) as a,
+        lab("frequency", rate_shifts=(1, 1), options={"phase": phase}) as b,
+    ):
+        one, other = step(a), step(b)
+    assert np.linalg.norm(one - other) < 0.02 * np.linalg.norm(one)
+
+
+def test_kolen_pollack_backward_weights_converge():
+    """||W_f - W_b|| shrinks as (1 - 2**-decay)^n; both get the same update."""
+    with lab("ep-centered", architecture="backward", rate_shifts=(5, 5)) as bench:
+        apart = []
+        for seed in range(200):
+            step(bench, seed)
+            _, forward, backward = bench.weights()
+            apart.append(np.linalg.norm((forward - backward)[:, :-1]))
+        rate = (1 - 2.0**-bench.device.config.decay_shift) ** 199
+        assert apart[-1] == pytest.approx(apart[0] * rate, rel=0.02)
+
+
+def test_cross_entropy_read_out():
+    fine = {"grid": 13, "beta": 0.0625}
+    with lab("ep-centered", objective="cross-entropy", rate_shifts=(3, 3), **fine) as bench:
+        x, label = sample()[0], np.int64(2)
+        hidden, logits = bench.relax_free(x)
+        before = bench.weights()
+        bench.train_step(x, label)
+        logits = 8 * logits
+        softmax = np.exp(logits) / np.exp(logits).sum()
+        assert np.allclose(bench.plane("softmax", 2), softmax, atol=0.02)
+        wanted = np.outer(np.eye(5)[2] - softmax, np.append(hidden, 1)) / 8
+        change = bench.weights()[1] - before[1]
+        assert cosine(change.ravel(), wanted.ravel()) > 0.99
+        # What reaches the hidden layer: the gradient of the cross-entropy.
+        inside = (hidden > 0) & (hidden < 1)
+        pull = before[1][:, :-1].T @ (np.eye(5)[2] - softmax) * inside
+        found = bench.weights()[0] - before[0]
+        wanted = np.outer(pull, np.append(bench.plane("x"), 1))
+        assert cosine(found.ravel(), wanted.ravel()) > 0.99
+
+
+def test_skip_connections_follow_the_gradient():
+    network = Network((8, 7, 6, 5))
+    changes = {"architecture": "skip:0>2,1>3", "grid": 13, "rate_shifts": (1, 1, 1)}
+    rng = np.random.default_rng(5)
+    x, y = rng.uniform(0, 1, 8), rng.uniform(0, 1, 5)
+    with lab("ep-centered", network, beta=0.125, free_cap=300, nudged_cap=300, **changes) as bench:
+        assert [w.shape for w in bench.weights()][3:] == [(6, 9), (5, 8)]
+
+        def cost(weights):
+            bench.load_weights(weights)
+            return 0.5 * np.sum((y - bench.relax_free(x)[-1]) ** 2)
+
+        before = bench.weights()
+        bench.train_step(x, y)
+        change = [new - old for new, old in zip(bench.weights(), before, strict=True)]
+        assert all(np.abs(c).max() > 0 for c in change)
+        assert not change[4][:, -1].any()  # a bias comes with the input alone
+        # Along the update of the skip connections alone, the cost falls as the update says.
+        size = 0.5
+        moved = [*before[:3], *(w + size * c for w, c in zip(before[3:], change[3:], strict=True))]
+        other = [*before[:3], *(w - size * c for w, c in zip(before[3:], change[3:], strict=True))]
+        slope = (cost(other) - cost(moved)) / (2 * size)
+        assert slope == pytest.approx(2 * sum(np.sum(c**2) for c in change[3:]), rel=0.15)
+
+
+def test_perturbed_weights_are_restored():
+    """With a learning rate that rounds to nothing, every bit is back."""
+    with lab("spsa", rate_shifts=(24, 24)) as bench:
+        before = bench.weights(raw=True)
+        for seed in range(3):
+            step(bench, seed)
+        assert all(map(np.array_equal, before, bench.weights(raw=True)))
+        assert bench.counters()[Register.WEIGHT_SATURATIONS] == 0
+
+
+def test_perturbation_follows_the_gradient_on_average():
+    with lab("spsa", rate_shifts=(5, 5)) as bench:
+        before = bench.weights()
+        x, y = sample()
+        total = 0.0
+        for _ in range(400):
+            bench.load_weights(before)
+            bench.train_step(x, y)
+            pairs = zip(bench.weights(), before, strict=True)
+            total = total + np.concatenate([(new - old).ravel() for new, old in pairs])
+        reference = reference_of(before)
+        slopes = reference.adjoint(bench.plane("x"), y, reference.free(bench.plane("x")).states)
+        wanted = np.concatenate([np.column_stack(p).ravel() for p in zip(*slopes, strict=True)])
+        assert cosine(total, -wanted) > 0.5
+
+
+# What does not go together -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "says"),
+    [
+        ("ep-negative", {"output": "clip"}, "use --output linear"),
+        ("contrastive", {"beta": 0.5}, "rule coupled-positive"),
+        ("coupled-positive", {"objective": "squared-error"}, "it pursues clamping"),
+        ("lock-in", {"options": {"points": 2}}, "the sine is 0 everywhere"),
+        ("lock-in", {"options": {"pionts": 8}}, "it has points"),
+        ("rbp", {"architecture": "backward"}, "symmetric weights"),
+        ("pcn", {"architecture": "skip:0>2"}, "from layer to layer"),
+        ("pcn", {"objective": "cross-entropy"}, "it pursues squared-error"),
+        ("ep-centered", {"architecture": "skip:0>1"}, "at least two above"),
+        ("ep-centered", {"architecture": "skip:0-2"}, "write skip connections as"),
+        ("ep-centered", {"architecture": "ring"}, "layers, skip:... or backward"),
+        (
+            "ep-centered",
+            {"architecture": "skip:0>2", "objective": "cross-entropy"},
+            "takes the last hidden layer alone",
+        ),
+        ("feedback-alignment", {"architecture": "backward"}, "they stay as they are"),
+        ("backprop", {"output": "clip"}, "its outputs are linear"),
+        ("spsa", {"options": {"delta": 1}}, "2 to 10"),
+    ],
+)
+def test_nonsense_is_refused_with_the_reason(name, changes, says):
+    with pytest.raises(ConfigError, match=says.replace("(", r"\(").replace("...", r"\.\.\.")):
+        make_rule(NETWORK, preset("default"), settings_for(name, 2, **changes))
+
+
+def test_a_machine_without_the_mode_refuses_by_name():
+    for name, says in (("ep-random", "random bits"), ("continual", "stochastic rounding")):
+        rule = make_rule(NETWORK, preset("up5k"), settings_for(name, 2))
+        with pytest.raises(ProgramError, match=says):
+            rule.train_program()
+    with pytest.raises(ConfigError, match="no rule 'hebb'"):
+        rule_class("hebb")
+
+
+OWN = '''
+from relaxon.rules.ep import PositiveEP
+
+
+class Loud(PositiveEP):
+    """Twice the update."""
+
+    name = "loud"
+    paper = "none"
+    summary = "free; +beta; 2 (ss+ - ss0) / beta"
+
+    def gains(self):
+        return [2 * gain for gain in super().gains()]
+'''
+
+
+def test_a_rule_in_a_file_of_ones_own(tmp_path: Path):
+    path = tmp_path / "loud.py"
+    path.write_text(OWN)
+    with lab(f"{path}:Loud", rate_shifts=(2, 2)) as a, lab("ep-positive", rate_shifts=(1, 1)) as b:
+        assert np.allclose(step(a), step(b), atol=2.0**-13)
+    said = CliRunner().invoke(cli, ["rules", "--rule", f"{path}:Loud"])
+    assert said.exit_code == 0 and "loud: none" in said.stdout
+    wrong = CliRunner().invoke(cli, ["rules", "--rule", f"{path}:Quiet"])
+    assert wrong.exit_code == 3 and "no class Quiet" in " ".join(wrong.stderr.split())
+
+
+def test_rules_are_listed():
+    said = CliRunner().invoke(cli, ["rules"]).stdout
+    for name, rule in RULES.items():
+        assert f"{name}: {rule.paper}" in said
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        ["--architecture", "backward"],
+        ["--rule", "feedback-alignment"],
+        ["--rule", "lock-in", "-o", "points=12", "--architecture", "skip:0>2"],
+        ["--rule", "ep-random", "--objective", "cross-entropy"],
+    ],
+    ids=" ".join,
+)
+def test_the_command_resumes_with_the_same_bits(choice, tmp_path):
+    """A checkpoint has all weights and all choices; the golden run beside has them too."""
+    rng = np.random.default_rng(0)
+    x, y = rng.random((60, 8)).astype(np.float32), np.arange(60) % 3
+    data = tmp_path / "few.npz"
+    np.savez(data, x_train=x, y_train=y, x_test=x, y_test=y)
+    common = ["--backend", "golden", "--data", str(data), "--layers", "8,7,3", *choice]
+    kept = tmp_path / "run.npz"
+
+    def train(*arguments):
+        said = CliRunner().invoke(cli, ["train", "--json", *arguments])
+        assert said.exit_code == 0, said.output
+        return said
+
+    train(*common, "--epochs", "2", "--verify", "--checkpoint", str(kept))
+    whole = Checkpoint.load(kept)
+    before = TrainSettings.from_json(whole.spec["settings"])
+    with open_device("golden") as device:
+        trainer = Trainer(device, whole.network, load(data), before)
+        trainer.start()
+        trainer.run_epoch()
+        trainer.checkpoint(whole.spec).save(kept)
+    train("--backend", "golden", "--resume", str(kept), "--verify", "--checkpoint", str(kept))
+    assert all(map(np.array_equal, whole.weights, Checkpoint.load(kept).weights))
+    assert len(whole.weights) == len(Checkpoint.load(kept).weights)
+
+
+# Learning ----------------------------------------------------------------------------------------
+
+
+def test_comparison(tmp_path):
+    rows = comparison.rules(["pcn"], seeds=[0], epochs=1)
+    assert rows[0]["accuracy"] > 0.85 and rows[0]["cosine"] > 0.99
+    pytest.importorskip("matplotlib")
+    comparison.draw(rows, tmp_path / "rules.png")
+    assert (tmp_path / "rules.png").stat().st_size > 1000
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits")
+
+
+FEW = {"spsa": 0.2, "continual": 0.7}
+"""Accuracy after one epoch, where it is not 80 %."""
+
+
+@pytest.mark.parametrize("name", [name for name in RULES if name != "frequency-quasistatic"])
+def test_every_rule_learns_digits(name, digits):
+    """One epoch, one seed; the table: `relaxon bench rules`."""
+    network = Network((64, 32, 10))
+    epochs = 3 if name == "spsa" else 1
+    settings = TrainSettings(epochs=epochs, rule=settings_for(name, network.depth))
+    with open_device("golden") as device:
+        trainer = Trainer(device, network, digits, settings)
+        trainer.start()
+        while trainer.epoch < epochs:
+            trainer.run_epoch()
+        assert trainer.evaluate()["accuracy"] > FEW.get(name, 0.8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("ep-random", 0.97),
+        ("coupled-centered", 0.965),
+        ("lock-in", 0.97),
+        ("rbp", 0.965),
+        ("frequency", 0.97),
+        ("contrastive", 0.9),
+        ("continual", 0.9),
+        ("pcn", 0.97),
+    ],
+)
+def test_acceptance_on_digits(name, least):
+    """One seed of the table; ten epochs."""
+    assert comparison.accuracy(name, 0)["accuracy"] >= least
