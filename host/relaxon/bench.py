@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from relaxon_isa.config import preset
+from relaxon_isa.errors import ConfigError
 from relaxon_isa.memory import Register, Space
 
 from .backends import open_device
@@ -192,6 +193,11 @@ def gradient(
             return np.rint(rng.uniform(0, high, count) * 2.0**frac) / 2.0**frac
 
         while len(cosines) < networks:
+            if sum(rejected.values()) > 100 + 50 * networks:
+                raise ConfigError(
+                    f"beta = {beta:g}: {len(cosines)} of {networks} networks found, rejected "
+                    f"{rejected}; a nudge of 1/32 to 1/4 is neither lost nor large"
+                )
             weights = initial_weights(network, int(rng.integers(1 << 32)))
             for w in weights:
                 w[:] = np.rint(w * 2.0**lab.formats.weight_frac) / 2.0**lab.formats.weight_frac

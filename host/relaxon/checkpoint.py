@@ -11,6 +11,7 @@ import numpy as np
 
 from relaxon_isa.config import CONTRACT_VERSION
 from relaxon_isa.errors import DataError
+from relaxon_isa.memory import Register
 
 from .network import Network
 
@@ -66,6 +67,18 @@ class Checkpoint:
                 raise KeyError("format")
             network = Network(tuple(meta["sizes"]))
             weights = [arrays[f"weights_{i}"] for i in range(1, network.depth + 1)]
+            saved = cls(
+                sizes=network.sizes,
+                fingerprint=str(meta["fingerprint"]),
+                weights=weights,
+                registers={r.name: int(meta["registers"][r.name]) for r in Register},
+                epoch=int(meta["epoch"]),
+                spec=meta["spec"],
+                history=list(meta["history"]),
+                contract=meta["contract"],
+            )
+            if saved.epoch < 0 or not isinstance(saved.spec, dict):
+                raise ValueError("epoch or spec")
         except (KeyError, ValueError, TypeError) as error:
             raise DataError(
                 f"{path}: not a relaxon checkpoint (weights written by --export are read with "
@@ -79,15 +92,9 @@ class Checkpoint:
             )
         if [w.shape for w in weights] != network.shapes:
             raise DataError(f"{path}: weights do not have the shapes of {network}")
-        return cls(
-            sizes=network.sizes,
-            fingerprint=meta["fingerprint"],
-            weights=weights,
-            registers=meta["registers"],
-            epoch=meta["epoch"],
-            spec=meta["spec"],
-            history=meta["history"],
-        )
+        if not all(np.issubdtype(w.dtype, np.integer) for w in weights):
+            raise DataError(f"{path}: weights of a checkpoint are integers, these are not: damaged")
+        return saved
 
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -143,6 +150,8 @@ def load_float_weights(path: Path, network: Network) -> list[np.ndarray]:
                 f"{path}: network {network} needs W{i} of shape {(rows, columns - 1)} and b{i} of "
                 f"shape {(rows,)}; the file has {found}"
             )
+        if not all(np.isrealobj(a) and np.issubdtype(a.dtype, np.number) for a in (w, b)):
+            raise DataError(f"{path}: W{i} or b{i} does not hold real numbers")
         if not (np.isfinite(w).all() and np.isfinite(b).all()):
             raise DataError(f"{path}: W{i} or b{i} contains NaN or infinity")
         weights.append(np.concatenate([w, b[:, None]], axis=1).astype(np.float64))

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import click
 import numpy as np
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from relaxon_isa.config import PRESETS, ArrayConfig, preset
-from relaxon_isa.errors import (
-    DataError,
-)
+from relaxon_isa.errors import ConfigError, DataError
 
 from . import bench, comparison
 from .backends import BACKENDS, open_device
@@ -231,8 +230,9 @@ def train(
 
     Without options: 64-32-10 on scikit-learn's digits, on the gateware itself.
     """
-    saved = Checkpoint.load(resume) if resume else None
+    saved = _load_run(resume) if resume else None
     if saved:
+        _refuse_besides_resume()
         data = saved.spec["data"]
         network = saved.network
         settings = TrainSettings.from_json(saved.spec["settings"])
@@ -257,6 +257,8 @@ def train(
     if saved and saved.spec["data_digest"] != spec["data_digest"]:
         raise DataError(f"{data} is not the data set that {resume} was trained on")
     initial = load_float_weights(init, network) if init else None
+    if checkpoint and export and checkpoint.absolute() == export.absolute():
+        raise click.UsageError("--checkpoint and --export need a file each")
     for path in (checkpoint, export):
         if path and not path.parent.is_dir():
             raise DataError(f"{path}: there is no folder {path.parent}")
@@ -267,6 +269,7 @@ def train(
     if backend == "virtual":
         console.print("building the virtual board (once; later runs find it in the cache)")
     with open_device(backend, config) as device:
+        _same_machine(backend, preset_name, device.config)
         trainer = Trainer(device, network, dataset, settings)
         if saved:
             trainer.resume(saved)
@@ -296,6 +299,54 @@ def train(
     _print_training(result, as_json)
     if result.get("weights_identical") is False:
         sys.exit(DIFFERENT)
+
+
+WITH_RESUME = {
+    "resume",
+    "backend",
+    "preset_name",
+    "checkpoint",
+    "export",
+    "verify",
+    "evaluate",
+    "config_file",
+    "as_json",
+}
+
+
+def _refuse_besides_resume() -> None:
+    """What a checkpoint decides must not be asked for as well: it would be ignored."""
+    context = click.get_current_context()
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name not in WITH_RESUME
+        and context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(
+            f"--resume goes on with the checkpoint's own settings: leave out {', '.join(given)}. "
+            "Other settings are another run: start it from --export's weights with --init"
+        )
+
+
+def _load_run(path: Path) -> Checkpoint:
+    saved = Checkpoint.load(path)
+    if missing := {"data", "data_digest", "settings"} - set(saved.spec):
+        raise DataError(f"{path}: damaged, it does not say {', '.join(sorted(missing))}")
+    return saved
+
+
+def _same_machine(backend: str, preset_name: str | None, found: ArrayConfig) -> None:
+    """A board is what it is: refuse a preset that it is not."""
+    if preset_name is None or backend in BACKENDS:
+        return
+    if preset(preset_name).fingerprint != found.fingerprint:
+        raise ConfigError(
+            f"{backend} is not a machine of preset {preset_name} (fingerprint "
+            f"{preset(preset_name).fingerprint}), its fingerprint is {found.fingerprint}: leave "
+            "--preset out to use it as it is"
+        )
 
 
 def _config(
@@ -416,7 +467,7 @@ def infer(
     """Relax the test samples of a data set and print what the network says."""
     dataset = load(data)
     if layers is None:
-        saved = Checkpoint.load(weights)
+        saved = _load_run(weights)
         network, settings = saved.network, TrainSettings.from_json(saved.spec["settings"])
     else:
         saved, network = None, Network.parse(layers)
@@ -425,6 +476,7 @@ def infer(
     _check(backend, config, network, dataset, settings)
     real = load_float_weights(weights, network) if saved is None else None
     with open_device(backend, config) as device:
+        _same_machine(backend, preset_name, device.config)
         trainer = Trainer(device, network, dataset, settings)
         if saved:
             trainer.resume(saved)
@@ -584,7 +636,13 @@ def bench_cycles(as_json: bool) -> None:
 @bench_group.command("golden")
 @click.option("--data", help="Data set; by default synthetic samples as sparse as MNIST.")
 @click.option("--layers", default="784,128,10", show_default=True, help="Layer sizes.")
-@click.option("--samples", default=5000, show_default=True, help="Training samples to time.")
+@click.option(
+    "--samples",
+    default=5000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Training samples to time.",
+)
 @json_option
 @guarded
 def bench_golden(data: str | None, layers: str, samples: int, as_json: bool) -> None:
@@ -601,7 +659,9 @@ def bench_golden(data: str | None, layers: str, samples: int, as_json: bool) -> 
 @bench_group.command("settle")
 @data_option
 @click.option("--layers", default="64,32,10", show_default=True, help="Layer sizes.")
-@click.option("--samples", default=500, show_default=True, help="Samples to relax.")
+@click.option(
+    "--samples", default=500, show_default=True, type=click.IntRange(1), help="Samples to relax."
+)
 @click.option("--seed", default=0, show_default=True, help="Initial weights.")
 @json_option
 @guarded

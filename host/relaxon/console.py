@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from relaxon_isa.errors import (
     ConfigError,
@@ -39,7 +40,8 @@ def fail(error: BaseException) -> None:
     """Print an error and end with its code."""
     kinds = (kind for kind in type(error).__mro__ if kind in EXIT_CODES)
     code = EXIT_CODES[next(kinds)]
-    console.print(f"[bold red]error:[/] {error}", soft_wrap=True)
+    # What an error quotes (extras, file names) may have brackets: no markup in it.
+    console.print("[bold red]error:[/]", escape(str(error)), soft_wrap=True)
     sys.exit(code)
 
 

@@ -137,14 +137,21 @@ class Layout:
     def _suggestion(self) -> str:
         """The largest hidden layers, in the same proportion, that fit."""
         sizes = self.network.sizes
-        for percent in range(99, 0, -1):
-            hidden = tuple(max(1, n * percent // 100) for n in sizes[1:-1])
+
+        def scaled(factor: float) -> Layout:
+            hidden = tuple(max(1, int(n * factor)) for n in sizes[1:-1])
             smaller = object.__new__(Layout)
             object.__setattr__(smaller, "network", Network((sizes[0], *hidden, sizes[-1])))
             object.__setattr__(smaller, "config", self.config)
             object.__setattr__(smaller, "needs", self.needs)
-            if hidden and not smaller._shortage():
-                return f"; {smaller.network} fits"
+            return smaller
+
+        low, high = 0.0, 1.0
+        for _ in range(40):  # what is smaller fits if the larger does
+            middle = (low + high) / 2
+            low, high = (low, middle) if scaled(middle)._shortage() else (middle, high)
+        if len(sizes) > 2 and not scaled(low)._shortage():
+            return f"; {scaled(low).network} fits"
         return "; no hidden size fits with these inputs and outputs: choose a larger machine"
 
     # Sizes

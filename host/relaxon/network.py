@@ -41,15 +41,22 @@ class Formats:
 
 
 def to_integers(values: np.ndarray, frac: int, bits: int) -> np.ndarray:
-    """Real numbers to signed fixed point: nearest (ties to even), saturated. Shape is kept.
+    """Real numbers to signed fixed point: nearest (ties to even). Shape is kept.
 
-    Raises DataError for values that are not finite.
+    Raises DataError for values that are not finite, or beyond the format.
     """
     values = np.asarray(values, dtype=np.float64)
     if not np.isfinite(values).all():
         raise DataError("values contain NaN or infinity: nothing was loaded")
     limit = 1 << (bits - 1)
-    return np.clip(np.rint(values * 2.0**frac), -limit, limit - 1).astype(np.int64)
+    top = limit / 2.0**frac
+    if ((values < -top) | (values >= top)).any():
+        worst = values.flat[np.abs(values).argmax()]
+        raise DataError(
+            f"{worst:g} is beyond the machine's format, which holds -{top:g} <= value < {top:g}: "
+            "scale the values; nothing was loaded"
+        )
+    return np.minimum(np.rint(values * 2.0**frac), limit - 1).astype(np.int64)
 
 
 def from_integers(values: np.ndarray, frac: int) -> np.ndarray:

@@ -79,10 +79,14 @@ class TrainSettings:
 
     @classmethod
     def from_json(cls, values: dict) -> "TrainSettings":
-        rule: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in values["rule"].items()
-        }
-        return cls(**{**values, "rule": RuleSettings(**rule)})
+        """Raises DataError for what `to_json` cannot have written."""
+        try:
+            rule: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in values["rule"].items()
+            }
+            return cls(**{**values, "rule": RuleSettings(**rule)})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"these are no settings of a training run: {error}") from error
 
 
 def check_data(network: Network, data: Dataset) -> None:
@@ -253,6 +257,8 @@ class Trainer:
         counters = self.device.counters()
         samples = max(1, counters[Register.SAMPLES])
         kinds = {name: counters[register] / samples for name, register in KINDS.items()}
+        if not self.device.config.kind_counters:
+            kinds = {"all": kinds["mac"]}
         return {
             "samples": counters[Register.SAMPLES],
             "sweeps_per_sample": counters[Register.SWEEPS] / samples,

@@ -53,6 +53,6 @@ def test_command():
 def test_network_that_does_not_fit_is_told_what_would():
     code, _, said = run("icebreaker", "--layers", "784,128,10")
     assert code == 3
-    assert "784-81-10 fits" in said and "ulx3s-85f" in said
+    assert "784-82-10 fits" in said and "ulx3s-85f" in said
     code, _, said = run("icebreaker", "--layers", "78400,12,10")
     assert code == 3 and "it fits no board" in said

@@ -75,6 +75,8 @@ def test_ctrl_c_and_resume_end_as_if_nothing_had_been(backend, few_digits, tmp_p
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Where these tests are started in the background, SIGINT may be ignored, and inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 120
     while not broken.exists() and time.monotonic() < deadline:
