@@ -103,8 +103,14 @@ def build(
 
     progress("synthesising")
     seconds = {"synthesis": _run(commands[0], directory)}
-    synthesised = read_synthesis(directory / STAT, board.family)
+    synthesised = read_synthesis(directory / STAT, board.family, board.capacity)
     if len(commands) == 1:  # there is nothing behind synthesis
+        for name, (used, available) in synthesised.items():
+            if used > available:
+                raise ToolError(
+                    f"the device is too small for this configuration: {used} {name}, it has "
+                    f"{available}"
+                )
         report = _report(
             board,
             baud,
