@@ -18,6 +18,7 @@ _35T = Board(
     baud=3_000_000,
     usb="FT2232H",
     flash=("-b", "arty_a7_35t"),
+    capacity={"LUT": 20_800, "FF": 41_600, "DSP": 90, "BRAM18": 100},
     experimental="experimental: synthesis only, no timing and no bitstream; --vendor hands the "
     "design to Vivado, which nobody has tried",
 )
@@ -33,5 +34,6 @@ BOARDS = (
         vendor_platform="amaranth_boards.arty_a7:ArtyA7_100Platform",
         preset="ecp5-85f",
         flash=("-b", "arty_a7_100t"),
+        capacity={"LUT": 63_400, "FF": 126_800, "DSP": 240, "BRAM18": 270},
     ),
 )

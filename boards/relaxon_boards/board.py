@@ -1,7 +1,7 @@
 """What a board is. Nothing here imports Amaranth: listing and estimating do not need it."""
 
 import pkgutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from relaxon_isa.config import ArrayConfig, preset
@@ -69,6 +69,8 @@ class Board:
         Family of `relaxon_hdl.primitives` to instantiate; None for the portable ones.
     synth_opts, place_opts
         More arguments of yosys' ``synth_FAMILY`` and of nextpnr.
+    capacity
+        What the device has, where no place and route says so.
     experimental
         What one has to know before one trusts a bitstream; empty for the others.
     """
@@ -90,6 +92,7 @@ class Board:
     primitives: str | None = None
     synth_opts: str = ""
     place_opts: str = ""
+    capacity: dict[str, int] = field(default_factory=dict)
     experimental: str = ""
 
     def __post_init__(self) -> None:

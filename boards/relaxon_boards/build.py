@@ -103,8 +103,14 @@ def build(
 
     progress("synthesising")
     seconds = {"synthesis": _run(commands[0], directory)}
-    synthesised = read_synthesis(directory / STAT, board.family)
+    synthesised = read_synthesis(directory / STAT, board.family, board.capacity)
     if len(commands) == 1:  # there is nothing behind synthesis
+        for name, (used, available) in synthesised.items():
+            if used > available:
+                raise ToolError(
+                    f"the device is too small for this configuration: {used} {name}, it has "
+                    f"{available}"
+                )
         report = _report(
             board,
             baud,
@@ -119,13 +125,19 @@ def build(
 
     progress(f"placing and routing, {seeds} seed{'s'[: seeds > 1]}")
     start = time.monotonic()
-    placements = []
+    placements: list[Placement] = []
+    failures: list[ToolError] = []
     for placed in _parallel(board, place, directory, seeds, jobs, backend):
-        placements.append(placed)
-        progress(
-            f"placing and routing, {len(placements)} of {seeds} done: seed {placed.seed} "
-            f"{placed.fmax_mhz:.2f} MHz"
-        )
+        if isinstance(placed, ToolError):
+            failures.append(placed)
+            said = str(placed)
+        else:
+            placements.append(placed)
+            said = f"seed {placed.seed} {placed.fmax_mhz:.2f} MHz"
+        done = len(placements) + len(failures)
+        progress(f"placing and routing, {done} of {seeds} done: {said}")
+    if not placements:
+        raise failures[0]
     seconds["place and route"] = time.monotonic() - start
     placements.sort(key=lambda p: p.seed)
     best = max(placements, key=lambda p: p.fmax_mhz)
@@ -197,7 +209,7 @@ def _report(board: Board, baud: int | None, **found) -> Report:
 
 def _parallel(
     board: Board, place: list[str], directory: Path, seeds: int, jobs: int, backend: str
-) -> Iterable[Placement]:
+) -> Iterable[Placement | ToolError]:
     """Placements as they are done. One seed needs no pool."""
     if seeds == 1:
         return [_place(board.family, place, directory, 1)]
@@ -215,13 +227,17 @@ def _parallel(
     )
 
 
-def _place(family: str, place: list[str], directory: Path, seed: int) -> Placement:
+def _place(family: str, place: list[str], directory: Path, seed: int) -> Placement | ToolError:
+    """A full device may be routable with one seed and not with another: no reason to give up."""
     home = directory / f"seed-{seed}"
     home.mkdir(exist_ok=True)
     command = [*place[:1], "--seed", str(seed)]
     for flag, value in pairwise(place):
         command.append(f"{home.name}/{value}" if flag in OUTPUTS else value)
-    _run(command, directory)
+    try:
+        _run(command, directory)
+    except ToolError as error:
+        return error
     return read_placement(home / REPORT, family, seed)
 
 

@@ -40,8 +40,7 @@ CELLS: dict[str, dict[str, tuple[str, ...]]] = {
         "LUT": ("LUT",),
         "FF": ("FD",),
         "DSP": ("DSP48",),
-        "BRAM36": ("RAMB36",),
-        "BRAM18": ("RAMB18",),
+        "BRAM18": ("RAMB36", "RAMB36", "RAMB18"),  # a RAMB36 is two of them
     },
 }
 """Prefixes of synthesised cells, for what place and route does not count by itself."""
@@ -198,14 +197,17 @@ def _hop(entry: dict) -> Hop:
     return Hop(entry["type"], f"{entry['to']['cell']}.{entry['to']['port']}", entry["delay"])
 
 
-def read_synthesis(path: Path, family: str) -> dict[str, tuple[int, int]]:
+def read_synthesis(path: Path, family: str, capacity: dict[str, int]) -> dict[str, tuple[int, int]]:
     """Counts from yosys' ``stat -json`` that place and route does not give."""
     try:
         cells = json.loads(path.read_text())["design"]["num_cells_by_type"]
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path}: not yosys' statistics ({error})") from error
     return {
-        label: (sum(n for cell, n in cells.items() if cell.startswith(prefixes)), 0)
+        label: (
+            sum(n for prefix in prefixes for cell, n in cells.items() if cell.startswith(prefix)),
+            capacity.get(label, 0),
+        )
         for label, prefixes in CELLS[family].items()
     }
 

@@ -275,7 +275,7 @@ PRESETS: dict[str, ArrayConfig] = {
     # GW2A-18C: 4 x 4 cells, 16 of 46 block RAMs for weights. 196-64-10.
     "gowin-20k": ArrayConfig(p=4, weight_depth=1024, state_depth=512, table_bits=0),
     # XC7A35T: 6 x 6 cells, 784-64-10.
-    "artix-35": ArrayConfig(p=6, weight_depth=2048, table_bits=0),
+    "artix-35": ArrayConfig(p=6, weight_depth=2048, table_bits=0, tx_bytes=256),
 }
 """Named machines. Small modes are left out where the device has no room for them."""
 

@@ -84,7 +84,11 @@ def build(
             board, directory, baud=baud, seeds=seeds, jobs=jobs, backend=pool, progress=progress
         )
     click.echo(report.to_json() if as_json else report.text(), nl=False)
-    following = f"; next: relaxon flash {name}" if report.bitstream else ""
+    following = (
+        f"; next: relaxon flash {name}, then relaxon info --backend PORT@{report.baud}"
+        if report.bitstream
+        else ""
+    )
     console.print(f"kept in {directory}{following}")
 
 

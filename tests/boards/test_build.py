@@ -131,6 +131,14 @@ def test_best_of_several_seeds_is_kept(straw, tmp_path):
     assert any("5 of 5 done" in line for line in said)
 
 
+def test_seed_that_cannot_be_routed_is_left_out(straw, tmp_path):
+    straw("nextpnr-ice40", NEXTPNR + '[ "$seed" != 4 ] || { echo "ERROR: no route"; exit 1; }')
+    said: list[str] = []
+    report = build(BOARD, tmp_path / "out", seeds=5, jobs=1, progress=said.append)
+    assert set(report.seeds) == {"1", "2", "3", "5"} and report.seed == 5
+    assert any("ERROR: no route" in line for line in said)
+
+
 def test_timing_below_target_fails_the_build(straw, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(TimingError, match=r"reaches 22\.50 MHz, its clock is 24 MHz"):
