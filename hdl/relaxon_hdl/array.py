@@ -78,12 +78,12 @@ class Array(wiring.Component):
     state_saturated, weight_saturated : Out(1)
         Pulses: in a group, in a tile.
     x_read : In(1)
-        The banks' read addresses are ``x_index``; 2 cycles later ``x_state`` and ``x_drive`` are
-        the words of ``x_lane``.
+        The banks' read addresses are ``x_index``; 1 + `Schedule.read` cycles later ``x_state`` and
+        ``x_drive`` are the words of ``x_lane``.
     x_index : In(16), x_lane : In, x_data : In
     x_write_state, x_write_drive, x_write_table : In(1)
-        Write ``x_data`` to ``x_index``, ``x_lane``. These two, and DRIVE's data, are taken a cycle
-        later.
+        Write ``x_data`` to ``x_index``, ``x_lane``. These two are taken a cycle later, and with one
+        weight port DRIVE's data are.
     x_state : Out(signed), x_drive : Out(signed)
     """
 
@@ -162,7 +162,7 @@ class Array(wiring.Component):
         lasts = delay(m, last & is_learn, end, "tile_last", reset=True)
         tails = delay(m, tail, when.new, "tail")
         gates = delay(m, issue.gate, when.acc, "gate")
-        drive_addresses = delay(m, issue.drive, when.sum - 2, "drive")
+        drive_addresses = delay(m, issue.drive, when.sum - 1 - when.read, "drive")
         # Of a LEARN the tile, of a MAC the destination: what is written, and where it is read.
         place = Signal(max(len(issue.tile), len(issue.dst)))
         m.d.comb += place.eq(Mux(is_learn, issue.tile, issue.dst))
@@ -201,7 +201,7 @@ class Array(wiring.Component):
             m.d.sync += [
                 a_addr.eq(Mux(self.x_read, x_read_state, issue.src)),
                 b_addr.eq(second),
-                d_addr.eq(Mux(self.x_read, self.x_index, drive_addresses[when.sum - 2])),
+                d_addr.eq(Mux(self.x_read, self.x_index, drive_addresses[-1])),
             ]
             m.d.comb += [
                 states[k].a_addr.eq(a_addr),
@@ -245,7 +245,7 @@ class Array(wiring.Component):
 
         # A tile's sign is that of the first port's words, unless the multipliers see to it.
         negates = cells[0, 0].negates
-        minus = signs[2]  # with the banks' words
+        minus = signs[when.operand]
         reads_old = (mac["step"] != 0) | (mac["judge"] == Judge.CHANGE)
         a_words, b_words, old_inverted = [], [], []
         for k in range(p):
@@ -253,11 +253,11 @@ class Array(wiring.Component):
             a_word = Signal(signed(n + (not negates)), name=f"a_word_{k}", reset_less=True)
             b_word = Signal(signed(n), name=f"b_word_{k}", reset_less=True)
             inverted = Signal(signed(n), name=f"old_inverted_{k}", reset_less=True)
-            m.d["comb" if when.merged else "sync"] += a_word.eq(
-                a_data if negates else negated(a_data, minus)
-            )
+            m.d.comb += [
+                a_word.eq(a_data if negates else negated(a_data, minus)),
+                b_word.eq(b_data),
+            ]
             m.d["sync" if when.merged else "comb"] += inverted.eq(Mux(reads_old, ~b_data, -1))
-            m.d.comb += b_word.eq(b_data)
             a_words.append(a_word)
             b_words.append(b_word)
             old_inverted.append(inverted)
@@ -340,6 +340,9 @@ class Array(wiring.Component):
             s_addr.eq(Mux(x_writes[0], self.x_index, places[when.new - 1])),
             dw_addr.eq(Mux(self.x_write_drive, self.x_index, places[when.acc - 1])),
         ]
+        x_drive = self.x_data
+        if not when.merged:
+            x_drive = delay(m, self.x_data, 1, "x_drive")[-1]
         judged = []
         saturated = []
         for k in range(p):
@@ -367,7 +370,7 @@ class Array(wiring.Component):
                 states[k].w_data.eq(lane.new),
                 states[k].w_en.eq(s_en),
                 drives[k].w_addr.eq(dw_addr),
-                drives[k].w_data.eq(Mux(x_writes[1], self.x_data, lane.acc)),
+                drives[k].w_data.eq(Mux(x_writes[1], x_drive, lane.acc)),
                 drives[k].w_en.eq(d_en),
             ]
             if config.table_bits:

@@ -10,6 +10,7 @@ from relaxon_isa.memory import COUNTER_BITS, Register, Space, element_bytes, row
 from .array import Array
 from .bus import CoreSignature, element_bits
 from .counters import COUNTED, Registers
+from .schedule import Schedule
 from .sequencer import Sequencer
 from .transfer import Mover
 
@@ -101,7 +102,7 @@ class Core(wiring.Component):
             with m.State("REST"), m.If(may_begin):
                 m.next = "SERVE"
             with m.State("SERVE"):
-                # Four beats, for a register's two halves; any other element takes two.
+                # Four beats, for a register's two halves, and for what is read on the way there.
                 m.d.comb += [serving.eq(1), write.eq(memory.write & memory.valid)]
                 m.d.sync += beat.eq(beat + 1)
                 with m.If(beat == 3):
@@ -131,7 +132,7 @@ class Core(wiring.Component):
         with m.If(sequencer.emit_run | written):
             m.d.comb += [index.eq(mover.group), lane.eq(mover.lane)]
         m.d.comb += [
-            array.x_read.eq(sequencer.emit_run | serving | may_begin),
+            array.x_read.eq(sequencer.emit_run | serving),
             array.x_index.eq(index),
             array.x_lane.eq(lane),
             array.x_data.eq(value),
@@ -169,6 +170,7 @@ class Core(wiring.Component):
         m.d.comb += [
             memory.rdata.eq(Cat(element, sequencer.p_row[whole:])),
             mover.data.eq(element),
+            mover.word.eq(element if Schedule(config).merged else array.x_state),
         ]
 
         # Registers

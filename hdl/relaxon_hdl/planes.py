@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from relaxon_isa.config import ArrayConfig
 
 from .primitives import Ram
+from .schedule import Schedule
 
 __all__ = ["DriveBank", "StateBank"]
 
@@ -14,8 +15,8 @@ __all__ = ["DriveBank", "StateBank"]
 class StateBank(wiring.Component):
     """A lane's words of S: two reads and a write a cycle, as two copies written together.
 
-    ``a_data`` is the word at ``a_addr`` of the cycle before, ``b_data`` that at ``b_addr`` of
-    two cycles before (with one weight port, one).
+    ``a_data`` and ``b_data`` are the words at ``a_addr`` and ``b_addr`` of `Schedule.read` cycles
+    before.
 
     Members
     -------
@@ -26,9 +27,9 @@ class StateBank(wiring.Component):
     def __init__(self, config: ArrayConfig, family: str | None = None):
         self.config = config
         depth = config.state_depth
-        latency = {"a": 1, "b": config.weight_ports}
+        latency = Schedule(config).read
         self.copies = {
-            port: Ram(config.state_bits, depth, family, latency=latency[port]) for port in "ab"
+            port: Ram(config.state_bits, depth, family, latency=latency) for port in "ab"
         }
         address, word = config.state_addr_bits, config.state_bits
         super().__init__(
@@ -58,7 +59,8 @@ class StateBank(wiring.Component):
 
 
 class DriveBank(Ram):
-    """A lane's words of D: a read and a write a cycle (see `Ram`)."""
+    """A lane's words of D: a read and a write a cycle (see `Ram`); latency `Schedule.read`."""
 
     def __init__(self, config: ArrayConfig, family: str | None = None):
-        super().__init__(config.acc_bits, config.drive_depth, family)
+        latency = Schedule(config).read
+        super().__init__(config.acc_bits, config.drive_depth, family, latency=latency)

@@ -26,8 +26,9 @@ RAM40_LINES = (tuple(range(16)), tuple(range(0, 16, 2)), (1, 5, 9, 13), (3, 11))
 """Of a block's 16 data lines, those that carry data in each of its shapes."""
 SPRAM_WIDTH, SPRAM_DEPTH = 16, 1 << 14
 DP16K_WIDTHS = {1024: 18, 2048: 9, 4096: 4, 8192: 2, 16384: 1}
-DP16K_LEAST = 128
-"""Words below which logic's memory is the better one."""
+DP16K_LEAST, DP16K_WIDE = 128, 512
+"""Up to how many words a memory of logic is the better one, or a block of 36 bits to a word, which
+is left to synthesis: no document says how its two halves' registers are enabled."""
 
 
 def delay(m: Module, value: Value, cycles: int, name: str, *, reset: bool = False) -> list[Signal]:
@@ -95,13 +96,18 @@ class Ram(wiring.Component):
         ends = self.latency
         if self.family == "ice40":
             self.ram40(m, word)
-        elif self.family == "ecp5" and ends == 2 and DP16K_LEAST <= self.depth <= max(DP16K_WIDTHS):
+        elif self.family == "ecp5" and ends == 2 and self.fits_dp16k:
             self.dp16k(m, word)
             ends = 1
         else:
             self.portable(m, word)
         m.d.comb += self.r_data.eq(delay(m, word, ends - 1, "word")[-1])
         return m
+
+    @property
+    def fits_dp16k(self) -> bool:
+        least = DP16K_WIDE if self.width > 18 else DP16K_LEAST
+        return least < self.depth <= max(DP16K_WIDTHS)
 
     def portable(self, m: Module, r_data: Signal) -> None:
         # Read and then registered, which synthesis turns into the memory's own register. (Of a

@@ -39,8 +39,13 @@ class Schedule:
         return self.config.weight_ports == 1
 
     @property
+    def read(self) -> int:
+        """Of a weight, a state or a drive, from its address on."""
+        return 1 if self.merged else 2
+
+    @property
     def operand(self) -> int:
-        return 2 if self.merged else 3
+        return 1 + self.read
 
     @property
     def product(self) -> int:

@@ -1,6 +1,6 @@
 """WAIT and EMIT: bytes of the sample source into S, planes and counters into records."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -47,12 +47,13 @@ class Mover(wiring.Component):
     space : Out(3)
         EMIT's.
     group : Out(16), lane : Out
-        EMIT: of the element that is read; it is at ``data`` in the last of the READ_CYCLES, and
-        stays there. WAIT: of the value written in the cycle before.
+        EMIT: of the element that is read; it is at ``data`` from the cycle behind the READ_CYCLES
+        on, and if it is a state at ``word`` in their last one. WAIT: of the value written in the
+        cycle before.
     write : Out(1), value : Out
     read_counter : Out(1)
         A register is read: in the READ_CYCLES. Its upper half may be a cycle late at ``data``.
-    data : In
+    data : In, word : In
     """
 
     def __init__(self, config: ArrayConfig):
@@ -76,6 +77,7 @@ class Mover(wiring.Component):
                 "value": Out(config.state_bits),
                 "read_counter": Out(1),
                 "data": In(max(config.acc_bits, COUNTER_BITS)),
+                "word": In(signed(config.state_bits)),
             }
         )
 
@@ -149,19 +151,23 @@ class Mover(wiring.Component):
         # Elements of an EMIT ---------------------------------------------------------------------
 
         length = Signal(16, reset_less=True)
+        size = Signal(range(max(sizes.values()) + 1))
         last_byte = Signal(range(max(sizes.values())))
         whole = 8 * max(sizes.values())
         data = Signal(whole)
-        best = Signal(n, reset_less=True)
+        best = Signal(signed(n), reset_less=True)
         best_at = Signal(16, reset_less=True)
         m.d.comb += data.eq(self.data.as_signed())
         with m.Switch(kind):
             for each in EmitKind:
                 with m.Case(each):
                     m.d.comb += [self.space.eq(SPACES[each]), last_byte.eq(sizes[each] - 1)]
-                    m.d.sync += length.eq(
-                        sizes[each] * (1 if each is EmitKind.ARGMAX else emit["count"])
-                    )
+                    m.d.comb += size.eq(sizes[each])
+        # Not a product, for which synthesis would take a multiplier without registers.
+        elements = Mux(kind == EmitKind.ARGMAX, 1, emit["count"])
+        m.d.sync += length.eq(
+            sum((elements << k) & bit.replicate(16) for k, bit in enumerate(size))
+        )
         send = Array(data[low : low + 8] for low in range(0, whole, 8))
         send_best = Array([best_at[:8], best_at[8:]])
         sending = Signal()
@@ -217,9 +223,8 @@ class Mover(wiring.Component):
                     m.d.sync += beat.eq(0)
                     m.next = "SEND"
                     with m.If(kind == EmitKind.ARGMAX):
-                        word = data[:n].as_signed()
-                        with m.If((done == 0) | (word > best.as_signed())):
-                            m.d.sync += [best.eq(word), best_at.eq(done)]
+                        with m.If((done == 0) | (self.word > best)):
+                            m.d.sync += [best.eq(self.word), best_at.eq(done)]
                         with m.If(~ends):
                             m.d.comb += step.eq(1)
                             m.d.sync += done.eq(after)

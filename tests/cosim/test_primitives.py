@@ -36,7 +36,7 @@ PAIRS: dict[str, dict[str, Callable[[str | None], Any]]] = {
         "weights": lambda family: WeightRam(16, 1024, 2, family),
         **{
             f"ram_{width}_{depth}": lambda family, w=width, d=depth: Ram(w, d, family, latency=2)
-            for width, depth in [(42, 200), (16, 1500), (9, 4096), (5, 8000), (3, 16384), (17, 20)]
+            for width, depth in [(42, 600), (16, 1500), (9, 4096), (5, 8000), (3, 16384), (17, 20)]
         },
     },
 }
