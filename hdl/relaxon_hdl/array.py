@@ -1,5 +1,8 @@
 """The array: P x P cells, P lanes with their banks, the adder trees between them."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Array as Choice
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
@@ -430,9 +433,20 @@ class Array(wiring.Component):
 
         # Reads from outside -----------------------------------------------------------------------
 
+        if when.merged:
+
+            def chosen(words):
+                return Choice(words)[self.x_lane]
+        else:
+            # The lane is named long before its word comes.
+            one_hot = delay(m, Cat(self.x_lane == k for k in range(p)), 1, "x_lane_is")[1]
+
+            def chosen(words):
+                return reduce(or_, (w & one_hot[k].replicate(len(w)) for k, w in enumerate(words)))
+
         m.d.comb += [
-            self.x_state.eq(Choice([bank.a_data for bank in states])[x_lane_index]),
-            self.x_drive.eq(Choice([bank.r_data for bank in drives])[x_lane_index]),
+            self.x_state.eq(chosen([bank.a_data for bank in states])),
+            self.x_drive.eq(chosen([bank.r_data for bank in drives])),
         ]
         return m
 

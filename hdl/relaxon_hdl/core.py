@@ -160,14 +160,16 @@ class Core(wiring.Component):
             registers.data.eq(memory.wdata),
             registers.write.eq(write & (host_space == Space.REGISTER)),
         ]
-        if not merged:  # steady for long when it counts
+        p_row = sequencer.p_row
+        if not merged:  # steady for long when they count
             space = delay(m, space, 1, "space")[1]
+            p_row = delay(m, p_row, 1, "p_row")[1]
         # Sign-extended to the element's own bytes; what is above is a program row's.
         whole = 8 * max(element_bytes(config, space) for space in (Space.DRIVE, Space.REGISTER))
         element = Signal(signed(whole), reset_less=True)
         with m.Switch(space):
             with m.Case(Space.PROGRAM):
-                m.d.sync += element.eq(sequencer.p_row)
+                m.d.sync += element.eq(p_row)
             with m.Case(Space.STATE):
                 state = Cat(array.x_state.as_signed(), array.x_state[-1].replicate(16))
                 m.d.sync += element.eq(Cat(state[: 8 * element_bytes(config, Space.STATE)]))
@@ -181,7 +183,7 @@ class Core(wiring.Component):
         with m.If(sequencer.wait_run & ~serving):
             m.d.sync += element.eq(element)
         m.d.comb += [
-            memory.rdata.eq(Cat(element, sequencer.p_row[whole:])),
+            memory.rdata.eq(Cat(element, p_row[whole:])),
             mover.data.eq(element),
             mover.word.eq(element if Schedule(config).merged else array.x_state),
         ]

@@ -168,6 +168,12 @@ class Registers(wiring.Component):
 
         if config.dither_bits:
             advance = (self.next_update, self.next_sample)
+            if not merged:
+                names = ("next_update", "next_sample")
+                advance = tuple(
+                    delay(m, go, 1, name, reset=True)[1]
+                    for go, name in zip(advance, names, strict=True)
+                )
             keys = (self.update_key, self.sample_key)
             for register, go, out in zip(KEYS, advance, keys, strict=True):
                 key = Signal(COUNTER_BITS, init=1, name=register.name.lower())

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from relaxon_isa.link import CRC_BYTES, HEADER_BYTES, MAX_PAYLOAD
 
 from .cobs import CobsDecoder, CobsEncoder
+from .primitives import delay
 from .uart import UartReceiver, UartTransmitter
 
 __all__ = ["Link", "LinkEngine"]
@@ -48,7 +49,8 @@ class LinkEngine(wiring.Component):
     rx_bytes, tx_bytes
         The rings, a power of two each, 256 to 32768.
     registered
-        Received bytes are written a cycle later, from registers: for fast clocks.
+        For fast clocks: received bytes are written from registers, and a frame acted upon, a cycle
+        later.
 
     Members
     -------
@@ -75,7 +77,7 @@ class LinkEngine(wiring.Component):
         stopped coming is no reason not to be quiet.
     """
 
-    PAUSE = HEADER_BYTES + 6
+    PAUSE = HEADER_BYTES + 7
 
     line_in: stream.Interface
     line_error: Signal
@@ -353,6 +355,14 @@ class LinkEngine(wiring.Component):
 
         # What a frame received does ------------------------------------------------------------
 
+        acceptable = flight_ok & minus[tx_bits + 1 :].all()
+        resent = sent_ok
+        if self.registered:  # nothing is sent meanwhile
+            acceptable, resent = (
+                delay(m, value, 1, name)[1]
+                for value, name in ((acceptable, "acceptable"), (resent, "resent"))
+            )
+
         m.d.sync += [minus.eq(0), self.link_error.eq(0), self.link_drop.eq(0)]
         with m.FSM(name="receive"):
             with m.State("RECEIVE"):
@@ -368,6 +378,10 @@ class LinkEngine(wiring.Component):
                 with m.If(control.reset & (control.session != 0)):
                     m.next = "RESET"
                 with m.Elif(control.session == session):
+                    m.next = "WEIGH" if self.registered else "APPLY"
+            if self.registered:
+                with m.State("WEIGH"):
+                    m.d.sync += minus.eq(minus)
                     m.next = "APPLY"
             with m.State("RESET"):
                 m.d.comb += [self.reset.eq(1), rewind.eq(1)]
@@ -379,9 +393,9 @@ class LinkEngine(wiring.Component):
                 m.d.sync += [answer.eq(0), answer_reset.eq(1)]
                 m.next = "CLEAR"
             with m.State("APPLY"):
-                m.d.comb += release.eq(flight_ok & minus[tx_bits + 1 :].all())
+                m.d.comb += release.eq(acceptable)
                 # Also where the host has more than is being sent again.
-                with m.If(control.resend | (release & ~sent_ok)):
+                with m.If(control.resend | (release & ~resent)):
                     m.d.comb += rewind.eq(1)
                     m.d.sync += [sent.eq(0), answer.eq(1)]
                 with m.If(count != 0):

@@ -259,6 +259,8 @@ class Sequencer(wiring.Component):
 
         issue = self.issue
         load_bases = Signal()
+        if not merged:  # where there are none, nothing is issued
+            m.d.sync += load_bases.eq(clear)
         add_index = Signal()
         stepped = Signal()
         bases = row_view(config, "bases", data)
@@ -445,7 +447,6 @@ class Sequencer(wiring.Component):
                         m.d.comb += load_bases.eq(1)
                 else:
                     with m.If(k == 2):
-                        m.d.comb += load_bases.eq(is_nest)
                         accesses = extra_accesses(config, head)
                         m.d.sync += [extra.eq(accesses), long_enough.eq(accesses == 0)]
                 for j in range(levels):

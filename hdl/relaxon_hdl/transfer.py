@@ -181,6 +181,17 @@ class Mover(wiring.Component):
         best = Signal(signed(n), reset_less=True)
         best_at = Signal(16, reset_less=True)
         m.d.comb += data.eq(self.data.as_signed())
+        word, place = self.word, done
+        if not merged:  # compared a cycle later
+            word_comes, word_came = Signal(), Signal()
+            m.d.sync += word_came.eq(word_comes)
+            word, place = (delay(m, w, 1, n)[1] for w, n in ((word, "word"), (place, "place")))
+        better = (place == 0) | (word > best)
+        best_place = best_at
+        if not merged:
+            best_place = Mux(word_came & better, place, best_at)
+            with m.If(word_came & better):
+                m.d.sync += [best.eq(word), best_at.eq(place)]
         with m.Switch(kind):
             for each in EmitKind:
                 with m.Case(each):
@@ -193,7 +204,7 @@ class Mover(wiring.Component):
             sum((elements << k) & bit.replicate(16) for k, bit in enumerate(size))
         )
         send = Array(data[low : low + 8] for low in range(0, whole, 8))
-        send_best = Array([best_at[:8], best_at[8:]])
+        send_best = Array([best_place[:8], best_place[8:]])
         sending = Signal()
         m.d.comb += [
             sending.eq(self.emit.valid & self.emit.ready),
@@ -248,8 +259,11 @@ class Mover(wiring.Component):
                     m.d.sync += beat.eq(0)
                     m.next = "SEND"
                     with m.If(kind == EmitKind.ARGMAX):
-                        with m.If((done == 0) | (self.word > best)):
-                            m.d.sync += [best.eq(self.word), best_at.eq(done)]
+                        if merged:
+                            with m.If(better):
+                                m.d.sync += [best.eq(word), best_at.eq(place)]
+                        else:
+                            m.d.comb += word_comes.eq(1)
                         with m.If(~ends):
                             m.d.comb += step.eq(1)
                             element_done()
