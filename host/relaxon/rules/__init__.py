@@ -30,6 +30,7 @@ from .oscillation import Frequency, QuasiStaticFrequency
 from .perturbation import SPSA
 from .relaxation import ContinualEP, RecurrentBackprop
 from .settings import RuleSettings
+from .temporal import TemporalContrastive
 
 __all__ = ["RULES", "first_preset", "make_rule", "rule_class", "settings_for"]
 
@@ -53,6 +54,7 @@ RULES: dict[str, type[Rule]] = {
         FeedbackAlignment,
         Frequency,
         QuasiStaticFrequency,
+        TemporalContrastive,
         SPSA,
     )
 }

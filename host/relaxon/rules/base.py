@@ -589,10 +589,12 @@ class Rule:
         row: int,
         col: int,
         terms: tuple[LearnLevel, ...] = (),
+        word: int = 0,
         **fields,
     ) -> None:
         """LEARN on ``columns`` columns of a block's tiles, from column ``first`` on. Backward
-        weights of the same layer get the same, with the same random bits."""
+        weights of the same layer get the same, with the same random bits. ``word``: which of a
+        synapse's words."""
         lay, words = self.layout, block.words
         outer = (LearnLevel(count=block.rows, tile=block.columns * words, row=1),)
         if not first:
@@ -607,12 +609,22 @@ class Rule:
                 Learn(
                     outer=outer,
                     inner=terms,
-                    tile=target.tile + first * words,
+                    tile=target.tile + first * words + word,
                     col=col,
                     row=row,
                     **{**fields, "hold": fields.get("hold", False) or target is not blocks[-1]},
                 )
             )
+
+    def hebb(self, b: Builder, block: Block, row: int, plane: str, **fields) -> None:
+        """LEARN of one term: a row plane of the upper layer with ``plane`` of the lower one; with
+        the always-on neuron for the biases. ``fields``: as of `learn`."""
+        lay, whole = self.layout, block.lower == 0
+        columns = lay.block(1).columns if whole and block.upper > 1 else block.columns
+        columns -= not whole
+        self.learn(b, block, columns, row=row, col=lay.plane(plane, block.lower), **fields)
+        if not whole and block not in lay.skips:
+            self.learn(b, block, 1, first=columns, row=row, col=lay.constant, **fields)
 
     def learn_fields(self, block: Block) -> dict:
         """Fields of every LEARN on a block. Backward weights decay with their forward ones."""
