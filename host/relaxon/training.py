@@ -150,6 +150,7 @@ class Trainer:
         if weights is None:
             weights = []
         drawn = initial_weights(self.layout, self.settings.seed, self.settings.init_gain)
+        drawn = self.rule.initial(drawn)
         weights = [*weights, *drawn[len(weights) :]]
         bits, frac = self.device.config.weight_bits, self.formats.weight_frac
         self._load([to_integers(w, frac, bits) for w in weights])

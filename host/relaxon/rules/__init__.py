@@ -29,6 +29,7 @@ from .forward import Backpropagation, FeedbackAlignment, PredictiveCoding, Rando
 from .oscillation import Frequency, QuasiStaticFrequency
 from .perturbation import SPSA
 from .relaxation import ContinualEP, RecurrentBackprop
+from .resistive import ResistiveFrequency
 from .settings import RuleSettings
 from .temporal import TemporalContrastive
 
@@ -54,6 +55,7 @@ RULES: dict[str, type[Rule]] = {
         FeedbackAlignment,
         Frequency,
         QuasiStaticFrequency,
+        ResistiveFrequency,
         TemporalContrastive,
         SPSA,
     )

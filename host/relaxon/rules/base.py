@@ -373,6 +373,33 @@ class Rule:
             drive, drive_stride = below, groups
         b.add(Mac(dst=dst, **nest(last, dst_stride, gate), **state))
 
+    def inert(
+        self, b: Builder, layer: int, plane: str, drive: int, tile: str, trips: int = 1
+    ) -> int:
+        """A layer's own state, times a diagonal tile, ``trips`` times on top of a drive.
+
+        ``tile``: "one", or the first of a tile for every group. Returns the drive that holds the
+        sum, "own" of `Needs`.
+        """
+        lay = self.layout
+        own = lay.drive("own", layer)
+        level = MacLevel(
+            count=lay.groups(layer), tile=int(tile != "one"), src=1, dst=1, drive=1
+        )
+        b.add(
+            Mac(
+                outer=(level,),
+                inner=(MacLevel(count=trips),) if trips > 1 else (),
+                tile=lay.tile(tile),
+                src=lay.plane(plane, layer),
+                dst=own,
+                drive=drive,
+                from_drive=True,
+                to_drive=True,
+            )
+        )
+        return own
+
     def relax(
         self,
         b: Builder,
@@ -763,12 +790,19 @@ class Rule:
         y = np.asarray(y)
         outputs = self.layout.network.sizes[-1]
         if y.ndim == 1:
-            low, high = self.objective.targets()
-            values = np.full((len(y), outputs), low)
-            values[np.arange(len(y)), y] = high
+            values = self.class_targets(outputs)[y]
         else:
             values = y
         return self._words(to_integers(values, self.formats.state_frac, self.config.state_bits))
+
+    def class_targets(self, outputs: int) -> np.ndarray:
+        """Targets of each class, (classes, outputs)."""
+        low, high = self.objective.targets()
+        return np.where(np.eye(outputs, dtype=bool), high, low)
+
+    def initial(self, weights: list[np.ndarray]) -> list[np.ndarray]:
+        """Random weights of both signs as this rule's networks may start from them."""
+        return weights
 
     def _words(self, words: np.ndarray) -> list[bytes]:
         size = (self.config.state_bits + 7) // 8

@@ -28,6 +28,10 @@ class WaveformRule(ErrorPlaneRule):
     OBJECTIVES = ("squared-error",)
     DEFAULTS: ClassVar[dict] = {"grid": 12}
 
+    @property
+    def sweeps_a_step(self) -> int:
+        return 1
+
     def waveform(self) -> list[float]:
         """w(n), each in [-1, 1]."""
         raise NotImplementedError
@@ -64,7 +68,7 @@ class WaveformRule(ErrorPlaneRule):
         self.sweep(b)
 
     def sweep(self, b: Builder) -> None:
-        with b.loop(1, sweep=True):
+        with b.loop(self.sweeps_a_step, sweep=True):
             for layer in range(self.layout.depth, 0, -1):
                 self.relax(b, layer, dst="free", below="free", above="free", nudged=True)
 
