@@ -81,7 +81,7 @@ data_option = click.option(
     "--data",
     default="digits",
     show_default=True,
-    help="digits, a folder of IDX files (MNIST, Fashion-MNIST), or an .npz file.",
+    help="digits, iris, a folder of IDX files (MNIST, Fashion-MNIST), or an .npz file.",
 )
 
 

@@ -24,6 +24,7 @@ from .ep import (
     NegativeEP,
     PositiveEP,
     RandomEP,
+    SmallStepEP,
 )
 from .forward import Backpropagation, FeedbackAlignment, PredictiveCoding, RandomPCN
 from .oscillation import Frequency, QuasiStaticFrequency
@@ -42,6 +43,7 @@ RULES: dict[str, type[Rule]] = {
         PositiveEP,
         NegativeEP,
         RandomEP,
+        SmallStepEP,
         CoupledPositive,
         CoupledNegative,
         CoupledCentered,

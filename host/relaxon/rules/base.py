@@ -114,6 +114,8 @@ class Rule:
     """Default of the setting."""
     FEEDFORWARD: ClassVar[str] = ""
     """The activation ("clip", "relu") if its free phase is one forward pass."""
+    RESISTIVE: ClassVar[bool] = False
+    """Whether weights are conductances between nodes."""
     REPORT: ClassVar[str] = "free"
     """The plane whose output a training sample reports."""
     HEADROOM: ClassVar[int] = 0
@@ -383,9 +385,7 @@ class Rule:
         """
         lay = self.layout
         own = lay.drive("own", layer)
-        level = MacLevel(
-            count=lay.groups(layer), tile=int(tile != "one"), src=1, dst=1, drive=1
-        )
+        level = MacLevel(count=lay.groups(layer), tile=int(tile != "one"), src=1, dst=1, drive=1)
         b.add(
             Mac(
                 outer=(level,),
@@ -789,10 +789,7 @@ class Rule:
         """Labels (n,) int, or real targets (n, outputs) float, to the bytes that WAIT takes."""
         y = np.asarray(y)
         outputs = self.layout.network.sizes[-1]
-        if y.ndim == 1:
-            values = self.class_targets(outputs)[y]
-        else:
-            values = y
+        values = self.class_targets(outputs)[y] if y.ndim == 1 else y
         return self._words(to_integers(values, self.formats.state_frac, self.config.state_bits))
 
     def class_targets(self, outputs: int) -> np.ndarray:

@@ -54,6 +54,7 @@ class ResistiveFrequency(Frequency):
         "skip": "its nodes' sums of conductances know of neighbouring layers alone",
     }
     DEFAULTS: ClassVar[dict] = {"grid": 14, "free_cap": 200, "targets": (0.3, 0.7)}
+    RESISTIVE = True
     OUTPUT = "linear"
     RATES = (3, 3)
 
@@ -87,12 +88,12 @@ class ResistiveFrequency(Frequency):
         lay, one = self.layout, 1 << self.formats.state_frac
         sizes = lay.network.sizes
         ones = [(lay.plane("ones", i), sizes[i]) for i in range(1, lay.depth + 1)]
-        for group, count in (*ones, (lay.area("sources"), sizes[0] + 1), (lay.area("every"), 4)):
-            count = self.config.p if group == lay.area("every") else count
+        ones += [(lay.area("sources"), sizes[0] + 1), (lay.area("every"), self.config.p)]
+        for group, count in ones:
             device.write(Space.STATE, group * self.config.p, np.full(count, one))
 
     def initial(self, weights: list[np.ndarray]) -> list[np.ndarray]:
-        """Conductances are positive; those of a node towards its inputs sum up to 1.5 on average."""
+        """Conductances are positive; a node's towards its inputs sum up to 1.5 on average."""
         found = [np.abs(w) for w in weights]
         return [w * 1.5 / w.sum(axis=1).mean() if w.any() else w for w in found]
 
