@@ -173,11 +173,11 @@ class Lab:
         """One training sample, by the same program that training runs: x (inputs,), y a target
         vector (outputs,) or a label."""
         target = np.asarray([y]) if np.ndim(y) == 0 else np.asarray(y, dtype=np.float64)[None]
-        sample = (
-            self.rule.encode_inputs(np.asarray(x, dtype=np.float64)[None])[0]
-            + self.rule.encode_targets(target)[0]
-        )
+        inputs = np.asarray(x, dtype=np.float64)[None]
+        sample = self.rule.encode_inputs(inputs)[0] + self.rule.encode_targets(target)[0]
         self.run(self.rule.train_program()[0], [sample])
+        if self.rule.OUTSIDE:
+            self.load_weights(self.rule.outside(self.weights(), inputs, target))
 
     # Reading
 

@@ -149,7 +149,7 @@ def test_velocities_are_the_error_derivatives_of_recurrent_backpropagation():
         assert max(result[name]) < 1e-3
 
 
-@pytest.mark.parametrize("name", ["pcn", "pcn-random", "backprop"])
+@pytest.mark.parametrize("name", ["pcn", "pcn-random", "backprop", "in-silico"])
 def test_forward_rules_follow_backpropagation(name):
     with lab(name, rate_shifts=(1, 1)) as bench:
         _, y = sample()

@@ -26,7 +26,7 @@ from .ep import (
     RandomEP,
     SmallStepEP,
 )
-from .forward import Backpropagation, FeedbackAlignment, PredictiveCoding, RandomPCN
+from .forward import Backpropagation, FeedbackAlignment, InSilico, PredictiveCoding, RandomPCN
 from .oscillation import Frequency, QuasiStaticFrequency
 from .perturbation import SPSA
 from .relaxation import ContinualEP, RecurrentBackprop
@@ -55,6 +55,7 @@ RULES: dict[str, type[Rule]] = {
         RandomPCN,
         Backpropagation,
         FeedbackAlignment,
+        InSilico,
         Frequency,
         QuasiStaticFrequency,
         ResistiveFrequency,

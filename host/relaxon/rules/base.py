@@ -114,6 +114,8 @@ class Rule:
     """Default of the setting."""
     FEEDFORWARD: ClassVar[str] = ""
     """The activation ("clip", "relu") if its free phase is one forward pass."""
+    OUTSIDE: ClassVar[bool] = False
+    """Whether the host learns instead of the machine: `outside`."""
     RESISTIVE: ClassVar[bool] = False
     """Whether weights are conductances between nodes."""
     REPORT: ClassVar[str] = "free"
@@ -787,9 +789,7 @@ class Rule:
 
     def encode_targets(self, y: np.ndarray) -> list[bytes]:
         """Labels (n,) int, or real targets (n, outputs) float, to the bytes that WAIT takes."""
-        y = np.asarray(y)
-        outputs = self.layout.network.sizes[-1]
-        values = self.class_targets(outputs)[y] if y.ndim == 1 else y
+        values = self.targets_of(y)
         return self._words(to_integers(values, self.formats.state_frac, self.config.state_bits))
 
     def class_targets(self, outputs: int) -> np.ndarray:
@@ -800,6 +800,21 @@ class Rule:
     def initial(self, weights: list[np.ndarray]) -> list[np.ndarray]:
         """Random weights of both signs as this rule's networks may start from them."""
         return weights
+
+    def outside(
+        self, weights: list[np.ndarray], x: np.ndarray, y: np.ndarray, halvings: int = 0
+    ) -> list[np.ndarray]:
+        """What the host learns from samples in the machine's place, if `OUTSIDE`: new weights.
+
+        ``weights``: real, as the machine holds them; ``x``, ``y``: as for `encode_inputs` and
+        `encode_targets`; ``halvings``: of the rates, so far.
+        """
+        raise NotImplementedError
+
+    def targets_of(self, y: np.ndarray) -> np.ndarray:
+        """Targets, (n, outputs), of labels or of targets."""
+        y = np.asarray(y)
+        return self.class_targets(self.layout.network.sizes[-1])[y] if y.ndim == 1 else y
 
     def _words(self, words: np.ndarray) -> list[bytes]:
         size = (self.config.state_bits + 7) // 8
