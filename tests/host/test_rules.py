@@ -433,7 +433,7 @@ def test_perturbation_follows_the_gradient_on_average():
         ("feedback-alignment", {"architecture": "backward"}, "they stay as they are"),
         ("backprop", {"output": "clip"}, "its outputs are linear"),
         ("spsa", {"options": {"delta": 1}}, "2 to 10"),
-        ("tcl", {"options": {"up": 0.1}}, "tau is 16 of them"),
+        ("tcl", {"options": {"up": 0.1}}, "tau is 4 of them"),
         ("tcl", {"architecture": "backward"}, "symmetric weights"),
         ("resistive", {"output": "clip"}, "its voltages are linear"),
         ("resistive", {"architecture": "skip:0>2"}, "neighbouring layers alone"),
