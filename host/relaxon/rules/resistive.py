@@ -56,7 +56,7 @@ class ResistiveFrequency(Frequency):
     DEFAULTS: ClassVar[dict] = {"grid": 14, "free_cap": 200, "targets": (0.3, 0.7)}
     RESISTIVE = True
     OUTPUT = "linear"
-    RATES = (3, 3)
+    RATES = (1, 1)
 
     def _check(self, depth: int) -> None:
         super()._check(depth)

@@ -52,7 +52,7 @@ class TemporalContrastive(WaveformRule):
     ARCHITECTURES: ClassVar[dict[str, str]] = {
         "backward": "its response is that of an energy: it needs symmetric weights",
     }
-    RATES = (2, 3)
+    RATES = (1, 2)
     REPORT = "mean"
 
     def _check(self, depth: int) -> None:
