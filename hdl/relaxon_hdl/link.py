@@ -47,6 +47,8 @@ class LinkEngine(wiring.Component):
     ----------
     rx_bytes, tx_bytes
         The rings, a power of two each, 256 to 32768.
+    registered
+        Received bytes are written a cycle later, from registers: for fast clocks.
 
     Members
     -------
@@ -87,12 +89,13 @@ class LinkEngine(wiring.Component):
     link_drop: Signal
     quiet: Signal
 
-    def __init__(self, *, rx_bytes: int, tx_bytes: int):
+    def __init__(self, *, rx_bytes: int, tx_bytes: int, registered: bool = False):
         for name, value in (("rx_bytes", rx_bytes), ("tx_bytes", tx_bytes)):
             if value & (value - 1) or not 256 <= value <= 1 << 15:
                 raise ValueError(f"{name} = {value!r}: must be a power of two, 256 to 32768")
         self.rx_bytes = rx_bytes
         self.tx_bytes = tx_bytes
+        self.registered = registered
         super().__init__(
             {
                 "line_in": In(stream.Signature(8, always_ready=True)),
@@ -181,9 +184,13 @@ class LinkEngine(wiring.Component):
         m.d.comb += [
             after.eq(expected + Cat(count, negative.replicate(8))),
             at_limit.eq(after[: rx_bits + 1] == read_at ^ self.rx_bytes),
+        ]
+        m.d["sync" if self.registered else "comb"] += [
             rx_write.addr.eq(after),
             rx_write.data.eq(decoder.o.payload),
             rx_write.en.eq(decoder.o.valid & body & ~at_limit & ~overflow),
+        ]
+        m.d.comb += [
             rx_read.addr.eq(read_at),
             # `room` is a cycle late: after a fetch `have` covers that. It must not change while a
             # header is made. Never with a write: nothing has to be said about a collision.
@@ -418,7 +425,7 @@ class Link(wiring.Component):
     ----------
     divisor
         Clocks a bit, at least 2.
-    rx_bytes, tx_bytes
+    rx_bytes, tx_bytes, registered
         See `LinkEngine`.
     stages
         Of the synchroniser of ``rx``; see `UartReceiver`.
@@ -445,9 +452,17 @@ class Link(wiring.Component):
     link_drop: Signal
     quiet: Signal
 
-    def __init__(self, *, divisor: int, rx_bytes: int, tx_bytes: int, stages: int = 2):
+    def __init__(
+        self,
+        *,
+        divisor: int,
+        rx_bytes: int,
+        tx_bytes: int,
+        stages: int = 2,
+        registered: bool = False,
+    ):
         self.receiver = UartReceiver(divisor, stages=stages)
-        self.engine = LinkEngine(rx_bytes=rx_bytes, tx_bytes=tx_bytes)
+        self.engine = LinkEngine(rx_bytes=rx_bytes, tx_bytes=tx_bytes, registered=registered)
         self.transmitter = UartTransmitter(divisor)
         super().__init__(
             {

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,6 +12,8 @@ from relaxon_isa.link import encode_info
 from .command import CommandUnit
 from .core import Core
 from .link import Link
+from .schedule import Schedule
+from .slices import Slice
 from .verilog import to_verilog
 
 __all__ = ["Top", "to_verilog"]
@@ -85,13 +87,20 @@ class Top(wiring.Component):
             rx_bytes=self.config.rx_bytes,
             tx_bytes=self.config.tx_bytes,
             stages=self.stages,
+            registered=not Schedule(self.config).merged,
         )
         m.submodules.command = command = CommandUnit(self.config, self.info)
         m.submodules.core = core = Core(self.config, self.family)
 
         bus: Any = core.bus
 
-        wiring.connect(m, link.o, command.i)
+        if Schedule(self.config).merged:
+            wiring.connect(m, link.o, command.i)
+        else:  # the bytes come from a block RAM, and decide much
+            come = Slice()
+            m.submodules.come = ResetInserter(link.reset)(come)
+            wiring.connect(m, link.o, come.i)
+            wiring.connect(m, come.o, command.i)
         wiring.connect(m, command.o, link.i)
         wiring.connect(m, command.core, bus)
         m.d.comb += [
