@@ -72,9 +72,7 @@ FAULTS = {
     # Sequencer, transfer, counters
     "loop index not back at 0": Fault("sequencer", "index.eq(0)", "index.eq(index)"),
     "second port's turn too short": Fault("sequencer", "(age >= extra)", "(age + 1 >= extra)"),
-    "arg max takes the last of equals": Fault(
-        "transfer", "word > best.as_signed()", "word >= best.as_signed()"
-    ),
+    "arg max takes the last of equals": Fault("transfer", "self.word > best", "self.word >= best"),
     "carry into the upper half lost": Fault("counters", "carry.eq(total[HALF])", "carry.eq(0)"),
     "counts though told not to": Fault("counters", "(always | self.counting)", "1"),
 }

@@ -4,6 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from relaxon.cli import cli
 
 ROOT = Path(__file__).parents[1]
 
@@ -16,3 +19,26 @@ def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     names: dict[str, object] = {}
     for block in blocks:
         exec(block, names)
+
+
+def test_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/tutorial.md from start to end: a block that begins with "# name.py" becomes that file,
+    other Python runs, commands run and print the lines that stand below them."""
+    text = (ROOT / "docs/tutorial.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    ran = 0
+    for kind, block in re.findall(r"^```(python|console)\n(.*?)^```$", text, re.DOTALL | re.M):
+        file = re.match(r"# (\w+\.py)\n", block)
+        if kind == "console":
+            for part in block.split("$ relaxon ")[1:]:
+                command, *lines = part.rstrip().split("\n")
+                said = CliRunner().invoke(cli, command.split())
+                assert said.exit_code == 0, said.output
+                assert all(line in said.output for line in lines), said.output
+                ran += 1
+        elif file:
+            Path(file[1]).write_text(block)
+        else:
+            exec(block, names)
+    assert ran == 3

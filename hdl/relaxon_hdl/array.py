@@ -77,6 +77,8 @@ class Array(wiring.Component):
     row : In
         The head row of the instruction under way.
     issue : In(issue_layout)
+        A group's tiles (of a LEARN, a tile's terms) cycle by cycle, the next group's after as many
+        cycles as the contract's issue takes, or more.
     update_key, sample_key : In(32)
     flag : Out(1)
         The machine's flag.

@@ -201,7 +201,7 @@ class ArrayConfig:
 
 PRESETS: dict[str, ArrayConfig] = {
     # The virtual board's default: every mode, room for 784-64-10.
-    "default": ArrayConfig(integral_shift=4),
+    "default": ArrayConfig(integral_shift=2),
     # Small and wide: verification against theory, and the golden model's int64 path.
     "verify24": ArrayConfig(
         p=3,
@@ -212,7 +212,7 @@ PRESETS: dict[str, ArrayConfig] = {
         drive_depth=64,
         levels=5,
         learn_shifts=(22, 28),
-        integral_shift=4,
+        integral_shift=2,
     ),
     # iCE40UP5K: 2 x 2 cells, weights in the four single-port SPRAMs, 784-64-10.
     "up5k": ArrayConfig(

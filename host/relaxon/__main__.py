@@ -1,6 +1,7 @@
 """The command `relaxon`, also as `python -m relaxon`."""
 
 import os
+import sys
 
 __all__ = ["main"]
 
@@ -9,8 +10,10 @@ def main() -> None:
     # Before numpy is imported. The golden model's products are small: on two cores, BLAS threads
     # halve its speed and take four times the processor time.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from .cli import main as run
-
+    try:
+        from .cli import main as run
+    except KeyboardInterrupt:  # half a second of imports
+        sys.exit(130)
     run()
 
 

@@ -81,7 +81,7 @@ data_option = click.option(
     "--data",
     default="digits",
     show_default=True,
-    help="digits, a folder of IDX files (MNIST, Fashion-MNIST), or an .npz file.",
+    help="digits, iris, a folder of IDX files (MNIST, Fashion-MNIST), or an .npz file.",
 )
 
 
@@ -103,7 +103,8 @@ def bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
 
 def _spec(data: str, dataset: Dataset, network: Network, settings: TrainSettings) -> dict:
     return {
-        "data": data,
+        # Where it lies, from wherever the run goes on.
+        "data": data if data == "digits" else str(Path(data).absolute()),
         "data_digest": dataset.digest,
         "sizes": list(network.sizes),
         "settings": settings.to_json(),
@@ -447,7 +448,9 @@ def _print_training(result: dict, as_json: bool) -> None:
     help="A checkpoint, or real weights (.npz from --export) with --layers.",
 )
 @data_option
-@click.option("--layers", help="Layer sizes, for real weights.")
+@click.option(
+    "--layers", help="Layer sizes, for real weights, which are relaxed with the default settings."
+)
 @backend_option
 @preset_option
 @click.option("--outputs", is_flag=True, help="Print the outputs' values, not the classes.")

@@ -19,6 +19,7 @@ from .datasets import Dataset, load
 from .lab import Lab
 from .network import Network, initial_weights
 from .rules import first_preset, rule_class, settings_for
+from .rules.base import Rule
 from .training import Trainer, TrainSettings
 
 __all__ = ["accuracy", "alignment", "draw", "rules"]
@@ -72,17 +73,15 @@ def alignment(name: str, seed: int = 0, samples: int = COSINE_SAMPLES) -> dict:
     one update each from the same weights. Returns the mean and the standard deviation of the
     cosine over samples, and the cosine of the mean update with the mean gradient (its bias).
     The gradient is that of the rule's own network: at the free fixed point
-    (`Reference.adjoint`), or of a forward pass.
+    (`Reference.adjoint`), of a forward pass, or of resistors.
     """
-    from relaxon_sim.reference import Reference
-
     rule = rule_class(name)
     data = load("digits")
     settings = settings_for(name, NETWORK.depth, input_bits=16, frozen=())
     settings = replace(settings, rate_shifts=(COSINE_SHIFT,) * NETWORK.depth)
     cosines, updates, gradients = [], [], []
     with Lab.open("golden", NETWORK, settings, preset(first_preset(NETWORK, settings))) as lab:
-        weights = initial_weights(lab.layout, seed)
+        weights = lab.rule.initial(initial_weights(lab.layout, seed))
         for w in weights[: NETWORK.depth]:
             w[:, -1] = 0.25
         for x, label in zip(data.x_train[:samples], data.y_train[:samples], strict=True):
@@ -92,16 +91,8 @@ def alignment(name: str, seed: int = 0, samples: int = COSINE_SAMPLES) -> dict:
             after = lab.weights()
             pairs = list(zip(after, before, strict=True))[: NETWORK.depth]
             update = np.concatenate([(new - old).ravel() for new, old in pairs])
-            reference = Reference([w[:, :-1] for w in before], [w[:, -1] for w in before])
-            reference.weights = reference.weights[: NETWORK.depth]
-            reference.biases = reference.biases[: NETWORK.depth]
-            low, high = settings.targets
-            y = np.full(NETWORK.sizes[-1], low)
-            y[label] = high
-            if rule.FEEDFORWARD:
-                slopes = reference.backpropagation(x, y, rule.FEEDFORWARD)
-            else:
-                slopes = reference.adjoint(x, y, reference.free(x).states)
+            y = lab.rule.class_targets(NETWORK.sizes[-1])[label]
+            slopes = _slopes(rule, before[: NETWORK.depth], x, y)
             gradient = -np.concatenate(
                 [np.column_stack(pair).ravel() for pair in zip(*slopes, strict=True)]
             )
@@ -113,6 +104,19 @@ def alignment(name: str, seed: int = 0, samples: int = COSINE_SAMPLES) -> dict:
         "cosine_deviation": float(np.std(cosines)),
         "cosine_of_means": _cosine(np.mean(updates, axis=0), np.mean(gradients, axis=0)),
     }
+
+
+def _slopes(rule: type[Rule], weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray):
+    """The gradient, of weights and of biases, in double precision by code that no rule shares."""
+    from relaxon_sim.reference import Reference, Resistors
+
+    parts = [w[:, :-1] for w in weights], [w[:, -1] for w in weights]
+    if rule.RESISTIVE:
+        return Resistors(*parts).adjoint(x, y)
+    reference = Reference(*parts)
+    if rule.FEEDFORWARD:
+        return reference.backpropagation(x, y, rule.FEEDFORWARD)
+    return reference.adjoint(x, y, reference.free(x).states)
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:

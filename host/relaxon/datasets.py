@@ -1,4 +1,4 @@
-"""Data sets: digits, IDX folders (MNIST and its kin) and .npz files, all in one shape."""
+"""Data sets: digits, iris, IDX folders (MNIST and its kin) and .npz files, all in one shape."""
 
 import gzip
 import hashlib
@@ -14,11 +14,12 @@ from relaxon_isa.errors import DataError
 __all__ = ["Dataset", "load"]
 
 ACCEPTED = (
-    "accepted are 'digits', a folder with the four IDX files of MNIST or Fashion-MNIST "
+    "accepted are 'digits', 'iris', a folder with the four IDX files of MNIST or Fashion-MNIST "
     "(train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-..., each plain or .gz), and an .npz "
     "file with x_train, y_train, x_test, y_test, or with x, y"
 )
 DIGITS_TEST = 360
+IRIS_TEST = 50
 
 
 @dataclass(frozen=True)
@@ -131,10 +132,11 @@ def load(
     Parameters
     ----------
     source
-        ``digits`` (8 x 8, 1,437 to train and 360 to test, needs scikit-learn), a folder of IDX
-        files, or an .npz file. Its x may be float in [0, 1], bool or uint8 (divided by 255), of
-        any shape whose first axis is the sample. Its y is labels if it is integers in one
-        dimension, else targets.
+        ``digits`` (8 x 8, 1,437 to train and 360 to test), ``iris`` (4 measures scaled to [0, 1]
+        and what they lack of 1: 8 inputs; 100 to train and 50 to test; both need scikit-learn), a
+        folder of IDX files, or an .npz file. Its x may be float in [0, 1], bool or uint8 (divided
+        by 255), of any shape whose first axis is the sample. Its y is labels if it is integers in
+        one dimension, else targets.
     classes
         How many classes the labels may name; without it, as many as the training labels show.
     test_fraction, seed
@@ -144,6 +146,8 @@ def load(
     """
     if str(source) == "digits":
         return _digits(classes)
+    if str(source) == "iris":
+        return _iris(classes)
     path = Path(source)
     if path.is_dir():
         return _idx_folder(path, classes)
@@ -207,6 +211,21 @@ def _digits(classes: int | None) -> Dataset:
     x, y = load_digits(return_X_y=True)
     x, y = (x / 16).astype(np.float32), y.astype(np.int64)  # pixels are 0 to 16
     return _dataset("digits", _split(x, y, DIGITS_TEST, seed=0), classes)
+
+
+def _iris(classes: int | None) -> Dataset:
+    try:
+        from sklearn.datasets import load_iris  # heavy, and an extra
+    except ImportError as error:
+        raise DataError(
+            "iris: needs scikit-learn, which is not installed; pip install 'relaxon[data]'"
+        ) from error
+    x, y = load_iris(return_X_y=True)
+    x = (x - x.min(axis=0)) / np.ptp(x, axis=0)
+    # Both poles of each source: conductances are positive, so a measure that counts against a
+    # class needs its complement.
+    x = np.concatenate([x, 1 - x], axis=1).astype(np.float32)
+    return _dataset("iris", _split(x, y.astype(np.int64), IRIS_TEST, seed=0), classes)
 
 
 def _split(

@@ -15,7 +15,7 @@ A researcher's notebook and the test suite use the same one::
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Self
 
 import numpy as np
@@ -73,7 +73,11 @@ class Lab:
 
     def configure(self, settings: RuleSettings | None = None, **changes: object) -> None:
         """Change the rule's settings (all, or some by keyword); planes are cleared. Weights stay
-        where they are: load them again if the architecture changes."""
+        where they are: load them again if the architecture changes. Raises ConfigError if there
+        is no such setting, or a value is not possible."""
+        known = {field.name: None for field in fields(RuleSettings)}
+        if unknown := sorted(changes.keys() - known):
+            raise ConfigError(f"no setting {', '.join(unknown)}: there are {', '.join(known)}")
         base = settings if settings is not None else self.settings
         self.settings = replace(base, **changes)  # type: ignore[arg-type]
         self.rule = make_rule(self.network, self.device.config, self.settings)
@@ -99,6 +103,8 @@ class Lab:
         values = np.asarray(values)
         if values.dtype.kind in "iu":
             return values.astype(np.int64)
+        if values.dtype.kind not in "fb":
+            raise DataError(f"values of type {values.dtype}: integers or real numbers wanted")
         return to_integers(values, frac, bits)
 
     def set_plane(self, name: str, values: np.ndarray, layer: int | None = None) -> None:
@@ -145,7 +151,8 @@ class Lab:
         return self.states("free")
 
     def relax_layer(self, layer: int) -> np.ndarray:
-        """One layer's step of the free phase, from the planes and drives as they are."""
+        """One layer's step of the free phase, from the planes and drives as they are. Raises
+        ConfigError if there is no such layer, or it is the input."""
         self.run(self.rule.layer_program(layer))
         return self.plane("free", layer)
 
@@ -171,13 +178,23 @@ class Lab:
 
     def train_step(self, x: np.ndarray, y: np.ndarray | np.integer | int) -> None:
         """One training sample, by the same program that training runs: x (inputs,), y a target
-        vector (outputs,) or a label."""
-        target = np.asarray([y]) if np.ndim(y) == 0 else np.asarray(y, dtype=np.float64)[None]
-        sample = (
-            self.rule.encode_inputs(np.asarray(x, dtype=np.float64)[None])[0]
-            + self.rule.encode_targets(target)[0]
-        )
+        vector (outputs,) or a label. Raises DataError if they are something else."""
+        x, y = np.asarray(x), np.asarray(y)
+        inputs, *_, outputs = self.network.sizes
+        if x.shape != (inputs,) or x.dtype.kind not in "iufb":
+            raise DataError(f"x: {x.dtype} of shape {x.shape} given, ({inputs},) numbers wanted")
+        label = y.ndim == 0 and y.dtype.kind in "iu" and 0 <= y < outputs
+        if not label and (y.shape != (outputs,) or y.dtype.kind not in "iufb"):
+            raise DataError(
+                f"y: {y.dtype} of shape {y.shape}{'' if y.ndim else f' ({y})'} given, a label of 0 "
+                f"to {outputs - 1} or ({outputs},) numbers wanted"
+            )
+        target = y[None] if label else y[None].astype(np.float64)
+        source = x[None].astype(np.float64)
+        sample = self.rule.encode_inputs(source)[0] + self.rule.encode_targets(target)[0]
         self.run(self.rule.train_program()[0], [sample])
+        if self.rule.OUTSIDE:
+            self.load_weights(self.rule.outside(self.weights(), source, target))
 
     # Reading
 

@@ -272,7 +272,10 @@ class Layout:
 
     def drive(self, name: str, layer: int) -> int:
         """First drive group of "still" (any layer), "below" (middle ones), "nudge" (output), or a
-        drive of `Needs` (any layer, side by side)."""
+        drive of `Needs` (any layer, side by side). Raises ConfigError if there is no such drive."""
+        if (name, layer) not in self._drives:
+            there = ", ".join(f"{n!r} of layer {k}" for n, k in self._drives if n != "end")
+            raise ConfigError(f"drive {name!r} of layer {layer}: there are {there}")
         return self._drives[name, layer]
 
     @property

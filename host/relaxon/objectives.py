@@ -342,9 +342,7 @@ class CrossEntropy(Objective):
         shift = rule.formats.product_frac - rule.formats.error_frac(position) + rate
         index = b.add(rule.combine(depth, rise, [lay.e], shift=shift))
         marks.rates.setdefault(depth, []).append(index)
-        below, columns = lay.plane("free", depth - 1), block.columns - 1
-        rule.learn(b, block, columns, row=rise, col=below, position=position)
-        rule.learn(b, block, 1, first=columns, row=rise, col=lay.constant, position=position)
+        rule.hebb(b, block, rise, "free", position=position)
 
 
 OBJECTIVES: dict[str, type[Objective]] = {o.name: o for o in (SquaredError, Clamping, CrossEntropy)}

@@ -150,9 +150,9 @@ class Trainer:
         if weights is None:
             weights = []
         drawn = initial_weights(self.layout, self.settings.seed, self.settings.init_gain)
+        drawn = self.rule.initial(drawn)
         weights = [*weights, *drawn[len(weights) :]]
-        bits, frac = self.device.config.weight_bits, self.formats.weight_frac
-        self._load([to_integers(w, frac, bits) for w in weights])
+        self._load(self._integers(weights))
         keys = np.random.default_rng((KEY_STREAM, self.settings.seed)).integers(1, 1 << 32, size=2)
         registers = np.zeros(len(Register), dtype=np.int64)
         registers[[Register.UPDATE_KEY, Register.SAMPLE_KEY]] = keys
@@ -174,6 +174,10 @@ class Trainer:
         values = [checkpoint.registers[register.name] for register in Register]
         self.device.write(Space.REGISTER, 0, values)
         self.epoch, self.history = checkpoint.epoch, list(checkpoint.history)
+
+    def _integers(self, weights: list[np.ndarray]) -> list[np.ndarray]:
+        bits, frac = self.device.config.weight_bits, self.formats.weight_frac
+        return [to_integers(w, frac, bits) for w in weights]
 
     def _load(self, weights: list[np.ndarray]) -> None:
         self.rule.prepare(self.device)
@@ -206,10 +210,13 @@ class Trainer:
             return np.arange(count)
         return np.random.default_rng((self.settings.seed, epoch)).permutation(count)
 
+    def _halvings(self, epoch: int) -> int:
+        """How often the learning rates have been halved."""
+        return epoch * (self.settings.rate_halvings + 1) // self.settings.epochs
+
     def _scheduled(self, epoch: int) -> Program:
         """The training program with this epoch's learning rates."""
-        halvings = epoch * (self.settings.rate_halvings + 1) // self.settings.epochs
-        program = self._train
+        halvings, program = self._halvings(epoch), self._train
         for indices in self._marks.rates.values():
             for index in indices:
                 mac = program.instructions[index]
@@ -234,6 +241,10 @@ class Trainer:
                 done += 1
                 if progress:
                     progress(1)
+        if self.rule.OUTSIDE:
+            x, y = self.data.x_train[order], self.data.y_train[order]
+            learned = self.rule.outside(self.real_weights(), x, y, self._halvings(self.epoch))
+            load_layers(self.device, self.layout, self._integers(learned))
         self.epoch += 1
         entry: dict = {"epoch": self.epoch, "samples": done}
         if self.data.classes is not None:

@@ -18,7 +18,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Reference", "Relaxed"]
+__all__ = ["Reference", "Relaxed", "Resistors"]
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -255,3 +255,59 @@ class Reference:
             for states in phases
         ]
         return any((side != sides[0]).any() for side in sides)
+
+
+@dataclass
+class Resistors:
+    """A layered network of resistors: nodes, sources and conductances, solved as a linear system.
+
+    E = 1/2 sum g_jk (v_j - v_k)^2, inputs and a source of 1 held (Anisetti et al. 2024, as we
+    recall it; no figures of theirs are reproduced).
+
+    Members
+    -------
+    conductances, leaks
+        As `Reference.weights` and `Reference.biases`; a leak leads to the source of 1.
+    """
+
+    conductances: list[Matrix]
+    leaks: list[Vector]
+
+    def _system(self, x: Vector) -> tuple[Matrix, Vector, list[slice]]:
+        """Kirchhoff's law, A v = i, and which nodes are of which layer."""
+        ends = np.cumsum([0, *map(len, self.leaks)])
+        parts = [slice(*pair) for pair in pairwise(ends)]
+        a, current = np.zeros((ends[-1], ends[-1])), np.concatenate(self.leaks)
+        a += np.diag(current)
+        for i, (part, g) in enumerate(zip(parts, self.conductances, strict=True)):
+            a[part, part] += np.diag(g.sum(axis=1))
+            if i == 0:
+                current[part] += g @ x
+                continue
+            below = parts[i - 1]
+            a[part, below] -= g
+            a[below, part] -= g.T
+            a[below, below] += np.diag(g.sum(axis=0))
+        return a, current, parts
+
+    def voltages(self, x: Vector) -> list[Vector]:
+        """Of every layer of nodes, no current injected."""
+        a, current, parts = self._system(x)
+        v = np.linalg.solve(a, current)
+        return [v[part] for part in parts]
+
+    def adjoint(self, x: Vector, target: Vector) -> tuple[list[Matrix], list[Vector]]:
+        """The gradient of 1/2 |y - o|^2: (v_j - v_k) (b_j - b_k), b the response to y - o."""
+        a, current, parts = self._system(x)
+        v = np.linalg.solve(a, current)
+        pull = np.zeros(len(v))
+        pull[parts[-1]] = target - v[parts[-1]]
+        b = np.linalg.solve(a, pull)
+        voltages = [x, *(v[part] for part in parts)]
+        responses = [np.zeros(len(x)), *(b[part] for part in parts)]
+        dg: list[Matrix] = [
+            np.subtract.outer(voltages[i + 1], voltages[i])
+            * np.subtract.outer(responses[i + 1], responses[i])
+            for i in range(len(parts))
+        ]
+        return dg, [(v[part] - 1) * b[part] for part in parts]

@@ -27,10 +27,11 @@ from relaxon_sim.golden.device import GoldenDevice
 MACHINES = {
     "default": preset("default"),
     "verify24": preset("verify24"),
+    "up5k": preset("up5k"),
     **{f"p{p}": preset("default").replace(p=p) for p in (2, 3, 5, 8)},
 }
 """``default`` has P = 4."""
-PROGRAMS = {"default": 7, "verify24": 8, "p2": 10, "p3": 8, "p5": 6, "p8": 4}
+PROGRAMS = {"default": 7, "verify24": 8, "up5k": 8, "p2": 10, "p3": 8, "p5": 6, "p8": 4}
 """How many run: the wider, the slower."""
 
 

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import product
 
 import cocotb
 import pytest
 from campaign import CAMPAIGN
 from cocotb.triggers import FallingEdge, ReadOnly
 from random_programs import random_program
+from tiles import tokens
 
 from relaxon_hdl.array import issue_layout
 from relaxon_hdl.sequencer import Sequencer
@@ -20,36 +20,11 @@ from relaxon_sim.cosim import bench, simulate
 CONFIGS = {"four loops": CAMPAIGN, "small": CAMPAIGN.replace(levels=3, loop_depth=2, p=2)}
 PROGRAMS = 12
 LIMIT = 50_000
-STREAMS = {
-    Mac: {"tile": "tile", "src": "src", "dst": "dst", "gate": "gate", "drive": "drive"},
-    Learn: {"tile": "tile", "src": "col", "dst": "row"},
-}
-"""Which address of an instruction goes where."""
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_sequencer(name, seed):
     simulate(Sequencer(CONFIGS[name]), __file__, parameters={"config": name}, seed=seed)
-
-
-def tokens(config: ArrayConfig, nest: Mac | Learn, index: list[int]) -> list[dict]:
-    """The tiles of a nest, in order."""
-    levels = (*nest.outer, *nest.inner)
-    widths = {name: field.width for name, field in issue_layout(config)}
-    found = []
-    for trip in product(*(range(level.count) for level in levels)):
-        inner = list(zip(trip, levels, strict=True))[len(nest.outer) :]
-        token = {
-            "first": int(not any(t for t, _ in inner)),
-            "last": int(all(t == level.count - 1 for t, level in inner)),
-            "flip": sum(v.flip and t % 2 for t, v in zip(trip, levels, strict=True)) % 2,
-        }
-        for stream, name in STREAMS[type(nest)].items():
-            address = getattr(nest, name) + index[getattr(nest, f"{name}_x")]
-            moved = sum(t * getattr(v, name, 0) for t, v in zip(trip, levels, strict=True))
-            token[stream] = (address + moved) % (1 << widths[stream])
-        found.append(token)
-    return found
 
 
 def expected(

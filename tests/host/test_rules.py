@@ -15,9 +15,11 @@ from relaxon.lab import Lab
 from relaxon.network import Network, initial_weights
 from relaxon.rules import RULES, make_rule, rule_class, settings_for
 from relaxon.training import Trainer, TrainSettings
+from relaxon.weights import from_tiles, read_tiles
 from relaxon_isa.config import preset
 from relaxon_isa.errors import ConfigError, ProgramError
 from relaxon_isa.memory import Register
+from relaxon_sim.reference import Reference, Resistors
 
 NETWORK = Network((20, 15, 5))
 
@@ -136,8 +138,6 @@ def test_update_is_that_of_recurrent_backpropagation_in_double_precision(name):
 
 
 def reference_of(weights):
-    from relaxon_sim.reference import Reference
-
     return Reference([w[:, :-1].copy() for w in weights], [w[:, -1].copy() for w in weights])
 
 
@@ -149,7 +149,7 @@ def test_velocities_are_the_error_derivatives_of_recurrent_backpropagation():
         assert max(result[name]) < 1e-3
 
 
-@pytest.mark.parametrize("name", ["pcn", "pcn-random", "backprop"])
+@pytest.mark.parametrize("name", ["pcn", "pcn-random", "backprop", "in-silico"])
 def test_forward_rules_follow_backpropagation(name):
     with lab(name, rate_shifts=(1, 1)) as bench:
         _, y = sample()
@@ -185,6 +185,143 @@ def test_frequency_propagation_needs_no_synchrony(phase):
     ):
         one, other = step(a), step(b)
     assert np.linalg.norm(one - other) < 0.02 * np.linalg.norm(one)
+
+
+# Temporal contrastive learning ------------------------------------------------------------------
+
+
+def teeth(amplitudes, background=0.0, dead=2.0**-5, **options):
+    """What a synapse learns from one tooth, over the product's amplitude, in units of tau / 32."""
+    options = {"up": 2, "down": 18, "dead": dead, **options}
+    fine = {"grid": 20, "output": "linear", "beta": 1.0, "input_bits": 16, "options": options}
+    settings = settings_for("tcl", 1, rate_shifts=(0,), **fine)
+    found = []
+    with Lab.open("golden", Network((1, 1)), settings, "verify24") as bench:
+        for amplitude in amplitudes:
+            bench.load_weights([np.array([[0.0, background]])])
+            bench.train_step(np.array([1.0]), np.array([background + amplitude]))
+            found.append(32 / bench.rule.tau * bench.weights()[0][0, 0])
+    return np.array(found)
+
+
+def test_a_tooth_is_learned_inside_a_window_of_amplitudes():
+    """Nothing below, a constant share inside, next to nothing above: both ramps pass there. The
+    window is as wide as the ramps' lengths differ."""
+    amplitudes = np.geomspace(0.01, 1.2, 49)
+    share = teeth(amplitudes) / amplitudes
+    assert not share[amplitudes < 2.0**-5].any()
+    met = amplitudes[share > 0]
+    top = amplitudes[share > 0.5].max()
+    assert top / met.min() == pytest.approx(18 / 2, rel=0.2)
+    inside = share[(amplitudes > 0.5 * top) & (amplitudes < 0.95 * top)]
+    assert np.ptp(inside) < 0.05 * inside.mean() and inside.mean() > 0.8
+    assert share[amplitudes > 1.2 * top].max() < 0.15 * inside.mean()
+
+
+def test_a_constant_background_teaches_nothing():
+    amplitudes = np.array([0.1, 0.2, 0.4])
+    plain = teeth(amplitudes)
+    assert teeth(amplitudes, background=0.5) == pytest.approx(plain, rel=0.03)
+
+
+def test_a_symmetric_triangle_teaches_nothing():
+    """The negative control: equal ramps, of the same length in all as the sawtooth's."""
+    amplitudes = np.array([0.1, 0.2, 0.4])
+    assert np.abs(teeth(amplitudes, warm=1, up=10, down=10)).max() < 1e-4
+    assert teeth(amplitudes, warm=1).min() > 0.03
+
+
+def test_memories_begin_at_the_products_of_the_settled_state():
+    with lab("tcl", beta=0.0, rate_shifts=(1, 2)) as bench:
+        assert not step(bench).any()
+        block = bench.layout.block(1)
+        memories = read_tiles(bench.device, block.tile + 1, block.tiles)
+        found = from_tiles(bench.layout, block, memories)
+        products = np.outer(bench.plane("free", 1), np.append(bench.plane("x"), 1)) / 2
+        frac = 2 * bench.formats.state_frac - bench.device.config.learn_shifts[0]
+        assert np.allclose(found / 2.0**frac, products, atol=2.0**-13)
+        assert products.max() > 0.2
+
+
+def test_temporal_contrastive_learning_follows_ep():
+    with lab("tcl") as a, lab("ep-positive", grid=12, rate_shifts=(2, 2)) as b:
+        one, other = step(a), step(b)
+    assert cosine(one, other) > 0.9
+    with lab("tcl", options={"warm": 1, "up": 5, "down": 5}) as bench:
+        assert np.linalg.norm(step(bench)) < 0.02 * np.linalg.norm(one)
+
+
+# Resistors --------------------------------------------------------------------------------------
+
+
+def resistors(x, y, network=(9, 7, 5, 3), **changes):
+    """What one sample changes, and the gradient by nodal analysis, one vector each."""
+    changes = {"rate_shifts": (1,) * (len(network) - 1), "input_bits": 16, **changes}
+    settings = settings_for("resistive", len(network) - 1, **changes)
+    with Lab.open("golden", Network(network), settings) as bench:
+        weights = bench.rule.initial(initial_weights(bench.layout, 1))
+        for w in weights:
+            w[:, -1] = 0.2
+        bench.load_weights(weights)
+        before = bench.weights()
+        bench.train_step(x, y)
+        after = bench.weights()
+        reference = Resistors([w[:, :-1] for w in before], [w[:, -1] for w in before])
+        slopes = reference.adjoint(bench.plane("x"), y)
+    change = np.concatenate([(a - b).ravel() for a, b in zip(after, before, strict=True)])
+    pairs = zip(*slopes, strict=True)
+    return change, -np.concatenate([np.column_stack(pair).ravel() for pair in pairs])
+
+
+def test_resistors_learn_by_the_product_of_voltage_drops():
+    """The adjoint of Kirchhoff's law, from a waveform that is slower than the network; from another
+    phase of it on the same; from as fast a waveform as one sweep a step not quite."""
+    x, y = np.random.default_rng(2).uniform(0, 1, 9), np.array([0.3, 0.7, 0.3])
+    slow, wanted = resistors(x, y, options={"sweeps": 16})
+    assert cosine(slow, wanted) > 0.999
+    assert np.linalg.norm(slow) == pytest.approx(0.5 * np.linalg.norm(wanted), rel=0.02)
+    late, _ = resistors(x, y, options={"sweeps": 16, "phase": 5})
+    assert np.linalg.norm(late - slow) < 0.02 * np.linalg.norm(slow)
+    fast, _ = resistors(x, y, options={"sweeps": 1})
+    assert cosine(fast, wanted) < 0.95
+
+
+def test_resistors_learn_nothing_if_a_carrier_is_off():
+    """No error current; or all sources at one voltage, so that no current flows."""
+    x, y = np.random.default_rng(2).uniform(0, 1, 9), np.array([0.3, 0.7, 0.3])
+    nominal, _ = resistors(x, y)
+    silent, _ = resistors(x, y, beta=0.0)
+    still, _ = resistors(np.ones(9), y)
+    assert not silent.any()
+    assert np.linalg.norm(still) < 0.01 * np.linalg.norm(nominal)
+
+
+def test_conductances_stay_positive():
+    """Steps that are far too large stop at 0."""
+    settings = settings_for("resistive", 2, rate_shifts=(0, 0), input_bits=16)
+    with Lab.open("golden", NETWORK, settings) as bench:
+        bench.load_weights(bench.rule.initial(initial_weights(bench.layout, 1)))
+        for seed in range(5):
+            x, y = sample(seed)
+            bench.train_step(x, np.round(y))
+        weights = np.concatenate([w.ravel() for w in bench.weights()])
+        assert weights.min() == 0 and np.count_nonzero(weights == 0) > 10
+
+
+def test_half_steps_are_those_of_the_paper():
+    """s = clip(s + (drive - s) / 2), all layers at once, in double precision."""
+    with lab("ep-2017", free_cap=6, beta=1.0) as bench:
+        x, _ = sample()
+        (first, bias), (second, other) = ((w[:, :-1], w[:, -1]) for w in bench.weights())
+        bench.relax_free(x)
+        h, o = np.zeros(15), np.zeros(5)
+        for _ in range(6):
+            a = first @ bench.plane("x") + bias + second.T @ o
+            b = second @ h + other
+            h, o = np.clip((h + a) / 2, 0, 1), np.clip((o + b) / 2, 0, 1)
+        assert np.abs(bench.plane("free", 1) - h).max() < 2.0**-10
+        assert np.abs(bench.plane("free", 2) - o).max() < 2.0**-10
+        assert not np.allclose(h, np.clip(a, 0, 1), atol=2.0**-8)  # far from settled
 
 
 def test_kolen_pollack_backward_weights_converge():
@@ -296,6 +433,11 @@ def test_perturbation_follows_the_gradient_on_average():
         ("feedback-alignment", {"architecture": "backward"}, "they stay as they are"),
         ("backprop", {"output": "clip"}, "its outputs are linear"),
         ("spsa", {"options": {"delta": 1}}, "2 to 10"),
+        ("tcl", {"options": {"up": 0.1}}, "tau is 4 of them"),
+        ("tcl", {"architecture": "backward"}, "symmetric weights"),
+        ("resistive", {"output": "clip"}, "its voltages are linear"),
+        ("resistive", {"architecture": "skip:0>2"}, "neighbouring layers alone"),
+        ("ep-2017", {"nudged_cap": 5}, "by twos"),
     ],
 )
 def test_nonsense_is_refused_with_the_reason(name, changes, says):
@@ -304,7 +446,11 @@ def test_nonsense_is_refused_with_the_reason(name, changes, says):
 
 
 def test_a_machine_without_the_mode_refuses_by_name():
-    for name, says in (("ep-random", "random bits"), ("continual", "stochastic rounding")):
+    for name, says in (
+        ("ep-random", "random bits"),
+        ("continual", "stochastic rounding"),
+        ("tcl", "integral feedback"),
+    ):
         rule = make_rule(NETWORK, preset("up5k"), settings_for(name, 2))
         with pytest.raises(ProgramError, match=says):
             rule.train_program()

@@ -1,7 +1,7 @@
 """Hand-computed vectors of the arithmetic, for golden model and gateware alike. Plain data.
 
 They hold for the `default` preset: 16-bit states and weights, LEARN rounds at 14 and 20, decay
-shift 10, integral shift 4, table of 256, 8 dither bits.
+shift 10, integral shift 2, table of 256, 8 dither bits.
 """
 
 __all__ = ["CELLS", "DITHER", "HASH", "INTEGRAL", "LANES", "MIX", "RANDOM_LANES", "STOCHASTIC"]
@@ -202,23 +202,23 @@ STOCHASTIC = [
 ]
 
 # Integral mode: (name, threshold, w, m, terms, bound, new w, new m, saturations counted).
-# p = round(acc, 14); u = p - m; m += round(u, 4); w += round(u, 6) if abs(u) > threshold.
+# p = round(acc, 14); u = p - m; m += round(u, 2); w += round(u, 6) if abs(u) > threshold.
 INTEGRAL = [
     ("nothing", 0, 7, 0, [(0, 0)], False, 7, 0, 0),
-    ("u = 160: 10 and 2.5", 0, 0, 0, [(160, LSB)], False, 3, 10, 0),
-    ("u = -160: -10 and -2.5", 0, 0, 0, [(-160, LSB)], False, -3, -10, 0),
-    ("just outside the dead zone", 159, 0, 0, [(160, LSB)], False, 3, 10, 0),
-    ("at the edge of the dead zone", 160, 0, 0, [(160, LSB)], False, 0, 10, 0),
-    ("negative, at the edge", 160, 0, 0, [(-160, LSB)], False, 0, -10, 0),
-    ("u = 8: 0.5 and 0.125", 0, 5, 0, [(8, LSB)], False, 5, 1, 0),
-    ("u = -8", 0, 5, 0, [(-8, LSB)], False, 5, -1, 0),
-    ("u = 7", 0, 5, 0, [(7, LSB)], False, 5, 0, 0),
-    ("acc rounds away first", 0, 5, 0, [(15, 8192)], False, 5, 1, 0),  # 7.5 to 8
-    ("m follows", 0, 5, 100, [(52, LSB)], False, 4, 97, 0),  # u = -48: -3, -0.75
-    ("p saturates, u of 17 bits", 0, 0, MIN, [(MIN, MIN)], False, 1024, -28672, 0),
-    ("widest dead zone", 65535, 9, MIN, [(MIN, MIN)], False, 9, -28672, 0),
-    ("w saturates", 0, MAX, 0, [(160, LSB)], False, MAX, 10, 1),
-    ("w bounded", 0, 1, 0, [(-160, LSB)], True, 0, -10, 0),
+    ("u = 160: 40 and 2.5", 0, 0, 0, [(160, LSB)], False, 3, 40, 0),
+    ("u = -160: -40 and -2.5", 0, 0, 0, [(-160, LSB)], False, -3, -40, 0),
+    ("just outside the dead zone", 159, 0, 0, [(160, LSB)], False, 3, 40, 0),
+    ("at the edge of the dead zone", 160, 0, 0, [(160, LSB)], False, 0, 40, 0),
+    ("negative, at the edge", 160, 0, 0, [(-160, LSB)], False, 0, -40, 0),
+    ("u = 2: 0.5 and 0.03", 0, 5, 0, [(2, LSB)], False, 5, 1, 0),
+    ("u = -2", 0, 5, 0, [(-2, LSB)], False, 5, -1, 0),
+    ("u = 1", 0, 5, 0, [(1, LSB)], False, 5, 0, 0),
+    ("acc rounds away first", 0, 5, 0, [(3, 8192)], False, 5, 1, 0),  # 1.5 to 2
+    ("m follows", 0, 5, 100, [(52, LSB)], False, 4, 88, 0),  # u = -48: -12, -0.75
+    ("p saturates, u of 17 bits", 0, 0, MIN, [(MIN, MIN)], False, 1024, -16384, 0),
+    ("widest dead zone", 65535, 9, MIN, [(MIN, MIN)], False, 9, -16384, 0),
+    ("w saturates", 0, MAX, 0, [(160, LSB)], False, MAX, 40, 1),
+    ("w bounded", 0, 1, 0, [(-160, LSB)], True, 0, -40, 0),
 ]
 
 # Chance --------------------------------------------------------------------------------------

@@ -24,12 +24,15 @@ from .ep import (
     NegativeEP,
     PositiveEP,
     RandomEP,
+    SmallStepEP,
 )
-from .forward import Backpropagation, FeedbackAlignment, PredictiveCoding, RandomPCN
+from .forward import Backpropagation, FeedbackAlignment, InSilico, PredictiveCoding, RandomPCN
 from .oscillation import Frequency, QuasiStaticFrequency
 from .perturbation import SPSA
 from .relaxation import ContinualEP, RecurrentBackprop
+from .resistive import ResistiveFrequency
 from .settings import RuleSettings
+from .temporal import TemporalContrastive
 
 __all__ = ["RULES", "first_preset", "make_rule", "rule_class", "settings_for"]
 
@@ -40,6 +43,7 @@ RULES: dict[str, type[Rule]] = {
         PositiveEP,
         NegativeEP,
         RandomEP,
+        SmallStepEP,
         CoupledPositive,
         CoupledNegative,
         CoupledCentered,
@@ -51,8 +55,11 @@ RULES: dict[str, type[Rule]] = {
         RandomPCN,
         Backpropagation,
         FeedbackAlignment,
+        InSilico,
         Frequency,
         QuasiStaticFrequency,
+        ResistiveFrequency,
+        TemporalContrastive,
         SPSA,
     )
 }

@@ -114,6 +114,10 @@ class Rule:
     """Default of the setting."""
     FEEDFORWARD: ClassVar[str] = ""
     """The activation ("clip", "relu") if its free phase is one forward pass."""
+    OUTSIDE: ClassVar[bool] = False
+    """Whether the host learns instead of the machine: `outside`."""
+    RESISTIVE: ClassVar[bool] = False
+    """Whether weights are conductances between nodes."""
     REPORT: ClassVar[str] = "free"
     """The plane whose output a training sample reports."""
     HEADROOM: ClassVar[int] = 0
@@ -373,6 +377,31 @@ class Rule:
             drive, drive_stride = below, groups
         b.add(Mac(dst=dst, **nest(last, dst_stride, gate), **state))
 
+    def inert(
+        self, b: Builder, layer: int, plane: str, drive: int, tile: str, trips: int = 1
+    ) -> int:
+        """A layer's own state, times a diagonal tile, ``trips`` times on top of a drive.
+
+        ``tile``: "one", or the first of a tile for every group. Returns the drive that holds the
+        sum, "own" of `Needs`.
+        """
+        lay = self.layout
+        own = lay.drive("own", layer)
+        level = MacLevel(count=lay.groups(layer), tile=int(tile != "one"), src=1, dst=1, drive=1)
+        b.add(
+            Mac(
+                outer=(level,),
+                inner=(MacLevel(count=trips),) if trips > 1 else (),
+                tile=lay.tile(tile),
+                src=lay.plane(plane, layer),
+                dst=own,
+                drive=drive,
+                from_drive=True,
+                to_drive=True,
+            )
+        )
+        return own
+
     def relax(
         self,
         b: Builder,
@@ -589,10 +618,12 @@ class Rule:
         row: int,
         col: int,
         terms: tuple[LearnLevel, ...] = (),
+        word: int = 0,
         **fields,
     ) -> None:
         """LEARN on ``columns`` columns of a block's tiles, from column ``first`` on. Backward
-        weights of the same layer get the same, with the same random bits."""
+        weights of the same layer get the same, with the same random bits. ``word``: which of a
+        synapse's words."""
         lay, words = self.layout, block.words
         outer = (LearnLevel(count=block.rows, tile=block.columns * words, row=1),)
         if not first:
@@ -607,12 +638,22 @@ class Rule:
                 Learn(
                     outer=outer,
                     inner=terms,
-                    tile=target.tile + first * words,
+                    tile=target.tile + first * words + word,
                     col=col,
                     row=row,
                     **{**fields, "hold": fields.get("hold", False) or target is not blocks[-1]},
                 )
             )
+
+    def hebb(self, b: Builder, block: Block, row: int, plane: str, **fields) -> None:
+        """LEARN of one term: a row plane of the upper layer with ``plane`` of the lower one; with
+        the always-on neuron for the biases. ``fields``: as of `learn`."""
+        lay, whole = self.layout, block.lower == 0
+        columns = lay.block(1).columns if whole and block.upper > 1 else block.columns
+        columns -= not whole
+        self.learn(b, block, columns, row=row, col=lay.plane(plane, block.lower), **fields)
+        if not whole and block not in lay.skips:
+            self.learn(b, block, 1, first=columns, row=row, col=lay.constant, **fields)
 
     def learn_fields(self, block: Block) -> dict:
         """Fields of every LEARN on a block. Backward weights decay with their forward ones."""
@@ -748,15 +789,32 @@ class Rule:
 
     def encode_targets(self, y: np.ndarray) -> list[bytes]:
         """Labels (n,) int, or real targets (n, outputs) float, to the bytes that WAIT takes."""
-        y = np.asarray(y)
-        outputs = self.layout.network.sizes[-1]
-        if y.ndim == 1:
-            low, high = self.objective.targets()
-            values = np.full((len(y), outputs), low)
-            values[np.arange(len(y)), y] = high
-        else:
-            values = y
+        values = self.targets_of(y)
         return self._words(to_integers(values, self.formats.state_frac, self.config.state_bits))
+
+    def class_targets(self, outputs: int) -> np.ndarray:
+        """Targets of each class, (classes, outputs)."""
+        low, high = self.objective.targets()
+        return np.where(np.eye(outputs, dtype=bool), high, low)
+
+    def initial(self, weights: list[np.ndarray]) -> list[np.ndarray]:
+        """Random weights of both signs as this rule's networks may start from them."""
+        return weights
+
+    def outside(
+        self, weights: list[np.ndarray], x: np.ndarray, y: np.ndarray, halvings: int = 0
+    ) -> list[np.ndarray]:
+        """What the host learns from samples in the machine's place, if `OUTSIDE`: new weights.
+
+        ``weights``: real, as the machine holds them; ``x``, ``y``: as for `encode_inputs` and
+        `encode_targets`; ``halvings``: of the rates, so far.
+        """
+        raise NotImplementedError
+
+    def targets_of(self, y: np.ndarray) -> np.ndarray:
+        """Targets, (n, outputs), of labels or of targets."""
+        y = np.asarray(y)
+        return self.class_targets(self.layout.network.sizes[-1])[y] if y.ndim == 1 else y
 
     def _words(self, words: np.ndarray) -> list[bytes]:
         size = (self.config.state_bits + 7) // 8

@@ -15,7 +15,8 @@ from typing import ClassVar
 import numpy as np
 
 from relaxon_isa.errors import ConfigError
-from relaxon_isa.instructions import Sign
+from relaxon_isa.instructions import Mac, MacLevel, Sign
+from relaxon_isa.program import Builder
 
 from ..layout import Needs
 from ..network import Network
@@ -31,6 +32,7 @@ __all__ = [
     "NegativeEP",
     "PositiveEP",
     "RandomEP",
+    "SmallStepEP",
 ]
 
 
@@ -107,6 +109,81 @@ class RandomEP(PositiveEP):
     summary = "free; +beta or -beta at random; +-(ss - ss0) / beta"
     OBJECTIVES = ("squared-error", "cross-entropy")
     SIGN = UPDATE_SIGN = Sign.RANDOM
+
+
+class SmallStepEP(RandomEP):
+    """EP with the steps of its first paper: all layers at once, half of the way at a time.
+
+    s = clip(s + (drive - s) / 2), synchronous (eq. 43 with epsilon = 0.5), states going back and
+    forth between two planes: 20 steps for the free phase, 4 for the nudged one, beta = 1 with a
+    random sign; so a phase need not have settled. The nudge is the fixed current beta (y - o); each
+    sample starts from zeros, where the source starts from the sample's own last free state.
+
+    Source: Scellier & Bengio 2017, section 5 and table 2 (784-500-10).
+    """
+
+    name = "ep-2017"
+    paper = "Scellier & Bengio 2017, table 2"
+    summary = "20 half steps; 4 at +beta or -beta at random; +-(ss - ss0) / beta"
+    OBJECTIVES = ("squared-error",)
+    DEFAULTS: ClassVar[dict] = {
+        "beta": 1.0, "grid": 12, "free_cap": 20, "nudged_cap": 4, "fixed_sweeps": True
+    }  # fmt: skip
+
+    def _check(self, depth: int) -> None:
+        super()._check(depth)
+        s = self.settings
+        for name, cap in (("free_cap", s.free_cap), ("nudged_cap", s.nudged_cap)):
+            if cap % 2:
+                raise ConfigError(f"{name} = {cap}: rule {self.name} goes back and forth, by twos")
+
+    def needs(self, network: Network) -> Needs:
+        needs = super().needs(network)
+        return replace(needs, drives=(*needs.drives, "own"))
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        return [("minus", "free")]
+
+    def to_state(self, layer: int) -> dict:
+        fields = super().to_state(layer)
+        return {**fields, "shift": fields["shift"] + 1}
+
+    def _sweep(self, b: Builder, new: str, old: str, nudged: bool, judged: bool = False) -> None:
+        """One step of all layers, from one plane to another."""
+        lay = self.layout
+        for layer in range(1, lay.depth + 1):
+            drive = self.objective.drive(layer)[0] if nudged else None
+            drive = lay.drive("still", layer) if drive is None else drive
+            judge = {**self.judged(layer == 1), "old": lay.plane(old, layer)} if judged else {}
+            self.drive_layer(
+                b,
+                layer,
+                self.sources(layer, old, old),
+                dst=lay.plane(new, layer),
+                drive=self.inert(b, layer, old, drive, "one"),
+                **{**self.to_state(layer), **self.tail(layer), **judge},
+            )
+
+    def _swing(self, b: Builder, one: str, other: str, cap: int, nudged: bool) -> None:
+        """``cap`` steps from plane ``one`` to ``other`` and back."""
+        if not cap:
+            return
+        with b.loop(cap // 2, until=not self.settings.fixed_sweeps, sweep=True):
+            self._sweep(b, other, one, nudged)
+            self._sweep(b, one, other, nudged, judged=True)
+
+    def free_phase(self, b: Builder) -> None:
+        lay = self.layout
+        level = MacLevel(count=lay.span, dst=1)
+        b.add(Mac(outer=(level,), tile=lay.tile("one"), src=lay.zero, dst=lay.plane("free", 1)))
+        self._swing(b, "free", "plus", self.settings.free_cap, nudged=False)
+
+    def nudged_phase(self, b: Builder) -> None:
+        self.objective.nudge(b)
+        self._sweep(b, "plus", "free", nudged=True)
+        self._sweep(b, "minus", "plus", nudged=True)
+        self._swing(b, "minus", "plus", self.settings.nudged_cap - 2, nudged=True)
 
 
 class CoupledPositive(PositiveEP):

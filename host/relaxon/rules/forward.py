@@ -7,6 +7,8 @@ belong to layers; the update is dW_k = rate * eps_k h_{k-1}^T, one term a phase.
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
+
 from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import Activation, Gating, LearnLevel, Mac, MacLevel, Sign
 from relaxon_isa.program import Builder
@@ -15,7 +17,14 @@ from ..layout import Block, Needs
 from ..network import Network
 from .base import Marks, Rule, Source
 
-__all__ = ["Backpropagation", "FeedbackAlignment", "ForwardRule", "PredictiveCoding", "RandomPCN"]
+__all__ = [
+    "Backpropagation",
+    "FeedbackAlignment",
+    "ForwardRule",
+    "InSilico",
+    "PredictiveCoding",
+    "RandomPCN",
+]
 
 
 class ForwardRule(Rule):
@@ -273,3 +282,51 @@ class FeedbackAlignment(Backpropagation):
         return replace(super().needs(network), backward=True)
 
     LEARNS_BACKWARD = False
+
+
+class InSilico(Backpropagation):
+    """Trained elsewhere: backpropagation in double precision on the host, weights loaded.
+
+    The machine makes its forward pass of every sample with the weights of the epoch before, and
+    learns nothing; after the epoch the host has learned from the same samples, and loads. What a
+    machine that learns by itself is to be measured against.
+
+    Source: Momeni et al. 2025 (in-silico training).
+    """
+
+    name = "in-silico"
+    paper = "Momeni et al. 2025 (in-silico training)"
+    OUTSIDE = True
+    summary = "forward pass alone; the host backpropagates and loads the weights every epoch"
+    ARCHITECTURES: ClassVar[dict[str, str]] = {
+        **Backpropagation.ARCHITECTURES,
+        "backward": "its host backpropagates through the forward weights",
+    }
+
+    def nudged_phase(self, b: Builder) -> None:
+        """Nothing happens on the machine."""
+
+    def update(self, b: Builder, marks: Marks) -> None:
+        """See `outside`."""
+
+    def outside(
+        self, weights: list[np.ndarray], x: np.ndarray, y: np.ndarray, halvings: int = 0
+    ) -> list[np.ndarray]:
+        """Stochastic gradient descent on 1/2 |y - o|^2, sample by sample."""
+        weights = [w.copy() for w in weights]
+        rates = [2.0 ** -(shift + halvings) for shift in self.settings.rate_shifts]
+        for layer in self.settings.frozen:
+            rates[layer - 1] = 0.0
+        for sample, target in zip(x, self.targets_of(y), strict=True):
+            states = [np.append(sample, 1.0)]
+            for w in weights[:-1]:
+                states.append(np.append(np.maximum(w @ states[-1], 0), 1.0))
+            error = target - weights[-1] @ states[-1]
+            for layer in range(len(weights) - 1, -1, -1):
+                below, w = states[layer], weights[layer]
+                down = (w.T @ error * (below > 0))[:-1]
+                w += rates[layer] * np.outer(error, below)
+                error = down
+        bound = 2.0 ** (self.config.weight_bits - 1 - self.formats.weight_frac)
+        step = 2.0**-self.formats.weight_frac
+        return [np.clip(w, -bound, bound - step) for w in weights]

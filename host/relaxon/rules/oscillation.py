@@ -15,10 +15,65 @@ from ..network import Network
 from .base import open_loops
 from .relaxation import ErrorPlaneRule
 
-__all__ = ["Frequency", "QuasiStaticFrequency"]
+__all__ = ["Frequency", "QuasiStaticFrequency", "WaveformRule"]
 
 
-class Frequency(ErrorPlaneRule):
+class WaveformRule(ErrorPlaneRule):
+    """A nudge that follows a waveform while the network keeps relaxing: what such rules share.
+
+    At step n the outputs get the current beta w(n) (y - o), with y - o frozen when the waveform
+    begins, and the network sweeps on from where it is: no state is restored, none is held.
+    """
+
+    OBJECTIVES = ("squared-error",)
+    DEFAULTS: ClassVar[dict] = {"grid": 12}
+
+    @property
+    def sweeps_a_step(self) -> int:
+        return 1
+
+    def waveform(self) -> list[float]:
+        """w(n), each in [-1, 1]."""
+        raise NotImplementedError
+
+    def needs(self, network: Network) -> Needs:
+        tiles = tuple(f"wave{n}" for n in range(len(self.waveform())))
+        return replace(super().needs(network), tiles=tiles)
+
+    def constants(self) -> dict[str, np.ndarray]:
+        eye = np.eye(self.config.p)
+        return super().constants() | {f"wave{n}": w * eye for n, w in enumerate(self.waveform())}
+
+    def amplitude(self, b: Builder) -> None:
+        """beta (y - o_free), frozen, in the output's plane ``plus``."""
+        lay, output = self.layout, self.layout.depth
+        plane = lay.plane("plus", output)
+        b.add(self.combine(output, plane, [lay.e], tile="beta", **self.precise()))
+
+    def follow(self, b: Builder) -> None:
+        """One step of the waveform, the innermost loop's: the outputs' current, and a sweep."""
+        lay, output = self.layout, self.layout.depth
+        b.add(
+            Mac(
+                outer=(MacLevel(count=lay.groups(output), src=1, dst=1, drive=1),),
+                tile=lay.tile("wave0"),
+                tile_x=open_loops(b),
+                src=lay.plane("plus", output),
+                dst=lay.drive("nudge", output),
+                drive=lay.drive("still", output),
+                from_drive=True,
+                to_drive=True,
+            )
+        )
+        self.sweep(b)
+
+    def sweep(self, b: Builder) -> None:
+        with b.loop(self.sweeps_a_step, sweep=True):
+            for layer in range(self.layout.depth, 0, -1):
+                self.relax(b, layer, dst="free", below="free", above="free", nudged=True)
+
+
+class Frequency(WaveformRule):
     """Frequency propagation, continuous: one sweep a step of the waveform.
 
     The outputs get the current beta sin(2 pi n / N) (y - o), with y - o frozen when the
@@ -38,8 +93,6 @@ class Frequency(ErrorPlaneRule):
         "points": (16, "N, steps a period: a power of two"),
         "phase": (0, "steps of the period that pass before the first one"),
     }
-    OBJECTIVES = ("squared-error",)
-    DEFAULTS: ClassVar[dict] = {"grid": 12}
     MEAN = "mean"
     REPORT = "mean"
 
@@ -56,28 +109,20 @@ class Frequency(ErrorPlaneRule):
         return int(self.option("points"))
 
     def needs(self, network: Network) -> Needs:
-        tiles = tuple(f"sine{n}" for n in range(self.points))
-        return replace(super().needs(network), drives=("activation", "response"), tiles=tiles)
+        return replace(super().needs(network), drives=("activation", "response"))
 
     def gains(self) -> list[float]:
         beta = self.settings.beta
         return [1 / beta if beta else 0.0]
 
-    def constants(self) -> dict[str, np.ndarray]:
+    def waveform(self) -> list[float]:
         """A period of the sine, from the starting phase on; rounded, it still sums to zero."""
-        tiles, eye = super().constants(), np.eye(self.config.p)
         start = int(self.option("phase"))
-        for n in range(self.points):
-            tiles[f"sine{n}"] = eye * round(sin(2 * pi * (n + start) / self.points), 9)
-        return tiles
+        return [round(sin(2 * pi * (n + start) / self.points), 9) for n in range(self.points)]
 
     def nudged_phase(self, b: Builder) -> None:
-        lay, output = self.layout, self.layout.depth
-        # The error's amplitude, beta (y - o_free), frozen; sums begin at 0.
-        amplitude = self.combine(
-            output, lay.plane("plus", output), [lay.e], tile="beta", **self.precise()
-        )
-        b.add(amplitude)
+        lay = self.layout
+        self.amplitude(b)  # then both sums begin at 0
         for drive in ("activation", "response"):
             b.add(
                 Mac(
@@ -89,36 +134,14 @@ class Frequency(ErrorPlaneRule):
                 )
             )
         with b.loop(self.points, step=1):
-            self._oscillate(b)
+            self.follow(b)
         with b.loop(self.points, step=1):
-            self._oscillate(b)
+            self.follow(b)
             self._correlate(b, "activation", tile=lay.tile("one"))
-            self._correlate(b, "response", tile=lay.tile("sine0"), tile_x=open_loops(b))
+            self._correlate(b, "response", tile=lay.tile("wave0"), tile_x=open_loops(b))
         bits = self.points.bit_length() - 1
         self._read(b, "activation", "mean", bits)
         self._read(b, "response", "plus", bits - 1)
-
-    def _oscillate(self, b: Builder) -> None:
-        """One step of the waveform: the outputs' current, and a sweep under it."""
-        lay, output = self.layout, self.layout.depth
-        b.add(
-            Mac(
-                outer=(MacLevel(count=lay.groups(output), src=1, dst=1, drive=1),),
-                tile=lay.tile("sine0"),
-                tile_x=open_loops(b),
-                src=lay.plane("plus", output),
-                dst=lay.drive("nudge", output),
-                drive=lay.drive("still", output),
-                from_drive=True,
-                to_drive=True,
-            )
-        )
-        self.sweep(b)
-
-    def sweep(self, b: Builder) -> None:
-        with b.loop(1, sweep=True):
-            for layer in range(self.layout.depth, 0, -1):
-                self.relax(b, layer, dst="free", below="free", above="free", nudged=True)
 
     def _correlate(self, b: Builder, drive: str, tile: int, tile_x: int = 0) -> None:
         lay = self.layout

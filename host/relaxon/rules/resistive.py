@@ -1,0 +1,265 @@
+"""A network of resistors on the same array: conductances, Kirchhoff's current law, power."""
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from relaxon_isa.errors import ConfigError
+from relaxon_isa.instructions import Activation, Learn, LearnLevel, Mac, MacLevel
+from relaxon_isa.memory import Space
+from relaxon_isa.program import Builder
+
+from ..devices.base import Device
+from ..layout import Block, Needs
+from ..network import Network
+from .base import Marks
+from .oscillation import Frequency
+
+__all__ = ["ResistiveFrequency"]
+
+
+class ResistiveFrequency(Frequency):
+    """Frequency propagation on a network of resistors.
+
+    Weights are conductances g >= 0 between nodes of neighbouring layers, states are node voltages,
+    inputs are voltage sources and biases are conductances to a source of 1. The network minimises
+    the dissipated power, E = 1/2 sum g_jk (v_j - v_k)^2, so that currents into a node sum to 0.
+    The outputs get the current beta sin(2 pi n / N) (y - o); a and b, mean and response of each
+    node's own trace, give::
+
+        dg_jk = -rate (a_j - a_k) (b_j - b_k) / beta,  then g = max(g, 0)
+
+    four terms of rank one. A node's step is v += (sum of g v - G v) / 2**s, with G the sum of its
+    conductances: 1 - G / 2**s is computed once a sample, by a forward pass of ones, and written
+    onto diagonal tiles. G must stay below 2**(s + 1).
+
+    A linear network with a squared error cannot tell a class that lies between two others by the
+    arg max of one output a class; ``ordered`` gives targets that are linear in the class instead.
+
+    Source: Anisetti et al. 2024 (energy, currents, update); theory there, we know of no figures.
+    """
+
+    name = "resistive"
+    paper = "Anisetti, Kandala, Scellier & Schwarz 2024 (resistive network)"
+    summary = "settle; beta sin(2 pi n / N) as a current; -(a_j - a_k) (b_j - b_k), g >= 0"
+    OPTIONS: ClassVar[dict[str, tuple[float, str]]] = {
+        **Frequency.OPTIONS,
+        "sweeps": (8, "sweeps a step of the waveform: it has to be slower than the network"),
+        "step": (2, "s, node steps are 2 to the minus this; conductances of a node sum up to less"),
+        "ordered": (0, "1: targets linear in the class, for classes that have an order"),
+    }
+    ARCHITECTURES: ClassVar[dict[str, str]] = {
+        **Frequency.ARCHITECTURES,
+        "skip": "its nodes' sums of conductances know of neighbouring layers alone",
+    }
+    DEFAULTS: ClassVar[dict] = {"grid": 14, "free_cap": 200, "targets": (0.3, 0.7)}
+    RESISTIVE = True
+    OUTPUT = "linear"
+    RATES = (1, 1)
+
+    def _check(self, depth: int) -> None:
+        super()._check(depth)
+        if self.option("sweeps") not in range(1, 65):
+            raise ConfigError(f"sweeps = {self.option('sweeps'):g}: must be 1 to 64")
+        if self.option("step") not in range(1, 6):
+            raise ConfigError(f"step = {self.option('step'):g}: must be 1 to 5")
+        if self.settings.output == "clip":
+            raise ConfigError(f"rule {self.name}: its voltages are linear")
+
+    def needs(self, network: Network) -> Needs:
+        needs, p = super().needs(network), self.config.p
+        groups = sum(-(-n // p) for n in network.sizes[1:])
+        own = tuple(f"{name}{g}" for name in ("own", "times") for g in range(groups))
+        return replace(
+            needs,
+            planes=("ones", "rise-power", "fall-power"),  # as far behind mean, rise, fall each
+            areas=(("sources", network.sizes[0] // p + 1), ("every", 1)),
+            drives=(*needs.drives, "own"),
+            tiles=(*needs.tiles, *own),
+        )
+
+    def constants(self) -> dict[str, np.ndarray]:
+        p = self.config.p
+        return {name: np.zeros((p, p)) for name in self.layout.needs.tiles} | super().constants()
+
+    def prepare(self, device: Device) -> None:
+        super().prepare(device)
+        lay, one = self.layout, 1 << self.formats.state_frac
+        sizes = lay.network.sizes
+        ones = [(lay.plane("ones", i), sizes[i]) for i in range(1, lay.depth + 1)]
+        ones += [(lay.area("sources"), sizes[0] + 1), (lay.area("every"), self.config.p)]
+        for group, count in ones:
+            device.write(Space.STATE, group * self.config.p, np.full(count, one))
+
+    def initial(self, weights: list[np.ndarray]) -> list[np.ndarray]:
+        """Conductances are positive; a node's towards its inputs sum up to 1.5 on average."""
+        found = [np.abs(w) for w in weights]
+        return [w * 1.5 / w.sum(axis=1).mean() if w.any() else w for w in found]
+
+    def class_targets(self, outputs: int) -> np.ndarray:
+        """``ordered``: output k wants k c - k^2 / 2 for class c, scaled into the targets' range."""
+        if not self.option("ordered"):
+            return super().class_targets(outputs)
+        k = np.arange(outputs)
+        wanted = np.outer(k, k) - k**2 / 2
+        low, high = self.objective.targets()
+        return low + (high - low) * (wanted - wanted.min()) / max(np.ptp(wanted), 1)
+
+    # Nodes
+
+    @property
+    def sweeps_a_step(self) -> int:
+        return int(self.option("sweeps"))
+
+    @property
+    def _step(self) -> int:
+        return int(self.option("step"))
+
+    @property
+    def _unit(self) -> int:
+        """Tiles hold what LEARN with *replace* wrote, 2**unit times the value."""
+        f = self.formats
+        return 2 * f.state_frac - self.config.learn_shifts[0] - f.weight_frac
+
+    def to_state(self, layer: int) -> dict:
+        f, grid = self.formats, self.settings.grid
+        return {
+            "shift": f.product_frac - grid + self._step,
+            "up": f.state_frac - grid,
+            "activation": Activation.LINEAR,
+        }
+
+    def clear(self, b: Builder) -> None:
+        lay = self.layout
+        level = MacLevel(count=lay.span, dst=1)
+        b.add(Mac(outer=(level,), tile=lay.tile("one"), src=lay.zero, dst=lay.plane("free", 1)))
+
+    def relax(
+        self,
+        b: Builder,
+        layer: int,
+        *,
+        dst: str,
+        below: str,
+        above: str,
+        nudged: bool | None = None,
+        phases: int = 1,
+        judged: dict | None = None,
+        **state,
+    ) -> None:
+        """v + (currents of the neighbours - G v) / 2**s."""
+        lay = self.layout
+        drive = self.objective.drive(layer)[0] if nudged else None
+        drive = lay.drive("still", layer) if drive is None else drive
+        first = sum(lay.groups(i) for i in range(1, layer))
+        trips = 1 << self._step - self._unit
+        self.drive_layer(
+            b,
+            layer,
+            self.sources(layer, below, above),
+            dst=lay.plane(dst, layer),
+            drive=self.inert(b, layer, dst, drive, f"own{first}", trips),
+            **{**self.to_state(layer), **self.tail(layer), **(judged or {}), **state},
+        )
+
+    def still_drives(self, b: Builder) -> None:
+        """The currents of the sources, and 1 - G / 2**s of every node onto its diagonal tile."""
+        super().still_drives(b)
+        lay, f = self.layout, self.formats
+        block = lay.block(1)
+        b.add(
+            Mac(
+                outer=(MacLevel(count=block.rows, tile=block.columns, dst=1),),
+                inner=(MacLevel(count=block.columns, tile=1, src=1),),
+                tile=block.tile,
+                src=lay.area("sources"),
+                dst=lay.drive("own", 1),
+                to_drive=True,
+            )
+        )
+        for layer in range(1, lay.depth + 1):
+            total, ones = lay.plane("minus", layer), lay.plane("ones", layer)
+            self.drive_layer(
+                b,
+                layer,
+                self.sources(layer, "ones", "ones"),
+                dst=total,
+                drive=lay.drive("own" if layer == 1 else "still", layer),
+                shift=f.weight_frac + self._step,
+                **self.tail(layer),
+            )
+            b.add(self.combine(layer, total, [ones, total], flip=True, **self.precise()))
+        self._onto(b, "own0", lay.plane("minus", 1))
+
+    def _onto(self, b: Builder, tile: str, plane: int) -> None:
+        """A plane of all layers onto the diagonals of tiles."""
+        lay = self.layout
+        b.add(
+            Learn(
+                outer=(LearnLevel(count=lay.span, tile=1, row=1),),
+                tile=lay.tile(tile),
+                row=plane,
+                col=lay.area("every"),
+                replace=True,
+                diagonal=True,
+                hold=True,
+            )
+        )
+
+    # Update
+
+    def update(self, b: Builder, marks: Marks) -> None:
+        """a b of every node, node by node, then the four terms."""
+        lay = self.layout
+        self._onto(b, "times0", lay.plane("mean", 1))
+        b.add(
+            Mac(
+                outer=(MacLevel(count=lay.span, tile=1, src=1, dst=1),),
+                tile=lay.tile("times0"),
+                src=lay.plane("plus", 1),
+                dst=lay.plane("minus", 1),
+                shift=self.formats.weight_frac + self._unit,
+            )
+        )
+        super().update(b, marks)
+
+    def errors(self, b: Builder, marks: Marks, layer: int, learning: Any) -> None:
+        """b and a b, each at the rates of the conductances below and above."""
+        lay = self.layout
+        for plane, weights in (("rise", layer), ("fall", layer + 1)):
+            if not any(block.upper == weights for block in learning):
+                continue
+            for source, name in (("plus", plane), ("minus", plane + "-power")):
+                index = b.add(
+                    self.combine(
+                        layer,
+                        lay.plane(name, layer),
+                        [lay.plane(source, layer)],
+                        tile="gain",
+                        shift=self.rate_shift(weights),
+                    )
+                )
+                marks.rates.setdefault(weights, []).append(index)
+
+    def learn_block(self, b: Builder, block: Block) -> None:
+        """b_j a_k + a_j b_k - (a b)_j 1_k - 1_j (a b)_k; of sources the two without b_k."""
+        lay = self.layout
+        rise, power = lay.plane("rise", block.upper), 3 * lay.span
+        if block.lower == 0:
+            apart = LearnLevel(count=2, row=power, col=lay.area("sources") - lay.x, flip=True)
+            self.learn(b, block, block.columns, row=rise, col=lay.x, terms=(apart,))
+            return
+        met, columns = lay.plane("mean", block.lower), block.columns - 1
+        pair = LearnLevel(
+            count=2,
+            row=lay.plane("mean", block.upper) - rise,
+            col=lay.plane("fall", block.lower) - met,
+        )
+        apart = LearnLevel(count=2, row=power, col=power, flip=True)
+        self.learn(b, block, columns, row=rise, col=met, terms=(apart, pair))
+        apart = LearnLevel(count=2, row=power, flip=True)
+        self.learn(b, block, 1, first=columns, row=rise, col=lay.constant, terms=(apart,))
+
+    def learn_fields(self, block: Block) -> dict:
+        return {"bound": True}

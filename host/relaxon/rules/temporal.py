@@ -1,0 +1,115 @@
+"""Temporal contrastive learning: synapses that feel how fast their product changes, no phases."""
+
+from dataclasses import replace
+from typing import ClassVar
+
+from relaxon_isa.errors import ConfigError
+from relaxon_isa.program import Builder
+
+from ..layout import Needs
+from ..network import Network
+from .base import Marks
+from .oscillation import WaveformRule
+
+__all__ = ["TemporalContrastive"]
+
+
+class TemporalContrastive(WaveformRule):
+    """Temporal contrastive learning: a sawtooth of nudges, an integral feedback in every synapse.
+
+    The nudge climbs fast to beta and falls slowly back to 0, one sweep a step, while the network
+    keeps relaxing. At every step each synapse compares its product with a memory that follows it,
+    and changes by the difference if that is large enough::
+
+        u = s_i s_j - m;  m += u / tau;  w += g(u),  g(u) = u where |u| > dead, else 0
+
+    In equilibrium u is tau times the product's velocity: the fast ramp passes the dead zone, the
+    slow one does not, and what is left of a tooth is proportional to s_i s_j nudged minus free. No
+    free state is held, no phase reaches the synapse; two words a synapse instead. tau is the
+    machine's: 2**integral_shift steps. Products are taken at 2**-rate_shift, so a dead zone of one
+    size is one of its own in every layer.
+
+    When a sample arrives the memories are set to the products of the settled state (a LEARN that
+    replaces): what they would come to if the network were left alone for a few tau. The first
+    layer's current is the one of that moment. In equal ramps (a triangle) both pass or neither
+    does, and nothing is learned; for them to cancel, the memories must have seen a tooth before:
+    ``warm``.
+
+    Source: Falk, Strupp, Scellier & Murugan 2025 (integral feedback, sawtooth, dead zone). The
+    kernel of one exponential is ours, theirs a sine of ten points; there the nudged states start
+    from the free one at every level, here the network is carried along.
+    """
+
+    name = "tcl"
+    paper = "Falk, Strupp, Scellier & Murugan 2025"
+    summary = "settle; beta up fast, down slowly; w += g(u), u = ss - m, m += u / tau, every sweep"
+    OPTIONS: ClassVar[dict[str, tuple[float, str]]] = {
+        "up": (1, "length of the fast ramp, in time constants tau of the synapse's memory"),
+        "down": (9, "length of the slow ramp"),
+        "dead": (2**-8, "dead zone: |u| up to this changes nothing"),
+        "warm": (0, "teeth before the one that is learned from"),
+    }
+    ARCHITECTURES: ClassVar[dict[str, str]] = {
+        "backward": "its response is that of an energy: it needs symmetric weights",
+    }
+    RATES = (1, 2)
+    REPORT = "mean"
+
+    def _check(self, depth: int) -> None:
+        super()._check(depth)
+        for name in ("up", "down"):
+            steps = self.option(name) * self.tau
+            if not (steps == int(steps) and 1 <= steps <= 1024):
+                raise ConfigError(
+                    f"{name} = {self.option(name):g}: a ramp has a whole number of steps, 1 to "
+                    f"1024; tau is {self.tau} of them"
+                )
+        if not 0 <= self.option("dead") < 2:
+            raise ConfigError(f"dead = {self.option('dead'):g}: must be 0 <= dead < 2")
+        if self.option("warm") not in range(5):
+            raise ConfigError(f"warm = {self.option('warm'):g}: must be 0 to 4")
+
+    @property
+    def tau(self) -> int:
+        """Steps in which a synapse's memory follows its product."""
+        return 1 << self.config.integral_shift
+
+    def needs(self, network: Network) -> Needs:
+        return replace(super().needs(network), words=2)
+
+    def gains(self) -> list[float]:
+        return [1.0]
+
+    def waveform(self) -> list[float]:
+        """One tooth; it ends at 0, where the next one begins."""
+        up, down = (int(self.option(name) * self.tau) for name in ("up", "down"))
+        return [k / up for k in range(1, up + 1)] + [1 - k / down for k in range(1, down + 1)]
+
+    def nudged_phase(self, b: Builder) -> None:
+        """All of it, updates included; see `update`."""
+
+    def update(self, b: Builder, marks: Marks) -> None:
+        lay, output, steps = self.layout, self.layout.depth, len(self.waveform())
+        free = [lay.plane("free", output)]
+        b.add(self.combine(output, lay.plane(self.REPORT, output), free, **self.precise()))
+        self.amplitude(b)
+        self._synapses(b, marks, word=1, replace=True)
+        never = (1 << self.config.weight_bits) - 1
+        frac = 2 * self.formats.state_frac - self.config.learn_shifts[0]
+        dead = min(never, round(self.option("dead") * 2**frac))
+        for threshold in (*(never,) * int(self.option("warm")), dead):
+            with b.loop(steps, step=1):
+                self.follow(b)
+                self._synapses(b, marks, integral=True, threshold=threshold)
+
+    def _synapses(self, b: Builder, marks: Marks, **fields) -> None:
+        """The products of all synapses, at their rates, to a LEARN."""
+        lay = self.layout
+        learning = self.learning()
+        for layer in sorted({block.upper for block in learning}):
+            shift = self.formats.weight_frac + self.settings.rate_shifts[layer - 1]
+            product = lay.plane("minus", layer)
+            index = b.add(self.combine(layer, product, [lay.plane("free", layer)], shift=shift))
+            marks.rates.setdefault(layer, []).append(index)
+        for block in learning:
+            self.hebb(b, block, lay.plane("minus", block.upper), "free", position=0, **fields)

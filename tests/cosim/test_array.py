@@ -1,0 +1,181 @@
+"""The array alone under Verilator: tiles as a sequencer would issue them, and slower."""
+
+from dataclasses import replace
+
+import cocotb
+import pytest
+from campaign import CAMPAIGN
+from cocotb.triggers import FallingEdge, ReadOnly
+from random_programs import random_program
+from tiles import tokens
+
+from relaxon_hdl.array import Array, issue_layout
+from relaxon_hdl.schedule import Schedule
+from relaxon_isa.config import ArrayConfig, preset
+from relaxon_isa.cycles import drain_cycles, issue_cycles, trips
+from relaxon_isa.instructions import Halt, Learn, Mac
+from relaxon_isa.memory import Register, Space, row_bits
+from relaxon_isa.program import Program
+from relaxon_sim.cosim import bench, simulate
+from relaxon_sim.golden.machine import Machine
+
+MEMORIES = {"weight_depth": 64, "state_depth": 64, "drive_depth": 16, "program_rows": 256}
+CONFIGS = {
+    "campaign": CAMPAIGN,
+    "one weight port": preset("up5k").replace(**MEMORIES),
+    "24 bits": preset("verify24").replace(**MEMORIES),
+}
+PROGRAMS = 5
+SATURATIONS = {"state": Register.STATE_SATURATIONS, "weight": Register.WEIGHT_SATURATIONS}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_array(name, seed):
+    config = CONFIGS[name]
+    array = Array(config, row_bits(config))
+    simulate(array, __file__, parameters={"config": config.to_json()}, seed=seed)
+
+
+class ArrayBench:
+    """What sequencer and core do to the array's ports."""
+
+    def __init__(self, dut, config: ArrayConfig, rng):
+        self.dut, self.config, self.rng = dut, config, rng
+        self.layout = dict(issue_layout(config))
+        self.saturated = dict.fromkeys(SATURATIONS, 0)
+
+    async def cycle(self, issue: dict[str, int] | None = None) -> None:
+        """One cycle, with a tile or without."""
+        word = 0
+        for name, value in (issue or {}).items():
+            word |= value << self.layout[name].offset
+        self.dut.issue.value = word
+        await ReadOnly()
+        for name in self.saturated:
+            self.saturated[name] += int(getattr(self.dut, f"{name}_saturated").value)
+        await FallingEdge(self.dut.clk)
+
+    async def write(self, space: Space, start: int, values: list[int]) -> None:
+        dut, config = self.dut, self.config
+        strobe = getattr(dut, f"x_write_{space.name.lower()}")
+        for i, value in enumerate(values, start):
+            if space is Space.TABLE:
+                dut.x_index.value = i
+            else:
+                dut.x_index.value, dut.x_lane.value = divmod(i, config.p)
+            dut.x_data.value = value & ((1 << config.acc_bits) - 1)
+            strobe.value = 1
+            await self.cycle()
+            strobe.value = 0
+            await self.cycle()
+
+    async def planes(self) -> dict[Space, list[int]]:
+        """All of S and D."""
+        dut, config = self.dut, self.config
+        found = {Space.STATE: [], Space.DRIVE: []}
+        depths = {Space.STATE: config.state_depth, Space.DRIVE: config.drive_depth}
+        dut.x_read.value = 1
+        for group in range(max(depths.values())):
+            dut.x_index.value = group
+            for lane in range(config.p):
+                dut.x_lane.value = lane
+                for _ in range(1 + Schedule(config).read):
+                    await self.cycle()
+                await ReadOnly()
+                for space, depth in depths.items():
+                    if group < depth:
+                        port = getattr(dut, f"x_{space.name.lower()}")
+                        found[space].append(port.value.to_signed())
+                await FallingEdge(dut.clk)
+        dut.x_read.value = 0
+        return found
+
+    async def execute(self, op: Mac | Learn, row: int, keys: tuple[int, int], idle: float) -> None:
+        """One instruction of which this is the head row, and its drain."""
+        dut, rng = self.dut, self.rng
+        dut.row.value = row
+        dut.update_key.value, dut.sample_key.value = keys
+        dut.clear_flag.value = 1
+        await self.cycle()
+        dut.clear_flag.value = 0
+        least = issue_cycles(self.config, op) // trips(op.outer)
+        offset = (op.old_base - op.dst) if isinstance(op, Mac) else 0
+        levels = (*op.outer, *op.inner)[::-1]  # the innermost is 0
+        trip = [0] * len(levels)
+        age = 0
+        for i, token in enumerate(tokens(self.config, op, [0, 0, 0, 0])):
+            if token["first"] and i:  # within a group there are no pauses
+                while age < least or rng.random() < idle:
+                    await self.cycle()
+                    age += 1
+            age = 1 if token["first"] else age + 1
+            spent = sum(
+                (k >= len(levels) or trip[k] == levels[k].count - 1) << k
+                for k in range(self.config.levels)
+            )
+            more = {
+                "valid": 1,
+                "begin": int(i == 0),
+                "spent": spent,
+                "old_offset": offset % (1 << self.config.state_addr_bits),
+            }
+            await self.cycle(token | more)
+            for k in range(len(levels)):
+                trip[k] = (trip[k] + 1) % levels[k].count
+                if trip[k]:
+                    break
+        for _ in range(drain_cycles(self.config, op) + 2):
+            await self.cycle()
+
+
+@cocotb.test()
+async def executes_as_the_golden_model(dut):
+    config = ArrayConfig.from_json(bench.parameters()["config"])
+    rng = bench.random_source("array")
+    bench.start_clock(dut)
+    golden = Machine(config)
+    array = ArrayBench(dut, config, rng)
+    for name in ("row", "update_key", "sample_key", "clear_flag", "x_read", "x_index", "x_lane"):
+        getattr(dut, name).value = 0
+    for name in ("x_data", "x_write_state", "x_write_drive", "x_write_table"):
+        getattr(dut, name).value = 0
+    await FallingEdge(dut.clk)
+    executed = 0
+    for _ in range(PROGRAMS):
+        case = random_program(config, rng)
+        idle = rng.choice([0.0, 0.2, 0.6])
+        for space, (start, values) in case.memory.items():
+            if space is Space.REGISTER:
+                continue
+            await array.write(space, start, values)
+            match space:
+                case Space.STATE:
+                    golden.states.words[start : start + len(values)] = values
+                case Space.DRIVE:
+                    golden.drive = [*golden.drive.reshape(-1)[:start], *values][: golden.drive.size]
+                case Space.TABLE:
+                    golden.table[:] = values
+        for instruction in case.program.instructions:
+            if not isinstance(instruction, Mac | Learn):
+                continue
+            indices = [name for name in vars(instruction) if name.endswith("_x")]
+            op = replace(instruction, **dict.fromkeys(indices, 0))
+            program = Program(config, (op, Halt()))
+            keys = rng.getrandbits(32), rng.getrandbits(32)
+            golden.set_register(Register.UPDATE_KEY, keys[0])
+            golden.set_register(Register.SAMPLE_KEY, keys[1])
+            for register in SATURATIONS.values():
+                golden.set_register(register, 0)
+            golden.write_program(0, program.rows)
+            list(golden.run())
+            array.saturated = dict.fromkeys(SATURATIONS, 0)
+            await array.execute(op, program.rows[0], keys, idle)
+            told = program.listing()
+            counted = {name: golden.register(r) for name, r in SATURATIONS.items()}
+            assert bool(dut.flag.value) == golden.flag, told
+            found = await array.planes()
+            assert found[Space.STATE] == golden.state.reshape(-1).tolist(), told
+            assert found[Space.DRIVE] == golden.drive.reshape(-1).tolist(), told
+            assert array.saturated == counted, told
+            executed += 1
+    assert executed > 10 * PROGRAMS

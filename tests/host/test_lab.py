@@ -1,0 +1,45 @@
+"""The measuring bench says what it was asked for and what there is."""
+
+import numpy as np
+import pytest
+
+from relaxon.lab import Lab
+from relaxon_isa.errors import ConfigError, DataError
+
+NETWORK = "8-6-3"
+WRONG = {
+    "a layer that is not there": (lambda lab: lab.relax_layer(3), ConfigError, "layer 3.*layer 2"),
+    "the input as a layer": (lambda lab: lab.relax_layer(0), ConfigError, "layer 0"),
+    "an unknown drive": (lambda lab: lab.drive("stil", 1), ConfigError, "'still' of layer 1"),
+    "an unknown plane": (lambda lab: lab.plane("fre", 1), ConfigError, "free, plus"),
+    "a plane of the input": (lambda lab: lab.plane("free", 0), ConfigError, "layers 1 to 2"),
+    "a label too high": (lambda lab: lab.train_step(np.zeros(8), 3), DataError, "0 to 2"),
+    "a negative label": (lambda lab: lab.train_step(np.zeros(8), -1), DataError, "0 to 2"),
+    "a target of another size": (
+        lambda lab: lab.train_step(np.zeros(8), np.zeros(4)),
+        DataError,
+        r"\(3,\) numbers",
+    ),
+    "an input of another size": (
+        lambda lab: lab.train_step(np.zeros(7), 1),
+        DataError,
+        r"\(8,\) numbers",
+    ),
+    "text": (lambda lab: lab.set_plane("x", np.array(["a"] * 8)), DataError, "real numbers"),
+    "an unknown setting": (lambda lab: lab.configure(bet=1), ConfigError, "no setting bet.*beta"),
+    "no number": (lambda lab: lab.relax_free(np.full(8, np.nan)), DataError, "nothing was loaded"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_use_is_refused_and_changes_nothing(case):
+    attempt, error, message = WRONG[case]
+    with Lab.open("golden", NETWORK) as lab:
+        rng = np.random.default_rng(0)
+        lab.load_weights([rng.uniform(-1, 1, shape) for shape in lab.layout.shapes])
+        lab.train_step(rng.uniform(0, 1, 8), 1)
+        weights, free = lab.weights(raw=True), lab.states(raw=True)
+        with pytest.raises(error, match=message):
+            attempt(lab)
+        assert all(map(np.array_equal, weights, lab.weights(raw=True)))
+        assert all(map(np.array_equal, free, lab.states(raw=True)))
