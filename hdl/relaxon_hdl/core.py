@@ -90,8 +90,10 @@ class Core(wiring.Component):
             bus.running.eq(sequencer.running),
             bus.done.eq(sequencer.done),
         ]
-        # A stall in WAIT lasts until a byte comes: it may be known late.
-        m.d["comb" if merged else "sync"] += bus.waiting.eq(sequencer.wait_run & mover.stalled)
+        waiting = sequencer.wait_run & mover.stalled
+        if not merged:  # a stall in WAIT lasts until a byte comes: it may be known late
+            waiting = delay(m, waiting, 1, "waiting", reset=True)[1] & ~bus.sample.valid
+        m.d.comb += bus.waiting.eq(waiting)
 
         # The host's accesses. One that begins while WAIT is stalled keeps it so until it is over.
 

@@ -94,6 +94,7 @@ class Top(wiring.Component):
 
         bus: Any = core.bus
 
+        waiting = bus.waiting
         if Schedule(self.config).merged:
             wiring.connect(m, link.o, command.i)
         else:  # the bytes come from a block RAM, and decide much
@@ -101,13 +102,15 @@ class Top(wiring.Component):
             m.submodules.come = ResetInserter(link.reset)(come)
             wiring.connect(m, link.o, come.i)
             wiring.connect(m, come.o, command.i)
+            # The host must not read that a program waits when a byte is on its way.
+            waiting = waiting & ~link.o.valid & ~come.o.valid
         wiring.connect(m, command.o, link.i)
         wiring.connect(m, command.core, bus)
         m.d.comb += [
             link.rx.eq(self.rx),
             self.tx.eq(link.tx),
             link.running.eq(bus.running),
-            link.waiting.eq(bus.waiting),
+            link.waiting.eq(waiting),
             command.reset.eq(link.reset),
             command.link_error.eq(link.link_error),
             command.link_drop.eq(link.link_drop),
