@@ -310,4 +310,5 @@ class Resistors:
             * np.subtract.outer(responses[i + 1], responses[i])
             for i in range(len(parts))
         ]
-        return dg, [(v[part] - 1) * b[part] for part in parts]
+        leaks: list[Vector] = [np.asarray((v[part] - 1) * b[part], np.float64) for part in parts]
+        return dg, leaks
