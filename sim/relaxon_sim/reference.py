@@ -294,7 +294,7 @@ class Resistors:
         """Of every layer of nodes, no current injected."""
         a, current, parts = self._system(x)
         v = np.linalg.solve(a, current)
-        return [v[part] for part in parts]
+        return [np.asarray(v[part], dtype=np.float64) for part in parts]
 
     def adjoint(self, x: Vector, target: Vector) -> tuple[list[Matrix], list[Vector]]:
         """The gradient of 1/2 |y - o|^2: (v_j - v_k) (b_j - b_k), b the response to y - o."""
@@ -310,4 +310,5 @@ class Resistors:
             * np.subtract.outer(responses[i + 1], responses[i])
             for i in range(len(parts))
         ]
-        return dg, [(v[part] - 1) * b[part] for part in parts]
+        leaks: list[Vector] = [np.asarray((v[part] - 1) * b[part], np.float64) for part in parts]
+        return dg, leaks

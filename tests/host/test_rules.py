@@ -1,5 +1,6 @@
 """Learning rules, objectives, architectures: what each one is, and what does not go together."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -244,11 +245,12 @@ def test_memories_begin_at_the_products_of_the_settled_state():
 
 
 def test_temporal_contrastive_learning_follows_ep():
+    """A sawtooth does; of equal ramps that both pass the dead zone little is left."""
     with lab("tcl") as a, lab("ep-positive", grid=12, rate_shifts=(2, 2)) as b:
         one, other = step(a), step(b)
     assert cosine(one, other) > 0.9
-    with lab("tcl", options={"warm": 1, "up": 5, "down": 5}) as bench:
-        assert np.linalg.norm(step(bench)) < 0.02 * np.linalg.norm(one)
+    with lab("tcl", options={"up": 1, "down": 1, "warm": 4}) as bench:
+        assert np.linalg.norm(step(bench)) < 0.06 * np.linalg.norm(one)
 
 
 # Resistors --------------------------------------------------------------------------------------
@@ -544,7 +546,7 @@ def digits() -> Dataset:
     return load("digits")
 
 
-FEW = {"spsa": 0.2, "continual": 0.7}
+FEW = {"spsa": 0.2, "continual": 0.7, "resistive": 0.6}
 """Accuracy after one epoch, where it is not 80 %."""
 
 
@@ -563,6 +565,35 @@ def test_every_rule_learns_digits(name, digits):
 
 
 @pytest.mark.slow
+def test_resistors_learn_iris():
+    """93 % is asked: linear nodes, positive conductances, frequency propagation."""
+    settings = settings_for("resistive", 2, options={"ordered": 1})
+    run = TrainSettings(epochs=20, rule=settings)
+    with open_device("golden") as device:
+        trainer = Trainer(device, Network((8, 4, 3)), load("iris"), run)
+        trainer.start()
+        while trainer.epoch < run.epochs:
+            trainer.run_epoch()
+        assert trainer.evaluate()["accuracy"] >= 0.93
+
+
+@pytest.mark.slow
+def test_equal_ramps_do_not_learn_digits(digits):
+    """The negative control of temporal contrastive learning, on the samples of half an epoch."""
+    few = replace(digits, x_train=digits.x_train[:700], y_train=digits.y_train[:700])
+    found = {}
+    for down in (9, 20):
+        options = {"up": 1 if down == 9 else down, "down": down}
+        settings = TrainSettings(epochs=1, rule=settings_for("tcl", 2, options=options))
+        with open_device("golden") as device:
+            trainer = Trainer(device, Network((64, 32, 10)), few, settings)
+            trainer.start()
+            trainer.run_epoch()
+            found[down] = trainer.evaluate()["accuracy"]
+    assert found[9] > 0.7 and found[20] < 0.3
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "least"),
     [
@@ -574,6 +605,8 @@ def test_every_rule_learns_digits(name, digits):
         ("contrastive", 0.9),
         ("continual", 0.9),
         ("pcn", 0.97),
+        ("tcl", 0.9),
+        ("ep-2017", 0.9),
     ],
 )
 def test_acceptance_on_digits(name, least):

@@ -149,29 +149,30 @@ class SmallStepEP(RandomEP):
         fields = super().to_state(layer)
         return {**fields, "shift": fields["shift"] + 1}
 
-    def _sweep(self, b: Builder, new: str, old: str, nudged: bool, judged: bool = False) -> None:
+    def _step(self, b: Builder, new: str, old: str, nudged: bool, judged: bool = False) -> None:
         """One step of all layers, from one plane to another."""
         lay = self.layout
-        for layer in range(1, lay.depth + 1):
-            drive = self.objective.drive(layer)[0] if nudged else None
-            drive = lay.drive("still", layer) if drive is None else drive
-            judge = {**self.judged(layer == 1), "old": lay.plane(old, layer)} if judged else {}
-            self.drive_layer(
-                b,
-                layer,
-                self.sources(layer, old, old),
-                dst=lay.plane(new, layer),
-                drive=self.inert(b, layer, old, drive, "one"),
-                **{**self.to_state(layer), **self.tail(layer), **judge},
-            )
+        with b.loop(1, sweep=True):
+            for layer in range(1, lay.depth + 1):
+                drive = self.objective.drive(layer)[0] if nudged else None
+                drive = lay.drive("still", layer) if drive is None else drive
+                judge = {**self.judged(layer == 1), "old": lay.plane(old, layer)} if judged else {}
+                self.drive_layer(
+                    b,
+                    layer,
+                    self.sources(layer, old, old),
+                    dst=lay.plane(new, layer),
+                    drive=self.inert(b, layer, old, drive, "one"),
+                    **{**self.to_state(layer), **self.tail(layer), **judge},
+                )
 
     def _swing(self, b: Builder, one: str, other: str, cap: int, nudged: bool) -> None:
         """``cap`` steps from plane ``one`` to ``other`` and back."""
         if not cap:
             return
-        with b.loop(cap // 2, until=not self.settings.fixed_sweeps, sweep=True):
-            self._sweep(b, other, one, nudged)
-            self._sweep(b, one, other, nudged, judged=True)
+        with b.loop(cap // 2, until=not self.settings.fixed_sweeps):
+            self._step(b, other, one, nudged)
+            self._step(b, one, other, nudged, judged=True)
 
     def free_phase(self, b: Builder) -> None:
         lay = self.layout
@@ -181,8 +182,8 @@ class SmallStepEP(RandomEP):
 
     def nudged_phase(self, b: Builder) -> None:
         self.objective.nudge(b)
-        self._sweep(b, "plus", "free", nudged=True)
-        self._sweep(b, "minus", "plus", nudged=True)
+        self._step(b, "plus", "free", nudged=True)
+        self._step(b, "minus", "plus", nudged=True)
         self._swing(b, "minus", "plus", self.settings.nudged_cap - 2, nudged=True)
 
 
