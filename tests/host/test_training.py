@@ -21,7 +21,7 @@ from relaxon_isa.errors import ConfigError, DataError
 from relaxon_isa.memory import Register, Space
 
 NETWORK = Network((64, 16, 10))
-WITHOUT_BETA = {"contrastive", "rbp", "backprop", "feedback-alignment", "spsa"}
+WITHOUT_BETA = {"in-silico", "contrastive", "rbp", "backprop", "feedback-alignment", "spsa"}
 NUDGED = [name for name in RULES if name not in WITHOUT_BETA]
 
 
@@ -175,7 +175,7 @@ def test_real_targets(data):
 def lab(rule="ep-centered", **changes):
     settings = settings_for(rule, 2, rate_shifts=(2, 2), **changes)
     bench = Lab.open("golden", "20-15-5", settings)
-    bench.load_weights(initial_weights(bench.network, 5, gain=1))
+    bench.load_weights(bench.rule.initial(initial_weights(bench.network, 5, gain=1)))
     return bench
 
 
