@@ -593,7 +593,7 @@ def test_equal_ramps_do_not_learn_digits(digits):
     assert sawtooth > 0.7 and triangle < 0.3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "least"),
     [
