@@ -277,6 +277,20 @@ def relaxon(*arguments, **options):
     )
 
 
+@pytest.mark.parametrize("data", ["iris", "some.npz"])
+def test_a_checkpoint_finds_its_data_from_any_folder(data, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "some.npz", x=rng.uniform(0, 1, (20, 8)), y=np.arange(20) % 3)
+    golden = ("train", "--backend", "golden", "--epochs", "1", "--layers", "8,4,3")
+    monkeypatch.chdir(tmp_path)
+    run = relaxon(*golden, "--data", data, "--checkpoint", "run.npz")
+    assert run.returncode == 0, run.stderr
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = relaxon("train", "--backend", "golden", "--resume", "../run.npz")
+    assert again.returncode == 0, again.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -293,6 +307,8 @@ def relaxon(*arguments, **options):
         (["infer", "--weights", "/no/where", "--backend", "golden"], 5, "no such file"),
         (["train", "--backend", "golden", "--checkpoint", "/dev/null"], 5, "replaced"),
         (["train", "--backend", "golden", "--init-gain", "nan"], 3, "init_gain = nan"),
+        (["bench", "rules", "--plot", "/no/where/x.png"], 5, "no folder"),
+        (["bench", "equivalence", "--plot", "/no/where/x.png"], 5, "no folder"),
         (["frobnicate"], 2, "No such command"),
     ],
     ids=lambda v: v if isinstance(v, str) else None,
