@@ -21,9 +21,10 @@ from .backends import BACKENDS, open_device
 from .board_commands import COMMANDS
 from .checkpoint import Checkpoint, load_float_weights, save_float_weights
 from .console import EXIT_CODES, console, guarded, json_option
-from .datasets import Dataset, load
+from .datasets import NAMED, Dataset, load
 from .network import Network
 from .objectives import OBJECTIVES
+from .plots import pyplot
 from .rules import RULES, first_preset, make_rule, rule_class, settings_for
 from .rules.settings import INPUT_PACKS, OUTPUTS, RuleSettings
 from .training import Trainer, TrainSettings, check_data
@@ -104,7 +105,7 @@ def bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
 def _spec(data: str, dataset: Dataset, network: Network, settings: TrainSettings) -> dict:
     return {
         # Where it lies, from wherever the run goes on.
-        "data": data if data == "digits" else str(Path(data).absolute()),
+        "data": data if data in NAMED else str(Path(data).absolute()),
         "data_digest": dataset.digest,
         "sizes": list(network.sizes),
         "settings": settings.to_json(),
@@ -261,10 +262,7 @@ def train(
     if checkpoint and export and checkpoint.absolute() == export.absolute():
         raise click.UsageError("--checkpoint and --export need a file each")
     for path in (checkpoint, export):
-        if path and not path.parent.is_dir():
-            raise DataError(f"{path}: there is no folder {path.parent}")
-        if path and path.exists() and not path.is_file():
-            raise DataError(f"{path}: is not a file that could be replaced")
+        _check_target(path)
     config = _config(backend, preset_name, network, settings, saved, config_file)
     _check(backend, config, network, dataset, settings)
     if backend == "virtual":
@@ -329,6 +327,20 @@ def _refuse_besides_resume() -> None:
             f"--resume goes on with the checkpoint's own settings: leave out {', '.join(given)}. "
             "Other settings are another run: start it from --export's weights with --init"
         )
+
+
+def _check_target(path: Path | None) -> None:
+    """Before long work: whether its file, if one is wanted, has a place."""
+    if path and not path.parent.is_dir():
+        raise DataError(f"{path}: there is no folder {path.parent}")
+    if path and path.exists() and not path.is_file():
+        raise DataError(f"{path}: is not a file that could be replaced")
+
+
+def _check_plot(path: Path | None) -> None:
+    _check_target(path)
+    if path:
+        pyplot()
 
 
 def _load_run(path: Path) -> Checkpoint:
@@ -750,6 +762,7 @@ def bench_digits(seeds: int, epochs: int, as_json: bool) -> None:
 @guarded
 def bench_equivalence(steps: int, beta: float, plot: Path | None, as_json: bool) -> None:
     """EP's velocities beside recurrent backpropagation's error derivatives, step by step."""
+    _check_plot(plot)
     result = equivalence.equivalence(steps, beta)
     if plot:
         equivalence.draw(result, plot)
@@ -775,6 +788,7 @@ def bench_rules(
     names: tuple[str, ...], seeds: int, epochs: int, jobs: int, plot: Path | None, as_json: bool
 ) -> None:
     """Every rule on digits, 64-32-10: accuracy, cost, memory, update against the gradient."""
+    _check_plot(plot)
     rows = comparison.rules(names or list(RULES), range(seeds), epochs, jobs)
     if plot:
         comparison.draw(rows, plot)

@@ -18,6 +18,7 @@ from .backends import open_device
 from .datasets import Dataset, load
 from .lab import Lab
 from .network import Network, initial_weights
+from .plots import pyplot
 from .rules import first_preset, rule_class, settings_for
 from .rules.base import Rule
 from .training import Trainer, TrainSettings
@@ -161,15 +162,7 @@ def rules(
 
 def draw(rows: Sequence[dict], path: Path) -> None:
     """Accuracy and update cosine of every rule, to a picture file."""
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ToolError(
-            "drawing needs matplotlib: python -m pip install 'relaxon[plots]'"
-        ) from error
+    plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.4 * len(rows) + 1.5), sharey=True)
     names = [row["rule"] for row in rows]
     mean = np.array([row["accuracy"] for row in rows])

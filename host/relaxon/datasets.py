@@ -4,14 +4,16 @@ import gzip
 import hashlib
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
 from relaxon_isa.errors import DataError
 
-__all__ = ["Dataset", "load"]
+__all__ = ["NAMED", "Dataset", "load"]
 
 ACCEPTED = (
     "accepted are 'digits', 'iris', a folder with the four IDX files of MNIST or Fashion-MNIST "
@@ -144,10 +146,8 @@ def load(
 
     Raises DataError that says what was found and what is accepted.
     """
-    if str(source) == "digits":
-        return _digits(classes)
-    if str(source) == "iris":
-        return _iris(classes)
+    if str(source) in NAMED:
+        return NAMED[str(source)](classes)
     path = Path(source)
     if path.is_dir():
         return _idx_folder(path, classes)
@@ -201,26 +201,24 @@ def _count_bad(values: np.ndarray) -> int:
 # Sources --------------------------------------------------------------------------------------
 
 
-def _digits(classes: int | None) -> Dataset:
+def _from_sklearn(name: str) -> tuple[np.ndarray, np.ndarray]:
     try:
-        from sklearn.datasets import load_digits  # heavy, and an extra
+        datasets = import_module("sklearn.datasets")  # heavy, and an extra
     except ImportError as error:
         raise DataError(
-            "digits: needs scikit-learn, which is not installed; pip install 'relaxon[data]'"
+            f"{name}: needs scikit-learn, which is not installed; pip install 'relaxon[data]'"
         ) from error
-    x, y = load_digits(return_X_y=True)
+    return getattr(datasets, f"load_{name}")(return_X_y=True)
+
+
+def _digits(classes: int | None) -> Dataset:
+    x, y = _from_sklearn("digits")
     x, y = (x / 16).astype(np.float32), y.astype(np.int64)  # pixels are 0 to 16
     return _dataset("digits", _split(x, y, DIGITS_TEST, seed=0), classes)
 
 
 def _iris(classes: int | None) -> Dataset:
-    try:
-        from sklearn.datasets import load_iris  # heavy, and an extra
-    except ImportError as error:
-        raise DataError(
-            "iris: needs scikit-learn, which is not installed; pip install 'relaxon[data]'"
-        ) from error
-    x, y = load_iris(return_X_y=True)
+    x, y = _from_sklearn("iris")
     x = (x - x.min(axis=0)) / np.ptp(x, axis=0)
     # Both poles of each source: conductances are positive, so a measure that counts against a
     # class needs its complement.
@@ -234,6 +232,10 @@ def _split(
     order = np.random.default_rng(seed).permutation(len(x))
     train, rest = order[: len(x) - test], order[len(x) - test :]
     return x[train], y[train], x[rest], y[rest]
+
+
+NAMED: dict[str, Callable[[int | None], Dataset]] = {"digits": _digits, "iris": _iris}
+"""Data sets that need no path."""
 
 
 def _npz(path: Path, classes: int | None, test_fraction: float, seed: int) -> Dataset:

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from relaxon_isa.errors import ToolError
 from relaxon_isa.instructions import Activation, Gating, Halt
 from relaxon_isa.program import Builder, Program
 
 from .lab import Lab
 from .network import Network, initial_weights
+from .plots import pyplot
 from .rules import settings_for
 from .rules.base import Rule
 
@@ -137,15 +137,7 @@ def _ends(layer: int) -> list[tuple[int, int]]:
 
 def draw(result: dict, path: Path) -> None:
     """Velocities (lines) and error derivatives (dots) of a few units of each layer."""
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ToolError(
-            "drawing needs matplotlib: python -m pip install 'relaxon[plots]'"
-        ) from error
+    plt = pyplot()
     figure, axes = plt.subplots(1, NETWORK.depth, figsize=(12, 3.5))
     start = 0
     for layer, size in enumerate(NETWORK.sizes[1:], start=1):

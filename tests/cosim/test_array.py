@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import cocotb
+import numpy as np
 import pytest
 from campaign import CAMPAIGN
 from cocotb.triggers import FallingEdge, ReadOnly
@@ -152,7 +153,7 @@ async def executes_as_the_golden_model(dut):
                 case Space.STATE:
                     golden.states.words[start : start + len(values)] = values
                 case Space.DRIVE:
-                    golden.drive = [*golden.drive.reshape(-1)[:start], *values][: golden.drive.size]
+                    golden.write_drive(start, np.asarray(values))
                 case Space.TABLE:
                     golden.table[:] = values
         for instruction in case.program.instructions:

@@ -246,7 +246,7 @@ def test_memories_begin_at_the_products_of_the_settled_state():
 
 def test_temporal_contrastive_learning_follows_ep():
     """A sawtooth does; of equal ramps that both pass the dead zone little is left."""
-    with lab("tcl") as a, lab("ep-positive", grid=12, rate_shifts=(2, 2)) as b:
+    with lab("tcl") as a, lab("ep-positive", grid=12, rate_shifts=(1, 2)) as b:
         one, other = step(a), step(b)
     assert cosine(one, other) > 0.9
     with lab("tcl", options={"up": 1, "down": 1, "warm": 4}) as bench:
@@ -546,7 +546,7 @@ def digits() -> Dataset:
     return load("digits")
 
 
-FEW = {"spsa": 0.2, "continual": 0.7, "resistive": 0.6}
+FEW = {"spsa": 0.2, "continual": 0.7, "resistive": 0.6, "ep-2017": 0.7}
 """Accuracy after one epoch, where it is not 80 %."""
 
 
@@ -581,19 +581,19 @@ def test_resistors_learn_iris():
 def test_equal_ramps_do_not_learn_digits(digits):
     """The negative control of temporal contrastive learning, on the samples of half an epoch."""
     few = replace(digits, x_train=digits.x_train[:700], y_train=digits.y_train[:700])
-    found = {}
-    for down in (9, 20):
-        options = {"up": 1 if down == 9 else down, "down": down}
+    found = []
+    for options in ({}, {"up": 1, "down": 1, "warm": 4}):
         settings = TrainSettings(epochs=1, rule=settings_for("tcl", 2, options=options))
         with open_device("golden") as device:
             trainer = Trainer(device, Network((64, 32, 10)), few, settings)
             trainer.start()
             trainer.run_epoch()
-            found[down] = trainer.evaluate()["accuracy"]
-    assert found[9] > 0.7 and found[20] < 0.3
+            found.append(trainer.evaluate()["accuracy"])
+    sawtooth, triangle = found
+    assert sawtooth > 0.7 and triangle < 0.3
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "least"),
     [

@@ -21,7 +21,7 @@ from relaxon_isa.errors import ConfigError, DataError
 from relaxon_isa.memory import Register, Space
 
 NETWORK = Network((64, 16, 10))
-WITHOUT_BETA = {"contrastive", "rbp", "backprop", "feedback-alignment", "spsa"}
+WITHOUT_BETA = {"in-silico", "contrastive", "rbp", "backprop", "feedback-alignment", "spsa"}
 NUDGED = [name for name in RULES if name not in WITHOUT_BETA]
 
 
@@ -175,7 +175,7 @@ def test_real_targets(data):
 def lab(rule="ep-centered", **changes):
     settings = settings_for(rule, 2, rate_shifts=(2, 2), **changes)
     bench = Lab.open("golden", "20-15-5", settings)
-    bench.load_weights(initial_weights(bench.network, 5, gain=1))
+    bench.load_weights(bench.rule.initial(initial_weights(bench.network, 5, gain=1)))
     return bench
 
 
@@ -277,6 +277,20 @@ def relaxon(*arguments, **options):
     )
 
 
+@pytest.mark.parametrize("data", ["iris", "some.npz"])
+def test_a_checkpoint_finds_its_data_from_any_folder(data, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "some.npz", x=rng.uniform(0, 1, (20, 8)), y=np.arange(20) % 3)
+    golden = ("train", "--backend", "golden", "--epochs", "1", "--layers", "8,4,3")
+    monkeypatch.chdir(tmp_path)
+    run = relaxon(*golden, "--data", data, "--checkpoint", "run.npz")
+    assert run.returncode == 0, run.stderr
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = relaxon("train", "--backend", "golden", "--resume", "../run.npz")
+    assert again.returncode == 0, again.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -293,6 +307,8 @@ def relaxon(*arguments, **options):
         (["infer", "--weights", "/no/where", "--backend", "golden"], 5, "no such file"),
         (["train", "--backend", "golden", "--checkpoint", "/dev/null"], 5, "replaced"),
         (["train", "--backend", "golden", "--init-gain", "nan"], 3, "init_gain = nan"),
+        (["bench", "rules", "--plot", "/no/where/x.png"], 5, "no folder"),
+        (["bench", "equivalence", "--plot", "/no/where/x.png"], 5, "no folder"),
         (["frobnicate"], 2, "No such command"),
     ],
     ids=lambda v: v if isinstance(v, str) else None,

@@ -285,18 +285,19 @@ class Rule:
             )
         )
 
-    def clear(self, b: Builder) -> None:
-        """Free states above the first layer to 0, so that a sample starts from a known state."""
+    def clear(self, b: Builder, first: int = 2) -> None:
+        """Free states from layer ``first`` on to 0, so that a sample starts from a known state.
+        (The first layer's are not read before they are written, unless a step reads its own.)"""
         lay = self.layout
-        if lay.depth == 1:
+        if first > lay.depth:
             return
-        groups = sum(lay.groups(layer) for layer in range(2, lay.depth + 1))
+        groups = sum(lay.groups(layer) for layer in range(first, lay.depth + 1))
         b.add(
             Mac(
                 outer=(MacLevel(count=groups, dst=1),),
                 tile=lay.tile("one"),
                 src=lay.zero,
-                dst=lay.plane("free", 2),
+                dst=lay.plane("free", first),
             )
         )
 
@@ -377,6 +378,11 @@ class Rule:
             drive, drive_stride = below, groups
         b.add(Mac(dst=dst, **nest(last, dst_stride, gate), **state))
 
+    def standing(self, b: Builder, layer: int, plane: str, drive: int) -> int:
+        """The drive that a layer's step adds its neighbours' currents to, given the one without
+        the layer's own state: the same, unless nodes are slow."""
+        return drive
+
     def inert(
         self, b: Builder, layer: int, plane: str, drive: int, tile: str, trips: int = 1
     ) -> int:
@@ -432,7 +438,7 @@ class Rule:
             self.sources(layer, below, above),
             dst=lay.plane(dst, layer),
             dst_stride=self.stride(dst),
-            drive=drive,
+            drive=self.standing(b, layer, dst, drive),
             drive_stride=drive_stride,
             phases=phases,
             **{**self.to_state(layer), **self.tail(layer), **(judged or {}), **state},

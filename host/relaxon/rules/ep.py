@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from relaxon_isa.errors import ConfigError
-from relaxon_isa.instructions import Mac, MacLevel, Sign
+from relaxon_isa.instructions import Sign
 from relaxon_isa.program import Builder
 
 from ..layout import Needs
@@ -175,9 +175,7 @@ class SmallStepEP(RandomEP):
             self._step(b, one, other, nudged, judged=True)
 
     def free_phase(self, b: Builder) -> None:
-        lay = self.layout
-        level = MacLevel(count=lay.span, dst=1)
-        b.add(Mac(outer=(level,), tile=lay.tile("one"), src=lay.zero, dst=lay.plane("free", 1)))
+        self.clear(b, first=1)
         self._swing(b, "free", "plus", self.settings.free_cap, nudged=False)
 
     def nudged_phase(self, b: Builder) -> None:

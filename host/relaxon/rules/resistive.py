@@ -130,38 +130,14 @@ class ResistiveFrequency(Frequency):
             "activation": Activation.LINEAR,
         }
 
-    def clear(self, b: Builder) -> None:
-        lay = self.layout
-        level = MacLevel(count=lay.span, dst=1)
-        b.add(Mac(outer=(level,), tile=lay.tile("one"), src=lay.zero, dst=lay.plane("free", 1)))
+    def clear(self, b: Builder, first: int = 1) -> None:
+        super().clear(b, first)
 
-    def relax(
-        self,
-        b: Builder,
-        layer: int,
-        *,
-        dst: str,
-        below: str,
-        above: str,
-        nudged: bool | None = None,
-        phases: int = 1,
-        judged: dict | None = None,
-        **state,
-    ) -> None:
-        """v + (currents of the neighbours - G v) / 2**s."""
-        lay = self.layout
-        drive = self.objective.drive(layer)[0] if nudged else None
-        drive = lay.drive("still", layer) if drive is None else drive
-        first = sum(lay.groups(i) for i in range(1, layer))
+    def standing(self, b: Builder, layer: int, plane: str, drive: int) -> int:
+        """(1 - G / 2**s) v of every node on top."""
+        first = sum(self.layout.groups(i) for i in range(1, layer))
         trips = 1 << self._step - self._unit
-        self.drive_layer(
-            b,
-            layer,
-            self.sources(layer, below, above),
-            dst=lay.plane(dst, layer),
-            drive=self.inert(b, layer, dst, drive, f"own{first}", trips),
-            **{**self.to_state(layer), **self.tail(layer), **(judged or {}), **state},
-        )
+        return self.inert(b, layer, plane, drive, f"own{first}", trips)
 
     def still_drives(self, b: Builder) -> None:
         """The currents of the sources, and 1 - G / 2**s of every node onto its diagonal tile."""
