@@ -47,14 +47,16 @@ FAULTS = {
     "gate lets minus one pass": Fault("neuron", "all_above & below", "all_above"),
     "table index wraps": Fault("neuron", "uneven(value, bits - 1)", "uneven(value, bits)"),
     "change judged without its carry": Fault(
-        "neuron", "change.eq(part + part_up)", "change.eq(part)"
+        "neuron", "start, 0) + part) + part_up)", "start, 0) + part))"
     ),
     "saturation counted below a ReLU": Fault("neuron", "& ~(value_sign & control.positive)", ""),
     # The array
     "one tail lane too many": Fault(
         "array", 'when.new - 1] | (mac["tail"] > k)', 'when.new - 1] | (mac["tail"] >= k)'
     ),
-    "gate's address a cycle early": Fault("array", "gates[when.acc])", "gates[when.acc - 1])"),
+    "gate's address a cycle early": Fault(
+        "array", "gates[when.gate_address - 1])", "gates[when.gate_address - 2])"
+    ),
     "flips lost when transposed": Fault(
         "array",
         "Sign.MINUS) ^ issue.flip",
@@ -71,8 +73,10 @@ FAULTS = {
     "dither's carries lost": Fault("hash", "first + STIR", "first ^ STIR"),
     # Sequencer, transfer, counters
     "loop index not back at 0": Fault("sequencer", "index.eq(0)", "index.eq(index)"),
-    "second port's turn too short": Fault("sequencer", "(age >= extra)", "(age + 1 >= extra)"),
-    "arg max takes the last of equals": Fault("transfer", "self.word > best", "self.word >= best"),
+    "second port's turn too short": Fault(
+        "sequencer", "long_enough.eq(extra == 0)", "long_enough.eq(extra <= 1)"
+    ),
+    "arg max takes the last of equals": Fault("transfer", "(word > best)", "(word >= best)"),
     "carry into the upper half lost": Fault("counters", "carry.eq(total[HALF])", "carry.eq(0)"),
     "counts though told not to": Fault("counters", "(always | self.counting)", "1"),
 }

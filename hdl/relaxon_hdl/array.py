@@ -1,5 +1,8 @@
 """The array: P x P cells, P lanes with their banks, the adder trees between them."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Array as Choice
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
@@ -16,6 +19,9 @@ from .schedule import Schedule
 from .synapse import Synapse
 
 __all__ = ["Array", "issue_layout", "row_view"]
+
+MODES = ("position", "stochastic", "replace", "diagonal", "bound", "decay", "integral")
+"""Fields of a LEARN that cells are told."""
 
 
 def row_view(config: ArrayConfig, name: str, row):
@@ -84,8 +90,8 @@ class Array(wiring.Component):
         ``x_drive`` are the words of ``x_lane``.
     x_index : In(16), x_lane : In, x_data : In
     x_write_state, x_write_drive, x_write_table : In(1)
-        Write ``x_data`` to ``x_index``, ``x_lane``. These two are taken a cycle later, and with one
-        weight port DRIVE's data are.
+        Write ``x_data`` to ``x_index``, ``x_lane``. With one weight port these two are taken a
+        cycle later, and so are DRIVE's data.
     x_state : Out(signed), x_drive : Out(signed)
     """
 
@@ -190,10 +196,10 @@ class Array(wiring.Component):
         to_drive = mac["to_drive"]
         m.d.comb += [
             reads_gate.eq(mac["gating"] != 0),
-            second.eq(places[when.acc + 1] + old_offset),
+            second.eq(places[when.gate_address] + old_offset),
         ]
-        with m.If(reads_gate & groups[when.acc]):
-            m.d.comb += second.eq(gates[when.acc])
+        with m.If(reads_gate & groups[when.gate_address - 1]):
+            m.d.comb += second.eq(gates[when.gate_address - 1])
         with m.If(is_learn):
             m.d.comb += second.eq(issue.dst)
         for k in range(p):
@@ -259,7 +265,9 @@ class Array(wiring.Component):
                 a_word.eq(a_data if negates else negated(a_data, minus)),
                 b_word.eq(b_data),
             ]
-            m.d["sync" if when.merged else "comb"] += inverted.eq(Mux(reads_old, ~b_data, -1))
+            m.d.sync += inverted.eq(Mux(reads_old, ~b_data, -1))
+            if not when.merged:
+                inverted = delay(m, inverted, 1, f"old_inverted_{k}")[1]
             a_words.append(a_word)
             b_words.append(b_word)
             old_inverted.append(inverted)
@@ -268,12 +276,16 @@ class Array(wiring.Component):
 
         u = v = None
         if config.dither_bits:
-            m.submodules.hash = hasher = Hash(when.product - 2)
+            m.submodules.hash = hasher = Hash(when.dither - (2 if when.merged else 1))
             base = Signal(config.tile_addr_bits, reset_less=True)
             address = Signal(16, reset_less=True)
             with m.If(issue.begin):
                 m.d.sync += base.eq(issue.tile)
-            m.d.sync += address.eq(places[1] - Mux(is_learn, base, 0))
+            if when.merged:
+                m.d.sync += address.eq(places[1] - Mux(is_learn, base, 0))
+            else:
+                lowest = Mux(issue.begin, issue.tile, base)
+                m.d.sync += address.eq(place - Mux(is_learn, lowest, 0))
             m.d.comb += [
                 hasher.a.eq(address),
                 hasher.key.eq(Mux(is_learn, self.update_key, self.sample_key)),
@@ -282,18 +294,19 @@ class Array(wiring.Component):
 
         # Cells -----------------------------------------------------------------------------------
 
+        # Modes are there a cycle after the row, in which no cell needs them yet.
+        modes = {
+            "transposed": is_mac & mac["transposed"],
+            "learn": is_learn,
+            **{name: learn[name] for name in MODES},
+        }
+        transposed = cells[0, 0].control.transposed
+        if not when.merged:
+            modes = {name: delay(m, mode, 1, name)[1] for name, mode in modes.items()}
         for (r, c), cell in cells.items():
             control = cell.control
             m.d.comb += [
-                control.transposed.eq(is_mac & mac["transposed"]),
-                control.learn.eq(is_learn),
-                control.position.eq(learn["position"]),
-                control.stochastic.eq(learn["stochastic"]),
-                control.replace.eq(learn["replace"]),
-                control.diagonal.eq(learn["diagonal"]),
-                control.bound.eq(learn["bound"]),
-                control.decay.eq(learn["decay"]),
-                control.integral.eq(learn["integral"]),
+                *(getattr(control, name).eq(mode) for name, mode in modes.items()),
                 control.first.eq(firsts[when.product]),
                 control.negate.eq(signs[when.product - 1]),
                 control.write.eq(tile_writes),
@@ -318,7 +331,7 @@ class Array(wiring.Component):
             for j in range(p):
                 product = Signal.like(cells[k, j].product, name=f"product_{k}_{j}")
                 m.d.comb += product.eq(
-                    Mux(cells[0, 0].control.transposed, cells[j, k].product, cells[k, j].product)
+                    Mux(transposed, cells[j, k].product, cells[k, j].product)
                     if j != k
                     else cells[k, k].product
                 )
@@ -330,7 +343,25 @@ class Array(wiring.Component):
         lane_control = Signal(lane_control_layout(config))
         self.steady(m, mac, lane_control)
         randoms = u
-        x_lane = [self.x_lane == k if p > 1 else Const(1) for k in range(p)]
+        # What comes from outside to be written, and when a state is, where to. Where the fabric is
+        # fast, all of it comes through registers.
+        x_index, x_lane_index, x_data = self.x_index, self.x_lane, self.x_data
+        x_write_state, x_write_drive = self.x_write_state, self.x_write_drive
+        x_write_table = self.x_write_table
+        s_index, s_lane_index = x_index, x_lane_index
+        if not when.merged:
+            _, x_index, s_index = delay(m, x_index, 2, "x_index")
+            _, x_lane_index, s_lane_index = delay(m, x_lane_index, 2, "x_lane")
+            _, x_data = delay(m, x_data, 1, "x_data")
+            _, x_write_state = delay(m, x_write_state, 1, "x_write_state", reset=True)
+            _, x_write_drive = delay(m, x_write_drive, 1, "x_write_drive", reset=True)
+            _, x_write_table = delay(m, x_write_table, 1, "x_write_table", reset=True)
+
+        def lane_is(number):
+            return [number == k if p > 1 else Const(1) for k in range(p)]
+
+        x_lane = lane_is(x_lane_index)
+        s_lane = x_lane if when.merged else lane_is(s_lane_index)
         lane_on = [~tails[when.new - 1] | (mac["tail"] > k) for k in range(p)]
         lane_on_drive = [~tails[when.acc - 1] | (mac["tail"] > k) for k in range(p)]
         lane_on_clip = [~tails[when.acc + 4] | (mac["tail"] > k) for k in range(p)]
@@ -338,13 +369,13 @@ class Array(wiring.Component):
         s_addr = Signal(config.state_addr_bits, reset_less=True)
         dw_addr = Signal(config.drive_addr_bits, reset_less=True)
         m.d.sync += [
-            x_writes.eq(Cat(self.x_write_state, self.x_write_drive)),
-            s_addr.eq(Mux(x_writes[0], self.x_index, places[when.new - 1])),
-            dw_addr.eq(Mux(self.x_write_drive, self.x_index, places[when.acc - 1])),
+            x_writes.eq(Cat(x_write_state, x_write_drive)),
+            s_addr.eq(Mux(x_writes[0], s_index, places[when.new - 1])),
+            dw_addr.eq(Mux(x_write_drive, x_index, places[when.acc - 1])),
         ]
-        x_drive = self.x_data
+        x_drive = x_data
         if not when.merged:
-            x_drive = delay(m, self.x_data, 1, "x_drive")[-1]
+            x_drive = delay(m, x_data, 1, "x_drive")[-1]
         judged = []
         saturated = []
         for k in range(p):
@@ -353,10 +384,10 @@ class Array(wiring.Component):
             d_en = Signal(name=f"d_en_{k}")
             m.d.sync += [
                 s_en.eq(
-                    (x_writes[0] & x_lane[k]) | (groups[when.new - 1] & ~to_drive & lane_on[k])
+                    (x_writes[0] & s_lane[k]) | (groups[when.new - 1] & ~to_drive & lane_on[k])
                 ),
                 d_en.eq(
-                    (self.x_write_drive & x_lane[k])
+                    (x_write_drive & x_lane[k])
                     | (groups[when.acc - 1] & to_drive & lane_on_drive[k])
                 ),
             ]
@@ -366,8 +397,8 @@ class Array(wiring.Component):
                 lane.d.eq(drives[k].r_data),
                 lane.gate.eq(b_words[k]),
                 lane.old_inverted.eq(old_inverted[k]),
-                lane.x_write.eq(self.x_write_state),
-                lane.x_data.eq(self.x_data),
+                lane.x_write.eq(x_write_state),
+                lane.x_data.eq(x_data),
                 states[k].w_addr.eq(s_addr),
                 states[k].w_data.eq(lane.new),
                 states[k].w_en.eq(s_en),
@@ -377,12 +408,12 @@ class Array(wiring.Component):
             ]
             if config.table_bits:
                 m.d.comb += [
-                    lane.t_addr.eq(self.x_index),
-                    lane.t_data.eq(self.x_data),
-                    lane.t_en.eq(self.x_write_table),
+                    lane.t_addr.eq(x_index),
+                    lane.t_data.eq(x_data),
+                    lane.t_en.eq(x_write_table),
                 ]
             if config.dither_bits:
-                wait = when.acc + 3 - when.product
+                wait = when.acc + 3 - when.dither
                 chances = delay(m, rotl(randoms, 3 * k)[0], wait, f"chance_{k}")
                 m.d.comb += lane.chance.eq(chances[wait])
             judged.append(lane.judged & s_en)
@@ -392,7 +423,10 @@ class Array(wiring.Component):
         m.d.sync += some_saturated.eq(Cat(saturated).any() & groups[when.acc + 4] & ~to_drive)
         m.d.comb += self.state_saturated.eq(some_saturated)
 
-        with m.If(is_mac & (mac["judge"] != Judge.NONE) & Cat(judged).any()):
+        judging = is_mac & (mac["judge"] != Judge.NONE)
+        if not when.merged:
+            judging = delay(m, judging, 1, "judging")[1]
+        with m.If(judging & Cat(judged).any()):
             m.d.sync += self.flag.eq(0)
         with m.If(issue.begin & is_mac & (mac["judge"] != Judge.NONE) & mac["fresh"]):
             m.d.sync += self.flag.eq(1)
@@ -401,9 +435,20 @@ class Array(wiring.Component):
 
         # Reads from outside -----------------------------------------------------------------------
 
+        if when.merged:
+
+            def chosen(words):
+                return Choice(words)[self.x_lane]
+        else:
+            # The lane is named long before its word comes.
+            one_hot = delay(m, Cat(self.x_lane == k for k in range(p)), 1, "x_lane_is")[1]
+
+            def chosen(words):
+                return reduce(or_, (w & one_hot[k].replicate(len(w)) for k, w in enumerate(words)))
+
         m.d.comb += [
-            self.x_state.eq(Choice([bank.a_data for bank in states])[self.x_lane]),
-            self.x_drive.eq(Choice([bank.r_data for bank in drives])[self.x_lane]),
+            self.x_state.eq(chosen([bank.a_data for bank in states])),
+            self.x_drive.eq(chosen([bank.r_data for bank in drives])),
         ]
         return m
 
@@ -424,21 +469,21 @@ class Array(wiring.Component):
             up.eq(Mux(mac["up"] > n, n, mac["up"])),
             one.eq(Const(1, n) << mac["one"]),
             above_one.eq(ones << mac["one"]),
-            control.from_drive.eq(mac["from_drive"]),
-            control.gating.eq(mac["gating"]),
-            control.step.eq(mac["step"]),
-            control.judge_value.eq(mac["judge"] == Judge.VALUE),
-            control.tol.eq(mac["tol"]),
-            control.round_bit.eq(up == 0),
-            control.positive.eq(
-                (activation == Activation.CLIP01) | (activation == Activation.RELU)
-            ),
-            control.linear.eq(linear),
-            control.table.eq(activation == Activation.TABLE),
-            control.random.eq(activation == Activation.RANDOM),
         ]
+        told = {
+            "from_drive": mac["from_drive"],
+            "gating": mac["gating"],
+            "step": mac["step"],
+            "judge_value": mac["judge"] == Judge.VALUE,
+            "tol": mac["tol"],
+            "round_bit": up == 0,
+            "positive": (activation == Activation.CLIP01) | (activation == Activation.RELU),
+            "linear": linear,
+            "table": activation == Activation.TABLE,
+            "random": activation == Activation.RANDOM,
+        }
         if self.config.table_bits:  # its index is the number before ``up``
-            with m.If(control.table):
+            with m.If(told["table"]):
                 m.d.comb += up.eq(0)
         decoded = {
             "amount": mac["shift"] - up,
@@ -448,6 +493,10 @@ class Array(wiring.Component):
             "above": Mux(linear, top, above_one),
             "high": Mux(linear, top - 1, one),
         }
+        if not Schedule(self.config).merged:  # so are the others: many a path begins there
+            decoded = told | decoded
+            told = {}
+        m.d.comb += [getattr(control, name).eq(value) for name, value in told.items()]
         for name, value in decoded.items():
             register = Signal.like(getattr(control, name), name=name, reset_less=True)
             m.d.sync += register.eq(value)

@@ -61,7 +61,8 @@ class CoreSignature(wiring.Signature):
                 "running": In(1),
                 # Running, and stalled in WAIT for a byte.
                 "waiting": In(1),
-                # One cycle: the program met HALT and everything it wrote is in memory.
+                # One cycle: the program met HALT and everything it wrote is in memory. Bytes
+                # of its EMITs may still be offered.
                 "done": In(1),
                 # Pulses counted by the core's LINK_ERRORS and LINK_DROPS registers.
                 "link_error": Out(1),

@@ -9,6 +9,8 @@ from relaxon_isa.link import BoardError, Command, Record
 from relaxon_isa.memory import INFO_BYTES, Register, Space, element_bytes
 
 from .bus import CoreSignature, element_bits
+from .primitives import delay
+from .schedule import Schedule
 
 __all__ = ["CommandUnit"]
 
@@ -120,6 +122,7 @@ class CommandUnit(wiring.Component):
         m = Module()
         core = self.core
         config = self.config
+        merged = Schedule(config).merged
 
         m.d.comb += [
             core.abort.eq(self.reset),
@@ -161,15 +164,17 @@ class CommandUnit(wiring.Component):
         is_info = Signal()
         last_byte = Signal()
         size = Signal(range(whole + 1))
+        if not merged:  # the space is named long before its first element comes
+            last_beat = delay(m, (size - 1)[: len(beat)], 1, "last_beat")[1]
         with m.Switch(space):
             for each in Space:
                 with m.Case(each):
                     m.d.comb += size.eq(element_bytes(config, each))
             with m.Default():
                 m.d.comb += size.eq(1)
+        m.d["comb" if merged else "sync"] += is_info.eq(space >= Space.INFO)
         m.d.comb += [
-            is_info.eq(space >= Space.INFO),
-            last_byte.eq(beat + 1 == size),
+            last_byte.eq(beat + 1 == size if merged else beat == last_beat),
             info_read.addr.eq(index),
             core.memory.write.eq(writing),
             core.memory.space.eq(space),
@@ -183,7 +188,7 @@ class CommandUnit(wiring.Component):
 
         step = Signal()  # on to the next element
         laned = Signal()
-        m.d.comb += laned.eq(Cat(space == each for each in LANED).any())
+        m.d["comb" if merged else "sync"] += laned.eq(Cat(space == each for each in LANED).any())
         with m.If(step):
             with m.If(laned & (lane != config.p - 1)):
                 m.d.sync += lane.eq(lane + 1)
@@ -270,6 +275,9 @@ class CommandUnit(wiring.Component):
 
         # Execution --------------------------------------------------------------------------------
 
+        none = count == 0
+        if not merged:
+            none = delay(m, none, 1, "none")[1]
         m.d.sync += beat.eq(0)
         with m.FSM(name="command"):
             with m.State("COMMAND"):
@@ -311,7 +319,7 @@ class CommandUnit(wiring.Component):
                                 with m.Case(Command.READ & 3):
                                     m.next = "LENGTH"
                                 with m.Default():
-                                    m.next = "SAMPLE"
+                                    m.next = "SAMPLE" if merged else "SETTLE"
 
             with m.State("RUN_WAIT"), m.If(over & passing):
                 m.next = "RUN"
@@ -320,8 +328,11 @@ class CommandUnit(wiring.Component):
                 with m.If(core.run.ready):
                     m.next = "COMMAND"
 
+            if not merged:
+                with m.State("SETTLE"):  # ``none`` comes a cycle after ``count``
+                    m.next = "SAMPLE"
             with m.State("SAMPLE"):
-                with m.If(count == 0):
+                with m.If(none):
                     m.next = "COMMAND"
                     with m.If(lost):
                         m.next = "ERROR"
@@ -332,6 +343,8 @@ class CommandUnit(wiring.Component):
                     ]
                     with m.If(self.i.valid & self.i.ready):
                         m.d.sync += count.eq(count - 1)
+                        if not merged:
+                            m.d.sync += none.eq(count == 1)
                         with m.If(~core.running):
                             m.d.sync += lost.eq(1)
 

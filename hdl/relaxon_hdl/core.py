@@ -10,8 +10,10 @@ from relaxon_isa.memory import COUNTER_BITS, Register, Space, element_bytes, row
 from .array import Array
 from .bus import CoreSignature, element_bits
 from .counters import COUNTED, Registers
+from .primitives import delay
 from .schedule import Schedule
 from .sequencer import Sequencer
+from .slices import Slice
 from .transfer import Mover
 
 __all__ = ["Core"]
@@ -56,6 +58,7 @@ class Core(wiring.Component):
         m = Module()
         config, bus = self.config, self.bus
         memory = bus.memory
+        merged = Schedule(config).merged
 
         m.submodules.sequencer = sequencer = self.sequencer
         m.submodules.array = array = self.array
@@ -64,7 +67,12 @@ class Core(wiring.Component):
 
         wiring.connect(m, wiring.flipped(bus.run), sequencer.run)
         wiring.connect(m, wiring.flipped(bus.sample), mover.sample)
-        wiring.connect(m, mover.emit, wiring.flipped(bus.emit))
+        if merged:
+            wiring.connect(m, mover.emit, wiring.flipped(bus.emit))
+        else:
+            m.submodules.emitted = emitted = Slice()
+            wiring.connect(m, mover.emit, emitted.i)
+            wiring.connect(m, emitted.o, wiring.flipped(bus.emit))
         m.d.comb += [
             sequencer.abort.eq(bus.abort),
             sequencer.flag.eq(array.flag),
@@ -81,8 +89,11 @@ class Core(wiring.Component):
             mover.index.eq(sequencer.index),
             bus.running.eq(sequencer.running),
             bus.done.eq(sequencer.done),
-            bus.waiting.eq(sequencer.wait_run & mover.stalled),
         ]
+        waiting = sequencer.wait_run & mover.stalled
+        if not merged:  # a stall in WAIT lasts until a byte comes: it may be known late
+            waiting = delay(m, waiting, 1, "waiting", reset=True)[1] & ~bus.sample.valid
+        m.d.comb += bus.waiting.eq(waiting)
 
         # The host's accesses. One that begins while WAIT is stalled keeps it so until it is over.
 
@@ -123,11 +134,13 @@ class Core(wiring.Component):
             lane.eq(memory.lane),
             value.eq(memory.wdata),
         ]
+        host_space = space if merged else memory.space
         written = Signal()
         m.d.sync += written.eq(mover.write)
         with m.If(sequencer.emit_run):
             m.d.comb += space.eq(mover.space)
-        with m.If(mover.write):
+        value_comes = mover.write if merged else written
+        with m.If(value_comes):
             m.d.comb += value.eq(mover.value)
         with m.If(sequencer.emit_run | written):
             m.d.comb += [index.eq(mover.group), lane.eq(mover.lane)]
@@ -136,25 +149,29 @@ class Core(wiring.Component):
             array.x_index.eq(index),
             array.x_lane.eq(lane),
             array.x_data.eq(value),
-            array.x_write_state.eq((write & (space == Space.STATE)) | mover.write),
-            array.x_write_drive.eq(write & (space == Space.DRIVE)),
-            array.x_write_table.eq(write & (space == Space.TABLE)),
+            array.x_write_state.eq((write & (host_space == Space.STATE)) | value_comes),
+            array.x_write_drive.eq(write & (host_space == Space.DRIVE)),
+            array.x_write_table.eq(write & (host_space == Space.TABLE)),
             sequencer.p_index.eq(memory.index),
             sequencer.p_data.eq(memory.wdata),
-            sequencer.p_write.eq(write & (space == Space.PROGRAM)),
+            sequencer.p_write.eq(write & (host_space == Space.PROGRAM)),
             registers.index.eq(index),
             registers.lock.eq(
                 mover.read_counter | (memory.valid & ~answering & (memory.space == Space.REGISTER))
             ),
             registers.data.eq(memory.wdata),
-            registers.write.eq(write & (space == Space.REGISTER)),
+            registers.write.eq(write & (host_space == Space.REGISTER)),
         ]
+        p_row = sequencer.p_row
+        if not merged:  # steady for long when they count
+            space = delay(m, space, 1, "space")[1]
+            p_row = delay(m, p_row, 1, "p_row")[1]
         # Sign-extended to the element's own bytes; what is above is a program row's.
         whole = 8 * max(element_bytes(config, space) for space in (Space.DRIVE, Space.REGISTER))
         element = Signal(signed(whole), reset_less=True)
         with m.Switch(space):
             with m.Case(Space.PROGRAM):
-                m.d.sync += element.eq(sequencer.p_row)
+                m.d.sync += element.eq(p_row)
             with m.Case(Space.STATE):
                 state = Cat(array.x_state.as_signed(), array.x_state[-1].replicate(16))
                 m.d.sync += element.eq(Cat(state[: 8 * element_bytes(config, Space.STATE)]))
@@ -168,7 +185,7 @@ class Core(wiring.Component):
         with m.If(sequencer.wait_run & ~serving):
             m.d.sync += element.eq(element)
         m.d.comb += [
-            memory.rdata.eq(Cat(element, sequencer.p_row[whole:])),
+            memory.rdata.eq(Cat(element, p_row[whole:])),
             mover.data.eq(element),
             mover.word.eq(element if Schedule(config).merged else array.x_state),
         ]
@@ -200,4 +217,7 @@ class Core(wiring.Component):
                 & (~sequencer.running | (sequencer.wait_run & mover.stalled & ~bus.sample.valid))
             ),
         ]
+        if not merged:
+            with m.If(bus.emit.valid):
+                m.d.comb += self.quiet.eq(0)
         return m

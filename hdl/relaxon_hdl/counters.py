@@ -8,7 +8,8 @@ from relaxon_isa.config import ArrayConfig
 from relaxon_isa.memory import COUNTER_BITS, Register
 
 from .hash import mix
-from .primitives import Ram
+from .primitives import Ram, delay
+from .schedule import Schedule
 
 __all__ = ["COUNTED", "Registers"]
 
@@ -51,7 +52,8 @@ class Registers(wiring.Component):
         as many.
     value : Out(16)
         With ``low`` and, a cycle later, ``high``: the halves of the locked register, the first
-        time at most 3 and 4 cycles after ``lock`` rises.
+        time at most 3 and 4 cycles after ``lock`` rises. Events count that came by the cycle before
+        ``low``.
     low, high : Out(1)
     write : In(1), data : In(32)
         With ``lock``, and from 2 cycles after it rose: for 4 cycles, set the register.
@@ -87,6 +89,13 @@ class Registers(wiring.Component):
 
         # Whose turn it is: its low word is read in the even cycle, its high one in the odd.
 
+        merged = Schedule(config).merged
+        index, lock, write = self.index, self.lock, self.write
+        if not merged:
+            index, lock, write = (
+                delay(m, value, 1, name)[1]
+                for value, name in ((index, "index"), (lock, "lock"), (write, "write"))
+            )
         odd = Signal()
         turn = Signal(INDEX_BITS)
         chosen = Signal(INDEX_BITS)
@@ -94,12 +103,12 @@ class Registers(wiring.Component):
         mine = Signal()
         first = Signal()
         m.d.comb += [
-            chosen.eq(Mux(odd, place, Mux(self.lock, self.index, turn))),
+            chosen.eq(Mux(odd, place, Mux(lock, index, turn))),
             words.r_addr.eq(Cat(odd, chosen)),
         ]
         m.d.sync += [odd.eq(~odd), place.eq(chosen), first.eq(~odd), turn.eq(turn + odd)]
         with m.If(~odd):
-            m.d.sync += mine.eq(self.lock)
+            m.d.sync += mine.eq(lock)
 
         # Events ----------------------------------------------------------------------------------
 
@@ -111,19 +120,38 @@ class Registers(wiring.Component):
                 target = Register.MAC_CYCLES
             counts[target] = counts.get(target, 0) | (self.events[bit] & (always | self.counting))
         waiting = [Const(0, WAITING_BITS)] * (1 << INDEX_BITS)
+        if not merged:
+            counts = {
+                register: delay(m, event, 1, f"event_{register.name.lower()}", reset=True)[1]
+                for register, event in counts.items()
+            }
+        after = list(waiting)
         for register, event in counts.items():
             waits = Signal(WAITING_BITS, name=f"waiting_{register.name.lower()}")
             m.d.sync += waits.eq(waits + event)
-            with m.If(first & (place == register)):
-                m.d.sync += waits.eq(event)
+            if merged:
+                with m.If(first & (place == register)):
+                    m.d.sync += waits.eq(event)
+            else:  # what comes in the two cycles of the turn is in the sum already
+                with m.If((~odd & (chosen == register)) | (first & (place == register))):
+                    m.d.sync += waits.eq(0)
             waiting[register] = waits
+            after[register] = waits + event
 
         # The sum ---------------------------------------------------------------------------------
 
         carry = Signal()
         total = Signal(HALF + 1)
+        if merged:
+            added = words.r_data + Mux(first, Array(waiting)[place], carry)
+        else:  # what waits is taken as the word is read; one more event comes a cycle later
+            waited = Signal(WAITING_BITS, reset_less=True)
+            now = [counts.get(register, Const(0, 1)) for register in range(1 << INDEX_BITS)]
+            m.d.sync += waited.eq(Array(after)[chosen])
+            more, bit = Mux(first, waited, 0), Mux(first, Array(now)[place], carry)
+            added = (Cat(1, words.r_data) + Cat(bit, more))[1:]
         m.d.comb += [
-            total.eq(words.r_data + Mux(first, Array(waiting)[place], carry)),
+            total.eq(added),
             words.w_addr.eq(Cat(~first, place)),
             words.w_data.eq(total),
             words.w_en.eq(Array(Const(r in counts, 1) for r in range(1 << INDEX_BITS))[place]),
@@ -132,7 +160,7 @@ class Registers(wiring.Component):
             self.high.eq(mine & ~first),
         ]
         m.d.sync += carry.eq(total[HALF])
-        with m.If(self.write & mine):
+        with m.If(write & mine):
             m.d.comb += words.w_data.eq(Mux(first, self.data[:HALF], self.data[HALF:]))
             m.d.sync += carry.eq(0)
 
@@ -140,6 +168,12 @@ class Registers(wiring.Component):
 
         if config.dither_bits:
             advance = (self.next_update, self.next_sample)
+            if not merged:
+                names = ("next_update", "next_sample")
+                advance = tuple(
+                    delay(m, go, 1, name, reset=True)[1]
+                    for go, name in zip(advance, names, strict=True)
+                )
             keys = (self.update_key, self.sample_key)
             for register, go, out in zip(KEYS, advance, keys, strict=True):
                 key = Signal(COUNTER_BITS, init=1, name=register.name.lower())
@@ -148,6 +182,6 @@ class Registers(wiring.Component):
                     m.d.sync += key.eq(mix(key))
                 with m.If(place == register):
                     m.d.comb += self.value.eq(Mux(first, key[:HALF], key[HALF:]))
-                    with m.If(self.write & mine):
+                    with m.If(write & mine):
                         m.d.sync += key.eq(self.data)
         return m

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 from relaxon_isa.link import CRC_BYTES, HEADER_BYTES, MAX_PAYLOAD
 
 from .cobs import CobsDecoder, CobsEncoder
+from .primitives import delay
 from .uart import UartReceiver, UartTransmitter
 
 __all__ = ["Link", "LinkEngine"]
@@ -47,6 +48,9 @@ class LinkEngine(wiring.Component):
     ----------
     rx_bytes, tx_bytes
         The rings, a power of two each, 256 to 32768.
+    registered
+        For fast clocks: received bytes are written from registers, and a frame acted upon, a cycle
+        later.
 
     Members
     -------
@@ -73,7 +77,7 @@ class LinkEngine(wiring.Component):
         stopped coming is no reason not to be quiet.
     """
 
-    PAUSE = HEADER_BYTES + 6
+    PAUSE = HEADER_BYTES + 7
 
     line_in: stream.Interface
     line_error: Signal
@@ -87,12 +91,13 @@ class LinkEngine(wiring.Component):
     link_drop: Signal
     quiet: Signal
 
-    def __init__(self, *, rx_bytes: int, tx_bytes: int):
+    def __init__(self, *, rx_bytes: int, tx_bytes: int, registered: bool = False):
         for name, value in (("rx_bytes", rx_bytes), ("tx_bytes", tx_bytes)):
             if value & (value - 1) or not 256 <= value <= 1 << 15:
                 raise ValueError(f"{name} = {value!r}: must be a power of two, 256 to 32768")
         self.rx_bytes = rx_bytes
         self.tx_bytes = tx_bytes
+        self.registered = registered
         super().__init__(
             {
                 "line_in": In(stream.Signature(8, always_ready=True)),
@@ -181,9 +186,13 @@ class LinkEngine(wiring.Component):
         m.d.comb += [
             after.eq(expected + Cat(count, negative.replicate(8))),
             at_limit.eq(after[: rx_bits + 1] == read_at ^ self.rx_bytes),
+        ]
+        m.d["sync" if self.registered else "comb"] += [
             rx_write.addr.eq(after),
             rx_write.data.eq(decoder.o.payload),
             rx_write.en.eq(decoder.o.valid & body & ~at_limit & ~overflow),
+        ]
+        m.d.comb += [
             rx_read.addr.eq(read_at),
             # `room` is a cycle late: after a fetch `have` covers that. It must not change while a
             # header is made. Never with a write: nothing has to be said about a collision.
@@ -346,6 +355,14 @@ class LinkEngine(wiring.Component):
 
         # What a frame received does ------------------------------------------------------------
 
+        acceptable = flight_ok & minus[tx_bits + 1 :].all()
+        resent = sent_ok
+        if self.registered:  # nothing is sent meanwhile
+            acceptable, resent = (
+                delay(m, value, 1, name)[1]
+                for value, name in ((acceptable, "acceptable"), (resent, "resent"))
+            )
+
         m.d.sync += [minus.eq(0), self.link_error.eq(0), self.link_drop.eq(0)]
         with m.FSM(name="receive"):
             with m.State("RECEIVE"):
@@ -361,6 +378,10 @@ class LinkEngine(wiring.Component):
                 with m.If(control.reset & (control.session != 0)):
                     m.next = "RESET"
                 with m.Elif(control.session == session):
+                    m.next = "WEIGH" if self.registered else "APPLY"
+            if self.registered:
+                with m.State("WEIGH"):
+                    m.d.sync += minus.eq(minus)
                     m.next = "APPLY"
             with m.State("RESET"):
                 m.d.comb += [self.reset.eq(1), rewind.eq(1)]
@@ -372,9 +393,9 @@ class LinkEngine(wiring.Component):
                 m.d.sync += [answer.eq(0), answer_reset.eq(1)]
                 m.next = "CLEAR"
             with m.State("APPLY"):
-                m.d.comb += release.eq(flight_ok & minus[tx_bits + 1 :].all())
+                m.d.comb += release.eq(acceptable)
                 # Also where the host has more than is being sent again.
-                with m.If(control.resend | (release & ~sent_ok)):
+                with m.If(control.resend | (release & ~resent)):
                     m.d.comb += rewind.eq(1)
                     m.d.sync += [sent.eq(0), answer.eq(1)]
                 with m.If(count != 0):
@@ -418,7 +439,7 @@ class Link(wiring.Component):
     ----------
     divisor
         Clocks a bit, at least 2.
-    rx_bytes, tx_bytes
+    rx_bytes, tx_bytes, registered
         See `LinkEngine`.
     stages
         Of the synchroniser of ``rx``; see `UartReceiver`.
@@ -445,9 +466,17 @@ class Link(wiring.Component):
     link_drop: Signal
     quiet: Signal
 
-    def __init__(self, *, divisor: int, rx_bytes: int, tx_bytes: int, stages: int = 2):
+    def __init__(
+        self,
+        *,
+        divisor: int,
+        rx_bytes: int,
+        tx_bytes: int,
+        stages: int = 2,
+        registered: bool = False,
+    ):
         self.receiver = UartReceiver(divisor, stages=stages)
-        self.engine = LinkEngine(rx_bytes=rx_bytes, tx_bytes=tx_bytes)
+        self.engine = LinkEngine(rx_bytes=rx_bytes, tx_bytes=tx_bytes, registered=registered)
         self.transmitter = UartTransmitter(divisor)
         super().__init__(
             {

@@ -71,7 +71,7 @@ class Lane(wiring.Component):
     d : In(signed)
         The drive word, with the first sum.
     gate : In(signed)
-        The gate's word, 3 cycles after acc; with merged stages (`Schedule`) 2 after.
+        The gate's word, at `Schedule.gate`.
     old_inverted : In(signed)
         The inverse of the old value (of 0 if it is not used), 4 cycles after acc: what a
         subtraction adds.
@@ -190,11 +190,8 @@ class Lane(wiring.Component):
             with m.If(control.random):
                 m.d.comb += [negative.eq(self.chance), beyond.eq(1)]
         # Gated here already: where the gate does not pass, 0.
-        passing = gate(control, self.gate)
-        if merged:
-            passed = Signal(reset_less=True)
-            m.d.sync += passed.eq(passing)
-            passing = passed
+        passed = Signal(reset_less=True)
+        m.d.sync += passed.eq(gate(m, control, self.gate, early=not merged))
         low = control.above & ~control.positive.replicate(n)
         active = Signal(signed(n), reset_less=True)
         saturated = Signal(reset_less=True)
@@ -202,7 +199,7 @@ class Lane(wiring.Component):
             active.eq(Mux(beyond, Mux(negative, low, control.high), value[:n] & control.keep)),
             saturated.eq(beyond & control.linear & ~(value_sign & control.positive)),
         ]
-        with m.If(~passing | control.table):
+        with m.If(~passed | control.table):
             m.d.sync += active.eq(0)
         m.d.comb += self.saturated.eq(saturated)
         activated = Signal(signed(n))
@@ -215,7 +212,7 @@ class Lane(wiring.Component):
             ends = Cat((~value_sign).replicate(bits - 1), value_sign)
             clipped = Mux(inside, value[:bits], ends)
             looked_up = Signal(reset_less=True)
-            m.d.sync += looked_up.eq(passing & control.table)
+            m.d.sync += looked_up.eq(passed & control.table)
             m.d.comb += [
                 index.eq(Cat(clipped[: bits - 1], ~clipped[bits - 1])),
                 table.r_addr.eq(index),
@@ -247,14 +244,15 @@ class Lane(wiring.Component):
         change = Signal(signed(n + 1), reset_less=True)
         m.d.sync += [
             new.eq(start + part + part_up),
-            change.eq(part + part_up),
+            # If the value is what is judged, it: where the clock is fast, chosen here.
+            change.eq((part if merged else Mux(control.judge_value, start, 0) + part) + part_up),
         ]
         judged = Signal(signed(n + 1))
         # abs(x) > tol: x - tol > 0, or ~x - tol >= 0 for negative x.
         distance = Signal(signed(n + 2))
         m.d.comb += [
             self.new.eq(new),
-            judged.eq(Mux(control.judge_value, new, change)),
+            judged.eq(Mux(control.judge_value, new, change) if merged else change),
             distance.eq(
                 (judged ^ judged[-1].replicate(n + 1))[: n + 1].as_signed()
                 + (~Cat(control.tol, Const(0, 1))).as_signed()
@@ -276,13 +274,18 @@ def uneven_where(value, mask, sign):
     return ((value ^ sign.replicate(len(value))) & mask).any()
 
 
-def gate(control, word):
-    """Whether ``word`` is inside the bounds that ``control.gating`` names (`Gating`)."""
+def gate(m: Module, control, word, *, early: bool):
+    """Whether ``word`` is inside the bounds that ``control.gating`` names (`Gating`). ``early``: it
+    is there a cycle before that is asked."""
     sign = word[-1]
     above = (word & control.above_one).any()
     all_above = (word | ~control.above_one).all()
     below = (word & ~control.above_one).any()
     positive = ~sign & word.any()
+    if early:
+        sign, above, all_above, below, positive = delay(
+            m, Cat(sign, above, all_above, below, positive), 1, "gating"
+        )[1]
     return (
         (control.gating == 0)
         | ((control.gating == 1) & positive & ~above)

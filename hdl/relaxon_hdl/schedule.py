@@ -22,10 +22,10 @@ class Schedule:
         MAC, after the last tile of a group:
         A+2 shifted   A+3 rounded   A+4 activated   A+5 - old   A+6 stepped   A+7 new   A+8 flag
 
+        A+1 gate's word   A+2 old's word
+
         With one weight port (`merged`): operand 2, product 5, A = 6 + T, A+6 new, A+7 flag; LEARN's
-        acc is at 6 and is written at once.
-        A+1 gate's address          A+3 gate
-                A+2 old's address              A+4 old
+        acc is at 6 and is written at once. The words of gate and old come a cycle later.
 
         LEARN, after the last term of a tile:
         7 acc   (8 decayed)   +1 new, exact   +1 new, saturated: written
@@ -52,12 +52,27 @@ class Schedule:
         return self.operand + MULTIPLIER_LATENCY
 
     @property
+    def dither(self) -> int:
+        """The dither at the cells: with the product; where the fabric is fast a cycle before."""
+        return self.product - (0 if self.merged else 1)
+
+    @property
     def sum(self) -> int:
         return self.product + clog2(self.config.p)
 
     @property
     def acc(self) -> int:
         return self.sum + 1
+
+    @property
+    def gate_address(self) -> int:
+        """Of the last tile's group; old's follows."""
+        return self.acc + (1 if self.merged else -1)
+
+    @property
+    def gate(self) -> int:
+        """The gate's word."""
+        return self.gate_address + self.read
 
     @property
     def new(self) -> int:

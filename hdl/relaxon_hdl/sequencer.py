@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from relaxon_isa.config import ArrayConfig
@@ -20,7 +20,8 @@ from relaxon_isa.memory import row_bits
 
 from .array import issue_layout, row_view
 from .bus import RunRequest
-from .primitives import Ram
+from .primitives import Ram, delay
+from .schedule import Schedule
 
 __all__ = ["Sequencer"]
 
@@ -47,6 +48,10 @@ class Sequencer(wiring.Component):
     3. The fetch begins when the instruction before has issued its last; READY lasts until that
     one's drain is over. The head is read twice so that the row of the instruction under way can
     stay until then.
+
+    A block RAM's word comes late in its cycle. Where the fabric is fast (not `Schedule.merged`),
+    hardly more than a register hangs on it: what the head says counts from cycle 2 on, which for
+    all but nests already is READY, and a nest steps by copies of its level rows in a small memory.
 
     Parameters
     ----------
@@ -128,6 +133,7 @@ class Sequencer(wiring.Component):
         config = self.config
         levels = config.levels
         address = config.program_addr_bits
+        merged = Schedule(config).merged
 
         m.submodules.rows = rows = Ram(self.row_bits, config.program_rows, self.family)
         data = rows.r_data
@@ -166,6 +172,9 @@ class Sequencer(wiring.Component):
             for k in range(min(config.loop_depth, INDEX_SELECTS - 1))
         ]
         selectable = Array([Const(0, INDEX_BITS), *indices])
+        last_trip = trips_left[0] == 0
+        if not merged:  # it is long since it changed
+            last_trip = delay(m, last_trip, 1, "last_trip")[1]
 
         # The nest --------------------------------------------------------------------------------
 
@@ -192,24 +201,53 @@ class Sequencer(wiring.Component):
         arrived = Signal(init=1)  # the walk's tile is new: it has not been issued
         group_new = Signal(init=1)
         ended = Signal()
+        if merged:
+            m.d.comb += more.eq(Cat(trip[k] != last[k] for k in range(levels)))
+        else:  # trips are counted down, and bits beside them say whether any are left
+            left = [Signal.like(trip[k], name=f"left_{k}") for k in range(levels)]
+            some_left = [Signal(name=f"some_left_{k}", reset_less=True) for k in range(levels)]
+            some = [Signal(len(some_of(left[0])), name=f"some_{k}") for k in range(levels)]
+            fresh = Signal(levels)  # all are left
+            long_enough = Signal(reset_less=True)  # age >= extra
+            m.d.comb += more.eq(
+                Cat(Mux(fresh[k], some[k].any(), some_left[k]) for k in range(levels))
+            )
         m.d.comb += [
-            more.eq(Cat(trip[k] != last[k] for k in range(levels))),
             steps.eq(more & (~more + 1)),  # the innermost that has trips left
-            inside.eq(Cat(n_inner > k for k in range(levels))),
+        ]
+        m.d["comb" if merged else "sync"] += inside.eq(Cat(n_inner > k for k in range(levels)))
+        m.d.comb += [
             group_ends.eq(~(more & inside).any()),
-            may_leave.eq(~group_ends | (age >= extra)),
+            may_leave.eq(~group_ends | (age >= extra if merged else long_enough)),
             stepping.eq(walking & may_leave & more.any()),
             ending.eq(walking & may_leave & ~more.any()),
         ]
         for k in range(levels):
             with m.If(stepping & steps[k]):
-                m.d.sync += [trip[k].eq(trip[k] + 1), odd[k].eq(odd[k] ^ flips[k])]
+                if merged:
+                    m.d.sync += trip[k].eq(trip[k] + 1)
+                else:
+                    before = Mux(fresh[k], last[k], left[k])
+                    m.d.sync += [left[k].eq(before - 1), some_left[k].eq(before != 1)]
+                    m.d.sync += fresh[k].eq(0)
+                m.d.sync += odd[k].eq(odd[k] ^ flips[k])
             with m.If(clear | (stepping & steps[k + 1 :].any())):
-                m.d.sync += [trip[k].eq(0), odd[k].eq(0)]
+                if merged:
+                    m.d.sync += trip[k].eq(0)
+                else:
+                    m.d.sync += fresh[k].eq(1)
+                m.d.sync += odd[k].eq(0)
             with m.If(clear):
-                m.d.sync += last[k].eq(0)
+                if merged:
+                    m.d.sync += last[k].eq(0)
+                else:
+                    m.d.sync += some[k].eq(0)
         with m.If(walking):
             m.d.sync += [arrived.eq(stepping), age.eq(age + (age != 3))]
+            if not merged:
+                m.d.sync += long_enough.eq(age + 1 >= extra)
+                with m.If(stepping & group_ends):
+                    m.d.sync += long_enough.eq(extra == 0)
             with m.If(stepping & group_ends):
                 m.d.sync += [age.eq(0), group_new.eq(1)]
             with m.Elif(arrived):
@@ -221,29 +259,62 @@ class Sequencer(wiring.Component):
 
         issue = self.issue
         load_bases = Signal()
+        if not merged:  # where there are none, nothing is issued
+            m.d.sync += load_bases.eq(clear)
         add_index = Signal()
         stepped = Signal()
         bases = row_view(config, "bases", data)
         level = row_view(config, "level", data)
         m.d.sync += [add_index.eq(load_bases), stepped.eq(stepping)]
+        steps_by = [level[name] for name in STREAMS]
+        if not merged:
+            level_new = Signal(range(levels))
+            level_comes = Signal()
+            step_index = Signal(range(levels))
+            widths = list(map(len, steps_by))
+            m.submodules.copies = copies = memory.Memory(shape=sum(widths), depth=levels, init=[])
+            write, read = copies.write_port(), copies.read_port(domain="comb")
+            copy = Signal(sum(widths), reset_less=True)
+            m.d.comb += [
+                write.addr.eq(level_new),
+                write.data.eq(Cat(steps_by)),
+                write.en.eq(level_comes),
+                read.addr.eq(step_index),
+            ]
+            m.d.sync += copy.eq(read.data)
+            steps_by = [copy[sum(widths[:j]) :][:width] for j, width in enumerate(widths)]
         registers = {}
-        for name in STREAMS:
+        for name, step_by in zip(STREAMS, steps_by, strict=True):
             width = len(level[name])
             register = Signal(width, name=f"{name}_address", reset_less=True)
             operand = Signal(width, name=f"{name}_operand")
             registers[name] = register
-            m.d.comb += operand.eq(level[name])
-            with m.If(load_bases):
-                m.d.comb += operand.eq(bases[name])
+            m.d.comb += operand.eq(step_by)
+            if merged:
+                with m.If(load_bases):
+                    m.d.comb += operand.eq(bases[name])
             with m.If(add_index):
                 m.d.comb += operand.eq(selectable[selects[name]])
-            with m.If(load_bases | add_index | stepped):
-                m.d.sync += register.eq(register + operand)
-            with m.If(clear):
-                m.d.sync += register.eq(0)
+            if merged:
+                with m.If(load_bases | add_index | stepped):
+                    m.d.sync += register.eq(register + operand)
+                with m.If(clear):
+                    m.d.sync += register.eq(0)
+            else:
+                with m.If(add_index | stepped):
+                    m.d.sync += register.eq(register + operand)
+                with m.If(load_bases):
+                    m.d.sync += register.eq(bases[name])
         old_offset = Signal(config.state_addr_bits, reset_less=True)
-        with m.If(load_bases):
-            m.d.sync += old_offset.eq(bases["old"] - bases["dst"])
+        if merged:
+            with m.If(load_bases):
+                m.d.sync += old_offset.eq(bases["old"] - bases["dst"])
+        else:
+            old = Signal.like(bases["old"], name="old_base", reset_less=True)
+            with m.If(load_bases):
+                m.d.sync += old.eq(bases["old"])
+            with m.If(add_index):
+                m.d.sync += old_offset.eq(old - registers["dst"])
 
         token = {
             name: Signal(shape, name=f"issue_{name}")
@@ -270,7 +341,6 @@ class Sequencer(wiring.Component):
 
         k = Signal(range(levels + 4))
         head_mac = row_view(config, "MAC", data)
-        head_learn = row_view(config, "LEARN", data)
         head_nest = Signal()
         m.d.comb += head_nest.eq(
             (head_mac["opcode"] == Opcode.MAC) | (head_mac["opcode"] == Opcode.LEARN)
@@ -282,19 +352,54 @@ class Sequencer(wiring.Component):
         emit = row_view(config, "EMIT", row)
         is_opcode = {code: opcode_under_way == code for code in Opcode}
 
+        if not merged:
+            head = Signal(self.row_bits, reset_less=True)
+            moves = {
+                code: Signal(name=f"is_{code.name.lower()}", reset_less=True)
+                for code in (Opcode.WAIT, Opcode.EMIT)
+            }
+            moving = {code: Signal(name=f"{code.name.lower()}_runs") for code in moves}
+
         def stop():
             with m.If(self.abort):
                 m.d.sync += drain.eq(longest)
+                if not merged:
+                    m.d.sync += [runs.eq(0) for runs in moving.values()]
                 m.next = "ABORT"
 
         def fetch_from(target):
             m.d.sync += [at.eq(target), k.eq(0), loaded.eq(0)]
             m.next = "FETCH"
 
-        m.d.comb += [
-            self.running.eq(1),
-            self.index.eq(selectable[Mux(is_opcode[Opcode.WAIT], wait["dst_x"], emit["base_x"])]),
-        ]
+        def ready():
+            m.d.comb += rows.r_addr.eq(pc)
+            with m.If(drained):
+                with m.If(~loaded):
+                    m.d.sync += row.eq(data)
+                m.next = "EXECUTE"
+                if not merged:
+                    m.d.sync += [runs.eq(moves[code]) for code, runs in moving.items()]
+                with m.If(is_nest):
+                    m.d.comb += walking.eq(1)
+                    m.d.sync += [row.eq(data), began.eq(1)]
+                    m.next = "ISSUE"
+
+        def move(code, run):
+            if merged:
+                m.d.comb += run.eq(1)
+            with m.If(self.finished):
+                if not merged:
+                    m.d.sync += moving[code].eq(0)
+                fetch_from(at)
+
+        index = selectable[Mux(is_opcode[Opcode.WAIT], wait["dst_x"], emit["base_x"])]
+        m.d.comb += self.running.eq(1)
+        m.d["comb" if merged else "sync"] += self.index.eq(index)
+        if not merged:
+            m.d.comb += [
+                self.wait_run.eq(moving[Opcode.WAIT]),
+                self.emit_run.eq(moving[Opcode.EMIT]),
+            ]
         m.d.sync += began.eq(0)
         fetching = Signal()
         issuing = Signal()
@@ -323,39 +428,46 @@ class Sequencer(wiring.Component):
                         group_new.eq(1),
                         ended.eq(0),
                         age.eq(0),
-                        extra.eq(
-                            Mux(
-                                head_mac["opcode"] == Opcode.MAC,
-                                mac_accesses(head_mac) == 2,
-                                learn_accesses(config, head_learn) - 1,
-                            )
-                        ),
                     ]
+                    if merged:
+                        m.d.sync += extra.eq(extra_accesses(config, data))
                     with m.If(drain == 0):
                         m.d.sync += [row.eq(data), loaded.eq(1)]
-                    with m.If(~head_nest):
-                        m.d.sync += at.eq(at)
-                        m.next = "READY"
-                with m.If(k == 2):
-                    m.d.comb += load_bases.eq(1)
+                    if merged:
+                        with m.If(~head_nest):
+                            m.d.sync += at.eq(at)
+                            m.next = "READY"
+                    else:
+                        m.d.sync += [
+                            head.eq(data),
+                            *(what.eq(head_mac["opcode"] == code) for code, what in moves.items()),
+                        ]
+                if merged:
+                    with m.If(k == 2):
+                        m.d.comb += load_bases.eq(1)
+                else:
+                    with m.If(k == 2):
+                        accesses = extra_accesses(config, head)
+                        m.d.sync += [extra.eq(accesses), long_enough.eq(accesses == 0)]
                 for j in range(levels):
                     with m.If(k == 3 + j):
+                        if not merged:
+                            m.d.comb += [level_new.eq(j), level_comes.eq(1)]
+                            m.d.sync += some[j].eq(some_of(level["count"]))
                         m.d.sync += [last[j].eq(level["count"]), flips[j].eq(level["flip"])]
                 with m.If((k >= 2) & (k == n_levels + HEAD_ROWS)):
                     m.d.comb += rows.r_addr.eq(pc)
                     m.d.sync += at.eq(at)
                     m.next = "READY"
+                if not merged:
+                    with m.If((k == 2) & ~is_nest):
+                        m.d.sync += at.eq(pc + 1)
+                        m.next = "READY"
+                        ready()
                 stop()
             with m.State("READY"):
-                m.d.comb += [fetching.eq(1), rows.r_addr.eq(pc)]
-                with m.If(drained):
-                    with m.If(~loaded):
-                        m.d.sync += row.eq(data)
-                    m.next = "EXECUTE"
-                    with m.If(is_nest):
-                        m.d.comb += walking.eq(1)
-                        m.d.sync += [row.eq(data), began.eq(1)]
-                        m.next = "ISSUE"
+                m.d.comb += fetching.eq(1)
+                ready()
                 stop()
             with m.State("ISSUE"):
                 m.d.comb += issuing.eq(1)
@@ -391,7 +503,7 @@ class Sequencer(wiring.Component):
                     with m.Case(Opcode.NEXT):
                         m.d.comb += self.swept.eq(repeat["sweep"])
                         innermost = trips_left[0]
-                        with m.If((innermost == 0) | (repeat["until"] & self.flag)):
+                        with m.If(last_trip | (repeat["until"] & self.flag)):
                             m.d.sync += depth.eq(depth - 1)
                             for inner, outer in pairwise(trips_left):
                                 m.d.sync += inner.eq(outer)
@@ -403,25 +515,23 @@ class Sequencer(wiring.Component):
                                     m.d.sync += index.eq(index + repeat["step"])
                             fetch_from(repeat["body"])
                     with m.Case(Opcode.WAIT):
-                        m.d.comb += self.wait_run.eq(1)
-                        with m.If(self.finished):
-                            fetch_from(at)
+                        move(Opcode.WAIT, self.wait_run)
                     with m.Case(Opcode.EMIT):
-                        m.d.comb += self.emit_run.eq(1)
-                        with m.If(self.finished):
-                            fetch_from(at)
+                        move(Opcode.EMIT, self.emit_run)
                     with m.Default():  # HALT
                         m.d.comb += self.done.eq(~self.abort)
                         m.next = "IDLE"
                 stop()
             with m.State("ABORT"), m.If(drain == 0):
                 m.next = "IDLE"
-        step_index = Signal(range(levels))
+        if merged:
+            step_index = Signal(range(levels))
         for j in reversed(range(levels)):
             with m.If(more[j]):
                 m.d.comb += step_index.eq(j)
-        with m.If(walking):
-            m.d.comb += rows.r_addr.eq(pc + (step_index + HEAD_ROWS))
+        if merged:
+            with m.If(walking):
+                m.d.comb += rows.r_addr.eq(pc + (step_index + HEAD_ROWS))
 
         # Accounting ------------------------------------------------------------------------------
 
@@ -445,11 +555,26 @@ class Sequencer(wiring.Component):
         return m
 
 
+def some_of(count):
+    """Bits of which one is 1 if ``count`` is not 0: a look-up table each."""
+    return Cat(count[low : low + 4].any() for low in range(0, len(count), 4))
+
+
 def mac_accesses(head: dict):
     """Cycles of the second port that a destination group of a MAC takes."""
     reads_old = (head["step"] != 0) | (head["judge"] == Judge.CHANGE)
     reads_gate = head["gating"] != 0
     return Mux(head["to_drive"], 0, reads_old + reads_gate)
+
+
+def extra_accesses(config: ArrayConfig, row):
+    """Cycles that a group, or a tile, takes at least by a nest's head, less 1."""
+    head = row_view(config, "MAC", row)
+    return Mux(
+        head["opcode"] == Opcode.MAC,
+        mac_accesses(head) == 2,
+        learn_accesses(config, row_view(config, "LEARN", row)) - 1,
+    )
 
 
 def learn_accesses(config: ArrayConfig, head: dict):

@@ -69,7 +69,7 @@ class Synapse(wiring.Component):
         State words of the column, and of the row by either port of its bank, at `operand`. The
         first port's have their sign changed already where the multiplier cannot (`negates`).
     u, v : In(dither_bits)
-        The row's and the column's part of the dither, with the product.
+        The row's and the column's part of the dither, at `Schedule.dither`.
     r_addr, w_addr : In
     threshold : In
     product : Out(signed)
@@ -141,6 +141,8 @@ class Synapse(wiring.Component):
             ]
             with m.If(control.stochastic):
                 m.d.comb += start.eq(Mux(control.position, dithers[1], dithers[0]))
+        if two_ports:
+            start = delay(m, start, 1, "start")[1]
         base = Mux(control.first, start, acc)
         m.d.sync += acc.eq(base + term)
 

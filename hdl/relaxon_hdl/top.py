@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -12,6 +12,8 @@ from relaxon_isa.link import encode_info
 from .command import CommandUnit
 from .core import Core
 from .link import Link
+from .schedule import Schedule
+from .slices import Slice
 from .verilog import to_verilog
 
 __all__ = ["Top", "to_verilog"]
@@ -85,20 +87,30 @@ class Top(wiring.Component):
             rx_bytes=self.config.rx_bytes,
             tx_bytes=self.config.tx_bytes,
             stages=self.stages,
+            registered=not Schedule(self.config).merged,
         )
         m.submodules.command = command = CommandUnit(self.config, self.info)
         m.submodules.core = core = Core(self.config, self.family)
 
         bus: Any = core.bus
 
-        wiring.connect(m, link.o, command.i)
+        waiting = bus.waiting
+        if Schedule(self.config).merged:
+            wiring.connect(m, link.o, command.i)
+        else:  # the bytes come from a block RAM, and decide much
+            come = Slice()
+            m.submodules.come = ResetInserter(link.reset)(come)
+            wiring.connect(m, link.o, come.i)
+            wiring.connect(m, come.o, command.i)
+            # The host must not read that a program waits when a byte is on its way.
+            waiting = waiting & ~link.o.valid & ~come.o.valid
         wiring.connect(m, command.o, link.i)
         wiring.connect(m, command.core, bus)
         m.d.comb += [
             link.rx.eq(self.rx),
             self.tx.eq(link.tx),
             link.running.eq(bus.running),
-            link.waiting.eq(bus.waiting),
+            link.waiting.eq(waiting),
             command.reset.eq(link.reset),
             command.link_error.eq(link.link_error),
             command.link_drop.eq(link.link_drop),

@@ -11,6 +11,8 @@ from relaxon_isa.link import Record
 from relaxon_isa.memory import COUNTER_BITS, Space, element_bytes, row_bits
 
 from .array import row_view
+from .primitives import delay
+from .schedule import Schedule
 
 __all__ = ["Mover"]
 
@@ -37,7 +39,8 @@ class Mover(wiring.Component):
     wait_run, emit_run : In(1)
         The instruction executes; without one everything is at rest.
     row, index : In
-        The instruction's row and what it adds to its base.
+        The instruction's row and what it adds to its base, a cycle after the instruction began;
+        with one weight port at once.
     hold : In(1)
         Take no byte.
     sample : In(stream of 8 bits), emit : Out(stream of 8 bits)
@@ -51,6 +54,7 @@ class Mover(wiring.Component):
         on, and if it is a state at ``word`` in their last one. WAIT: of the value written in the
         cycle before.
     write : Out(1), value : Out
+        WAIT: a value; on fast fabrics (not `Schedule.merged`) it comes a cycle after ``write``.
     read_counter : Out(1)
         A register is read: in the READ_CYCLES. Its upper half may be a cycle late at ``data``.
     data : In, word : In
@@ -85,6 +89,7 @@ class Mover(wiring.Component):
         m = Module()
         config = self.config
         n = config.state_bits
+        merged = Schedule(config).merged
         word_bytes = element_bytes(config, Space.STATE)
         wait = row_view(config, "WAIT", self.row)
         emit = row_view(config, "EMIT", self.row)
@@ -104,9 +109,21 @@ class Mover(wiring.Component):
         ends = Signal()  # done will be all
         after = Signal(16)
         counters = Signal()
+        count = Mux(self.wait_run, wait["count"], emit["count"])
+        m.d.comb += after.eq(done + 1)
+        if merged:
+            m.d.comb += ends.eq(after == count)
+            entering = first
+        else:
+            left = Signal(16, reset_less=True)
+            advance = Signal()
+            entering = Signal()  # a cycle later: ``index`` has come
+            m.d.sync += entering.eq(first)
+            with m.If(advance):
+                m.d.sync += [left.eq(left - 1), ends.eq(left == 2)]
+            with m.If(first):
+                m.d.sync += [left.eq(count), ends.eq(count == 1)]
         m.d.comb += [
-            after.eq(done + 1),
-            ends.eq(after == Mux(self.wait_run, wait["count"], emit["count"])),
             self.group.eq(group),
             self.lane.eq(lane),
             counters.eq(self.emit_run & (kind == EmitKind.COUNTERS)),
@@ -116,7 +133,7 @@ class Mover(wiring.Component):
             m.d.sync += lane.eq(lane + 1)
             with m.If(counters | (lane == config.p - 1)):
                 m.d.sync += [lane.eq(0), group.eq(group + 1)]
-        with m.If(first):
+        with m.If(entering):
             m.d.sync += group.eq(Mux(self.wait_run, wait["dst"], emit["base"]) + self.index)
 
         # Values of a WAIT. The last byte taken is on top: a word has come whole, or values leave at
@@ -143,8 +160,14 @@ class Mover(wiring.Component):
         m.d.sync += written.eq(self.write)
         m.d.comb += [
             self.tick.eq(self.wait_run & first & wait["tick"]),
-            self.value.eq(plain << wait["shift"]),
+            self.value.eq((plain if merged else delay(m, plain, 1, "plain")[-1]) << wait["shift"]),
         ]
+
+        def element_done():
+            m.d.sync += done.eq(after)
+            if not merged:
+                m.d.comb += advance.eq(1)
+
         with m.If(written):
             m.d.comb += step.eq(1)
 
@@ -152,16 +175,28 @@ class Mover(wiring.Component):
 
         length = Signal(16, reset_less=True)
         size = Signal(range(max(sizes.values()) + 1))
-        last_byte = Signal(range(max(sizes.values())))
+        last_byte = Signal(range(max(sizes.values())), reset_less=not merged)
         whole = 8 * max(sizes.values())
         data = Signal(whole)
         best = Signal(signed(n), reset_less=True)
         best_at = Signal(16, reset_less=True)
         m.d.comb += data.eq(self.data.as_signed())
+        word, place = self.word, done
+        if not merged:  # compared a cycle later
+            word_comes, word_came = Signal(), Signal()
+            m.d.sync += word_came.eq(word_comes)
+            word, place = (delay(m, w, 1, n)[1] for w, n in ((word, "word"), (place, "place")))
+        better = (place == 0) | (word > best)
+        best_place = best_at
+        if not merged:
+            best_place = Mux(word_came & better, place, best_at)
+            with m.If(word_came & better):
+                m.d.sync += [best.eq(word), best_at.eq(place)]
         with m.Switch(kind):
             for each in EmitKind:
                 with m.Case(each):
-                    m.d.comb += [self.space.eq(SPACES[each]), last_byte.eq(sizes[each] - 1)]
+                    m.d.comb += self.space.eq(SPACES[each])
+                    m.d["comb" if merged else "sync"] += last_byte.eq(sizes[each] - 1)
                     m.d.comb += size.eq(sizes[each])
         # Not a product, for which synthesis would take a multiplier without registers.
         elements = Mux(kind == EmitKind.ARGMAX, 1, emit["count"])
@@ -169,7 +204,7 @@ class Mover(wiring.Component):
             sum((elements << k) & bit.replicate(16) for k, bit in enumerate(size))
         )
         send = Array(data[low : low + 8] for low in range(0, whole, 8))
-        send_best = Array([best_at[:8], best_at[8:]])
+        send_best = Array([best_place[:8], best_place[8:]])
         sending = Signal()
         m.d.comb += [
             sending.eq(self.emit.valid & self.emit.ready),
@@ -200,7 +235,8 @@ class Mover(wiring.Component):
                     self.write.eq(self.wait_run),  # not in the cycle in which this is reset
                     self.finished.eq(ends),
                 ]
-                m.d.sync += [done.eq(after), beat.eq(beat + 1)]
+                element_done()
+                m.d.sync += beat.eq(beat + 1)
                 with m.Switch(pack):
                     for each in (Pack.B1, Pack.B2, Pack.B4):
                         with m.Case(each):
@@ -223,11 +259,14 @@ class Mover(wiring.Component):
                     m.d.sync += beat.eq(0)
                     m.next = "SEND"
                     with m.If(kind == EmitKind.ARGMAX):
-                        with m.If((done == 0) | (self.word > best)):
-                            m.d.sync += [best.eq(self.word), best_at.eq(done)]
+                        if merged:
+                            with m.If(better):
+                                m.d.sync += [best.eq(word), best_at.eq(place)]
+                        else:
+                            m.d.comb += word_comes.eq(1)
                         with m.If(~ends):
                             m.d.comb += step.eq(1)
-                            m.d.sync += done.eq(after)
+                            element_done()
                             m.next = "READ"
             with m.State("SEND"):
                 m.d.comb += [
@@ -239,7 +278,8 @@ class Mover(wiring.Component):
                 with m.If(sending):
                     m.d.sync += beat.eq(beat + 1)
                     with m.If(beat == last_byte):
-                        m.d.sync += [beat.eq(0), done.eq(after)]
+                        m.d.sync += beat.eq(0)
+                        element_done()
                         m.d.comb += [step.eq(1), self.finished.eq(ends)]
                         m.next = "READ"
         return ResetInserter(~(self.wait_run | self.emit_run))(m)

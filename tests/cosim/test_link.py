@@ -43,7 +43,7 @@ class Ported(wiring.Component):
 @pytest.mark.parametrize("faults", [0.0, 0.001, 0.005])
 def test_link(faults, seed):
     """Both streams arrive whole, whatever the line and both ends' readiness do."""
-    engine = LinkEngine(rx_bytes=256, tx_bytes=512)
+    engine = LinkEngine(rx_bytes=256, tx_bytes=512, registered=True)
     simulate(Ported(engine), __file__, parameters={"faults": faults}, seed=seed)
 
 

@@ -159,7 +159,7 @@ class LaneBench:
             acc = last + 1
             plan[acc + 3]["chance"] = group["chance"]
             if mac.gating:
-                plan[acc + (2 if when.merged else 3)]["gate"] = group["gate"]
+                plan[acc - when.acc + when.gate]["gate"] = group["gate"]
             plan[acc + 4]["old_inverted"] = ~group["old"] if mac.reads_old else -1
             ends.append(acc)
             at = acc + rng.choice([0, 0, 1, 4])

@@ -99,6 +99,7 @@ async def issues_what_programs_say(dut):
         issued, indices = [], []
         counts: Counter[str] = Counter()
         left = 0  # cycles of a WAIT or EMIT still to come
+        begun = False
         for _ in range(LIMIT):
             await ReadOnly()
             token = int(dut.issue.value)
@@ -110,9 +111,11 @@ async def issues_what_programs_say(dut):
             if int(dut.done.value):
                 break
             run = int(dut.wait_run.value) | int(dut.emit_run.value)
-            if run and not left:
-                left = rng.randint(2, 9)
+            if begun:  # since the cycle before
                 indices.append(int(dut.index.value))
+            begun = run and not left
+            if begun:
+                left = rng.randint(2, 9)
             await FallingEdge(dut.clk)
             dut.run__valid.value = 0
             left -= bool(left)

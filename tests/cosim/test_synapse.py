@@ -104,7 +104,8 @@ class Cell:
         ends, at, last = [], 0, -accesses
         for job in jobs:
             at = max(at, last + accesses - len(job["terms"]) + 1)
-            plan[at + when.product] |= {"first": 1, "u": job["u"], "v": job["v"]}
+            plan[at + when.product] |= {"first": 1}
+            plan[at + when.dither] |= {"u": job["u"], "v": job["v"]}
             for last, (row, col, sign) in enumerate(job["terms"], at):
                 plan[last + when.operand] |= {"row_b": row, "col": (-1) ** sign * col}
             at = last + 1 + self.gap()

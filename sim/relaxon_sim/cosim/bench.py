@@ -109,7 +109,8 @@ class CoreBench:
         self._offered = False
         self._abort = False
         self._emitted = bytearray()
-        self.done = True
+        self._halted = False  # since the program began
+        self.done = True  # and all of its bytes are taken
         self._progress = 0
 
     async def begin(self) -> None:
@@ -176,7 +177,9 @@ class CoreBench:
             self._emitted.append(self._get("emit__payload"))
             moved = True
         if self._get("done"):
-            self.done = moved = True
+            self._halted = moved = True
+        if self._halted and not self._get("emit__valid"):
+            self.done = True
         self._abort = False
         if moved:
             self._progress = self.cycles
@@ -226,7 +229,7 @@ class CoreBench:
 
     def start(self, row: int = 0, *, count: bool = True) -> None:
         """Ask for a run; it begins with the cycles of whatever is awaited next."""
-        self.done = False
+        self._halted = self.done = False
         self._launch = row | int(count) << 16
 
     def feed(self, data: bytes) -> None:

@@ -1,0 +1,47 @@
+"""A stream through registers."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Slice"]
+
+
+class Slice(wiring.Component):
+    """Cuts a stream of bytes: ``valid``, ``payload`` and ``ready`` each come from a register.
+
+    ::
+
+        i --+--------------> o
+            '-> spare --'
+
+    Latency: one cycle. Throughput: a byte a cycle. Keeps up to two bytes.
+
+    Members
+    -------
+    i : In(stream of 8 bits), o : Out(stream of 8 bits)
+        ``i`` is ready while ``spare`` is empty, which takes what came as ``o`` was not taken.
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self):
+        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))})
+
+    def elaborate(self, platform):
+        m = Module()
+        payload = Signal(8, reset_less=True)
+        spare = Signal(8, reset_less=True)
+        full = Signal()  # there is something in spare
+        m.d.comb += [self.i.ready.eq(~full), self.o.payload.eq(payload)]
+        with m.If(~full):
+            m.d.sync += spare.eq(self.i.payload)
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.sync += [self.o.valid.eq(full | self.i.valid), full.eq(0)]
+            m.d.sync += payload.eq(self.i.payload)
+            with m.If(full):
+                m.d.sync += payload.eq(spare)
+        with m.Elif(self.i.valid):
+            m.d.sync += full.eq(1)
+        return m
