@@ -2,9 +2,11 @@
 
 from .board import Board
 
-NO_TIMING = (
-    "experimental: place and route has no timing of Gowin's multipliers, so a passed target says "
-    "nothing about them; the array runs at the 27 MHz of the crystal"
+EXPERIMENTAL = (
+    "experimental: place and route has no timing of Gowin's multipliers nor of the read ports of "
+    "the link's three buffers (nextpnr #1786), so a passed target says nothing about them; the "
+    "array runs at the 27 MHz of the crystal. Block RAMs are used without resets and output "
+    "registers, which have errata (yosys #6163, apicula #251)"
 )
 
 BOARDS = (
@@ -20,7 +22,8 @@ BOARDS = (
         baud=1_000_000,
         usb="BL702",
         flash=("-b", "tangnano9k"),
-        experimental=NO_TIMING + "; its block RAM has errata (yosys #6163, apicula #251)",
+        primitives="gowin",
+        experimental=EXPERIMENTAL,
     ),
     Board(
         name="tang-primer-20k",
@@ -34,6 +37,7 @@ BOARDS = (
         baud=1_000_000,
         usb="BL702",
         flash=("-b", "tangprimer20k"),
-        experimental=NO_TIMING,
+        primitives="gowin",
+        experimental=EXPERIMENTAL,
     ),
 )

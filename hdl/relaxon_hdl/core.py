@@ -35,7 +35,8 @@ class Core(wiring.Component):
     config
         The machine.
     family
-        FPGA family whose primitives to instantiate ("ice40", "ecp5"); None for portable ones.
+        FPGA family whose primitives to instantiate (a name in `primitives.FAMILIES`); None for the
+        portable ones.
 
     Members
     -------

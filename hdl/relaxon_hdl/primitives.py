@@ -1,5 +1,7 @@
 """One seam per primitive of the fabric: memories, multiplier, delay; portable or instantiated."""
 
+from collections.abc import Callable
+
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Value, signed, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
@@ -15,7 +17,7 @@ __all__ = [
     "delay",
 ]
 
-FAMILIES = ("ice40", "ecp5")
+FAMILIES = ("ice40", "ecp5", "gowin")
 """FPGA families with primitives of their own here; None takes the portable ones."""
 
 MULTIPLIER_LATENCY = 3
@@ -25,8 +27,9 @@ RAM40_DEPTHS = (256, 512, 1024, 2048)
 RAM40_LINES = (tuple(range(16)), tuple(range(0, 16, 2)), (1, 5, 9, 13), (3, 11))
 """Of a block's 16 data lines, those that carry data in each of its shapes."""
 SPRAM_WIDTH, SPRAM_DEPTH = 16, 1 << 14
+SDPX9_WIDTHS = {512: 36, 1024: 18, 2048: 9}
 DP16K_WIDTHS = {1024: 18, 2048: 9, 4096: 4, 8192: 2, 16384: 1}
-DP16K_LEAST, DP16K_WIDE = 128, 512
+LOGIC_DEPTH, DP16K_WIDE = 128, 512
 """Up to how many words a memory of logic is the better one, or a block of 36 bits to a word, which
 is left to synthesis: no document says how its two halves' registers are enabled."""
 
@@ -95,7 +98,9 @@ class Ram(wiring.Component):
         word = Signal(self.width)
         ends = self.latency
         if self.family == "ice40":
-            self.ram40(m, word)
+            self.banks(m, word, RAM40_DEPTHS, self.ram40)
+        elif self.family == "gowin" and self.depth > LOGIC_DEPTH:
+            self.banks(m, word, tuple(SDPX9_WIDTHS), self.sdpx9)
         elif self.family == "ecp5" and ends == 2 and self.fits_dp16k:
             self.dp16k(m, word)
             ends = 1
@@ -106,7 +111,7 @@ class Ram(wiring.Component):
 
     @property
     def fits_dp16k(self) -> bool:
-        least = DP16K_WIDE if self.width > 18 else DP16K_LEAST
+        least = DP16K_WIDE if self.width > 18 else LOGIC_DEPTH
         return least < self.depth <= max(DP16K_WIDTHS)
 
     def portable(self, m: Module, r_data: Signal) -> None:
@@ -125,53 +130,109 @@ class Ram(wiring.Component):
             write.en.eq(self.w_en),
         ]
 
-    def ram40(self, m: Module, r_data: Signal) -> None:
-        """Blocks of 4 kb, in the shapes that need the fewest without an output multiplexer beyond
-        two: a depth of 768 is 512 words in blocks of 8 bits and 256 in blocks of 16. Instances,
-        since the inferred ones pay a LUT a bit for the zero that a register starts with."""
+    def banks(
+        self,
+        m: Module,
+        r_data: Signal,
+        depths: tuple[int, ...],
+        blocks: Callable[[Module, int, int, Value], Value],
+    ) -> None:
+        """Blocks in the shapes that need the fewest without an output multiplexer beyond two: a
+        depth of 768 is 512 words in blocks of one shape and 256 in blocks of another.
+
+        ``blocks`` makes those of ``size`` words from ``base`` on, and returns what they read; they
+        are written where the last argument is high.
+        """
         parts, base = [], 0
         while base < self.depth:
             left = self.depth - base
-            size = max(256, min(2048, 1 << (left.bit_length() - 1)))
+            size = max(depths[0], min(depths[-1], 1 << (left.bit_length() - 1)))
             parts.append((base, size))
             base += size
         reads = []
         for base, size in parts:
-            mode = RAM40_DEPTHS.index(size)
-            lines = RAM40_LINES[mode]
             inside = size.bit_length() - 1
             here = self.w_addr[inside:] == base >> inside
-            bits = []
-            for low in range(0, self.width, len(lines)):
-                data = self.w_data[low : low + len(lines)]
-                w_lines = [Const(0, 1)] * 16
-                for k, bit in enumerate(data):
-                    w_lines[lines[k]] = bit
-                r_lines = Signal(16, name=f"read_{base}_{low}")
-                m.submodules[f"block_{base}_{low}"] = Instance(
-                    "SB_RAM40_4K",
-                    p_READ_MODE=mode,
-                    p_WRITE_MODE=mode,
-                    i_RCLK=ClockSignal(),
-                    i_RCLKE=Const(1),
-                    i_RE=Const(1),
-                    i_RADDR=narrow(self.r_addr, inside),
-                    i_WCLK=ClockSignal(),
-                    i_WCLKE=self.w_en & here,
-                    i_WE=Const(1),
-                    i_WADDR=narrow(self.w_addr, inside),
-                    i_WDATA=Cat(w_lines),
-                    i_MASK=Const(0, 16),
-                    o_RDATA=r_lines,
-                )
-                bits += [r_lines[lines[k]] for k in range(len(data))]
-            reads.append((base >> inside, inside, Cat(bits)))
+            reads.append((base >> inside, inside, blocks(m, base, size, here)))
         address = Signal.like(self.r_addr, reset_less=True)
         m.d.sync += address.eq(self.r_addr)
         m.d.comb += r_data.eq(reads[-1][2])
         for tag, inside, word in reversed(reads[:-1]):
             with m.If(address[inside:] == tag):
                 m.d.comb += r_data.eq(word)
+
+    def ram40(self, m: Module, base: int, size: int, here: Value) -> Value:
+        """Blocks of 4 kb. Instances, since the inferred ones pay a LUT a bit for the zero that a
+        register starts with."""
+        mode = RAM40_DEPTHS.index(size)
+        lines = RAM40_LINES[mode]
+        inside = size.bit_length() - 1
+        bits = []
+        for low in range(0, self.width, len(lines)):
+            data = self.w_data[low : low + len(lines)]
+            w_lines = [Const(0, 1)] * 16
+            for k, bit in enumerate(data):
+                w_lines[lines[k]] = bit
+            r_lines = Signal(16, name=f"read_{base}_{low}")
+            m.submodules[f"block_{base}_{low}"] = Instance(
+                "SB_RAM40_4K",
+                p_READ_MODE=mode,
+                p_WRITE_MODE=mode,
+                i_RCLK=ClockSignal(),
+                i_RCLKE=Const(1),
+                i_RE=Const(1),
+                i_RADDR=narrow(self.r_addr, inside),
+                i_WCLK=ClockSignal(),
+                i_WCLKE=self.w_en & here,
+                i_WE=Const(1),
+                i_WADDR=narrow(self.w_addr, inside),
+                i_WDATA=Cat(w_lines),
+                i_MASK=Const(0, 16),
+                o_RDATA=r_lines,
+            )
+            bits += [r_lines[lines[k]] for k in range(len(data))]
+        return Cat(bits)
+
+    def sdpx9(self, m: Module, base: int, size: int, here: Value) -> Value:
+        """Blocks of 18 kb, one port to write and one to read. Instances, since synthesis takes
+        blocks of two equal ports, whose second one nextpnr does not time (nextpnr #1786). Without
+        their output registers, of which few work (apicula #251)."""
+        lines = SDPX9_WIDTHS[size]
+        inside = size.bit_length() - 1
+        below = 14 - inside  # address lines below a word's; to write they enable its bytes
+        written, read = Signal(14, name=f"to_{base}"), Signal(14, name=f"from_{base}")
+        m.d.comb += [
+            written.eq(Cat(Const((1 << lines // 9) - 1 if lines > 9 else 0, below), self.w_addr)),
+            read.eq(Cat(Const(0, below), self.r_addr)),
+        ]
+        words = []
+        for low in range(0, self.width, lines):
+            data, word = Signal(36), Signal(36, name=f"read_{base}_{low}")
+            m.d.comb += data.eq(self.w_data[low : low + lines])
+            m.submodules[f"block_{base}_{low}"] = Instance(
+                "SDPX9B",
+                p_BIT_WIDTH_0=lines,
+                p_BIT_WIDTH_1=lines,
+                p_READ_MODE=Const(0, 1),
+                p_RESET_MODE="SYNC",
+                p_BLK_SEL_0=Const(0, 3),
+                p_BLK_SEL_1=Const(0, 3),
+                i_CLKA=ClockSignal(),
+                i_CLKB=ClockSignal(),
+                i_CEA=self.w_en & here,
+                i_CEB=Const(1),
+                i_OCE=Const(1),
+                i_RESETA=Const(0),
+                i_RESETB=Const(0),
+                i_BLKSELA=Const(0, 3),
+                i_BLKSELB=Const(0, 3),
+                i_ADA=written,
+                i_ADB=read,
+                i_DI=data,
+                o_DO=word,
+            )
+            words.append(word[:lines])
+        return Cat(words)[: self.width]
 
     def dp16k(self, m: Module, r_data: Signal) -> None:
         """Blocks of 18 kb with their output registers, of the widest shape that is deep enough.

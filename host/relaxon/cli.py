@@ -519,7 +519,8 @@ def infer(
 @cli.command()
 @preset_option
 @click.option(
-    "--family", help="Instantiate this FPGA family's primitives (ice40, ecp5), by their models."
+    "--family",
+    help="Instantiate this FPGA family's primitives (ice40, ecp5, gowin), by their models.",
 )
 @click.option("--vcd", type=click.Path(path_type=Path), help="Write waveforms (slow).")
 @click.option("--fst", type=click.Path(path_type=Path), help="Write compressed waveforms (slow).")

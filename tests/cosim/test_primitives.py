@@ -39,6 +39,13 @@ PAIRS: dict[str, dict[str, Callable[[str | None], Any]]] = {
             for width, depth in [(42, 600), (16, 1500), (9, 4096), (5, 8000), (3, 16384), (17, 20)]
         },
     },
+    "gowin": {
+        "weights": lambda family: WeightRam(16, 3072, 2, family),
+        **{
+            f"ram_{width}_{depth}": lambda family, w=width, d=depth: Ram(w, d, family)
+            for width, depth in [(42, 256), (16, 512), (18, 1024), (9, 2048), (11, 5000), (17, 20)]
+        },
+    },
 }
 
 

@@ -120,7 +120,11 @@ def test_random_programs_on_other_machines(name, seed):
             assert not found, "\n".join(found)
 
 
-FAMILIES = {"ice40": preset("up5k"), "ecp5": preset("default").replace(p=3, table_bits=4)}
+FAMILIES = {
+    "ice40": preset("up5k"),
+    "ecp5": preset("default").replace(p=3, table_bits=4),
+    "gowin": preset("gowin-9k"),
+}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
