@@ -2,10 +2,12 @@
 
 Each fault of `FAULTS` replaces a piece of source in a copy of ``relaxon_hdl``; a board is compiled
 from the copy, and programs run on it until one differs from the golden model. A fault that none of
-them shows is a gap in `random_programs`, not in the list.
+them shows is a gap in `random_programs`, not in the list. With ``--with self-test`` it is
+`relaxon info` that has to notice.
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -13,10 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["FAULTS", "PROGRAMS", "Fault", "caught_at"]
+from relaxon.cli import DIFFERENT
+
+__all__ = ["FAULTS", "PROGRAMS", "Fault", "caught_at", "caught_by_self_test"]
 
 TESTS = Path(__file__).resolve().parent
 PROGRAMS = 200
@@ -82,11 +88,9 @@ FAULTS = {
 }
 
 
-def caught_at(name: str, *, count: int = PROGRAMS, seed: int = 0) -> int | None:
-    """The first program that shows a fault, from 1 on; None if ``count`` of them do not.
-
-    Nothing of it enters the user's cache. Raises RuntimeError if no board comes of the fault.
-    """
+@contextmanager
+def faulty(name: str) -> Iterator[dict[str, str]]:
+    """An environment for commands whose gateware has a fault. Nothing enters the user's cache."""
     import relaxon_hdl
     from relaxon_hdl.cache import cache_dir
 
@@ -108,17 +112,21 @@ def caught_at(name: str, *, count: int = PROGRAMS, seed: int = 0) -> int | None:
         (work / "cache" / "relaxon").mkdir(parents=True)
         for part in ("yosys", "runtime"):
             (work / "cache" / "relaxon" / part).symlink_to(cache_dir(part))
-        ran = subprocess.run(
-            [sys.executable, TESTS / "campaign.py", f"--count={count}", f"--seed={seed}"],
-            env={
-                **os.environ,
-                "PYTHONPATH": os.pathsep.join([directory, *sys.path]),
-                "XDG_CACHE_HOME": str(work / "cache"),
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        yield {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([directory, *sys.path]),
+            "XDG_CACHE_HOME": str(work / "cache"),
+        }
+
+
+def caught_at(name: str, *, count: int = PROGRAMS, seed: int = 0) -> int | None:
+    """The first program that shows a fault, from 1 on; None if ``count`` of them do not.
+
+    Raises RuntimeError if no board comes of the fault.
+    """
+    with faulty(name) as environment:
+        command = [sys.executable, TESTS / "campaign.py", f"--count={count}", f"--seed={seed}"]
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     found = re.search(r"^program of seed (\d+)", ran.stdout, re.MULTILINE)
     if found:
         return int(found[1]) - seed + 1
@@ -127,12 +135,33 @@ def caught_at(name: str, *, count: int = PROGRAMS, seed: int = 0) -> int | None:
     return None
 
 
+def caught_by_self_test(name: str) -> list[str]:
+    """The parts of `relaxon info`'s self-test, on the preset default, that show a fault.
+
+    Raises RuntimeError if no board comes of the fault.
+    """
+    with faulty(name) as environment:
+        command = [sys.executable, "-m", "relaxon", "info", "--backend=virtual", "--json"]
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if ran.returncode not in (0, DIFFERENT):
+        raise RuntimeError(f"{name}: no self-test, but an error:\n{ran.stderr}")
+    parts = json.loads(ran.stdout)["self_test"]["parts"]
+    return [part for part, result in parts.items() if result["wrong"] or result["stopped"]]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="faults; by default all")
     parser.add_argument("--list", action="store_true", help="list the faults, run nothing")
     parser.add_argument("--count", type=int, default=PROGRAMS, help="programs to try")
     parser.add_argument("--seed", type=int, default=0, help="of the first program")
+    parser.add_argument(
+        "--with",
+        dest="judge",
+        choices=["programs", "self-test"],
+        default="programs",
+        help="what has to catch them",
+    )
     arguments = parser.parse_args()
     names = arguments.names or list(FAULTS)
     if unknown := set(names) - set(FAULTS):
@@ -144,9 +173,14 @@ def main() -> int:
             print(f"{name}: {fault.module}.py, {fault.right!r} becomes {fault.wrong!r}")
             continue
         started = time.monotonic()
-        at = caught_at(name, count=arguments.count, seed=arguments.seed)
-        said = f"caught by program {at}" if at else f"NOT CAUGHT by {arguments.count} programs"
-        missed += at is None
+        if arguments.judge == "self-test":
+            parts = caught_by_self_test(name)
+            said = f"caught by {', '.join(parts)}" if parts else "NOT CAUGHT by the self-test"
+            missed += not parts
+        else:
+            at = caught_at(name, count=arguments.count, seed=arguments.seed)
+            said = f"caught by program {at}" if at else f"NOT CAUGHT by {arguments.count} programs"
+            missed += at is None
         seconds = time.monotonic() - started
         print(f"{number}/{len(names)} {fault.module}: {name}: {said} ({seconds:.0f} s)", flush=True)
     return 1 if missed else 0

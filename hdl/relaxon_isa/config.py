@@ -276,6 +276,11 @@ PRESETS: dict[str, ArrayConfig] = {
     "gowin-20k": ArrayConfig(p=4, weight_depth=1024, state_depth=512, table_bits=0),
     # XC7A35T: 6 x 6 cells, 784-64-10.
     "artix-35": ArrayConfig(p=6, weight_depth=2048, table_bits=0, tx_bytes=256),
+    # No board, golden model and virtual board only: every mode, and 784-500-10 at two words a
+    # synapse, which is 18 Mb of weights.
+    "large": ArrayConfig(
+        p=12, weight_depth=8192, drive_depth=512, max_terms=2048, integral_shift=2
+    ),
 }
 """Named machines. Small modes are left out where the device has no room for them."""
 

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -22,18 +23,20 @@ from .board_commands import COMMANDS
 from .checkpoint import Checkpoint, load_float_weights, save_float_weights
 from .console import EXIT_CODES, console, guarded, json_option
 from .datasets import NAMED, Dataset, load
+from .devices.base import Device
 from .network import Network
 from .objectives import OBJECTIVES
 from .plots import pyplot
 from .rules import RULES, first_preset, make_rule, rule_class, settings_for
 from .rules.settings import INPUT_PACKS, OUTPUTS, RuleSettings
+from .selftest import PARTS, SelfTest, self_test
 from .training import Trainer, TrainSettings, check_data
 from .verify import GoldenRun
 
 __all__ = ["EXIT_CODES", "main"]
 
 DIFFERENT = 9
-"""Exit code: weights that are not the golden run's."""
+"""Exit code: weights that are not the golden run's, or a self-test that failed."""
 
 
 def _numbers(kind: type) -> Callable:
@@ -540,15 +543,34 @@ def board(preset_name: str | None, family: str | None, vcd: Path | None, fst: Pa
 @click.option("--backend", help="golden, virtual, or the name of a serial port.")
 @preset_option
 @click.option("--presets", is_flag=True, help="List the machines by name instead.")
+@click.option(
+    "--self-test/--no-self-test",
+    "wanted",
+    default=None,
+    help="Test memories and arithmetic; overwrites all memories and counters. Default: only a "
+    "board that nobody has used since power-on.",
+)
 @json_option
 @guarded
-def info(backend: str | None, preset_name: str | None, presets: bool, as_json: bool) -> None:
-    """Say what a device is: its array, memories, fingerprint and counters; or list the presets."""
+def info(
+    backend: str | None,
+    preset_name: str | None,
+    presets: bool,
+    wanted: bool | None,
+    as_json: bool,
+) -> None:
+    """Say what a device is: its array, memories, fingerprint and counters; or list the presets.
+
+    At its first contact after power-on a board is tested: its memories, MAC, LEARN and sequencer,
+    compared with the golden model to the last bit, and is left cleared, as it was. The counters
+    shown are those from before. Exit code 9: it failed.
+    """
     if presets or backend is None:
         _list_presets(as_json)
         return
     with open_device(backend, preset(preset_name or "default")) as device:
         identity, counters = device.identity, device.counters()
+        result, said = _self_test(device, backend, wanted)
     config = identity.config
     facts: dict = {
         "fingerprint": identity.fingerprint,
@@ -557,16 +579,52 @@ def info(backend: str | None, preset_name: str | None, presets: bool, as_json: b
         "baud": identity.baud,
         "config": json.loads(config.to_json()),
         "counters": {register.name.lower(): value for register, value in counters.items()},
+        "self_test": {"said": said} | (asdict(result) if result else {}),
     }
+    if result:
+        facts["self_test"]["passed"] = result.passed
     if as_json:
         click.echo(json.dumps(facts, indent=2))
-        return
-    table = Table(show_header=False, box=None)
-    for name in ("fingerprint", "build", "clock_hz", "baud"):
-        table.add_row(name, str(facts[name]))
-    for name, value in (facts["config"] | facts["counters"]).items():
-        table.add_row(name, str(value))
-    Console(highlight=False).print(table)
+    else:
+        table = Table(show_header=False, box=None)
+        for name in ("fingerprint", "build", "clock_hz", "baud"):
+            table.add_row(name, str(facts[name]))
+        for name, value in (facts["config"] | facts["counters"]).items():
+            table.add_row(name, str(value))
+        table.add_row("self-test", said)
+        Console(highlight=False).print(table)
+    if result and not result.passed:
+        for line in result.failures():
+            console.print(line, markup=False, soft_wrap=True)
+        console.print(
+            "[bold red]error:[/] the self-test failed: what this board computes cannot be trusted",
+            soft_wrap=True,
+        )
+        sys.exit(DIFFERENT)
+
+
+def _self_test(device: Device, backend: str, wanted: bool | None) -> tuple[SelfTest | None, str]:
+    """What came of it, if it ran, and what there is to say."""
+    if wanted is None and backend == "golden":
+        return None, "not run: the golden model is what boards are compared with"
+    if wanted is None and not device.unused:
+        return None, (
+            "not run: in use since power-on; relaxon info --self-test runs it and overwrites "
+            "all memories"
+        )
+    if wanted is False:
+        return None, "not run"
+    try:
+        with bar("self-test", len(PARTS)) as progress:
+            result = self_test(device, progress)
+    except ConfigError as error:
+        if wanted:
+            raise
+        return None, f"not run: {error}"
+    failed = [name for name, part in result.parts.items() if not part.passed]
+    if failed:
+        return result, f"FAILED: {', '.join(failed)}"
+    return result, f"passed: {', '.join(result.parts)}"
 
 
 def _list_presets(as_json: bool) -> None:

@@ -32,7 +32,15 @@ from relaxon_isa.link import (
     crc16,
 )
 
-__all__ = ["FRAME_BYTES", "HostLink", "LinkStats", "RecordReader", "decode_frame", "encode_frame"]
+__all__ = [
+    "FRAME_BYTES",
+    "QUESTION",
+    "HostLink",
+    "LinkStats",
+    "RecordReader",
+    "decode_frame",
+    "encode_frame",
+]
 
 FRAME_BYTES = HEADER_BYTES + MAX_PAYLOAD + CRC_BYTES + 2
 """Bytes on the line of the longest frame: one COBS block and its delimiter."""
@@ -68,6 +76,10 @@ def decode_frame(data: bytes) -> tuple[Header, bytes] | None:
     if crc16(body[:-CRC_BYTES]) != int.from_bytes(body[-CRC_BYTES:], "big"):
         return None
     return Header.unpack(body), body[HEADER_BYTES:-CRC_BYTES]
+
+
+QUESTION = b"\0" + encode_frame(Header(0, Control.RESEND, 0, 0, HOST_ROOM))
+"""Before the first RESET: only a board that was never reset since power-on answers."""
 
 
 @dataclass
@@ -114,8 +126,8 @@ class _Watch:
 class HostLink:
     """Two reliable byte streams over a line that loses, damages and repeats.
 
-    Call `reset` first; then, whenever bytes arrived or `deadline` is reached, `receive` and
-    `transmit`. While nobody waits for the board neither needs to be called.
+    Call `reset` first (`QUESTION` may go before it); then, whenever bytes arrived or `deadline` is
+    reached, `receive` and `transmit`. While nobody waits for the board neither needs to be called.
 
     Parameters
     ----------
@@ -131,6 +143,8 @@ class HostLink:
     -------
     ready
         Whether the board has answered the reset.
+    unused
+        Whether the board said that it was never reset since power-on: its answer to `QUESTION`.
     status
         RUNNING and WAITING as the board's latest frame had them.
     stats
@@ -140,6 +154,7 @@ class HostLink:
     def __init__(self, *, timeout: float = 0.25, retries: int = 8, session: int = 0) -> None:
         self.retries = retries
         self.stats = LinkStats()
+        self.unused = False
         self._session = session
         self._line = bytearray()  # of a frame whose delimiter has not come
         self._heard = _Watch(timeout, BACKOFF)  # the board's frames are whole and in order
@@ -212,6 +227,9 @@ class HostLink:
                 self._gap = max(self._gap, 0)
             return b""
         header, payload = frame
+        if header.session == 0:  # never ours, which `reset` begins at 1
+            self.unused = True
+            return b""
         if header.session != self._session:
             self.stats.foreign += 1
             return b""

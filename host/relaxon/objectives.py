@@ -6,6 +6,7 @@ strength beta enters the nudged phases.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,9 +19,9 @@ from relaxon_isa.program import Builder
 from .layout import Needs
 
 if TYPE_CHECKING:
-    from .rules.base import Marks, Rule
+    from .rules.base import Marks, Rule, Source
 
-__all__ = ["OBJECTIVES", "Clamping", "CrossEntropy", "Objective", "SquaredError"]
+__all__ = ["OBJECTIVES", "Clamping", "CrossEntropy", "Objective", "SquaredError", "TrueCost"]
 
 
 class Objective:
@@ -33,6 +34,8 @@ class Objective:
     name: ClassVar[str]
     RATES: ClassVar[tuple[int, int] | None] = None
     """Default rate shifts, of the hidden layers and the last one, where not the rule's."""
+    RELAXES_OUTPUT: ClassVar[bool] = False
+    """Whether nudged outputs have a minimiser of their own: `relax_output`."""
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -113,12 +116,105 @@ class Objective:
             return None, 0
         return lay.drive("nudge", layer), lay.groups(layer)
 
+    def relax_output(
+        self, b: Builder, sources: Sequence[Source], dst: str, phases: int, **state
+    ) -> None:
+        """Set the nudged outputs to their minimiser, as `Rule.relax` does for other layers."""
+        raise NotImplementedError
+
     def update(self, b: Builder, marks: Marks) -> None:
         """Weights that learn by the objective alone."""
 
 
 class SquaredError(Objective):
     name = "squared-error"
+
+
+class TrueCost(Objective):
+    """Squared error itself, not made linear: nudged outputs minimise E + beta C, C = 1/2 |y - o|^2.
+
+    With a = W h + b that is o = (a +- beta y) / (1 +- beta), clipped as all states are. The divisor
+    is a tile of constants: a goes to a plane first (``rise`` and ``fall``, which nothing else needs
+    before the update), then its multiple onto beta y / (1 +- beta), a drive. Source: Scellier &
+    Bengio 2017, eq. 3 and 4.
+    """
+
+    name = "true-cost"
+    RATES = (5, 7)
+    RELAXES_OUTPUT = True
+    TRIPS = 4
+    """Tiles hold a quarter of their value and are read four times: 1 / (1 - beta) may exceed 2."""
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__(rule)
+        if "minus" in rule.nudged and rule.settings.beta > 0.75:
+            raise ConfigError(
+                f"beta = {rule.settings.beta} with objective true-cost: E - beta C needs a minimum "
+                "well below beta = 1, so at most 0.75"
+            )
+
+    @classmethod
+    def needs(cls, needs: Needs) -> Needs:
+        return replace(needs, tiles=(*needs.tiles, "pull0", "pull1", "inverse0", "inverse1"))
+
+    def constants(self) -> dict[str, np.ndarray]:
+        eye, beta = np.eye(self.rule.config.p) / self.TRIPS, self.rule.settings.beta
+        tiles = {f"{name}{k}": 0 * eye for name in ("pull", "inverse") for k in range(2)}
+        for k, plane in enumerate(self.rule.nudged):
+            pull = -beta if plane == "minus" else beta
+            tiles |= {f"pull{k}": pull / (1 + pull) * eye, f"inverse{k}": 1 / (1 + pull) * eye}
+        return tiles
+
+    def nudge(self, b: Builder) -> None:
+        """The outputs' drive in each nudged phase: +-beta y / (1 +- beta)."""
+        lay = self.rule.layout
+        groups = lay.groups(lay.depth)
+        b.add(
+            Mac(
+                outer=(
+                    MacLevel(count=len(self.rule.nudged), tile=1, dst=groups),
+                    MacLevel(count=groups, src=1, dst=1),
+                ),
+                inner=(MacLevel(count=self.TRIPS),),
+                tile=lay.tile("pull0"),
+                src=lay.y,
+                dst=lay.drive("nudge", lay.depth),
+                to_drive=True,
+            )
+        )
+
+    def relax_output(
+        self, b: Builder, sources: Sequence[Source], dst: str, phases: int, **state
+    ) -> None:
+        rule, lay = self.rule, self.rule.layout
+        depth, groups = lay.depth, lay.groups(lay.depth)
+        trial = lay.plane("rise", depth)
+        apart = lay.plane("fall", depth) - trial
+        rule.drive_layer(
+            b,
+            depth,
+            sources,
+            dst=trial,
+            dst_stride=apart,
+            drive=lay.drive("still", depth),
+            phases=phases,
+            **{**rule.precise(), **rule.tail(depth)},
+        )
+        b.add(
+            Mac(
+                outer=(
+                    MacLevel(count=phases, tile=1, src=apart, dst=rule.stride(dst), drive=groups),
+                    MacLevel(count=groups, src=1, dst=1, drive=1),
+                ),
+                inner=(MacLevel(count=self.TRIPS),),
+                tile=lay.tile("inverse0"),
+                src=trial,
+                dst=lay.plane(dst, depth),
+                drive=lay.drive("nudge", depth),
+                from_drive=True,
+                **state,
+            )
+        )
 
 
 class Clamping(Objective):
@@ -345,4 +441,6 @@ class CrossEntropy(Objective):
         rule.hebb(b, block, rise, "free", position=position)
 
 
-OBJECTIVES: dict[str, type[Objective]] = {o.name: o for o in (SquaredError, Clamping, CrossEntropy)}
+OBJECTIVES: dict[str, type[Objective]] = {
+    o.name: o for o in (SquaredError, TrueCost, Clamping, CrossEntropy)
+}

@@ -110,6 +110,36 @@ def test_outputs_are_held(name, part):
             assert np.allclose(states["minus"][-1], free - part * (y - free), atol=2.0**-8)
 
 
+@pytest.mark.parametrize("name", ["ep-centered", "ep-positive", "ep-negative"])
+@pytest.mark.parametrize("architecture", ["layers", "skip:0>2"])
+def test_true_cost_is_minimised_with_its_divisor(name, architecture):
+    """Nudged outputs are at (a +- beta y) / (1 +- beta), hidden units at their minimum."""
+    changes = {"objective": "true-cost", "grid": 12, "architecture": architecture}
+    with lab(name, free_cap=200, nudged_cap=200, **changes) as bench:
+        x, y = sample()
+        bench.relax_free(x)
+        first, second, *skip = bench.weights()
+        for plane, (hidden, output) in bench.relax_nudged(y).items():
+            beta = -0.5 if plane == "minus" else 0.5
+            a = second[:, :-1] @ hidden + second[:, -1]
+            for w in skip:
+                a = a + w @ np.append(bench.plane("x"), 1)
+            wanted = (a + beta * y) / (1 + beta)
+            low, high = (0, 1) if bench.rule.output == "clip" else (-2, 2)
+            assert np.allclose(output, wanted.clip(low, high), atol=2.0**-11)
+            below = first @ np.append(bench.plane("x"), 1) + second[:, :-1].T @ output
+            assert np.allclose(hidden, below.clip(0, 1), atol=2.0**-11)
+
+
+def test_true_cost_has_the_gradient_of_the_fixed_current():
+    fine = {"grid": 13, "beta": 0.0625, "free_cap": 200, "nudged_cap": 200, "rate_shifts": (2, 2)}
+    with (
+        lab("ep-centered", objective="true-cost", **fine) as a,
+        lab("ep-centered", **fine) as b,
+    ):
+        assert cosine(step(a), step(b)) > 0.999
+
+
 def test_objective_and_rule_are_chosen_apart():
     rates = (2, 2)
     with (
@@ -251,6 +281,32 @@ def test_temporal_contrastive_learning_follows_ep():
     assert cosine(one, other) > 0.9
     with lab("tcl", options={"up": 1, "down": 1, "warm": 4}) as bench:
         assert np.linalg.norm(step(bench)) < 0.06 * np.linalg.norm(one)
+
+
+def test_held_weights_get_what_the_tooth_added_up():
+    with lab("tcl", options={"held": 1}) as bench:
+        before, change = bench.weights(), step(bench)
+        for k, block in enumerate(bench.layout.blocks):
+            tiles = read_tiles(bench.device, block.tile + 1, block.tiles - 1)
+            added = from_tiles(bench.layout, block, np.concatenate([tiles, tiles[:1]]))
+            found = bench.weights()[k] - before[k]
+            assert np.array_equal(added / 2.0**bench.formats.weight_frac, found)
+        assert change.any()
+
+
+def test_equal_ramps_teach_nothing_where_weights_are_held():
+    """In a network, and at the edge of the dead zone, where weights that act do learn."""
+    equal = {"up": 5, "down": 5, "warm": 1}
+    with (
+        lab("tcl", options={"held": 1}) as a,
+        lab("ep-positive", grid=12, rate_shifts=(1, 2)) as b,
+        lab("tcl", options={**equal, "held": 1}) as c,
+        lab("tcl", options=equal) as d,
+    ):
+        sawtooth, ep, held, acting = step(a), step(b), step(c), step(d)
+    assert cosine(sawtooth, ep) > 0.75
+    assert np.linalg.norm(held) < 0.2 * np.linalg.norm(sawtooth)
+    assert abs(cosine(held, ep)) < 0.2 and cosine(acting, ep) > 0.9
 
 
 # Resistors --------------------------------------------------------------------------------------
@@ -419,6 +475,7 @@ def test_perturbation_follows_the_gradient_on_average():
         ("ep-negative", {"output": "clip"}, "use --output linear"),
         ("contrastive", {"beta": 0.5}, "rule coupled-positive"),
         ("coupled-positive", {"objective": "squared-error"}, "it pursues clamping"),
+        ("ep-centered", {"objective": "true-cost", "beta": 1.0}, "at most 0.75"),
         ("lock-in", {"options": {"points": 2}}, "the sine is 0 everywhere"),
         ("lock-in", {"options": {"pionts": 8}}, "it has points"),
         ("rbp", {"architecture": "backward"}, "symmetric weights"),
@@ -436,6 +493,7 @@ def test_perturbation_follows_the_gradient_on_average():
         ("backprop", {"output": "clip"}, "its outputs are linear"),
         ("spsa", {"options": {"delta": 1}}, "2 to 10"),
         ("tcl", {"options": {"up": 0.1}}, "tau is 4 of them"),
+        ("tcl", {"options": {"held": 2}}, "must be 0 or 1"),
         ("tcl", {"architecture": "backward"}, "symmetric weights"),
         ("resistive", {"output": "clip"}, "its voltages are linear"),
         ("resistive", {"architecture": "skip:0>2"}, "neighbouring layers alone"),

@@ -223,7 +223,7 @@ def test_bad_line_gives_the_same_results(seed: int) -> None:
     assert list(dev.run(samples(100, 50))) == [s[::-1] for s in samples(100, 50)]
     assert dev.read(Space.STATE, 100, 1000).tolist() == values
     dev.close()
-    assert board.link_errors
+    assert board.link_errors + dev.link_stats.damaged
 
 
 def test_board_that_dies_is_told_and_can_come_back() -> None:
@@ -339,3 +339,20 @@ def test_ports_that_cannot_be_opened(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DeviceError, match="not a serial port"):
         SerialTransport(str(tmp_path / "file"))
+
+
+def test_only_the_first_contact_finds_a_board_unused() -> None:
+    board = BoardModel(CONFIG)
+    for unused in (True, False, False):
+        rig = Rig(board)
+        assert SerialDevice(rig, clock=rig.clock).unused is unused
+
+
+def test_a_run_without_a_byte_ends_at_its_limit() -> None:
+    dev, board = device({0: echo(1, 1)})
+    dev.run_limit = 3.0
+    board.step_program = lambda: False  # type: ignore[method-assign]
+    with pytest.raises(LinkError, match=r"for 3\.0 s"):
+        list(dev.run([b"x"]))
+    del board.step_program
+    assert list(dev.run([b"x"])) == [b"x"]

@@ -1,5 +1,6 @@
 """The virtual board as a process: its life, its clients, its cache, what it needs."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,9 +9,13 @@ import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from relaxon.cli import cli
 from relaxon.devices.serial import SerialDevice
+from relaxon.weights import read_tiles, write_tiles
 from relaxon_isa.config import ArrayConfig, preset
 from relaxon_isa.errors import ToolError
 from relaxon_isa.instructions import Emit, EmitKind, Halt, Pack, Wait
@@ -246,3 +251,26 @@ def test_waveforms(tmp_path):
 def test_waveforms_nowhere(tmp_path):
     with pytest.raises(ToolError, match="cannot write"):
         VirtualBoard(SMALL, vcd=tmp_path / "no" / "board.vcd").start()
+
+
+def test_info_tests_a_board_once_and_leaves_used_ones_alone():
+    def info(*options: str) -> dict:
+        result = CliRunner().invoke(cli, ["info", "--backend", board.port, "--json", *options])
+        assert result.exit_code == 0, result.stderr
+        return json.loads(result.stdout)["self_test"]
+
+    with VirtualBoard(SMALL) as board:
+        assert info()["passed"]
+        with SerialDevice.open(board.port) as device:
+            tiles = np.arange(16 * 4).reshape(16, 2, 2)
+            write_tiles(device, 0, tiles)
+        again = info()
+        assert "in use since power-on" in again["said"] and "passed" not in again
+        with SerialDevice.open(board.port) as device:
+            assert np.array_equal(read_tiles(device, 0, 16), tiles)
+        assert info("--self-test")["passed"]
+        with SerialDevice.open(board.port) as device:
+            assert not read_tiles(device, 0, 16).any()
+    with VirtualBoard(SMALL) as board:
+        assert info("--no-self-test")["said"] == "not run"
+        assert "in use" in info()["said"]

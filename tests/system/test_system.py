@@ -74,9 +74,11 @@ COMBINATIONS = [
     ("ep-positive", {"objective": "cross-entropy"}),
     ("ep-random", {"objective": "cross-entropy", "architecture": "backward"}),
     ("ep-centered", {"objective": "clamping", "architecture": "skip:0>2,1>3,0>3"}),
+    ("ep-centered", {"objective": "true-cost", "architecture": "skip:1>3", "margin": 0.0625}),
     ("lock-in", {"architecture": "backward", "margin": 0.0625}),
     ("frequency", {"architecture": "skip:1>3", "margin": 0.0625}),
     ("backprop", {"architecture": "backward"}),
+    ("tcl", {"options": {"up": 2, "down": 2, "warm": 1, "held": 1}}),
 ]
 
 

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from math import inf
 from types import TracebackType
 from typing import Self
 
@@ -104,9 +105,15 @@ class Device(ABC):
         What the device says of itself (`relaxon_isa.link.Identity`).
     config
         Its `ArrayConfig`.
+    unused
+        Whether nobody had used the machine since power-on when it was opened.
+    run_limit
+        Seconds that a run may go on without a byte from or to a board; then it is a LinkError.
     """
 
     identity: Identity
+    unused = True
+    run_limit = inf
 
     @property
     def config(self) -> ArrayConfig:

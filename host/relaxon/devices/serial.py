@@ -13,7 +13,7 @@ from relaxon_isa.errors import DeviceError, LinkError
 from relaxon_isa.link import BoardError, Command, Record, decode_info
 from relaxon_isa.memory import INFO_BYTES, Space
 
-from ..link import FRAME_BYTES, HostLink, LinkStats, RecordReader
+from ..link import FRAME_BYTES, QUESTION, HostLink, LinkStats, RecordReader
 from ..transport import DEFAULT_BAUD, SerialTransport, Transport
 from .base import Device, SpaceLayout, left_over, starved
 
@@ -23,6 +23,8 @@ CHUNK_BYTES = 4096
 """Longest READ or WRITE. Long enough to cost no time, short enough to see progress."""
 HIGH_WATER = 1 << 15
 """Bytes queued ahead of the board: two of the largest rings."""
+ANSWER_SECONDS = 0.1
+"""How long a board's answer to `QUESTION` takes at most: two short frames, USB and schedulers."""
 NOTHING = object()
 
 
@@ -97,9 +99,11 @@ class SerialDevice(Device):
 
     def _connect(self, expected: str | None) -> None:
         try:
+            self._ask_whether_unused()
             with self._guard():
                 answer = self._ask(Space.INFO, 0, 0, INFO_BYTES, INFO_BYTES)
                 self._pump(lambda: answer.data is not None)
+            self.unused = self._link.unused
         except LinkError as error:
             raise DeviceError(
                 f"no relaxon board answers on {self._name}: {error}. Check that this is the "
@@ -115,6 +119,13 @@ class SerialDevice(Device):
                 f"{self._name}: the board's fingerprint is {self.identity.fingerprint}, expected "
                 f"was {expected}; load the bitstream of that configuration, or use this board's"
             )
+
+    def _ask_whether_unused(self) -> None:
+        assert self._transport
+        self._transport.write(QUESTION)
+        end = self._clock() + ANSWER_SECONDS
+        while not self._link.unused and (left := end - self._clock()) > 0:
+            self._link.receive(self._transport.read(left), self._clock())
 
     @property
     def link_stats(self) -> LinkStats:
@@ -143,12 +154,13 @@ class SerialDevice(Device):
             if until():
                 return
             latest = (self._link.backlog, self._link.stats.bytes_received)
-            if self._run_now or latest != progress or not self._link.ready:
+            patience = self.run_limit if self._run_now else self._patience
+            if latest != progress or not self._link.ready:
                 progress, since = latest, self._clock()
-            elif self._clock() - since > self._patience:
+            elif self._clock() - since > patience:
                 raise LinkError(
                     f"{self._name}: the board's link works, but it has not done what was asked "
-                    f"for {self._patience:.1f} s; reset or reload the board"
+                    f"for {patience:.1f} s; reset or reload the board"
                 )
             self._exchange(wait=True)
 
@@ -253,7 +265,7 @@ class SerialDevice(Device):
     # Programs -----------------------------------------------------------------------------
 
     def _run(self, samples: Iterator[bytes], row: int, count: bool) -> Iterator[bytes]:
-        if self._run_now:
+        if self._run_now and not self._dirty:
             raise DeviceError(f"{self._name}: a program runs already; end that run first")
         with self._guard():
             run = self._run_now = _Run()

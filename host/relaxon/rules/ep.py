@@ -42,7 +42,7 @@ class CenteredEP(Rule):
     name = "ep-centered"
     paper = "Scellier & Bengio 2017; Laborieux et al. 2021"
     summary = "free; +beta and -beta from the free state; (ss+ - ss-) / 2 beta"
-    OBJECTIVES = ("squared-error", "clamping", "cross-entropy")
+    OBJECTIVES = ("squared-error", "true-cost", "clamping", "cross-entropy")
     ARCHITECTURES: ClassVar[dict[str, str]] = {}
 
     @property

@@ -47,7 +47,7 @@ class RuleSettings:
     name
         The rule (`relaxon.rules.RULES`), or one of your own, "file.py:Class".
     objective
-        "squared-error", "clamping" or "cross-entropy"; None: the rule's own.
+        "squared-error", "true-cost", "clamping" or "cross-entropy"; None: the rule's own.
     architecture
         "layers"; "skip:0>2,1>3": connections from layer 0 (input) into 2 and from 1 into 3 as
         well; "backward": weights of their own for what comes from above.

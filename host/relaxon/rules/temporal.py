@@ -3,12 +3,17 @@
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
+
 from relaxon_isa.errors import ConfigError
+from relaxon_isa.instructions import Learn, LearnLevel, Mac, MacLevel
+from relaxon_isa.memory import Space
 from relaxon_isa.program import Builder
 
+from ..devices.base import Device
 from ..layout import Needs
 from ..network import Network
-from .base import Marks
+from .base import Marks, open_loops
 from .oscillation import WaveformRule
 
 __all__ = ["TemporalContrastive"]
@@ -35,6 +40,10 @@ class TemporalContrastive(WaveformRule):
     does, and nothing is learned; for them to cancel, the memories must have seen a tooth before:
     ``warm``.
 
+    Weights change while the tooth runs, and act. With ``held`` they do not: what is learned adds up
+    in a word of its own, three a synapse, and goes onto the weight after the last step, as in the
+    source's simulation, which is where equal ramps cancel in a network as well.
+
     Source: Falk, Strupp, Scellier & Murugan 2025 (integral feedback, sawtooth, dead zone). The
     kernel of one exponential is ours, theirs a sine of ten points; there the nudged states start
     from the free one at every level, here the network is carried along.
@@ -48,6 +57,7 @@ class TemporalContrastive(WaveformRule):
         "down": (9, "length of the slow ramp"),
         "dead": (2**-8, "dead zone: |u| up to this changes nothing"),
         "warm": (0, "teeth before the one that is learned from"),
+        "held": (0, "1: weights stay until the tooth is over, three words a synapse"),
     }
     ARCHITECTURES: ClassVar[dict[str, str]] = {
         "backward": "its response is that of an energy: it needs symmetric weights",
@@ -68,14 +78,30 @@ class TemporalContrastive(WaveformRule):
             raise ConfigError(f"dead = {self.option('dead'):g}: must be 0 <= dead < 2")
         if self.option("warm") not in range(5):
             raise ConfigError(f"warm = {self.option('warm'):g}: must be 0 to 4")
+        if self.option("held") not in (0, 1):
+            raise ConfigError(f"held = {self.option('held'):g}: must be 0 or 1")
 
     @property
     def tau(self) -> int:
         """Steps in which a synapse's memory follows its product."""
         return 1 << self.config.integral_shift
 
+    @property
+    def held(self) -> int:
+        """The word of a synapse that the tooth changes; its memory is the one behind."""
+        return int(self.option("held"))
+
     def needs(self, network: Network) -> Needs:
-        return replace(super().needs(network), words=2)
+        needs, p = super().needs(network), self.config.p
+        areas = (("identity", p), ("columns", p)) if self.held else ()
+        return replace(needs, words=2 + self.held, areas=(*needs.areas, *areas))
+
+    def prepare(self, device: Device) -> None:
+        super().prepare(device)
+        if self.held:
+            p, one = self.config.p, 1 << self.config.learn_shifts[0]
+            identity = one * np.eye(p, dtype=np.int64).ravel()
+            device.write(Space.STATE, self.layout.area("identity") * p, identity)
 
     def gains(self) -> list[float]:
         return [1.0]
@@ -93,14 +119,39 @@ class TemporalContrastive(WaveformRule):
         free = [lay.plane("free", output)]
         b.add(self.combine(output, lay.plane(self.REPORT, output), free, **self.precise()))
         self.amplitude(b)
-        self._synapses(b, marks, word=1, replace=True)
+        if self.held:
+            every = LearnLevel(count=lay.weight_tiles // 3, tile=3)
+            b.add(Learn(outer=(every,), tile=1, row=lay.zero, col=lay.zero, replace=True))
+        self._synapses(b, marks, word=self.held + 1, replace=True)
         never = (1 << self.config.weight_bits) - 1
         frac = 2 * self.formats.state_frac - self.config.learn_shifts[0]
         dead = min(never, round(self.option("dead") * 2**frac))
         for threshold in (*(never,) * int(self.option("warm")), dead):
             with b.loop(steps, step=1):
                 self.follow(b)
-                self._synapses(b, marks, integral=True, threshold=threshold)
+                self._synapses(b, marks, word=self.held, integral=True, threshold=threshold)
+        if self.held:
+            self._apply(b)
+
+    def _apply(self, b: Builder) -> None:
+        """What the tooth has left goes onto the weights, tile by tile: its columns onto planes by
+        the identity's, and their products with the identity's again."""
+        lay, p = self.layout, self.config.p
+        identity, columns = lay.area("identity"), lay.area("columns")
+        with b.loop(lay.weight_tiles // 3, step=3):
+            x = open_loops(b)
+            b.add(
+                Mac(
+                    outer=(MacLevel(count=p, src=1, dst=1),),
+                    tile=1,
+                    tile_x=x,
+                    src=identity,
+                    dst=columns,
+                    shift=self.config.learn_shifts[0],
+                )
+            )
+            terms = (LearnLevel(count=p, row=1, col=1),)
+            b.add(Learn(inner=terms, tile_x=x, row=columns, col=identity))
 
     def _synapses(self, b: Builder, marks: Marks, **fields) -> None:
         """The products of all synapses, at their rates, to a LEARN."""

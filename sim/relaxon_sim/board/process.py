@@ -223,8 +223,9 @@ def virtual_device(
     ).start()
     try:
         transport = SerialTransport(board.port, CLOCK_HZ // divisor)
-        # A netlist is a hundred times slower than the board whose clock it claims.
-        timeout = 4.0 if netlist else 0.25
+        # The more cells, the slower; a netlist is a hundred times slower than the board whose
+        # clock it claims.
+        timeout = 4.0 if netlist else max(0.25, config.p**2 / 64)
         device = VirtualDevice(transport, expected=config.fingerprint, timeout=timeout)
     except BaseException:
         board.stop()

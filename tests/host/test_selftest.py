@@ -1,0 +1,211 @@
+"""The self-test against machines with one thing wrong, which it finds, and says where."""
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from relaxon import cli
+from relaxon.backends import open_device
+from relaxon.devices.base import SpaceLayout
+from relaxon.selftest import PARTS, self_test
+from relaxon_isa.config import PRESETS, ArrayConfig, preset
+from relaxon_isa.errors import ConfigError, LinkError
+from relaxon_isa.memory import Register, Space
+from relaxon_sim.golden.device import GoldenDevice
+from relaxon_sim.golden.exact import Integers
+from relaxon_sim.golden.machine import Machine
+
+CONFIG = preset("default").replace(
+    p=3, weight_depth=300, state_depth=64, drive_depth=16, program_rows=64, table_bits=5
+)
+ODD = {
+    "smallest": CONFIG.replace(
+        p=2, weight_depth=2, state_depth=10, drive_depth=2, program_rows=16, levels=2,
+        loop_depth=1, max_terms=4, learn_terms=1, table_bits=0,
+    ),
+    "weights wider than states": CONFIG.replace(
+        state_bits=8, weight_bits=32, learn_shifts=(14, 15), decay_shift=3, dither_bits=4
+    ),
+    "little state memory, so many rounds": CONFIG.replace(state_depth=14, drive_depth=3),
+}  # fmt: skip
+
+
+class Damaged(GoldenDevice):
+    """A golden device whose memories change after every write and every run."""
+
+    def __init__(
+        self,
+        change: Callable[[Machine], None] = lambda machine: None,
+        machine: Machine | None = None,
+    ) -> None:
+        super().__init__(CONFIG, machine)
+        self.change = change
+
+    def _write(self, layout: SpaceLayout, start: int, values: np.ndarray) -> None:
+        super()._write(layout, start, values)
+        self.change(self.machine)
+
+    def _run(self, samples: Iterator[bytes], row: int, count: bool) -> Iterator[bytes]:
+        yield from super()._run(samples, row, count)
+        self.change(self.machine)
+
+
+def stuck(memory: str, at: int, bit: int) -> Callable[[Machine], None]:
+    """That bit of a memory's element is always 1."""
+
+    def change(machine: Machine) -> None:
+        words = vars(machine)[memory]
+        words = getattr(words, "words", words)
+        words[at] = int(words[at]) | 1 << bit
+
+    return change
+
+
+def stuck_row(machine: Machine) -> None:
+    machine.write_program(40, [machine.program[40] | 1 << 77])
+
+
+def one_of(space: str, a: int, b: int) -> Callable[[Machine], None]:
+    """Two elements are one: what is written to ``b`` stands in ``a``, too."""
+
+    def change(machine: Machine) -> None:
+        words = vars(machine)[space].words
+        words[a] = words[b]
+
+    return change
+
+
+def cell(machine: Machine, tile: int, row: int, column: int) -> int:
+    return machine.weights.positions(np.array([tile]))[0, row, column]
+
+
+def stuck_weight(machine: Machine) -> None:
+    at = cell(machine, 200, 2, 1)
+    machine.weights.flat[at] = int(machine.weights.flat[at]) | 1 << 5
+
+
+def tiles_are_one(machine: Machine) -> None:
+    for row in range(3):
+        for column in range(3):
+            a, b = (cell(machine, tile, row, column) for tile in (200, 200 - 128))
+            machine.weights.flat[a] = machine.weights.flat[b]
+
+
+@pytest.mark.parametrize(
+    ("change", "part", "where"),
+    [
+        (stuck("states", 100, 3), "state", "STATE group 33, lane 1"),
+        (stuck("drives", 47, 40), "drive", "DRIVE group 15, lane 2"),
+        (stuck("registers", Register.SWEEPS, 30), "registers", "REGISTER SWEEPS"),
+        (stuck_row, "program", "PROGRAM row 40"),
+        (stuck("table", 17, 0), "table", "TABLE entry 17, lane 0"),
+        (one_of("states", 0, 96), "state", "STATE group 0, lane 0"),
+        (one_of("drives", 24, 26), "drive", "DRIVE group 8, lane 0"),
+        (stuck_weight, "weights", "tile 200, row 2, column 1"),
+        (tiles_are_one, "weights", "tile 200, row 0, column 0"),
+    ],
+)
+def test_a_damaged_memory_is_found_and_located(change, part, where):
+    result = self_test(Damaged(change))
+    assert not result.passed
+    found = result.parts[part]
+    assert found.wrong
+    assert found.first[0].where == where
+    assert found.first[0].expected != found.first[0].found
+
+
+class HalfUp(Integers):
+    """LEARN rounds halves up, not away from zero."""
+
+    half_away_in = Integers.half_up_in
+
+
+class Floor(Integers):
+    """MAC cuts off instead of rounding."""
+
+    half_up_in = Integers.floor_in
+
+
+@pytest.mark.parametrize(
+    ("numbers", "part", "opcode"), [(HalfUp, "learn", "LEARN"), (Floor, "mac", "MAC")]
+)
+def test_wrong_rounding_is_found_and_located(numbers, part, opcode):
+    result = self_test(Damaged(machine=Machine(CONFIG, numbers=numbers(object))))
+    found = result.parts[part]
+    assert found.wrong
+    assert found.first[0].where.startswith(opcode)
+    assert abs(found.first[0].expected - found.first[0].found) == 1
+    memories = ("program", "state", "drive", "registers", "table")
+    assert all(result.parts[name].passed for name in memories)
+
+
+@pytest.mark.parametrize("config", [*PRESETS.values(), *ODD.values()], ids=[*PRESETS, *ODD])
+def test_a_good_machine_passes_and_ends_as_after_power_on(config: ArrayConfig):
+    device, fresh = GoldenDevice(config), open_device("golden", config)
+    device.write(Space.STATE, 0, [1] * 5)
+    steps = []
+    result = self_test(device, steps.append)
+    assert result.passed
+    assert sum(steps) == len(PARTS)
+    assert list(result.parts) == [n for n in PARTS if config.table_bits or n != "table"]
+    assert not device.machine.weights_array.any()
+    assert not device.machine.table.any()
+    for space in (Space.PROGRAM, Space.STATE, Space.DRIVE, Space.REGISTER):
+        assert device.read(space).tolist() == fresh.read(space).tolist()
+
+
+def test_weights_meet_every_bit_both_ways_and_no_two_tiles_alike():
+    seen = []
+
+    class Watched(GoldenDevice):
+        def _read(self, layout: SpaceLayout, start: int, count: int) -> np.ndarray:
+            if layout.space is Space.DRIVE and layout.size == 48 and start == 0:
+                seen.append(self.machine.weights_array)
+            return super()._read(layout, start, count)
+
+    self_test(Watched(CONFIG))
+    pairs = [(a, b) for a, b in pairwise(seen) if (a == ~b).all()]
+    assert pairs
+    assert len(np.unique(pairs[0][0].reshape(300, 9), axis=0)) == 300
+
+
+class Silent(GoldenDevice):
+    def _run(self, samples: Iterator[bytes], row: int, count: bool) -> Iterator[bytes]:
+        raise LinkError("not a byte for 5.0 s")
+        yield b""
+
+
+def test_a_device_that_falls_silent_fails():
+    result = self_test(Silent(CONFIG))
+    assert not result.passed
+    assert list(result.parts)[-1] == "table"  # the first one that runs programs
+    assert "not a byte" in "\n".join(result.failures())
+
+
+def test_what_is_too_small_is_refused():
+    with pytest.raises(ConfigError, match="state_depth"):
+        self_test(GoldenDevice(CONFIG.replace(state_depth=8)))
+
+
+def info(*options: str):
+    result = CliRunner().invoke(cli.cli, ["info", "--backend", "golden", *options])
+    return result.exit_code, result.stdout, " ".join(result.stderr.split())
+
+
+def test_info_says_what_came_of_it(monkeypatch):
+    code, said, _ = info("--json")
+    assert code == 0 and json.loads(said)["self_test"]["said"].startswith("not run")
+    code, said, _ = info("--json", "--self-test")
+    assert code == 0 and json.loads(said)["self_test"]["passed"] is True
+    monkeypatch.setattr(cli, "open_device", lambda *_: Damaged(stuck_weight))
+    code, said, error = info("--json", "--self-test")
+    failed = json.loads(said)["self_test"]
+    assert code == cli.DIFFERENT and failed["passed"] is False
+    assert failed["parts"]["weights"]["first"][0]["where"] == "tile 200, row 2, column 1"
+    assert "tile 200, row 2, column 1: expected" in error and "self-test failed" in error
+    code, said, _ = info("--self-test")
+    assert code == cli.DIFFERENT and "FAILED: weights" in said
