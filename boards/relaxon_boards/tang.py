@@ -3,10 +3,10 @@
 from .board import Board
 
 EXPERIMENTAL = (
-    "experimental: place and route has no timing of Gowin's multipliers nor of the read ports of "
-    "the link's three buffers (nextpnr #1786), so a passed target says nothing about them; the "
-    "array runs at the 27 MHz of the crystal. Block RAMs are used without resets and output "
-    "registers, which have errata (yosys #6163, apicula #251)"
+    "experimental: place and route has no timing of Gowin's multipliers nor of some block RAM "
+    "ports (the link's buffers among them, nextpnr #1786), so a passed target says nothing about "
+    "them; the array runs at the 27 MHz of the crystal. Block RAMs are used without resets and "
+    "output registers, which have errata (yosys #6163, apicula #251)"
 )
 
 BOARDS = (
