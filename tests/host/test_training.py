@@ -295,7 +295,7 @@ def test_a_checkpoint_finds_its_data_from_any_folder(data, tmp_path, monkeypatch
     ("arguments", "code", "says"),
     [
         (["train", "--backend", "golden", "--layers", "64,abc"], 3, "write them like 64,32,10"),
-        (["train", "--backend", "golden", "--layers", "64,90000,10"], 3, "64-936-10 fits"),
+        (["train", "--backend", "golden", "--layers", "64,90000,10"], 3, "64-1956-10 fits"),
         (["train", "--layers", "64,1100,10"], 3, "fits"),
         (["train", "--backend", "golden", "--data", "/nonexistent"], 5, "/nonexistent"),
         (["train", "--backend", "/dev/nonexistent"], 6, "/dev/nonexistent"),
