@@ -429,18 +429,18 @@ class Rule:
         """
         lay = self.layout
         nudged = dst != "free" if nudged is None else nudged
-        sources = self.sources(layer, below, above)
-        fields = {**self.to_state(layer), **self.tail(layer), **(judged or {}), **state}
-        if nudged and layer == lay.depth and self.objective.RELAXES_OUTPUT:
-            self.objective.relax_output(b, sources, dst, phases, **fields)
-            return
         drive, drive_stride = self.objective.drive(layer) if nudged else (None, 0)
         if drive is None:
             drive, drive_stride = lay.drive("still", layer), 0
+        fields = {**self.to_state(layer), **self.tail(layer), **(judged or {}), **state}
+        if nudged and layer == lay.depth and self.objective.RELAXES_OUTPUT:
+            sources = self.sources(layer, below, above)
+            self.objective.relax_output(b, sources, dst, phases, **fields)
+            return
         self.drive_layer(
             b,
             layer,
-            sources,
+            self.sources(layer, below, above),
             dst=lay.plane(dst, layer),
             dst_stride=self.stride(dst),
             drive=self.standing(b, layer, dst, drive),
