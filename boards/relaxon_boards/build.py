@@ -99,7 +99,14 @@ def build(
     for command in commands:
         progress(f"looking for {command[0]}")  # YoWASP compiles it now, if it is the first call
         tools[command[0]] = tool_version(command[0])
-    plan.extract(directory)
+    try:
+        plan.extract(directory)
+        # What an earlier build made is not this one's, whatever becomes of it.
+        suffix = BITSTREAM[board.family]
+        for name in (f"{board.name}{suffix}", "report.json", "report.txt"):
+            (directory / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise ToolError(f"cannot build in {directory}: {error.strerror}") from error
 
     progress("synthesising")
     seconds = {"synthesis": _run(commands[0], directory)}
@@ -157,7 +164,6 @@ def build(
         progress("packing")
         home = directory / f"seed-{best.seed}"
         _run(pack, home)
-        suffix = BITSTREAM[board.family]
         bitstream = directory / f"{board.name}{suffix}"
         shutil.copyfile(home / f"{NAME}{suffix}", bitstream)
         report = _report(board, baud, **found, bitstream=bitstream.name)

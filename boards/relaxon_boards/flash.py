@@ -23,7 +23,10 @@ def flash(board: Board, bitstream: Path, *, permanent: bool = False) -> None:
     if not board.flash:
         raise ToolError(f"openFPGALoader does not know {board.title}: {board.by_hand}: {bitstream}")
     tool = find_tool("openFPGALoader")
-    start = subprocess.run([tool, "--Version"], capture_output=True, text=True, check=False)
+    try:
+        start = subprocess.run([tool, "--Version"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise ToolError(f"cannot run {tool}: {error.strerror}") from error
     if start.returncode == 127 or "shared librar" in start.stderr + start.stdout:
         raise ToolError(f"openFPGALoader cannot start: {LIBRARIES}")
     command = [tool, *board.flash, *(["-f"] if permanent else []), str(bitstream)]

@@ -3,7 +3,7 @@
 import importlib
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,21 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from relaxon_isa.errors import ConfigError, ToolError
+from relaxon_isa.errors import ConfigError, ProgramError, ToolError
+from relaxon_isa.instructions import LOOP_COUNT_BITS
 
-from .console import console, guarded, json_option
+from .console import console, guarded, jobs_option, json_option
 from .estimate import Cost
 from .estimate import estimate as cost_of
-from .layout import Layout
 from .network import Network
+from .rules import fits, settings_for
 
 __all__ = ["COMMANDS"]
 
 SHOWN = ("64-32-10", "196-120-10", "784-64-10", "784-128-10")
 """Networks whose fit `boards` shows."""
+
+SWEEPS = click.IntRange(1, 1 << LOOP_COUNT_BITS)
 
 board_argument = click.argument("name", metavar="BOARD")
 directory_option = click.option(
@@ -45,7 +48,7 @@ def _load(module: str) -> Any:
 @click.command()
 @board_argument
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1), help="Placements.")
-@click.option("--jobs", default=-1, show_default=True, help="Seeds at a time; -1: one a processor.")
+@jobs_option(-1, "Seeds at a time; -1: one a processor.")
 @click.option("--pool", default="loky", show_default=True, help="joblib backend, such as dask.")
 @click.option("--baud", type=click.IntRange(1), help="Instead of the board's default.")
 @click.option("--vendor", is_flag=True, help="With the vendor's tool (Arty: Vivado), untested.")
@@ -106,11 +109,8 @@ def flash(name: str, permanent: bool, directory: Path | None) -> None:
 
 
 def _fits(text: str, config: Any) -> bool:
-    try:
-        Layout(Network.parse(text), config)
-    except ConfigError:
-        return False
-    return True
+    network = Network.parse(text)
+    return fits(network, config, settings_for("ep-centered", network.depth))
 
 
 @click.command()
@@ -161,8 +161,8 @@ def boards(as_json: bool) -> None:
 @click.command()
 @board_argument
 @click.option("--layers", default="784,128,10", show_default=True, help="Layer sizes.")
-@click.option("--free-sweeps", default=6, show_default=True, type=click.IntRange(1))
-@click.option("--nudged-sweeps", default=4, show_default=True, type=click.IntRange(1))
+@click.option("--free-sweeps", default=6, show_default=True, type=SWEEPS)
+@click.option("--nudged-sweeps", default=4, show_default=True, type=SWEEPS)
 @click.option(
     "--input-bits",
     default="8",
@@ -197,11 +197,15 @@ def estimate(
             nudged_sweeps=nudged_sweeps,
             input_bits=int(input_bits),
         )
-    except ConfigError as error:
+    except (ConfigError, ProgramError) as error:
         larger = [b.name for b in _load("catalogue").BOARDS.values() if _fits(layers, b.config)]
+        if name in larger:
+            raise
         hint = f"; it fits {', '.join(larger)}" if larger else "; it fits no board"
         raise ConfigError(f"{name}: {error}{hint}") from error
     rate = board.clock_hz // board.divisor(baud)
+    if not board.config.kind_counters:
+        costs = {name: replace(cost, kinds={"all": cost.cycles}) for name, cost in costs.items()}
     passes = {kind: _figures(cost, board.clock_hz, rate) for kind, cost in costs.items()}
     result = {
         "board": name,

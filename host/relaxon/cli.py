@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import click
 import numpy as np
@@ -21,7 +22,7 @@ from . import bench, comparison, equivalence
 from .backends import BACKENDS, open_device
 from .board_commands import COMMANDS
 from .checkpoint import Checkpoint, load_float_weights, save_float_weights
-from .console import EXIT_CODES, console, guarded, json_option
+from .console import EXIT_CODES, console, guarded, jobs_option, json_option
 from .datasets import NAMED, Dataset, load
 from .devices.base import Device
 from .network import Network
@@ -338,6 +339,11 @@ def _check_target(path: Path | None) -> None:
         raise DataError(f"{path}: there is no folder {path.parent}")
     if path and path.exists() and not path.is_file():
         raise DataError(f"{path}: is not a file that could be replaced")
+    if path:
+        try:
+            TemporaryFile(dir=path.parent).close()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _check_plot(path: Path | None) -> None:
@@ -529,6 +535,8 @@ def board(preset_name: str | None, family: str | None, vcd: Path | None, fst: Pa
     """Run a virtual board until Ctrl-C; any serial client can talk to the port it prints."""
     if vcd and fst:
         raise click.UsageError("--vcd or --fst, not both")
+    for path in (vcd, fst):
+        _check_target(path)
     from .backends import virtual_board
 
     config = preset(preset_name or "default")
@@ -566,6 +574,8 @@ def info(
     shown are those from before. Exit code 9: it failed.
     """
     if presets or backend is None:
+        if preset_name or wanted is not None:
+            raise click.UsageError("--preset and --self-test are about a device: name a --backend")
         _list_presets(as_json)
         return
     with open_device(backend, preset(preset_name or "default")) as device:
@@ -736,7 +746,9 @@ def bench_golden(data: str | None, layers: str, samples: int, as_json: bool) -> 
 @click.option(
     "--samples", default=500, show_default=True, type=click.IntRange(1), help="Samples to relax."
 )
-@click.option("--seed", default=0, show_default=True, help="Initial weights.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Initial weights."
+)
 @json_option
 @guarded
 def bench_settle(data: str, layers: str, samples: int, seed: int, as_json: bool) -> None:
@@ -758,7 +770,9 @@ def bench_settle(data: str, layers: str, samples: int, seed: int, as_json: bool)
     type=click.IntRange(1),
     help="Random networks to measure.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of networks and samples.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Of networks and samples."
+)
 @click.option("--beta", default=0.125, show_default=True, help="Strength of the nudge.")
 @json_option
 @guarded
@@ -815,7 +829,13 @@ def bench_digits(seeds: int, epochs: int, as_json: bool) -> None:
 
 @bench_group.command("equivalence")
 @click.option("--steps", default=30, show_default=True, type=click.IntRange(2), help="To compare.")
-@click.option("--beta", default=0.25, show_default=True, help="Strength of the nudge.")
+@click.option(
+    "--beta",
+    default=0.25,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Strength of the nudge.",
+)
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw both traces to this file.")
 @json_option
 @guarded
@@ -839,7 +859,7 @@ def bench_equivalence(steps: int, beta: float, plot: Path | None, as_json: bool)
 @click.option("--rule", "names", multiple=True, help="Only this one; may be repeated.")
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), help="Seeds from 0.")
 @click.option("--epochs", default=_TRAIN.epochs, show_default=True, help="Passes over the data.")
-@click.option("--jobs", default=1, show_default=True, help="Processes side by side.")
+@jobs_option(1, "Processes side by side; -1: one a processor.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the table to this file.")
 @json_option
 @guarded

@@ -233,6 +233,11 @@ class Layout:
 
     def plane(self, name: str, layer: int) -> int:
         """First group of one of `planes`; layer 0 is the input, whatever the name."""
+        if layer and (name, layer) not in self._planes:
+            raise ConfigError(
+                f"no plane {name!r} of layer {layer}: layers 1 to {self.depth} have "
+                + ", ".join(self.planes)
+            )
         return self._planes[name, layer] if layer else self.x
 
     @property

@@ -499,6 +499,13 @@ def _mac(pair: _Pair) -> None:
             tail=rng.randint(1, p),
         )  # fmt: skip
         pair.run(mac, shown)
+    # A group of one tile that looks at a gate and at what was there: the second port decides how
+    # long it takes.
+    hurried = Mac(
+        outer=(MacLevel(count=n, src=1, dst=1, gate=1),), src=pair.src, dst=pair.dst,
+        gate=pair.gate, old=pair.old, gating=Gating.POSITIVE, step=1, shift=c.weight_bits,
+    )  # fmt: skip
+    pair.run(hurried, shown)
     _judge(pair)
     pair.registers("mac")
 

@@ -28,7 +28,15 @@ from relaxon_isa.program import Builder, Program
 from .devices.base import Device
 from .layout import Block, Layout
 
-__all__ = ["from_tiles", "load_layers", "read_layers", "read_tiles", "to_tiles", "write_tiles"]
+__all__ = [
+    "from_tiles",
+    "load_identity",
+    "load_layers",
+    "read_layers",
+    "read_tiles",
+    "to_tiles",
+    "write_tiles",
+]
 
 TILES_A_RUN = 1 << 16
 
@@ -38,10 +46,10 @@ def _scratch(config: ArrayConfig) -> tuple[int, int]:
     return config.state_depth - 2 * config.p, config.state_depth - config.p
 
 
-def _load_identity(device: Device, value: int) -> None:
+def load_identity(device: Device, group: int, value: int) -> None:
+    """``value`` (raw) on the diagonal of P state groups from ``group`` on, else 0."""
     p = device.config.p
-    identity, _ = _scratch(device.config)
-    device.write(Space.STATE, identity * p, (np.eye(p, dtype=np.int64) * value).reshape(-1))
+    device.write(Space.STATE, group * p, (np.eye(p, dtype=np.int64) * value).reshape(-1))
 
 
 def _read_program(config: ArrayConfig, tile: int, count: int) -> Program:
@@ -91,7 +99,7 @@ def read_tiles(device: Device, tile: int, count: int) -> np.ndarray:
     """
     config = device.config
     _need_narrow(config)
-    _load_identity(device, 1)
+    load_identity(device, _scratch(config)[0], 1)
     p = config.p
     size = (config.state_bits + 7) // 8
     parts = []
@@ -118,7 +126,7 @@ def write_tiles(device: Device, tile: int, values: np.ndarray) -> None:
     limit = 1 << (config.weight_bits - 1)
     if values.size and (values.min() < -limit or values.max() >= limit):
         raise ConfigError(f"weights must be {-limit} to {limit - 1}; nothing was loaded")
-    _load_identity(device, 1 << config.learn_shifts[0])
+    load_identity(device, _scratch(config)[0], 1 << config.learn_shifts[0])
     size = (config.state_bits + 7) // 8
 
     def samples(part: np.ndarray) -> Iterator[bytes]:

@@ -165,6 +165,26 @@ def test_failing_tool_is_named(straw, tmp_path):
         build(BOARD, tmp_path / "out")
 
 
+def test_what_an_earlier_build_left_is_not_taken_for_this_ones(straw, tmp_path):
+    out = tmp_path / "out"
+    build(BOARD, out, seeds=5, jobs=1)
+    straw("yosys", "echo 'ERROR: syntax' >&2; exit 1")
+    with pytest.raises(ToolError, match="syntax"):
+        build(BOARD, out)
+    assert not (out / "icebreaker.bin").exists() and not (out / "report.json").exists()
+
+
+def test_directory_that_cannot_be(straw, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ToolError, match=r"cannot build in .*file"):
+        build(BOARD, tmp_path / "file")
+
+
+def test_no_processes(straw):
+    said = CliRunner().invoke(cli, ["build", "icebreaker", "--seeds", "2", "--jobs", "0"])
+    assert said.exit_code == 2 and "0 processes do nothing" in said.stderr
+
+
 def test_unknown_pool(straw, tmp_path):
     with pytest.raises(ToolError, match="joblib has no backend 'nosuch'"):
         build(BOARD, tmp_path / "out", seeds=2, backend="nosuch")

@@ -1,6 +1,7 @@
 """Learning rules, objectives, architectures: what each one is, and what does not go together."""
 
 from dataclasses import replace
+from math import inf, nan
 from pathlib import Path
 
 import numpy as np
@@ -494,6 +495,12 @@ def test_perturbation_follows_the_gradient_on_average():
         ("spsa", {"options": {"delta": 1}}, "2 to 10"),
         ("tcl", {"options": {"up": 0.1}}, "tau is 4 of them"),
         ("tcl", {"options": {"held": 2}}, "must be 0 or 1"),
+        ("tcl", {"options": {"up": nan}}, "must be a finite number"),
+        ("lock-in", {"options": {"points": inf}}, "must be a finite number"),
+        ("pcn", {"options": {"sweeps": 0}}, "a whole number, 1 to 65536"),
+        ("pcn-random", {"options": {"sweeps": 2.5}}, "a whole number, 1 to 65536"),
+        ("frequency", {"options": {"phase": 0.5}}, "a whole number, 0 to 15"),
+        ("resistive", {"options": {"ordered": 2}}, "must be 0 or 1"),
         ("tcl", {"architecture": "backward"}, "symmetric weights"),
         ("resistive", {"output": "clip"}, "its voltages are linear"),
         ("resistive", {"architecture": "skip:0>2"}, "neighbouring layers alone"),
@@ -543,6 +550,29 @@ def test_a_rule_in_a_file_of_ones_own(tmp_path: Path):
     assert said.exit_code == 0 and "loud: none" in said.stdout
     wrong = CliRunner().invoke(cli, ["rules", "--rule", f"{path}:Quiet"])
     assert wrong.exit_code == 3 and "no class Quiet" in " ".join(wrong.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x = 1\n)", "SyntaxError: unmatched ')' (line 2)"),
+        ("\nraise RuntimeError('boom')", "RuntimeError: boom (line 2)"),
+        ("import nothing_of_that_name", "No module named 'nothing_of_that_name' (line 1)"),
+        ("import sys\n\nsys.exit(3)", "SystemExit: 3 (line 3)"),
+    ],
+)
+def test_a_mistake_in_a_rule_file_is_said_to_be_there(text, says, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"rule file .*mine\.py cannot be read: ") as caught:
+        rule_class(f"{path}:Mine")
+    assert str(caught.value).endswith(says)
+
+
+def test_a_plane_that_is_not_there_is_named():
+    rule = make_rule(NETWORK, preset("default"), settings_for("ep-positive", 2))
+    with pytest.raises(ConfigError, match="no plane 'nope' of layer 1: layers 1 to 2 have free"):
+        rule.layout.plane("nope", 1)
 
 
 def test_rules_are_listed():

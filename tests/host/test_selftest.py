@@ -209,3 +209,9 @@ def test_info_says_what_came_of_it(monkeypatch):
     assert "tile 200, row 2, column 1: expected" in error and "self-test failed" in error
     code, said, _ = info("--self-test")
     assert code == cli.DIFFERENT and "FAILED: weights" in said
+
+
+@pytest.mark.parametrize("choice", [["--self-test"], ["--no-self-test"], ["--preset", "up5k"]])
+def test_info_refuses_what_is_about_a_device_without_one(choice):
+    said = CliRunner().invoke(cli.cli, ["info", *choice])
+    assert said.exit_code == 2 and "name a --backend" in said.stderr

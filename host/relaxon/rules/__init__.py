@@ -5,8 +5,11 @@ A rule of one's own is a class derived from `relaxon.rules.base.Rule` (or from a
 """
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
+from traceback import extract_tb
 
 from relaxon_isa.config import PRESETS, ArrayConfig
 from relaxon_isa.errors import ConfigError, ProgramError
@@ -34,7 +37,7 @@ from .resistive import ResistiveFrequency
 from .settings import RuleSettings
 from .temporal import TemporalContrastive
 
-__all__ = ["RULES", "first_preset", "make_rule", "rule_class", "settings_for"]
+__all__ = ["RULES", "first_preset", "fits", "make_rule", "rule_class", "settings_for"]
 
 RULES: dict[str, type[Rule]] = {
     rule.name: rule
@@ -74,8 +77,22 @@ def rule_class(name: str) -> type[Rule]:
         return _from_file(Path(path), attribute)
     for point in entry_points(group="relaxon.rules"):
         if point.name == name:
-            return point.load()
+            with _blamed(f"rule {name}"):
+                return point.load()
     raise ConfigError(f"no rule {name!r}; there are: {', '.join(RULES)}; your own as file.py:Class")
+
+
+@contextmanager
+def _blamed(whose: str) -> Iterator[None]:
+    """What goes wrong while somebody's code is read is said to be theirs, and where."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        line = error.lineno if isinstance(error, SyntaxError) else None
+        if line is None and error.__traceback__:
+            line = extract_tb(error.__traceback__)[-1].lineno
+        said = f"{type(error).__name__}: {getattr(error, 'msg', error)}"
+        raise ConfigError(f"{whose} cannot be read: {said} (line {line})") from error
 
 
 def _from_file(path: Path, attribute: str) -> type[Rule]:
@@ -83,7 +100,8 @@ def _from_file(path: Path, attribute: str) -> type[Rule]:
     if spec is None or spec.loader is None or not path.is_file():
         raise ConfigError(f"rule file {path}: no such Python file")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with _blamed(f"rule file {path}"):
+        spec.loader.exec_module(module)
     rule = getattr(module, attribute, None)
     if not (isinstance(rule, type) and issubclass(rule, Rule)):
         raise ConfigError(f"{path} has no class {attribute} derived from relaxon.rules.base.Rule")
@@ -110,6 +128,15 @@ def settings_for(name: str, depth: int, **changes: object) -> RuleSettings:
     return RuleSettings(name=name, **{**own, **changes})  # type: ignore[arg-type]
 
 
+def fits(network: Network, config: ArrayConfig, settings: RuleSettings) -> bool:
+    """Whether a machine holds a network and the rule's program."""
+    try:
+        make_rule(network, config, settings).train_program()
+    except (ConfigError, ProgramError):
+        return False
+    return True
+
+
 def first_preset(network: Network, settings: RuleSettings) -> str:
     """Name of the first preset that holds network and rule, in the order of `PRESETS`.
 
@@ -117,11 +144,7 @@ def first_preset(network: Network, settings: RuleSettings) -> str:
     """
 
     def holds(name: str) -> bool:
-        try:
-            make_rule(network, PRESETS[name], settings).train_program()
-        except (ConfigError, ProgramError):
-            return False
-        return True
+        return fits(network, PRESETS[name], settings)
 
     def weights(name: str) -> int:
         return PRESETS[name].weight_depth * PRESETS[name].p ** 2

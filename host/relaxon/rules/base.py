@@ -17,7 +17,7 @@ there are and in which order the parts run. What pulls at the outputs is the obj
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import floor, log2
+from math import floor, isfinite, log2
 from typing import Any, ClassVar
 
 import numpy as np
@@ -174,6 +174,9 @@ class Rule:
         if unknown:
             has = ", ".join(self.OPTIONS) or "none"
             raise ConfigError(f"option {min(unknown)} of rule {self.name}: it has {has}")
+        for name in s.options:
+            if not isfinite(self.option(name)):
+                raise ConfigError(f"{name} = {self.option(name):g}: must be a finite number")
 
     @classmethod
     def rate_shifts(cls, depth: int, decay: bool = False) -> tuple[int, ...]:
@@ -193,6 +196,13 @@ class Rule:
     def option(self, name: str) -> float:
         """A parameter of this rule alone."""
         return self.settings.options.get(name, self.OPTIONS[name][0])
+
+    def _check_whole(self, name: str, low: int, high: int) -> None:
+        """Raise ConfigError unless a parameter is one of the whole numbers low to high."""
+        value = self.option(name)
+        if value not in range(low, high + 1):
+            limits = f"{low} or {high}" if high == low + 1 else f"a whole number, {low} to {high}"
+            raise ConfigError(f"{name} = {value:g}: must be {limits}")
 
     def gains(self) -> list[float]:
         """Of each pair of phases: its coefficient c."""

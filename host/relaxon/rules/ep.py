@@ -260,7 +260,7 @@ class LockIn(CenteredEP):
     def _check(self, depth: int) -> None:
         super()._check(depth)
         points = self.option("points")
-        if not (points == int(points) and 3 <= points <= 32):
+        if points not in range(3, 33):
             raise ConfigError(
                 f"points = {points:g}: a whole number, 3 to 32 (with 2 the sine is 0 everywhere)"
             )

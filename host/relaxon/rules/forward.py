@@ -10,7 +10,15 @@ from typing import ClassVar
 import numpy as np
 
 from relaxon_isa.errors import ConfigError
-from relaxon_isa.instructions import Activation, Gating, LearnLevel, Mac, MacLevel, Sign
+from relaxon_isa.instructions import (
+    LOOP_COUNT_BITS,
+    Activation,
+    Gating,
+    LearnLevel,
+    Mac,
+    MacLevel,
+    Sign,
+)
 from relaxon_isa.program import Builder
 
 from ..layout import Block, Needs
@@ -137,6 +145,10 @@ class PredictiveCoding(ForwardRule):
     OPTIONS: ClassVar[dict[str, tuple[float, str]]] = {"sweeps": (4, "K, sweeps of a nudged phase")}
     ERRORS = ("eps", "eps-")
     MET = "plus"
+
+    def _check(self, depth: int) -> None:
+        super()._check(depth)
+        self._check_whole("sweeps", 1, 1 << LOOP_COUNT_BITS)
 
     def needs(self, network: Network) -> Needs:
         names = ("mind", "mind-", "eps", "eps-")

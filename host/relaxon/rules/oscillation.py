@@ -101,8 +101,7 @@ class Frequency(WaveformRule):
         points = self.option("points")
         if points not in (4, 8, 16, 32, 64):
             raise ConfigError(f"points = {points:g}: must be 4, 8, 16, 32 or 64")
-        if not 0 <= self.option("phase") < points:
-            raise ConfigError(f"phase = {self.option('phase'):g}: must be 0 to {points - 1:g}")
+        self._check_whole("phase", 0, self.points - 1)
 
     @property
     def points(self) -> int:

@@ -60,10 +60,9 @@ class ResistiveFrequency(Frequency):
 
     def _check(self, depth: int) -> None:
         super()._check(depth)
-        if self.option("sweeps") not in range(1, 65):
-            raise ConfigError(f"sweeps = {self.option('sweeps'):g}: must be 1 to 64")
-        if self.option("step") not in range(1, 6):
-            raise ConfigError(f"step = {self.option('step'):g}: must be 1 to 5")
+        self._check_whole("sweeps", 1, 64)
+        self._check_whole("step", 1, 5)
+        self._check_whole("ordered", 0, 1)
         if self.settings.output == "clip":
             raise ConfigError(f"rule {self.name}: its voltages are linear")
 

@@ -3,16 +3,14 @@
 from dataclasses import replace
 from typing import ClassVar
 
-import numpy as np
-
 from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import Learn, LearnLevel, Mac, MacLevel
-from relaxon_isa.memory import Space
 from relaxon_isa.program import Builder
 
 from ..devices.base import Device
 from ..layout import Needs
 from ..network import Network
+from ..weights import load_identity
 from .base import Marks, open_loops
 from .oscillation import WaveformRule
 
@@ -76,10 +74,8 @@ class TemporalContrastive(WaveformRule):
                 )
         if not 0 <= self.option("dead") < 2:
             raise ConfigError(f"dead = {self.option('dead'):g}: must be 0 <= dead < 2")
-        if self.option("warm") not in range(5):
-            raise ConfigError(f"warm = {self.option('warm'):g}: must be 0 to 4")
-        if self.option("held") not in (0, 1):
-            raise ConfigError(f"held = {self.option('held'):g}: must be 0 or 1")
+        self._check_whole("warm", 0, 4)
+        self._check_whole("held", 0, 1)
 
     @property
     def tau(self) -> int:
@@ -99,9 +95,8 @@ class TemporalContrastive(WaveformRule):
     def prepare(self, device: Device) -> None:
         super().prepare(device)
         if self.held:
-            p, one = self.config.p, 1 << self.config.learn_shifts[0]
-            identity = one * np.eye(p, dtype=np.int64).ravel()
-            device.write(Space.STATE, self.layout.area("identity") * p, identity)
+            one = 1 << self.config.learn_shifts[0]
+            load_identity(device, self.layout.area("identity"), one)
 
     def gains(self) -> list[float]:
         return [1.0]
