@@ -28,7 +28,15 @@ from .devices.base import Device
 from .network import Network
 from .objectives import OBJECTIVES
 from .plots import pyplot
-from .rules import RULES, first_preset, make_rule, rule_class, settings_for
+from .rules import (
+    RULES,
+    first_preset,
+    make_rule,
+    own_file,
+    rule_class,
+    rule_digest,
+    settings_for,
+)
 from .rules.settings import INPUT_PACKS, OUTPUTS, RuleSettings
 from .selftest import PARTS, SelfTest, self_test
 from .training import Trainer, TrainSettings, check_data
@@ -111,6 +119,7 @@ def _spec(data: str, dataset: Dataset, network: Network, settings: TrainSettings
         # Where it lies, from wherever the run goes on.
         "data": data if data in NAMED else str(Path(data).absolute()),
         "data_digest": dataset.digest,
+        "rule_digest": rule_digest(settings.rule.name),
         "sizes": list(network.sizes),
         "settings": settings.to_json(),
     }
@@ -236,12 +245,11 @@ def train(
 
     Without options: 64-32-10 on scikit-learn's digits, on the gateware itself.
     """
-    saved = _load_run(resume) if resume else None
-    if saved:
+    saved = None
+    if resume:
         _refuse_besides_resume()
-        data = saved.spec["data"]
-        network = saved.network
-        settings = TrainSettings.from_json(saved.spec["settings"])
+        saved, settings = _load_run(resume)
+        data, network = saved.spec["data"], saved.network
     else:
         network = Network.parse(layers)
         if targets is not None and len(targets) != 2:
@@ -352,11 +360,18 @@ def _check_plot(path: Path | None) -> None:
         pyplot()
 
 
-def _load_run(path: Path) -> Checkpoint:
+def _load_run(path: Path) -> tuple[Checkpoint, TrainSettings]:
     saved = Checkpoint.load(path)
     if missing := {"data", "data_digest", "settings"} - set(saved.spec):
         raise DataError(f"{path}: damaged, it does not say {', '.join(sorted(missing))}")
-    return saved
+    settings = TrainSettings.from_json(saved.spec["settings"])
+    rule = settings.rule.name
+    if saved.spec.get("rule_digest") not in (None, rule_digest(rule)):
+        raise DataError(
+            f"{path}: the file of its rule, {rule}, is gone or was changed since: put it back as "
+            "it was, or train anew with what it is now"
+        )
+    return saved, settings
 
 
 def _same_machine(backend: str, preset_name: str | None, found: ArrayConfig) -> None:
@@ -407,6 +422,8 @@ def _settings(rule: str, network: Network, options: dict) -> TrainSettings:
         for name in ("epochs", "seed", "rate_halvings", "init_gain", "shuffle")
     }
     given = {name: value for name, value in options.items() if value is not None}
+    if own := own_file(rule):
+        rule = f"{own[0].absolute()}:{own[1]}"  # where it lies, as `_spec` says of the data
     return TrainSettings(**run, rule=settings_for(rule, network.depth, **given))
 
 
@@ -491,8 +508,8 @@ def infer(
     """Relax the test samples of a data set and print what the network says."""
     dataset = load(data)
     if layers is None:
-        saved = _load_run(weights)
-        network, settings = saved.network, TrainSettings.from_json(saved.spec["settings"])
+        saved, settings = _load_run(weights)
+        network = saved.network
     else:
         saved, network = None, Network.parse(layers)
         settings = TrainSettings(rule=settings_for(_EP.name, network.depth))
