@@ -16,13 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from relaxon_isa.config import PRESETS, ArrayConfig, preset
-from relaxon_isa.errors import ConfigError, DataError
+from relaxon_isa.errors import ConfigError, DataError, ToolError
 
 from . import bench, comparison, equivalence
 from .backends import BACKENDS, open_device
 from .board_commands import COMMANDS
 from .checkpoint import Checkpoint, load_float_weights, save_float_weights
-from .console import EXIT_CODES, console, guarded, jobs_option, json_option
+from .console import EXIT_CODES, complain, console, guarded, jobs_option, json_option
 from .datasets import NAMED, Dataset, load
 from .devices.base import Device
 from .network import Network
@@ -303,13 +303,23 @@ def train(
         if evaluate and trainer.history:
             result["test"] = trainer.history[-1].get("test")
         weights = trainer.weights()
+        # What goes wrong from here on does not take with it what the run came to.
+        code = 0
         if export:
-            save_float_weights(export, trainer.real_weights())
+            try:
+                save_float_weights(export, trainer.real_weights())
+            except DataError as error:
+                code = complain(error)
     if golden:
-        result["weights_identical"] = golden.compare(weights)
+        try:
+            result["weights_identical"] = golden.compare(weights)
+        except ToolError as error:
+            code = complain(error)
     _print_training(result, as_json)
     if result.get("weights_identical") is False:
-        sys.exit(DIFFERENT)
+        code = DIFFERENT
+    if code:
+        sys.exit(code)
 
 
 WITH_RESUME = {
