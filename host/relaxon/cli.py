@@ -1,6 +1,8 @@
 """The command line: `relaxon train | infer | board | info | rules | bench`, `board_commands`."""
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -924,4 +926,13 @@ for command in COMMANDS:
 
 def main() -> None:
     """Entry point."""
-    cli(prog_name="relaxon")
+    try:
+        cli(prog_name="relaxon")
+    except OSError as error:  # click ends quietly where nobody reads on (EPIPE)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        # What is still buffered would fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(
+            complain(DataError(f"standard output or a file cannot be written: {error.strerror}"))
+        )

@@ -1,9 +1,11 @@
 """Training on a device: reproducible, resumable, undisturbed by validation, strict about input."""
 
+import os
 import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -318,3 +320,28 @@ def test_errors_and_exit_codes(arguments, code, says):
     assert result.returncode == code, result.stderr
     assert says in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["info"], ["boards", "--json"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_standard_output_is_said_in_a_line(arguments, unbuffered):
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "relaxon", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )
+    assert result.returncode == 5
+    assert result.stderr.count("\n") == 1 and "No space left on device" in result.stderr
+
+
+def test_nobody_reading_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        command = [sys.executable, "-m", "relaxon", "info"]
+        result = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, check=False)
+    assert result.stderr == b""
