@@ -277,8 +277,7 @@ def train(
         raise click.UsageError("--checkpoint and --export need a file each")
     for path in (checkpoint, export):
         _check_target(path)
-    config = _config(backend, preset_name, network, settings, saved, config_file)
-    _check(backend, config, network, dataset, settings)
+    config = _config(backend, preset_name, network, dataset, settings, saved, config_file)
     if backend == "virtual":
         console.print("building the virtual board (once; later runs find it in the cache)")
     with open_device(backend, config) as device:
@@ -402,29 +401,30 @@ def _config(
     backend: str,
     preset_name: str | None,
     network: Network,
+    dataset: Dataset,
     settings: TrainSettings,
     saved: Checkpoint | None,
     config_file: Path | None = None,
 ) -> ArrayConfig:
-    """What golden and virtual are built as (see --preset)."""
-    if config_file is not None:
-        return ArrayConfig.from_json(config_file.read_text())
+    """What golden and virtual are built as (see --preset).
+
+    Raises what opening the device and starting to train would raise, before anything happens.
+    """
+    check_data(network, dataset)
+    chosen = False
     if preset_name is None and saved:
         same = (name for name, c in PRESETS.items() if c.fingerprint == saved.fingerprint)
         preset_name = next(same, None)
-    if preset_name is None and backend == "golden":
-        preset_name = first_preset(network, settings.rule)
-        console.print(f"golden model of preset {preset_name}")
-    return preset(preset_name or "default")
-
-
-def _check(
-    backend: str, config: ArrayConfig, network: Network, data: Dataset, settings: TrainSettings
-) -> None:
-    """Raise what opening the device and starting to train would raise, before anything happens."""
-    check_data(network, data)
+    if preset_name is None and backend == "golden" and config_file is None:
+        preset_name, chosen = first_preset(network, settings.rule), True
+    config = preset(preset_name or "default")
+    if config_file is not None:
+        config = ArrayConfig.from_json(config_file.read_text())
     if backend in BACKENDS:
-        make_rule(network, config, settings.rule)
+        make_rule(network, config, settings.rule).train_program()
+    if chosen:
+        console.print(f"golden model of preset {preset_name}")
+    return config
 
 
 def _settings(rule: str, network: Network, options: dict) -> TrainSettings:
@@ -497,7 +497,9 @@ def _print_training(result: dict, as_json: bool) -> None:
     type=click.Path(path_type=Path),
     help="A checkpoint, or real weights (.npz from --export) with --layers.",
 )
-@data_option
+@click.option(
+    "--data", help="As for 'train'. Default: the checkpoint's own; for real weights digits."
+)
 @click.option(
     "--layers", help="Layer sizes, for real weights, which are relaxed with the default settings."
 )
@@ -509,7 +511,7 @@ def _print_training(result: dict, as_json: bool) -> None:
 @guarded
 def infer(
     weights: Path,
-    data: str,
+    data: str | None,
     layers: str | None,
     backend: str,
     preset_name: str | None,
@@ -518,15 +520,15 @@ def infer(
     as_json: bool,
 ) -> None:
     """Relax the test samples of a data set and print what the network says."""
-    dataset = load(data)
     if layers is None:
         saved, settings = _load_run(weights)
-        network = saved.network
+        network, own = saved.network, saved.spec["data"]
     else:
+        own = "digits"
         saved, network = None, Network.parse(layers)
         settings = TrainSettings(rule=settings_for(_EP.name, network.depth))
-    config = _config(backend, preset_name, network, settings, saved)
-    _check(backend, config, network, dataset, settings)
+    dataset = load(own if data is None else data)
+    config = _config(backend, preset_name, network, dataset, settings, saved)
     real = load_float_weights(weights, network) if saved is None else None
     with open_device(backend, config) as device:
         _same_machine(backend, preset_name, device.config)
