@@ -101,10 +101,7 @@ def build(
         tools[command[0]] = tool_version(command[0])
     try:
         plan.extract(directory)
-        # What an earlier build made is not this one's, whatever becomes of it.
-        suffix = BITSTREAM[board.family]
-        for name in (f"{board.name}{suffix}", "report.json", "report.txt"):
-            (directory / name).unlink(missing_ok=True)
+        bitstream = _cleared(board, directory)
     except OSError as error:
         raise ToolError(f"cannot build in {directory}: {error.strerror}") from error
 
@@ -164,8 +161,7 @@ def build(
         progress("packing")
         home = directory / f"seed-{best.seed}"
         _run(pack, home)
-        bitstream = directory / f"{board.name}{suffix}"
-        shutil.copyfile(home / f"{NAME}{suffix}", bitstream)
+        shutil.copyfile(home / f"{NAME}{bitstream.suffix}", bitstream)
         report = _report(board, baud, **found, bitstream=bitstream.name)
     write(report, directory)
     if not report.passed:
@@ -188,11 +184,25 @@ def build_with_vendor(board: Board, directory: Path, *, baud: int | None = None)
         from .machine import Machine
 
         platform = board.make_platform(vendor=True)
-        platform.build(Machine(board, baud=baud), NAME, str(directory))
+        bitstream = _cleared(board, directory)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as in `prepare`
+            platform.build(Machine(board, baud=baud), NAME, str(directory))
+        bitstream.with_stem(NAME).replace(bitstream)
     except ImportError as error:
         raise ToolError(f"building needs {error.name}: {INSTALL}") from error
     except subprocess.CalledProcessError as error:
         raise ToolError(f"the vendor's tool failed in {directory}: {error}") from error
+    except OSError as error:
+        raise ToolError(f"cannot build in {directory}: {error.strerror}") from error
+
+
+def _cleared(board: Board, directory: Path) -> Path:
+    """Where the bitstream goes. An earlier build's files are not this one's: they are gone."""
+    bitstream = directory / f"{board.name}{BITSTREAM[board.family]}"
+    for path in (bitstream, *(directory / f"report.{kind}" for kind in ("json", "txt"))):
+        path.unlink(missing_ok=True)
+    return bitstream
 
 
 def write(report: Report, directory: Path) -> None:

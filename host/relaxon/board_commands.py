@@ -74,6 +74,7 @@ def build(
     directory = directory or Path("build") / name
     if vendor:
         _load("build").build_with_vendor(board, directory, baud=baud)
+        console.print(f"kept in {directory}; next: relaxon flash {name}")
         return
     with console.status(f"{name}: starting") as status:
         start = time.monotonic()

@@ -2,6 +2,7 @@
 for a small design."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,24 @@ def test_no_processes(straw):
 def test_unknown_pool(straw, tmp_path):
     with pytest.raises(ToolError, match="joblib has no backend 'nosuch'"):
         build(BOARD, tmp_path / "out", seeds=2, backend="nosuch")
+
+
+def test_vendors_bitstream_lies_where_flash_looks(echo, tmp_path, monkeypatch):
+    vivado = tmp_path / "vivado"
+    vivado.write_text("#!/bin/sh\necho bits > top.bit\n")
+    vivado.chmod(0o755)
+    monkeypatch.setenv("YOSYS", find_tool("yosys"))  # else the build sets it for good
+    monkeypatch.setenv("VIVADO", str(vivado))
+    monkeypatch.setenv("OPENFPGALOADER", shutil.which("true") or "")
+    where = ["arty-a7-35", "--directory", str(tmp_path / "out")]
+    for command in (["build", *where, "--vendor"], ["flash", *where]):
+        result = CliRunner().invoke(cli, command)
+        assert result.exit_code == 0, result.stderr
+    (tmp_path / "out/arty-a7-35.bit").unlink()
+    assert CliRunner().invoke(cli, ["flash", *where]).exit_code == 5
+    vivado.write_text("#!/bin/sh\n")
+    result = CliRunner().invoke(cli, ["build", *where, "--vendor"])
+    assert result.exit_code == 8 and "cannot build in" in result.stderr
 
 
 def test_command_prints_the_report(straw, tmp_path):
