@@ -89,7 +89,7 @@ def build(
         )
     click.echo(report.to_json() if as_json else report.text(), nl=False)
     following = (
-        f"; next: relaxon flash {name}, then relaxon info --backend PORT@{report.baud}"
+        f"; next: relaxon flash {name}, then relaxon info --backend PORT@{baud or board.baud}"
         if report.bitstream
         else ""
     )

@@ -216,6 +216,16 @@ def test_command_prints_the_report(straw, tmp_path):
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["fmax_mhz"] == 24.5
     assert "4 of 4 done" in result.stderr
+    assert "PORT@3000000" in result.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--baud", "921600"]])
+def test_port_is_named_at_the_rate_that_was_asked_for(options, straw, tmp_path):
+    """The clock of icesugar makes 923076 baud of 921600, which no table knows."""
+    result = CliRunner().invoke(
+        cli, ["build", "icesugar", "--seeds", "4", "--directory", str(tmp_path / "out"), *options]
+    )
+    assert result.exit_code == 0 and "PORT@921600" in result.stderr
 
 
 def test_missing_tools_say_how_to_get_them(monkeypatch, tmp_path):
