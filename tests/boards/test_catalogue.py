@@ -119,6 +119,7 @@ def test_boards_are_listed():
     code, out, _ = run("boards")
     assert code == 0 and all(name in out for name in BOARDS)
     assert "no timing of Gowin's multipliers" in out
+    assert "* arty-a7-35, arty-a7-100: experimental: synthesis only" in out
 
 
 def test_experimental_boards():
