@@ -2,7 +2,9 @@
 for a small design."""
 
 import json
+import resource
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from amaranth.hdl import Elaboratable, Module, Signal
 from amaranth.lib import io
 from click.testing import CliRunner
 
+import relaxon_boards.build
 import relaxon_boards.machine
 from relaxon.cli import cli
 from relaxon_boards.build import TimingError, build
@@ -179,6 +182,33 @@ def test_directory_that_cannot_be(straw, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ToolError, match=r"cannot build in .*file"):
         build(BOARD, tmp_path / "file")
+
+
+@pytest.mark.parametrize("limit", [1, 300], ids=["bitstream", "report"])
+def test_full_disk_leaves_nothing_by_halves(limit, straw, tmp_path):
+    """A real refusal to write: once packing is done, files may not grow beyond ``limit``."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    run = relaxon_boards.build._run
+
+    def fill_the_disk(command: list[str], directory: Path) -> float:
+        seconds = run(command, directory)
+        if command[0] == "icepack":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        return seconds
+
+    out = tmp_path / "out"
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("relaxon_boards.build._run", fill_the_disk)
+            with pytest.raises(ToolError, match=r"cannot build in .*out: File too large"):
+                build(BOARD, out, seeds=5, jobs=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    kept = {path.name for path in out.iterdir()}
+    assert not kept & {"report.json", "report.txt"} and not any(".part" in name for name in kept)
+    assert ("icebreaker.bin" in kept) is (limit > 1)
 
 
 def test_no_processes(straw):
