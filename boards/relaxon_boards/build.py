@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -99,14 +100,9 @@ def build(
     for command in commands:
         progress(f"looking for {command[0]}")  # YoWASP compiles it now, if it is the first call
         tools[command[0]] = tool_version(command[0])
-    try:
+    with _writing(directory):
         plan.extract(directory)
-        # What an earlier build made is not this one's, whatever becomes of it.
-        suffix = BITSTREAM[board.family]
-        for name in (f"{board.name}{suffix}", "report.json", "report.txt"):
-            (directory / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise ToolError(f"cannot build in {directory}: {error.strerror}") from error
+        bitstream = _cleared(board, directory)
 
     progress("synthesising")
     seconds = {"synthesis": _run(commands[0], directory)}
@@ -164,8 +160,8 @@ def build(
         progress("packing")
         home = directory / f"seed-{best.seed}"
         _run(pack, home)
-        bitstream = directory / f"{board.name}{suffix}"
-        shutil.copyfile(home / f"{NAME}{suffix}", bitstream)
+        made = home / f"{NAME}{bitstream.suffix}"
+        _put(bitstream, lambda part: shutil.copyfile(made, part))
         report = _report(board, baud, **found, bitstream=bitstream.name)
     write(report, directory)
     if not report.passed:
@@ -188,16 +184,48 @@ def build_with_vendor(board: Board, directory: Path, *, baud: int | None = None)
         from .machine import Machine
 
         platform = board.make_platform(vendor=True)
-        platform.build(Machine(board, baud=baud), NAME, str(directory))
+        with _writing(directory), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as in `prepare`
+            bitstream = _cleared(board, directory)
+            platform.build(Machine(board, baud=baud), NAME, str(directory))
+            bitstream.with_stem(NAME).replace(bitstream)
     except ImportError as error:
         raise ToolError(f"building needs {error.name}: {INSTALL}") from error
     except subprocess.CalledProcessError as error:
         raise ToolError(f"the vendor's tool failed in {directory}: {error}") from error
 
 
+@contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    """What the disk refuses is an error that says where."""
+    try:
+        yield
+    except OSError as error:
+        raise ToolError(f"cannot build in {directory}: {error.strerror}") from error
+
+
+def _put(path: Path, fill: Callable[[Path], object]) -> None:
+    """A file is there whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    with _writing(path.parent):
+        try:
+            fill(part)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _cleared(board: Board, directory: Path) -> Path:
+    """Where the bitstream goes. An earlier build's files are not this one's: they are gone."""
+    bitstream = directory / f"{board.name}{BITSTREAM[board.family]}"
+    for path in (bitstream, *(directory / f"report.{kind}" for kind in ("json", "txt"))):
+        path.unlink(missing_ok=True)
+    return bitstream
+
+
 def write(report: Report, directory: Path) -> None:
-    (directory / "report.json").write_text(report.to_json())
-    (directory / "report.txt").write_text(report.text())
+    for kind, text in (("json", report.to_json()), ("txt", report.text())):
+        _put(directory / f"report.{kind}", lambda part, text=text: part.write_text(text))
 
 
 def _report(board: Board, baud: int | None, **found) -> Report:
@@ -236,11 +264,12 @@ def _parallel(
 def _place(family: str, place: list[str], directory: Path, seed: int) -> Placement | ToolError:
     """A full device may be routable with one seed and not with another: no reason to give up."""
     home = directory / f"seed-{seed}"
-    home.mkdir(exist_ok=True)
     command = [*place[:1], "--seed", str(seed)]
     for flag, value in pairwise(place):
         command.append(f"{home.name}/{value}" if flag in OUTPUTS else value)
     try:
+        with _writing(directory):
+            home.mkdir(exist_ok=True)
         _run(command, directory)
     except ToolError as error:
         return error

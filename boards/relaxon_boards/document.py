@@ -4,9 +4,11 @@ Run it in the repository's root. Reports that are named (``build/BOARD/report.js
 committed ones, which are also the baselines; then the page is rendered from all of them.
 """
 
+import argparse
 import shutil
-import sys
 from pathlib import Path
+
+from relaxon_isa.errors import DataError
 
 from .catalogue import BOARDS
 from .report import Report
@@ -78,11 +80,16 @@ def _row(report: Report) -> str:
 
 
 def main() -> None:
-    for name in sys.argv[1:]:
-        path = Path(name)
-        REPORTS.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, REPORTS / f"{Report.read(path).board}.json")
-    (Path("docs") / "boards.md").write_text(render())
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("reports", metavar="REPORT", nargs="*", type=Path, help="to be committed")
+    try:
+        for path in parser.parse_args().reports:
+            committed = REPORTS / f"{Report.read(path).board}.json"
+            REPORTS.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, committed)
+        (Path("docs") / "boards.md").write_text(render())
+    except (DataError, OSError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,12 @@ def flash(board: Board, bitstream: Path, *, permanent: bool = False) -> None:
     ``permanent``: into the board's flash memory too, where there is a choice.
     """
     if not bitstream.is_file():
-        raise DataError(f"no bitstream {bitstream}: make it with  relaxon build {board.name}")
+        vendor = " --vendor" if board.vendor_platform else ""  # nothing else makes one then
+        raise DataError(
+            f"no bitstream {bitstream}: make it with  relaxon build {board.name}{vendor}"
+        )
+    if not bitstream.stat().st_size:
+        raise DataError(f"the bitstream {bitstream} is empty: build it again")
     if not board.flash:
         raise ToolError(f"openFPGALoader does not know {board.title}: {board.by_hand}: {bitstream}")
     tool = find_tool("openFPGALoader")

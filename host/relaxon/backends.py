@@ -3,7 +3,7 @@
 from types import ModuleType
 
 from relaxon_isa.config import ArrayConfig, preset
-from relaxon_isa.errors import ToolError
+from relaxon_isa.errors import DeviceError, ToolError
 
 from .devices.base import Device
 
@@ -29,11 +29,17 @@ def open_device(backend: str, config: ArrayConfig | str = "default", **options: 
     if backend == "virtual":
         return _simulation().virtual_device(config, **options)
     from .devices.serial import SerialDevice
+    from .transport import DEFAULT_BAUD, serial_ports
 
     port, at, rate = backend.rpartition("@")
-    if at and rate.isdecimal() and int(rate):
-        return SerialDevice.open(port, int(rate), **options)  # type: ignore[arg-type]
-    return SerialDevice.open(backend, **options)  # type: ignore[arg-type]
+    if not (at and rate.isdecimal() and int(rate)):
+        port, rate = backend, DEFAULT_BAUD
+    if not port:
+        raise DeviceError(
+            f"backend {backend!r} names nothing; wanted is golden, virtual, or a serial port (this "
+            f"computer has: {', '.join(serial_ports()) or 'none'})"
+        )
+    return SerialDevice.open(port, int(rate), **options)  # type: ignore[arg-type]
 
 
 def virtual_board(config: ArrayConfig, **options: object):

@@ -74,6 +74,7 @@ def build(
     directory = directory or Path("build") / name
     if vendor:
         _load("build").build_with_vendor(board, directory, baud=baud)
+        console.print(f"kept in {directory}; next: relaxon flash {name}")
         return
     with console.status(f"{name}: starting") as status:
         start = time.monotonic()
@@ -88,7 +89,7 @@ def build(
         )
     click.echo(report.to_json() if as_json else report.text(), nl=False)
     following = (
-        f"; next: relaxon flash {name}, then relaxon info --backend PORT@{report.baud}"
+        f"; next: relaxon flash {name}, then relaxon info --backend PORT@{baud or board.baud}"
         if report.bitstream
         else ""
     )
@@ -155,7 +156,8 @@ def boards(as_json: bool) -> None:
         )
     Console(highlight=False).print(table)
     for text in sorted({row["experimental"] for row in rows} - {""}):
-        click.echo(f"* {text}")
+        whose = ", ".join(row["board"] for row in rows if row["experimental"] == text)
+        click.echo(f"* {whose}: {text}")
 
 
 @click.command()
@@ -228,11 +230,16 @@ def estimate(
         table.add_row(
             kind,
             str(figures["cycles"]),
-            f"{figures['compute_rate']:.0f}",
-            f"{figures['link_rate']:.0f}",
+            _rounded(figures["compute_rate"]),
+            _rounded(figures["link_rate"]),
         )
     Console(highlight=False).print(table)
     click.echo(f"with {free_sweeps} free and {nudged_sweeps} nudged sweeps")
+
+
+def _rounded(rate: float) -> str:
+    """Whole numbers, where they say something."""
+    return f"{rate:.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def _figures(cost: Cost, clock_hz: int, baud: int) -> dict:

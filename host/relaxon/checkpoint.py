@@ -3,6 +3,7 @@
 import json
 import os
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -55,7 +56,7 @@ class Checkpoint:
             "history": self.history,
         }
         arrays = {f"weights_{i}": w for i, w in enumerate(self.weights, start=1)}
-        write_npz(path, {"meta": np.array(json.dumps(meta)), **arrays})
+        write_npz(path, {"meta": np.array(json.dumps(meta)), **arrays}, "--resume")
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
@@ -97,24 +98,37 @@ class Checkpoint:
         return saved
 
 
-def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an .npz atomically: a full disk or a crash leaves the old file."""
+def write_npz(path: Path, arrays: dict[str, np.ndarray], option: str) -> None:
+    """Write an .npz atomically: a full disk or a crash leaves the old file.
+
+    What cannot be written there may be hours of training: it goes to the system's folder of
+    temporary files then, and the DataError says where it is, and which ``option`` takes it.
+    """
     path = Path(path)
-    temporary = None
+    written = None
     try:
-        with NamedTemporaryFile(
-            dir=path.parent, prefix=path.name, suffix=".part", delete=False
-        ) as f:
-            temporary = Path(f.name)
+        written = _write(arrays, path.parent, path.name, ".part")
+        written.replace(path)
+    except OSError as error:
+        kept = "; the file that was there before is kept" if path.exists() else ""
+        with suppress(OSError):
+            written = written or _write(arrays, None, f"{path.stem}-", ".npz")
+            kept += f"; what it was to hold is in {written}, for {option}"
+        raise DataError(f"{path}: cannot be written ({error.strerror or error}){kept}") from error
+
+
+def _write(arrays: dict[str, np.ndarray], folder: Path | None, prefix: str, suffix: str) -> Path:
+    """A new file; nothing is left of it after an OSError."""
+    file = NamedTemporaryFile(dir=folder, prefix=prefix, suffix=suffix, delete=False)  # noqa: SIM115
+    try:
+        with file as f:
             np.savez_compressed(f, **arrays)  # type: ignore[arg-type]
             f.flush()
             os.fsync(f.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        kept = "; the file that was there before is kept" if path.exists() else ""
-        raise DataError(f"{path}: cannot be written ({error.strerror or error}){kept}") from error
+    except OSError:
+        Path(file.name).unlink(missing_ok=True)
+        raise
+    return Path(file.name)
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -134,7 +148,7 @@ def save_float_weights(path: Path, weights: list[np.ndarray]) -> None:
     arrays = {}
     for i, w in enumerate(weights, start=1):
         arrays[f"W{i}"], arrays[f"b{i}"] = w[:, :-1], w[:, -1]
-    write_npz(path, arrays)
+    write_npz(path, arrays, "--init")
 
 
 def load_float_weights(path: Path, network: Network) -> list[np.ndarray]:

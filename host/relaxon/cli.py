@@ -1,6 +1,8 @@
 """The command line: `relaxon train | infer | board | info | rules | bench`, `board_commands`."""
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,19 +18,27 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from relaxon_isa.config import PRESETS, ArrayConfig, preset
-from relaxon_isa.errors import ConfigError, DataError
+from relaxon_isa.errors import ConfigError, DataError, ToolError
 
 from . import bench, comparison, equivalence
 from .backends import BACKENDS, open_device
 from .board_commands import COMMANDS
 from .checkpoint import Checkpoint, load_float_weights, save_float_weights
-from .console import EXIT_CODES, console, guarded, jobs_option, json_option
+from .console import EXIT_CODES, complain, console, guarded, jobs_option, json_option
 from .datasets import NAMED, Dataset, load
 from .devices.base import Device
 from .network import Network
 from .objectives import OBJECTIVES
 from .plots import pyplot
-from .rules import RULES, first_preset, make_rule, rule_class, settings_for
+from .rules import (
+    RULES,
+    first_preset,
+    make_rule,
+    own_file,
+    rule_class,
+    rule_digest,
+    settings_for,
+)
 from .rules.settings import INPUT_PACKS, OUTPUTS, RuleSettings
 from .selftest import PARTS, SelfTest, self_test
 from .training import Trainer, TrainSettings, check_data
@@ -111,6 +121,7 @@ def _spec(data: str, dataset: Dataset, network: Network, settings: TrainSettings
         # Where it lies, from wherever the run goes on.
         "data": data if data in NAMED else str(Path(data).absolute()),
         "data_digest": dataset.digest,
+        "rule_digest": rule_digest(settings.rule.name),
         "sizes": list(network.sizes),
         "settings": settings.to_json(),
     }
@@ -236,12 +247,11 @@ def train(
 
     Without options: 64-32-10 on scikit-learn's digits, on the gateware itself.
     """
-    saved = _load_run(resume) if resume else None
-    if saved:
+    saved = None
+    if resume:
         _refuse_besides_resume()
-        data = saved.spec["data"]
-        network = saved.network
-        settings = TrainSettings.from_json(saved.spec["settings"])
+        saved, settings = _load_run(resume)
+        data, network = saved.spec["data"], saved.network
     else:
         network = Network.parse(layers)
         if targets is not None and len(targets) != 2:
@@ -267,8 +277,7 @@ def train(
         raise click.UsageError("--checkpoint and --export need a file each")
     for path in (checkpoint, export):
         _check_target(path)
-    config = _config(backend, preset_name, network, settings, saved, config_file)
-    _check(backend, config, network, dataset, settings)
+    config = _config(backend, preset_name, network, dataset, settings, saved, config_file)
     if backend == "virtual":
         console.print("building the virtual board (once; later runs find it in the cache)")
     with open_device(backend, config) as device:
@@ -295,13 +304,23 @@ def train(
         if evaluate and trainer.history:
             result["test"] = trainer.history[-1].get("test")
         weights = trainer.weights()
+        # What goes wrong from here on does not take with it what the run came to.
+        code = 0
         if export:
-            save_float_weights(export, trainer.real_weights())
+            try:
+                save_float_weights(export, trainer.real_weights())
+            except DataError as error:
+                code = complain(error)
     if golden:
-        result["weights_identical"] = golden.compare(weights)
+        try:
+            result["weights_identical"] = golden.compare(weights)
+        except ToolError as error:
+            code = complain(error)
     _print_training(result, as_json)
     if result.get("weights_identical") is False:
-        sys.exit(DIFFERENT)
+        code = DIFFERENT
+    if code:
+        sys.exit(code)
 
 
 WITH_RESUME = {
@@ -352,11 +371,18 @@ def _check_plot(path: Path | None) -> None:
         pyplot()
 
 
-def _load_run(path: Path) -> Checkpoint:
+def _load_run(path: Path) -> tuple[Checkpoint, TrainSettings]:
     saved = Checkpoint.load(path)
     if missing := {"data", "data_digest", "settings"} - set(saved.spec):
         raise DataError(f"{path}: damaged, it does not say {', '.join(sorted(missing))}")
-    return saved
+    settings = TrainSettings.from_json(saved.spec["settings"])
+    rule = settings.rule.name
+    if saved.spec.get("rule_digest") not in (None, rule_digest(rule)):
+        raise DataError(
+            f"{path}: the file of its rule, {rule}, is gone or was changed since: put it back as "
+            "it was, or train anew with what it is now"
+        )
+    return saved, settings
 
 
 def _same_machine(backend: str, preset_name: str | None, found: ArrayConfig) -> None:
@@ -375,29 +401,30 @@ def _config(
     backend: str,
     preset_name: str | None,
     network: Network,
+    dataset: Dataset,
     settings: TrainSettings,
     saved: Checkpoint | None,
     config_file: Path | None = None,
 ) -> ArrayConfig:
-    """What golden and virtual are built as (see --preset)."""
-    if config_file is not None:
-        return ArrayConfig.from_json(config_file.read_text())
+    """What golden and virtual are built as (see --preset).
+
+    Raises what opening the device and starting to train would raise, before anything happens.
+    """
+    check_data(network, dataset)
+    chosen = False
     if preset_name is None and saved:
         same = (name for name, c in PRESETS.items() if c.fingerprint == saved.fingerprint)
         preset_name = next(same, None)
-    if preset_name is None and backend == "golden":
-        preset_name = first_preset(network, settings.rule)
-        console.print(f"golden model of preset {preset_name}")
-    return preset(preset_name or "default")
-
-
-def _check(
-    backend: str, config: ArrayConfig, network: Network, data: Dataset, settings: TrainSettings
-) -> None:
-    """Raise what opening the device and starting to train would raise, before anything happens."""
-    check_data(network, data)
+    if preset_name is None and backend == "golden" and config_file is None:
+        preset_name, chosen = first_preset(network, settings.rule), True
+    config = preset(preset_name or "default")
+    if config_file is not None:
+        config = ArrayConfig.from_json(config_file.read_text())
     if backend in BACKENDS:
-        make_rule(network, config, settings.rule)
+        make_rule(network, config, settings.rule).train_program()
+    if chosen:
+        console.print(f"golden model of preset {preset_name}")
+    return config
 
 
 def _settings(rule: str, network: Network, options: dict) -> TrainSettings:
@@ -407,6 +434,8 @@ def _settings(rule: str, network: Network, options: dict) -> TrainSettings:
         for name in ("epochs", "seed", "rate_halvings", "init_gain", "shuffle")
     }
     given = {name: value for name, value in options.items() if value is not None}
+    if own := own_file(rule):
+        rule = f"{own[0].absolute()}:{own[1]}"  # where it lies, as `_spec` says of the data
     return TrainSettings(**run, rule=settings_for(rule, network.depth, **given))
 
 
@@ -468,7 +497,9 @@ def _print_training(result: dict, as_json: bool) -> None:
     type=click.Path(path_type=Path),
     help="A checkpoint, or real weights (.npz from --export) with --layers.",
 )
-@data_option
+@click.option(
+    "--data", help="As for 'train'. Default: the checkpoint's own; for real weights digits."
+)
 @click.option(
     "--layers", help="Layer sizes, for real weights, which are relaxed with the default settings."
 )
@@ -480,7 +511,7 @@ def _print_training(result: dict, as_json: bool) -> None:
 @guarded
 def infer(
     weights: Path,
-    data: str,
+    data: str | None,
     layers: str | None,
     backend: str,
     preset_name: str | None,
@@ -489,15 +520,15 @@ def infer(
     as_json: bool,
 ) -> None:
     """Relax the test samples of a data set and print what the network says."""
-    dataset = load(data)
     if layers is None:
-        saved = _load_run(weights)
-        network, settings = saved.network, TrainSettings.from_json(saved.spec["settings"])
+        saved, settings = _load_run(weights)
+        network, own = saved.network, saved.spec["data"]
     else:
+        own = "digits"
         saved, network = None, Network.parse(layers)
         settings = TrainSettings(rule=settings_for(_EP.name, network.depth))
-    config = _config(backend, preset_name, network, settings, saved)
-    _check(backend, config, network, dataset, settings)
+    dataset = load(own if data is None else data)
+    config = _config(backend, preset_name, network, dataset, settings, saved)
     real = load_float_weights(weights, network) if saved is None else None
     with open_device(backend, config) as device:
         _same_machine(backend, preset_name, device.config)
@@ -897,4 +928,13 @@ for command in COMMANDS:
 
 def main() -> None:
     """Entry point."""
-    cli(prog_name="relaxon")
+    try:
+        cli(prog_name="relaxon")
+    except OSError as error:  # click ends quietly where nobody reads on (EPIPE)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        # What is still buffered would fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(
+            complain(DataError(f"standard output or a file cannot be written: {error.strerror}"))
+        )

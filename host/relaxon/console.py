@@ -18,7 +18,7 @@ from relaxon_isa.errors import (
     ToolError,
 )
 
-__all__ = ["EXIT_CODES", "console", "fail", "guarded", "jobs_option", "json_option"]
+__all__ = ["EXIT_CODES", "complain", "console", "guarded", "jobs_option", "json_option"]
 
 EXIT_CODES: dict[type[BaseException], int] = {
     RelaxonError: 1,
@@ -36,13 +36,12 @@ EXIT_CODES: dict[type[BaseException], int] = {
 console = Console(stderr=True, highlight=False)
 
 
-def fail(error: BaseException) -> None:
-    """Print an error and end with its code."""
+def complain(error: BaseException) -> int:
+    """Print an error; the code to end with."""
     kinds = (kind for kind in type(error).__mro__ if kind in EXIT_CODES)
-    code = EXIT_CODES[next(kinds)]
     # What an error quotes (extras, file names) may have brackets: no markup in it.
     console.print("[bold red]error:[/]", escape(str(error)), soft_wrap=True)
-    sys.exit(code)
+    return EXIT_CODES[next(kinds)]
 
 
 def guarded(command: Callable) -> Callable:
@@ -53,9 +52,9 @@ def guarded(command: Callable) -> Callable:
         try:
             return command(*args, **kwargs)
         except RelaxonError as error:
-            fail(error)
+            sys.exit(complain(error))
         except KeyboardInterrupt as interrupt:
-            fail(KeyboardInterrupt(str(interrupt) or "interrupted"))
+            sys.exit(complain(KeyboardInterrupt(str(interrupt) or "interrupted")))
 
     return wrapper
 

@@ -55,7 +55,8 @@ BACKOFF = 4
 """When silence repeats, it is waited for up to so many timeouts."""
 RESET_INTERVAL = 0.2
 RESET_TRIES = 9
-"""Together under 2 s: how long a board that is not there can keep a user waiting."""
+"""Together under 2 s: how long a board that is not there can keep a user waiting, unless
+`HostLink`'s timeout, that of a slow line, is longer."""
 
 
 def encode_frame(header: Header, payload: bytes = b"") -> bytes:
@@ -132,7 +133,8 @@ class HostLink:
     Parameters
     ----------
     timeout
-        Seconds of silence before the host asks; a few times a frame's time on the line.
+        Seconds of silence before the host asks; a few times a frame's time on the line. A reset
+        is waited for as long, and nearly 2 s at least.
     retries
         Silences in a row, each longer than the one before up to 4 timeouts, after which
         `transmit` raises LinkError.
@@ -159,7 +161,7 @@ class HostLink:
         self._line = bytearray()  # of a frame whose delimiter has not come
         self._heard = _Watch(timeout, BACKOFF)  # the board's frames are whole and in order
         self._taken = _Watch(timeout, BACKOFF)  # the board takes what the host sends
-        self._resetting = _Watch(RESET_INTERVAL)
+        self._resetting = _Watch(max(RESET_INTERVAL, timeout / RESET_TRIES))
         self._clear()
 
     def _clear(self) -> None:

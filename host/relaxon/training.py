@@ -95,17 +95,19 @@ def check_data(network: Network, data: Dataset) -> None:
     if data.x_train.shape[1] != features:
         raise DataError(
             f"{data.name} has {data.x_train.shape[1]} inputs a sample, the network {network} takes "
-            f"{features}: the first of --layers must be {data.x_train.shape[1]}"
+            f"{features}: --data must be another, or the first of --layers must be "
+            f"{data.x_train.shape[1]}"
         )
     if data.classes is not None and data.classes > outputs:
         raise DataError(
             f"{data.name} has {data.classes} classes, the network {network} has {outputs} outputs: "
-            f"the last of --layers must be at least {data.classes}"
+            f"--data must be another, or the last of --layers must be at least {data.classes}"
         )
     if data.classes is None and data.y_train.shape[1] != outputs:
         raise DataError(
             f"{data.name} has {data.y_train.shape[1]} targets a sample, the network {network} has "
-            f"{outputs} outputs"
+            f"{outputs} outputs: --data must be another, or the last of --layers must be "
+            f"{data.y_train.shape[1]}"
         )
 
 

@@ -2,6 +2,9 @@
 for a small design."""
 
 import json
+import resource
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from amaranth.hdl import Elaboratable, Module, Signal
 from amaranth.lib import io
 from click.testing import CliRunner
 
+import relaxon_boards.build
 import relaxon_boards.machine
 from relaxon.cli import cli
 from relaxon_boards.build import TimingError, build
@@ -180,6 +184,33 @@ def test_directory_that_cannot_be(straw, tmp_path):
         build(BOARD, tmp_path / "file")
 
 
+@pytest.mark.parametrize("limit", [1, 300], ids=["bitstream", "report"])
+def test_full_disk_leaves_nothing_by_halves(limit, straw, tmp_path):
+    """A real refusal to write: once packing is done, files may not grow beyond ``limit``."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    run = relaxon_boards.build._run
+
+    def fill_the_disk(command: list[str], directory: Path) -> float:
+        seconds = run(command, directory)
+        if command[0] == "icepack":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        return seconds
+
+    out = tmp_path / "out"
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("relaxon_boards.build._run", fill_the_disk)
+            with pytest.raises(ToolError, match=r"cannot build in .*out: File too large"):
+                build(BOARD, out, seeds=5, jobs=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    kept = {path.name for path in out.iterdir()}
+    assert not kept & {"report.json", "report.txt"} and not any(".part" in name for name in kept)
+    assert ("icebreaker.bin" in kept) is (limit > 1)
+
+
 def test_no_processes(straw):
     said = CliRunner().invoke(cli, ["build", "icebreaker", "--seeds", "2", "--jobs", "0"])
     assert said.exit_code == 2 and "0 processes do nothing" in said.stderr
@@ -190,6 +221,24 @@ def test_unknown_pool(straw, tmp_path):
         build(BOARD, tmp_path / "out", seeds=2, backend="nosuch")
 
 
+def test_vendors_bitstream_lies_where_flash_looks(echo, tmp_path, monkeypatch):
+    vivado = tmp_path / "vivado"
+    vivado.write_text("#!/bin/sh\necho bits > top.bit\n")
+    vivado.chmod(0o755)
+    monkeypatch.setenv("YOSYS", find_tool("yosys"))  # else the build sets it for good
+    monkeypatch.setenv("VIVADO", str(vivado))
+    monkeypatch.setenv("OPENFPGALOADER", shutil.which("true") or "")
+    where = ["arty-a7-35", "--directory", str(tmp_path / "out")]
+    for command in (["build", *where, "--vendor"], ["flash", *where]):
+        result = CliRunner().invoke(cli, command)
+        assert result.exit_code == 0, result.stderr
+    (tmp_path / "out/arty-a7-35.bit").unlink()
+    assert CliRunner().invoke(cli, ["flash", *where]).exit_code == 5
+    vivado.write_text("#!/bin/sh\n")
+    result = CliRunner().invoke(cli, ["build", *where, "--vendor"])
+    assert result.exit_code == 8 and "cannot build in" in result.stderr
+
+
 def test_command_prints_the_report(straw, tmp_path):
     arguments = ["build", "icebreaker", "--seeds", "4", "--jobs", "1"]
     arguments += ["--directory", str(tmp_path / "out"), "--json"]
@@ -197,6 +246,16 @@ def test_command_prints_the_report(straw, tmp_path):
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["fmax_mhz"] == 24.5
     assert "4 of 4 done" in result.stderr
+    assert "PORT@3000000" in result.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--baud", "921600"]])
+def test_port_is_named_at_the_rate_that_was_asked_for(options, straw, tmp_path):
+    """The clock of icesugar makes 923076 baud of 921600, which no table knows."""
+    result = CliRunner().invoke(
+        cli, ["build", "icesugar", "--seeds", "4", "--directory", str(tmp_path / "out"), *options]
+    )
+    assert result.exit_code == 0 and "PORT@921600" in result.stderr
 
 
 def test_missing_tools_say_how_to_get_them(monkeypatch, tmp_path):

@@ -119,6 +119,7 @@ def test_boards_are_listed():
     code, out, _ = run("boards")
     assert code == 0 and all(name in out for name in BOARDS)
     assert "no timing of Gowin's multipliers" in out
+    assert "* arty-a7-35, arty-a7-100: experimental: synthesis only" in out
 
 
 def test_experimental_boards():
@@ -135,13 +136,20 @@ def test_vendor_build_without_its_tool(name, message, monkeypatch, tmp_path):
     assert code == 8 and message in said
 
 
-def test_flashing_without_a_bitstream(tmp_path):
+@pytest.mark.parametrize(("name", "how"), [("icebreaker", ""), ("arty-a7-35", " --vendor")])
+def test_flashing_without_a_bitstream(name, how, tmp_path):
+    code, _, said = run("flash", name, "--directory", str(tmp_path))
+    assert code == 5 and said.endswith(f"make it with relaxon build {name}{how}")
+
+
+def test_flashing_an_empty_bitstream(tmp_path):
+    (tmp_path / "icebreaker.bin").touch()
     code, _, said = run("flash", "icebreaker", "--directory", str(tmp_path))
-    assert code == 5 and "make it with relaxon build icebreaker" in said
+    assert code == 5 and "icebreaker.bin is empty: build it again" in said
 
 
 def test_flashing_by_hand(tmp_path):
-    (tmp_path / "icesugar.bin").touch()
+    (tmp_path / "icesugar.bin").write_text("x")
     code, _, said = run("flash", "icesugar", "--directory", str(tmp_path))
     assert code == 8 and "copy the .bin to the drive" in said
 
@@ -154,7 +162,7 @@ def test_flashing_calls_the_loader(tmp_path, monkeypatch, permanent):
     loader.chmod(0o755)
     monkeypatch.setenv("OPENFPGALOADER", str(loader))
     bitstream = tmp_path / "ulx3s-85f.bit"
-    bitstream.touch()
+    bitstream.write_text("x")
     arguments = ["flash", "ulx3s-85f", "--directory", str(tmp_path)]
     code, _, said = run(*arguments, *(["--permanent"] if permanent else []))
     assert code == 0, said
@@ -167,7 +175,7 @@ def test_loader_without_its_libraries(tmp_path, monkeypatch):
     loader.write_text('#!/bin/sh\necho "loading shared libraries: libusb" >&2\nexit 127')
     loader.chmod(0o755)
     monkeypatch.setenv("OPENFPGALOADER", str(loader))
-    (tmp_path / "hx8k.bin").touch()
+    (tmp_path / "hx8k.bin").write_text("x")
     code, _, said = run("flash", "hx8k", "--directory", str(tmp_path))
     assert code == 8 and "libusb-1.0-0" in said
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from relaxon_boards.catalogue import BOARDS
-from relaxon_boards.document import REPORTS, render
+from relaxon_boards.document import REPORTS, main, render
 from relaxon_boards.report import Report, regressions
 from relaxon_isa.errors import DataError
 
@@ -17,6 +17,27 @@ COMMITTED = sorted((ROOT / REPORTS).glob("*.json"))
 def test_page_is_as_rendered():
     page = (ROOT / "docs/boards.md").read_text()
     assert page == render(ROOT), "run: python -m relaxon_boards.document"
+
+
+def test_command(tmp_path, monkeypatch, capsys):
+    def document(*arguments: str) -> tuple[object, str]:
+        monkeypatch.setattr("sys.argv", ["document", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return ended.value.code, out + err
+
+    monkeypatch.chdir(tmp_path)
+    code, said = document("--help")
+    assert code == 0 and "[REPORT ...]" in said
+    assert "nosuch: not a build report" in document("nosuch")[1]
+    assert document()[0] == 2  # not the root of a repository
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "docs").mkdir()
+    monkeypatch.setattr("sys.argv", ["document", str(COMMITTED[0])])
+    main()
+    assert [path.name for path in (tmp_path / REPORTS).iterdir()] == [COMMITTED[0].name]
+    assert f"`{COMMITTED[0].stem}`" in (tmp_path / "docs/boards.md").read_text()
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)

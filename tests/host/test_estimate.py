@@ -48,6 +48,8 @@ def test_command():
     assert found["training"]["cycles"] > found["inference"]["cycles"] > 0
     code, out, _ = run("icebreaker", "--layers", "784,64,10", "--input-bits", "1")
     assert code == 0 and "784-64-10 fits icebreaker" in out
+    code, out, _ = run("icebreaker", "--layers", "784,64,10", "--baud", "1")
+    assert code == 0 and "0.000117" in out  # samples/s
 
 
 def test_network_that_does_not_fit_is_told_what_would():

@@ -110,6 +110,12 @@ def test_no_board_ends_within_two_seconds() -> None:
     assert silence(host) <= 2.0
 
 
+def test_a_slow_line_has_its_timeout_to_answer_the_reset() -> None:
+    host = HostLink(timeout=20.0)
+    host.reset(0.0)
+    assert silence(host) == pytest.approx(20.0)
+
+
 @pytest.mark.parametrize("sending", [False, True])
 def test_board_that_dies_ends_in_finite_time(sending: bool) -> None:
     host, board = HostLink(), BoardLink()

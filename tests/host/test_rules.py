@@ -552,6 +552,29 @@ def test_a_rule_in_a_file_of_ones_own(tmp_path: Path):
     assert wrong.exit_code == 3 and "no class Quiet" in " ".join(wrong.stderr.split())
 
 
+def test_a_checkpoint_finds_its_rule_file_and_sees_that_it_changed(tmp_path, monkeypatch):
+    def relaxon(*arguments):
+        said = CliRunner().invoke(cli, [*arguments, "--backend", "golden"])
+        return said.exit_code, " ".join(said.stderr.split())
+
+    rule = tmp_path / "loud.py"
+    rule.write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    options = ("--data", "iris", "--layers", "8,3,3", "--epochs", "1", "--checkpoint", "run.npz")
+    assert relaxon("train", "--rule", "loud.py:Loud", *options)[0] == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    go_on = ("train", "--resume", "../run.npz")
+    ask = ("infer", "--weights", "../run.npz", "--data", "iris")
+    assert relaxon(*go_on)[0] == relaxon(*ask)[0] == 0
+    rule.write_text(OWN.replace("2 * gain", "3 * gain"))
+    for command in (go_on, ask):
+        code, said = relaxon(*command)
+        assert code == 5 and f"{rule}:Loud, is gone or was changed since" in said
+    rule.unlink()
+    assert relaxon(*go_on)[0] == 5
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

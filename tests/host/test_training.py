@@ -1,9 +1,11 @@
 """Training on a device: reproducible, resumable, undisturbed by validation, strict about input."""
 
+import os
 import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -289,6 +291,10 @@ def test_a_checkpoint_finds_its_data_from_any_folder(data, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path / "elsewhere")
     again = relaxon("train", "--backend", "golden", "--resume", "../run.npz")
     assert again.returncode == 0, again.stderr
+    inferred = relaxon("infer", "--backend", "golden", "--weights", "../run.npz")
+    assert inferred.returncode == 0 and "accuracy" in inferred.stderr
+    other = relaxon("infer", "--backend", "golden", "--weights", "../run.npz", "--data", "digits")
+    assert other.returncode == 5 and "takes 8: --data must be another" in other.stderr
 
 
 @pytest.mark.parametrize(
@@ -299,6 +305,8 @@ def test_a_checkpoint_finds_its_data_from_any_folder(data, tmp_path, monkeypatch
         (["train", "--layers", "64,1100,10"], 3, "fits"),
         (["train", "--backend", "golden", "--data", "/nonexistent"], 5, "/nonexistent"),
         (["train", "--backend", "/dev/nonexistent"], 6, "/dev/nonexistent"),
+        (["train", "--backend", ""], 6, "backend '' names nothing; wanted is golden, virtual"),
+        (["train", "--backend", "@3000000"], 6, "backend '@3000000' names nothing"),
         (["train", "--backend", "golden", "--preset", "ice"], 3, "no preset 'ice'"),
         (["train", "--backend", "golden", "--checkpoint", "/no/where/x"], 5, "no folder"),
         (["train", "--backend", "golden", "--resume", "/no/where/x"], 5, "no such file"),
@@ -318,3 +326,34 @@ def test_errors_and_exit_codes(arguments, code, says):
     assert result.returncode == code, result.stderr
     assert says in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("layers", ["784,900,900,10", "64,90000,10", "64" + 20 * ",8" + ",10"])
+def test_nothing_is_announced_before_a_refusal(layers):
+    result = relaxon("train", "--backend", "golden", "--layers", layers)
+    assert result.returncode in (3, 4, 5) and result.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["info"], ["boards", "--json"]])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_standard_output_is_said_in_a_line(arguments, unbuffered):
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "relaxon", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )
+    assert result.returncode == 5
+    assert result.stderr.count("\n") == 1 and "No space left on device" in result.stderr
+
+
+def test_nobody_reading_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        command = [sys.executable, "-m", "relaxon", "info"]
+        result = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, check=False)
+    assert result.stderr == b""

@@ -128,6 +128,46 @@ def test_full_disk_ends_the_run_and_keeps_the_checkpoint(few_digits, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"run.npz", "few.npz"}
 
 
+@pytest.mark.parametrize("option", ["--export", "--checkpoint"])
+def test_a_target_that_goes_away_loses_nothing(option, few_digits, tmp_path, monkeypatch):
+    """The folder is removed while the run trains: its weights are elsewhere, and it says where."""
+    folder, spare = tmp_path / "gone", tmp_path / "spare"
+    folder.mkdir()
+    spare.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(spare))
+    run_epoch = Trainer.run_epoch
+
+    def lose_the_folder(trainer: Trainer, *rest) -> dict:
+        if folder.exists():
+            folder.rmdir()
+        return run_epoch(trainer, *rest)
+
+    monkeypatch.setattr(Trainer, "run_epoch", lose_the_folder)
+    golden = train(few_digits, "--epochs", "1", "--backend", "golden")
+    result = CliRunner().invoke(cli, [*golden, option, str(folder / "run.npz")])
+    (written,) = spare.iterdir()
+    taker = {"--export": "--init", "--checkpoint": "--resume"}[option]
+    assert result.exit_code == 5 and "Traceback" not in result.stderr
+    assert f"No such file or directory); what it was to hold is in {written}, for {taker}" in (
+        " ".join(result.stderr.split())
+    )
+    if option == "--export":
+        assert "cycles per sample" in result.stdout
+        again = [*golden, taker, str(written)]
+    else:
+        again = ["train", "--backend", "golden", taker, str(written)]
+    assert CliRunner().invoke(cli, again).exit_code == 0
+
+
+def test_a_golden_run_that_fails_takes_nothing_with_it(few_digits, monkeypatch):
+    monkeypatch.setattr("relaxon.verify.MODULE", "relaxon.nothing")
+    result = CliRunner().invoke(
+        cli, train(few_digits, "--epochs", "1", "--backend", "golden", "--verify")
+    )
+    assert result.exit_code == 8 and "the golden run failed" in " ".join(result.stderr.split())
+    assert "cycles per sample" in result.stdout
+
+
 def broken_data(folder: Path, what: str) -> Path:
     path = folder / "data.npz"
     x = np.random.default_rng(0).random((50, 8)).astype(np.float32)

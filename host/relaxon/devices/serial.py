@@ -61,7 +61,8 @@ class SerialDevice(Device):
     clock
         Seconds, monotonic. A simulated line brings its own.
 
-    Raises DeviceError if no board answers (within about 2 s), or another than expected.
+    Raises DeviceError if no board answers (within about 2 s, or ``timeout`` if that is
+    more), or another than expected.
 
     Members
     -------

@@ -4,9 +4,10 @@ A rule of one's own is a class derived from `relaxon.rules.base.Rule` (or from a
 "path/to/file.py:Class", or registered by an entry point of the group ``relaxon.rules``.
 """
 
+import hashlib
 import importlib.util
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from traceback import extract_tb
@@ -37,7 +38,16 @@ from .resistive import ResistiveFrequency
 from .settings import RuleSettings
 from .temporal import TemporalContrastive
 
-__all__ = ["RULES", "first_preset", "fits", "make_rule", "rule_class", "settings_for"]
+__all__ = [
+    "RULES",
+    "first_preset",
+    "fits",
+    "make_rule",
+    "own_file",
+    "rule_class",
+    "rule_digest",
+    "settings_for",
+]
 
 RULES: dict[str, type[Rule]] = {
     rule.name: rule
@@ -72,14 +82,27 @@ def rule_class(name: str) -> type[Rule]:
     """A rule by name, "file.py:Class", or entry point. Raises ConfigError if there is none."""
     if name in RULES:
         return RULES[name]
-    path, colon, attribute = name.rpartition(":")
-    if colon and path.endswith(".py"):
-        return _from_file(Path(path), attribute)
+    if own := own_file(name):
+        return _from_file(*own)
     for point in entry_points(group="relaxon.rules"):
         if point.name == name:
             with _blamed(f"rule {name}"):
                 return point.load()
     raise ConfigError(f"no rule {name!r}; there are: {', '.join(RULES)}; your own as file.py:Class")
+
+
+def own_file(name: str) -> tuple[Path, str] | None:
+    """File and class of a rule of one's own, "file.py:Class"; None for the others."""
+    path, colon, attribute = name.rpartition(":")
+    return (Path(path), attribute) if colon and path.endswith(".py") else None
+
+
+def rule_digest(name: str) -> str | None:
+    """16 hex digits over the file of a rule of one's own; None where there is no such file."""
+    if own := own_file(name):
+        with suppress(OSError):
+            return hashlib.sha256(own[0].read_bytes()).hexdigest()[:16]
+    return None
 
 
 @contextmanager
