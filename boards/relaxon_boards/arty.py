@@ -32,7 +32,7 @@ BOARDS = (
         device="XC7A100T",
         platform="relaxon_boards.xilinx:Arty100",
         vendor_platform="amaranth_boards.arty_a7:ArtyA7_100Platform",
-        preset="ecp5-85f",
+        preset="artix-100",
         flash=("-b", "arty_a7_100t"),
         capacity={"LUT": 63_400, "FF": 126_800, "DSP": 240, "BRAM18": 270},
     ),

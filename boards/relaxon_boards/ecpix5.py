@@ -17,5 +17,6 @@ BOARDS = (
         usb="FT2232H",
         flash=("-b", "ecpix5"),
         primitives="ecp5",
+        place_opts="--router router2",  # as on ulx3s-85f
     ),
 )

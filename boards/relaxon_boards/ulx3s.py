@@ -31,7 +31,7 @@ BOARDS = (
         pll=Pll(ref=5, feedback=10, out=12),
         clock_hz=50_000_000,
         baud=2_000_000,  # which 50 MHz has exactly
-        place_opts="--router router2",  # docs/decisions.md, ECP5; not built yet
+        place_opts="--router router2",  # docs/decisions.md, ECP5
     ),
     _25F,
     replace(
