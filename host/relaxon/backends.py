@@ -3,7 +3,7 @@
 from types import ModuleType
 
 from relaxon_isa.config import ArrayConfig, preset
-from relaxon_isa.errors import DeviceError, ToolError
+from relaxon_isa.errors import DeviceError, ToolError, install
 
 from .devices.base import Device
 
@@ -51,8 +51,5 @@ def _simulation() -> ModuleType:
     try:
         import relaxon_sim.board as simulation
     except ImportError as error:
-        raise ToolError(
-            f"the virtual board needs {error.name}: install it with "
-            "python -m pip install 'relaxon[sim]'"
-        ) from error
+        raise ToolError(f"the virtual board needs {error.name}: {install('sim')}") from error
     return simulation

@@ -11,13 +11,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from relaxon_isa.errors import ConfigError, ProgramError, ToolError
+from relaxon_isa.errors import ConfigError, ProgramError, ToolError, install
 from relaxon_isa.instructions import LOOP_COUNT_BITS
 
-from .console import console, guarded, jobs_option, json_option
+from .console import console, guarded, json_option
 from .estimate import Cost
 from .estimate import estimate as cost_of
 from .network import Network
+from .parallel import open_pool, pool_options
 from .rules import fits, settings_for
 
 __all__ = ["COMMANDS"]
@@ -40,16 +41,13 @@ def _load(module: str) -> Any:
     try:
         return importlib.import_module(f"relaxon_boards.{module}")
     except ImportError as error:
-        raise ToolError(
-            f"this needs {error.name}: install it with  pip install 'relaxon[boards]'"
-        ) from error
+        raise ToolError(f"this needs {error.name}: {install('boards')}") from error
 
 
 @click.command()
 @board_argument
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1), help="Placements.")
-@jobs_option(-1, "Seeds at a time; -1: one a processor.")
-@click.option("--pool", default="loky", show_default=True, help="joblib backend, such as dask.")
+@pool_options(-1, "Seeds at a time; -1: one a processor.")
 @click.option("--baud", type=click.IntRange(1), help="Instead of the board's default.")
 @click.option("--vendor", is_flag=True, help="With the vendor's tool (Arty: Vivado), untested.")
 @directory_option
@@ -84,9 +82,10 @@ def build(
             if not console.is_terminal:
                 console.print(f"{time.monotonic() - start:6.0f} s  {text}")
 
-        report = _load("build").build(
-            board, directory, baud=baud, seeds=seeds, jobs=jobs, backend=pool, progress=progress
-        )
+        with open_pool(1 if seeds == 1 else jobs, pool) as run:
+            report = _load("build").build(
+                board, directory, baud=baud, seeds=seeds, pool=run, progress=progress
+            )
     click.echo(report.to_json() if as_json else report.text(), nl=False)
     following = (
         f"; next: relaxon flash {name}, then relaxon info --backend PORT@{baud or board.baud}"

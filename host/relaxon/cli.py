@@ -24,11 +24,12 @@ from . import bench, comparison, equivalence
 from .backends import BACKENDS, open_device
 from .board_commands import COMMANDS
 from .checkpoint import Checkpoint, load_float_weights, save_float_weights
-from .console import EXIT_CODES, complain, console, guarded, jobs_option, json_option
+from .console import EXIT_CODES, complain, console, guarded, json_option
 from .datasets import NAMED, Dataset, load
 from .devices.base import Device
 from .network import Network
 from .objectives import OBJECTIVES
+from .parallel import open_pool, pool_options
 from .plots import pyplot
 from .rules import (
     RULES,
@@ -363,6 +364,14 @@ def _check_target(path: Path | None) -> None:
             TemporaryFile(dir=path.parent).close()
         except OSError as error:
             raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _check_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise DataError(f"{path}: nothing can be kept there: {error.strerror}") from error
 
 
 def _check_plot(path: Path | None) -> None:
@@ -890,16 +899,37 @@ def bench_equivalence(steps: int, beta: float, plot: Path | None, as_json: bool)
 @click.option("--rule", "names", multiple=True, help="Only this one; may be repeated.")
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), help="Seeds from 0.")
 @click.option("--epochs", default=_TRAIN.epochs, show_default=True, help="Passes over the data.")
-@jobs_option(1, "Processes side by side; -1: one a processor.")
+@pool_options(1, "Processes side by side; -1: one a processor.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the table to this file.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep what has ended in this folder: an interrupted run goes on from there.",
+)
 @json_option
 @guarded
 def bench_rules(
-    names: tuple[str, ...], seeds: int, epochs: int, jobs: int, plot: Path | None, as_json: bool
+    names: tuple[str, ...],
+    seeds: int,
+    epochs: int,
+    jobs: int,
+    pool: str,
+    plot: Path | None,
+    keep: Path | None,
+    as_json: bool,
 ) -> None:
     """Every rule on digits, 64-32-10: accuracy, cost, memory, update against the gradient."""
     _check_plot(plot)
-    rows = comparison.rules(names or list(RULES), range(seeds), epochs, jobs)
+    if keep:
+        _check_folder(keep)
+    chosen = list(dict.fromkeys(names)) or list(RULES)
+    for name in chosen:
+        rule_class(name)
+    with (
+        open_pool(jobs, pool) as run,
+        bar("rules and seeds", len(chosen) * (seeds + 1)) as progress,
+    ):
+        rows = comparison.rules(chosen, range(seeds), epochs, run, keep, progress)
     if plot:
         comparison.draw(rows, plot)
     if as_json:

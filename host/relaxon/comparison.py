@@ -4,7 +4,7 @@ The comparison follows the taxonomy of Momeni et al. 2025 and, for bias and vari
 against the gradient, the framework of Richards et al. 2019.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from relaxon_isa.config import preset
-from relaxon_isa.errors import ToolError
 
 from .backends import open_device
 from .datasets import Dataset, load
 from .lab import Lab
 from .network import Network, initial_weights
+from .parallel import Pool, open_pool
 from .plots import pyplot
-from .rules import first_preset, rule_class, settings_for
+from .rules import first_preset, rule_class, rule_digest, settings_for
 from .rules.base import Rule
 from .training import Trainer, TrainSettings
 
@@ -126,26 +126,36 @@ def _cosine(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def rules(
-    names: Sequence[str], seeds: Iterable[int] = range(5), epochs: int = 10, jobs: int = 1
+    names: Sequence[str],
+    seeds: Iterable[int] = range(5),
+    epochs: int = 10,
+    pool: Pool | None = None,
+    keep: Path | None = None,
+    progress: Callable[[int], None] = lambda n: None,
 ) -> list[dict]:
     """One row a rule: accuracy over seeds, cost of a sample, memory, update against gradient.
 
-    Rules and seeds run in ``jobs`` processes of joblib; a surrounding
-    ``joblib.parallel_config(backend="dask")`` sends them to a cluster instead.
+    Parameters
+    ----------
+    pool
+        Of `relaxon.parallel.open_pool`: where rules and seeds run side by side. Default: in turn.
+    keep
+        A folder of joblib's: what has ended is kept there and not run again by this version.
+    progress
+        Called with 1 as each training and each comparison of an update ends.
     """
-    try:
-        from joblib import Parallel, delayed
-    except ImportError as error:
-        raise ToolError(
-            "comparing rules needs joblib, which comes with python -m pip install 'relaxon[data]'"
-        ) from error
-    seeds = list(seeds)
-    work = [(name, seed) for name in names for seed in seeds]
-    runs: Any = Parallel(n_jobs=jobs)(delayed(accuracy)(*pair, epochs) for pair in work)
-    aligned: Any = Parallel(n_jobs=jobs)(delayed(alignment)(name) for name in names)
+    if pool is None:
+        with open_pool(1) as pool:
+            return rules(names, seeds, epochs, pool, keep, progress)
+    trainings = [(name, seed, epochs) for name in names for seed in seeds]
+    work = [*((accuracy, task) for task in trainings), *((alignment, (name,)) for name in names)]
+    done = {}
+    for task, result in pool((_kept, (keep, *call)) for call in work):
+        done[task] = result
+        progress(1)
     rows = []
-    for name, cosines in zip(names, aligned, strict=True):
-        mine = [run for run in runs if run["rule"] == name]
+    for name in names:
+        mine = [done[task] for task in trainings if task[0] == name]
         found = [run["accuracy"] for run in mine]
         row = {
             "rule": name,
@@ -156,8 +166,22 @@ def rules(
             "cycles": float(np.mean([run["cycles"] for run in mine])),
         }
         words = ("words_a_neuron", "words_a_synapse")
-        rows.append({**row, **{name: mine[0][name] for name in words}, **cosines})
+        rows.append({**row, **{name: mine[0][name] for name in words}, **done[(name,)]})
     return rows
+
+
+def _kept(keep: Path | None, function: Callable, task: tuple) -> tuple[tuple, dict]:
+    """A task and what came of it, now or in an earlier run with the same files of rules."""
+    if keep is None:
+        return task, function(*task)
+    from joblib import Memory
+
+    run: Any = Memory(keep, verbose=0).cache(_run)
+    return task, run(function.__name__, task, rule_digest(task[0]))
+
+
+def _run(function: str, task: tuple, digest: str | None) -> dict:
+    return {"accuracy": accuracy, "alignment": alignment}[function](*task)
 
 
 def draw(rows: Sequence[dict], path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relaxon_isa.errors import DataError
+from relaxon_isa.errors import DataError, install
 
 __all__ = ["NAMED", "Dataset", "load"]
 
@@ -206,7 +206,7 @@ def _from_sklearn(name: str) -> tuple[np.ndarray, np.ndarray]:
         datasets = import_module("sklearn.datasets")  # heavy, and an extra
     except ImportError as error:
         raise DataError(
-            f"{name}: needs scikit-learn, which is not installed; pip install 'relaxon[data]'"
+            f"{name}: needs scikit-learn, which is not installed: {install('data')}"
         ) from error
     return getattr(datasets, f"load_{name}")(return_X_y=True)
 

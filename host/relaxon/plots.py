@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from relaxon_isa.errors import ToolError
+from relaxon_isa.errors import ToolError, install
 
 __all__ = ["pyplot"]
 
@@ -15,7 +15,5 @@ def pyplot() -> Any:
         matplotlib.use("Agg")
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ToolError(
-            "drawing needs matplotlib: python -m pip install 'relaxon[plots]'"
-        ) from error
+        raise ToolError(f"drawing needs matplotlib: {install('plots')}") from error
     return plt

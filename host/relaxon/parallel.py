@@ -1,0 +1,82 @@
+"""Work side by side through joblib: processes of this computer, or a cluster's."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeAlias
+
+import click
+
+from relaxon_isa.errors import ToolError, install
+
+from .console import jobs_option
+
+__all__ = ["Pool", "open_pool", "pool_options"]
+
+Work: TypeAlias = Iterable[tuple[Callable, tuple]]
+Pool: TypeAlias = Callable[[Work], Iterator[Any]]
+"""Takes functions with their arguments, gives results as they are done, in any order."""
+
+
+@contextmanager
+def open_pool(jobs: int, backend: str = "loky") -> Iterator[Pool]:
+    """A pool of ``jobs`` processes (-1: one a processor) of a joblib backend.
+
+    ``dask`` sends work to the cluster whose scheduler the environment variable
+    DASK_SCHEDULER_ADDRESS names, else to a cluster of its own on this computer. Raises ToolError
+    where joblib, the backend or the scheduler is absent.
+    """
+    if jobs == 1 and backend == "loky":
+        yield lambda work: (function(*arguments) for function, arguments in work)
+        return
+    try:
+        from joblib import Parallel, delayed, parallel_config
+        from joblib.externals.loky import get_reusable_executor
+    except ImportError as error:
+        raise ToolError(f"several jobs at a time need joblib: {install('data')}") from error
+    with _dask() if backend == "dask" else nullcontext():
+        try:
+            config = parallel_config(backend=backend, n_jobs=jobs)
+        except (ImportError, ValueError) as error:
+            raise ToolError(
+                f"joblib has no backend {backend!r} (loky is the default): {error}"
+            ) from error
+        with config:
+
+            def run(work: Work) -> Iterator[Any]:
+                pool: Any = Parallel(return_as="generator_unordered")
+                return pool(delayed(function)(*arguments) for function, arguments in work)
+
+            try:
+                yield run
+            finally:  # else idle processes wait for more, with the environment of now
+                if backend == "loky":
+                    get_reusable_executor().shutdown(wait=True)
+
+
+def _dask():
+    try:
+        from dask.distributed import Client  # pyright: ignore[reportMissingImports] (optional)
+    except ImportError as error:
+        raise ToolError(f"the pool dask needs {error.name}: pip install distributed") from error
+    try:
+        return Client(os.environ.get("DASK_SCHEDULER_ADDRESS"))
+    except OSError as error:
+        raise ToolError(
+            f"no Dask scheduler answers at what DASK_SCHEDULER_ADDRESS names: {error}"
+        ) from error
+
+
+def pool_options(default: int, text: str) -> Callable:
+    """``--jobs`` and ``--pool`` of a command."""
+
+    def decorate(command: Callable) -> Callable:
+        pool = click.option(
+            "--pool",
+            default="loky",
+            show_default=True,
+            help="joblib backend: loky (this computer), or dask (of DASK_SCHEDULER_ADDRESS).",
+        )
+        return jobs_option(default, text)(pool(command))
+
+    return decorate
