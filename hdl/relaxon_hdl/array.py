@@ -184,7 +184,7 @@ class Array(wiring.Component):
         else:
             places = delay(m, place, longest, "place")
 
-        # Addresses: a signal a bank, a row and a column, for the walks to come -------------------
+        # Addresses -------------------------------------------------------------------------------
 
         x_read_state = self.x_index[: config.state_addr_bits]
         second = Signal(config.state_addr_bits)
@@ -232,13 +232,8 @@ class Array(wiring.Component):
         tile_writes = Signal()
         memory_writes = Signal()
         m.d.comb += tile_writes.eq(lasts[when.learn_write])
-        row_tiles, col_tiles = [], []
-        for k in range(p):
-            row_tile = Signal(config.tile_addr_bits, name=f"row_tile_{k}", reset_less=True)
-            col_tile = Signal(config.tile_addr_bits, name=f"col_tile_{k}", reset_less=True)
-            m.d.sync += [row_tile.eq(tile), col_tile.eq(tile)]
-            row_tiles.append(row_tile)
-            col_tiles.append(col_tile)
+        tile_read = Signal(config.tile_addr_bits, reset_less=True)
+        m.d.sync += tile_read.eq(tile)
         tile_written = Signal(config.tile_addr_bits, reset_less=True)
         m.d.sync += tile_written.eq(places[when.learn_write - 1])
         if config.integral_shift:
@@ -300,7 +295,6 @@ class Array(wiring.Component):
             "learn": is_learn,
             **{name: learn[name] for name in MODES},
         }
-        transposed = cells[0, 0].control.transposed
         if not when.merged:
             modes = {name: delay(m, mode, 1, name)[1] for name, mode in modes.items()}
         for (r, c), cell in cells.items():
@@ -312,10 +306,10 @@ class Array(wiring.Component):
                 control.write.eq(tile_writes),
                 control.write_memory.eq(memory_writes),
                 cell.threshold.eq(learn["threshold"]),
-                cell.r_addr.eq(Mux(control.transposed, row_tiles[r], col_tiles[c])),
+                cell.r_addr.eq(tile_read),
                 cell.w_addr.eq(tile_written),
                 cell.col.eq(a_words[c]),
-                cell.row_a.eq(a_words[r]),
+                cell.mirror.eq(cells[c, r].weight),
                 cell.row_b.eq(b_words[r]),
             ]
             if config.dither_bits:
@@ -324,18 +318,10 @@ class Array(wiring.Component):
         m.d.sync += met.eq(Cat(cell.saturated for cell in cells.values()).any())
         m.d.comb += self.weight_saturated.eq(met)
 
-        # Trees: a lane adds up its row, or its column --------------------------------------------
+        # Trees: a lane adds up its row -----------------------------------------------------------
 
         for k in range(p):
-            products = []
-            for j in range(p):
-                product = Signal.like(cells[k, j].product, name=f"product_{k}_{j}")
-                m.d.comb += product.eq(
-                    Mux(transposed, cells[j, k].product, cells[k, j].product)
-                    if j != k
-                    else cells[k, k].product
-                )
-                products.append(product)
+            products = [cells[k, j].product for j in range(p)]
             m.d.comb += lanes[k].sum.eq(tree(m, products, f"tree_{k}"))
 
         # Lanes ------------------------------------------------------------------------------------

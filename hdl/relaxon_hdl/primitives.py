@@ -2,7 +2,18 @@
 
 from collections.abc import Callable
 
-from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Value, signed, unsigned
+from amaranth.hdl import (
+    Cat,
+    ClockSignal,
+    Const,
+    Instance,
+    Module,
+    Mux,
+    Signal,
+    Value,
+    signed,
+    unsigned,
+)
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,6 +22,7 @@ __all__ = [
     "MULTIPLIER_LATENCY",
     "DelayLine",
     "Multiplier",
+    "MuxAdder",
     "Ram",
     "RightShift",
     "WeightRam",
@@ -369,6 +381,89 @@ class RightShift(wiring.Component):
             self.o.eq(Cat(product[14] | (lowest & (self.by == 0)), product[15:31])),
         ]
         return m
+
+
+class MuxAdder(wiring.Component):
+    """``s = a + (b if choose else c) + carry``, or with ``subtract`` ``a - (b if choose else c)``.
+    Combinational.
+
+    The tables of ECP5's carry chains choose on the way, which synthesis does not see.
+
+    Parameters
+    ----------
+    a_bits, b_bits, c_bits, s_bits
+        Widths.
+    subtract
+    family
+        FPGA family; None for a multiplexer and an adder.
+
+    Members
+    -------
+    a, b, c : In(signed), choose : In(1), s : Out(signed)
+    carry : In(1)
+        Not where it subtracts.
+    """
+
+    def __init__(
+        self,
+        a_bits: int,
+        b_bits: int,
+        c_bits: int,
+        s_bits: int,
+        family: str | None = None,
+        *,
+        subtract: bool = False,
+    ):
+        self.family = family
+        self.subtract = subtract
+        super().__init__(
+            {
+                "a": In(signed(a_bits)),
+                "b": In(signed(b_bits)),
+                "c": In(signed(c_bits)),
+                "choose": In(1),
+                "s": Out(signed(s_bits)),
+                **({} if subtract else {"carry": In(1)}),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        if self.family == "ecp5":
+            self.ccu2c(m)
+            return m
+        chosen = Mux(self.choose, self.b, self.c)
+        m.d.comb += self.s.eq(self.a - chosen if self.subtract else self.a + chosen + self.carry)
+        return m
+
+    def ccu2c(self, m: Module) -> None:
+        """A table makes a ^ (choose ? b : c). Where that is 0 the carry is a, which is what the
+        table has at choose = c = 0, where the block looks for it."""
+        width = len(self.s) + len(self.s) % 2
+        a, b, c, s = (Signal(signed(width), name=f"{name}_wide") for name in "abcs")
+        flip = -1 if self.subtract else 0
+        m.d.comb += [a.eq(self.a), b.eq(self.b ^ flip), c.eq(self.c ^ flip), self.s.eq(s)]
+        table = 0
+        for line in range(16):
+            bit_a, bit_b, chosen, bit_c = (line >> k & 1 for k in range(4))
+            table |= (bit_a ^ (bit_b if chosen else bit_c)) << line
+        carries = Signal(width // 2 + 1)
+        m.d.comb += carries[0].eq(1 if self.subtract else self.carry)
+        for k in range(0, width, 2):
+            m.submodules[f"bits_{k}"] = Instance(
+                "CCU2C",
+                p_INIT0=Const(table, 16),
+                p_INIT1=Const(table, 16),
+                p_INJECT1_0="NO",
+                p_INJECT1_1="NO",
+                i_CIN=carries[k // 2],
+                o_COUT=carries[k // 2 + 1],
+                **{f"i_A{j}": a[k + j] for j in (0, 1)},
+                **{f"i_B{j}": b[k + j] for j in (0, 1)},
+                **{f"i_C{j}": self.choose for j in (0, 1)},
+                **{f"i_D{j}": c[k + j] for j in (0, 1)},
+                **{f"o_S{j}": s[k + j] for j in (0, 1)},
+            )
 
 
 class WeightRam(wiring.Component):

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from relaxon_isa.config import ArrayConfig
 
-from .primitives import Multiplier, WeightRam, delay
+from .primitives import Multiplier, MuxAdder, WeightRam, delay
 
 __all__ = ["Synapse", "SynapseControl"]
 
@@ -44,11 +44,10 @@ class Synapse(wiring.Component):
     ::
 
         weight ----.
-                  mux --> a --,
+        mirror --- mux --> a --,
         row_b  ---'           (*) --+--> product
-        col    ---.           |     |
-                  mux --> b --'     +--> acc --(- w << q-k)--(w + >> q)--sat--> weight
-        row_a  ---'
+        col    ----------> b --'    |
+                                    +--> acc --(- w << q-k)--(w + >> q)--sat--> weight
 
     Rounding starts in the accumulator: the first term is added to 2**(q-1) - 1 (or to the
     dither), and the only number that this rounds wrongly, a positive tie, gets its missing 1 with
@@ -65,9 +64,13 @@ class Synapse(wiring.Component):
     Members
     -------
     control : In(SynapseControl)
-    col, row_a, row_b : In(signed)
-        State words of the column, and of the row by either port of its bank, at `operand`. The
-        first port's have their sign changed already where the multiplier cannot (`negates`).
+    col, row_b : In(signed)
+        State words of the column by the first port of its bank, of the row by the second, at
+        `operand`. The first port's have their sign changed already where the multiplier cannot
+        (`negates`).
+    weight : Out(signed), mirror : In(signed)
+        The word that is read, and the one of the cell whose row is this one's column: what a
+        transposed tile has here.
     u, v : In(dither_bits)
         The row's and the column's part of the dither, at `Schedule.dither`.
     r_addr, w_addr : In
@@ -93,8 +96,9 @@ class Synapse(wiring.Component):
             {
                 "control": In(SynapseControl),
                 "col": In(factor),
-                "row_a": In(factor),
                 "row_b": In(state),
+                "weight": Out(signed(config.weight_bits)),
+                "mirror": In(signed(config.weight_bits)),
                 "u": In(config.dither_bits),
                 "v": In(config.dither_bits),
                 "r_addr": In(config.tile_addr_bits),
@@ -114,14 +118,17 @@ class Synapse(wiring.Component):
 
         m.submodules.weights = ram = self.weights
         m.d.comb += [ram.r_addr.eq(self.r_addr), ram.w_addr.eq(self.w_addr)]
-        weight = ram.r_data.as_signed()
+        weight = self.weight
+        m.d.comb += weight.eq(ram.r_data)
 
         # Factors -----------------------------------------------------------------------------
 
         m.submodules.multiplier = multiplier = Multiplier(max(n, wb), len(self.col), self.family)
         m.d.comb += [
-            multiplier.a.eq(Mux(control.learn, self.row_b, weight)),
-            multiplier.b.eq(Mux(control.transposed, self.row_a, self.col)),
+            multiplier.a.eq(
+                Mux(control.learn, self.row_b, Mux(control.transposed, self.mirror, weight))
+            ),
+            multiplier.b.eq(self.col),
             multiplier.negate.eq(control.negate),
             self.product.eq(multiplier.p),
         ]
@@ -143,34 +150,59 @@ class Synapse(wiring.Component):
                 m.d.comb += start.eq(Mux(control.position, dithers[1], dithers[0]))
         if two_ports:
             start = delay(m, start, 1, "start")[1]
-        base = Mux(control.first, start, acc)
-        m.d.sync += acc.eq(base + term)
+        m.submodules.terms = terms = MuxAdder(
+            len(term), high_q + 1, len(acc), len(acc), self.family
+        )
+        m.d.comb += [
+            terms.a.eq(term),
+            terms.b.eq(start),
+            terms.c.eq(acc),
+            terms.choose.eq(control.first),
+        ]
+        m.d.sync += acc.eq(terms.s)
 
         # Update: pipelined, unless one port leaves a single cycle between read and write.
 
         stage = "sync" if two_ports else "comb"
-        old = weight
+        fresh = control.replace | control.integral
+        kept = Signal(signed(wb), reset_less=True)
         if config.decay_shift:
-            shifts = [q - config.decay_shift for q in (low_q, high_q)]
-            lost = Mux(control.position, old << shifts[1], old << shifts[0])
-            bits = len(acc - (old << shifts[1]))
+            lost = Signal(signed(wb))
+            m.d.comb += lost.eq(Mux(control.decay, weight, 0))
+            by_position = [lost << q - config.decay_shift for q in (high_q, low_q)]
+            bits = len(acc - by_position[0])
             exact = Signal(signed(bits), reset_less=True)
-            m.d[stage] += exact.eq(acc - Mux(control.decay, lost, 0))
-            if two_ports:
-                old = delay(m, old, 1, "old")[-1]
+            m.submodules.decay = decay = MuxAdder(
+                len(acc), *map(len, by_position), bits, self.family, subtract=True
+            )
+            m.d.comb += [
+                decay.a.eq(acc),
+                decay.b.eq(by_position[0]),
+                decay.c.eq(by_position[1]),
+                decay.choose.eq(control.position),
+            ]
+            m.d[stage] += [exact.eq(decay.s), kept.eq(Mux(fresh, 0, weight))]
         else:
             exact = acc
+            m.d.comb += kept.eq(Mux(fresh, 0, weight))
         up = Signal()
         ties = [exact[:q].all() for q in (low_q, high_q)]
         m.d.comb += up.eq(Mux(control.position, ties[1], ties[0]) & ~exact[-1])
         if config.dither_bits:
             with m.If(control.stochastic):
                 m.d.comb += up.eq(0)
-        rounded = Mux(control.position, exact >> high_q, exact >> low_q)
-        kept = Mux(control.replace | control.integral, 0, old)
         total_bits = max(wb, len(exact) - low_q) + 1
         total = Signal(signed(total_bits), reset_less=True)
-        m.d[stage] += total.eq(kept + rounded + up)
+        rounded = [exact >> q for q in (high_q, low_q)]
+        m.submodules.update = update = MuxAdder(wb, *map(len, rounded), total_bits, self.family)
+        m.d.comb += [
+            update.a.eq(kept),
+            update.b.eq(rounded[0]),
+            update.c.eq(rounded[1]),
+            update.choose.eq(control.position),
+            update.carry.eq(up),
+        ]
+        m.d[stage] += total.eq(update.s)
 
         new = Signal(signed(wb), reset_less=True)
         met = Signal(reset_less=True)

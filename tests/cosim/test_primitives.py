@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In
 from cocotb.triggers import FallingEdge, ReadOnly
 from random_programs import random_word
 
-from relaxon_hdl.primitives import DelayLine, Multiplier, Ram, RightShift, WeightRam
+from relaxon_hdl.primitives import DelayLine, Multiplier, MuxAdder, Ram, RightShift, WeightRam
 from relaxon_sim.cosim import bench, simulate
 
 CYCLES = 6000
@@ -33,6 +33,9 @@ PAIRS: dict[str, dict[str, Callable[[str | None], Any]]] = {
     "ecp5": {
         "multiplier": lambda family: Multiplier(18, 18, family),
         "multiplier_16": lambda family: Multiplier(16, 17, family),
+        "adder": lambda family: MuxAdder(17, 9, 20, 21, family),
+        "adder_narrow": lambda family: MuxAdder(8, 8, 8, 4, family),
+        "subtracter": lambda family: MuxAdder(20, 19, 12, 22, family, subtract=True),
         "weights": lambda family: WeightRam(16, 1024, 2, family),
         **{
             f"ram_{width}_{depth}": lambda family, w=width, d=depth: Ram(w, d, family, latency=2)

@@ -31,12 +31,22 @@ BATCHES = 60
 
 
 @pytest.mark.parametrize(
-    ("name", "on_diagonal"), [*((name, True) for name in CONFIGS), ("default", False)]
+    ("name", "on_diagonal", "family"),
+    [
+        *((name, True, None) for name in CONFIGS),
+        ("default", False, None),
+        ("default", True, "ecp5"),
+    ],
 )
-def test_synapse(name, on_diagonal, seed):
+def test_synapse(name, on_diagonal, family, seed):
     config = CONFIGS[name]
-    parameters = {"config": config.to_json(), "on_diagonal": on_diagonal}
-    simulate(Synapse(config, on_diagonal), __file__, parameters=parameters, seed=seed)
+    simulate(
+        Synapse(config, on_diagonal, family),
+        __file__,
+        family=family,
+        parameters={"config": config.to_json(), "on_diagonal": on_diagonal},
+        seed=seed,
+    )
 
 
 class Cell:
@@ -48,7 +58,7 @@ class Cell:
         self.when = Schedule(config)
         self.widths = {
             "col": config.state_bits + 1,
-            "row_a": config.state_bits + 1,
+            "mirror": config.weight_bits,
             "row_b": config.state_bits,
             "r_addr": config.tile_addr_bits,
             "w_addr": config.tile_addr_bits,
@@ -59,8 +69,8 @@ class Cell:
     def gap(self) -> int:
         return self.rng.choice([0, 0, 0, 1, 5])
 
-    async def play(self, plan: dict, modes: dict, threshold: int = 0) -> list[tuple[int, int]]:
-        """Product and saturation of every cycle, up to the last that is planned."""
+    async def play(self, plan: dict, modes: dict, threshold: int = 0) -> list[dict[str, int]]:
+        """What comes out in every cycle, up to the last that is planned."""
         rng, dut = self.rng, self.dut
         ports = {name: width for name, width in self.widths.items() if width}
         shape = SynapseControl.as_shape()
@@ -76,22 +86,29 @@ class Cell:
                 value = values.get(name, rng.getrandbits(width))
                 getattr(dut, name).value = value & ((1 << width) - 1)
             await ReadOnly()
-            seen.append((dut.product.value.to_signed(), int(dut.saturated.value)))
+            out = {name: getattr(dut, name).value for name in ("product", "weight")}
+            seen.append({name: value.to_signed() for name, value in out.items()})
+            seen[-1]["saturated"] = int(dut.saturated.value)
         return seen
 
-    async def multiply(self, jobs: list[tuple[int, int]], transposed: bool) -> list[int]:
-        """Products of tiles' weights and words."""
+    async def multiply(
+        self, jobs: list[tuple[int, int]], mirrored: list[int] | None = None
+    ) -> tuple[list[int], list[int]]:
+        """Weights of tiles, and the words' products with them, or with the mirrored cell's."""
         when = self.when
         plan: dict[int, dict] = defaultdict(dict)
         ends, at = [], 0
-        for tile, word in jobs:
+        for k, (tile, word) in enumerate(jobs):
             plan[at + when.operand - self.config.weight_ports]["r_addr"] = tile
-            plan[at + when.operand]["row_a" if transposed else "col"] = word
+            plan[at + when.operand] |= {"col": word}
+            if mirrored:
+                plan[at + when.operand] |= {"mirror": mirrored[k]}
             ends.append(at + when.product)
             at += 1 + self.gap()
         plan[ends[-1]] |= {}  # the last cycle that matters
-        seen = await self.play(plan, {"transposed": transposed})
-        return [seen[end][0] for end in ends]
+        seen = await self.play(plan, {"transposed": bool(mirrored)})
+        early = when.product - when.operand
+        return [seen[end - early]["weight"] for end in ends], [seen[end]["product"] for end in ends]
 
     async def learn(self, learn: Learn, jobs: list[dict]) -> list[int]:
         """Whether the weights of the jobs' tiles saturated."""
@@ -121,7 +138,7 @@ class Cell:
                 plan[last + end]["r_addr"] = tile
             ends.append(last + end)
         seen = await self.play(plan, modes, learn.threshold)
-        return [seen[end][1] for end in ends]
+        return [seen[end]["saturated"] for end in ends]
 
 
 def lively_word(rng: Random, bits: int) -> int:
@@ -203,11 +220,14 @@ async def learns_and_multiplies(dut):
                     weights[tile + 1] = int(memory[i])
 
         pairs = [(tile, 1) for tile in range(config.weight_depth)]
-        assert await cell.multiply(pairs, False) == weights, learn
+        assert await cell.multiply(pairs) == (weights, weights), learn
         pairs = [
             (rng.randrange(config.weight_depth), lively_word(rng, config.state_bits))
             for _ in range(20)
         ]
-        products = [weights[tile] * word for tile, word in pairs]
-        assert await cell.multiply(pairs, rng.random() < 0.7) == products
+        own = [weights[tile] for tile, _ in pairs]
+        mirrored = [lively_word(rng, config.weight_bits) for _ in pairs]
+        for others in (None, mirrored):
+            products = [w * word for w, (_, word) in zip(others or own, pairs, strict=True)]
+            assert await cell.multiply(pairs, others) == (own, products)
     assert saturations
