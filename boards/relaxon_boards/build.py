@@ -55,6 +55,10 @@ def prepare(board: Board, *, baud: int | None = None):
     more = {}
     if board.family == "ice40":  # whose router forgets --freq for a clock from logic
         more["add_constraints"] = f"set_frequency clk {mhz:g}"
+    if board.family == "ecp5":  # large arrays; elsewhere registers are dear
+        from relaxon_hdl.primitives import KEEP_COPIES
+
+        more["script_after_read"] = KEEP_COPIES
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of memories that a primitive replaces
         return platform.prepare(

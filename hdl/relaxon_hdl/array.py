@@ -14,7 +14,7 @@ from relaxon_isa.instructions import Activation, Judge, Opcode, Sign, row_layout
 from .hash import Hash, rotl
 from .neuron import Lane, lane_control_layout
 from .planes import DriveBank, StateBank
-from .primitives import DelayLine, delay
+from .primitives import DelayLine, copies, delay
 from .schedule import Schedule
 from .synapse import Synapse
 
@@ -229,20 +229,22 @@ class Array(wiring.Component):
                     m.d.comb += tile.eq(places[when.learn_write - 2])
                     with m.If(lasts[when.learn_write - 3]):
                         m.d.comb += tile.eq(places[when.learn_write - 3] + 1)
-        tile_writes = Signal()
+        written = Signal(config.tile_addr_bits)
+        writes = Signal()
         memory_writes = Signal()
-        m.d.comb += tile_writes.eq(lasts[when.learn_write])
-        tile_read = Signal(config.tile_addr_bits, reset_less=True)
-        m.d.sync += tile_read.eq(tile)
-        tile_written = Signal(config.tile_addr_bits, reset_less=True)
-        m.d.sync += tile_written.eq(places[when.learn_write - 1])
+        m.d.comb += [
+            written.eq(places[when.learn_write - 1]),
+            writes.eq(lasts[when.learn_write - 1]),
+        ]
         if config.integral_shift:
-            m.d.comb += memory_writes.eq(lasts[end - 1] & learn["integral"])
             with m.If(learn["integral"]):
-                m.d.comb += tile_writes.eq(lasts[end])
-                m.d.sync += tile_written.eq(places[end - 1])
+                m.d.comb += [
+                    written.eq(places[end - 1]),
+                    writes.eq(lasts[end - 1]),
+                    memory_writes.eq(lasts[end - 2]),
+                ]
                 with m.If(lasts[end - 2]):
-                    m.d.sync += tile_written.eq(places[end - 2] + 1)
+                    m.d.comb += written.eq(places[end - 2] + 1)
 
         # Operands ------------------------------------------------------------------------------
 
@@ -289,25 +291,32 @@ class Array(wiring.Component):
 
         # Cells -----------------------------------------------------------------------------------
 
-        # Modes are there a cycle after the row, in which no cell needs them yet.
+        # What all cells are told, a register for each row of them. Modes are there a cycle after
+        # the row, in which no cell needs them yet.
+        rows = 1 if when.merged else p
         modes = {
             "transposed": is_mac & mac["transposed"],
             "learn": is_learn,
             **{name: learn[name] for name in MODES},
         }
-        if not when.merged:
-            modes = {name: delay(m, mode, 1, name)[1] for name, mode in modes.items()}
+        told = {
+            name: [mode] if when.merged else copies(m, mode, rows, name)
+            for name, mode in modes.items()
+        }
+        told["first"] = copies(m, firsts[when.product - 1], rows, "first")
+        told["write"] = copies(m, writes, rows, "write", reset=True)
+        told["write_memory"] = copies(m, memory_writes, rows, "write_memory", reset=True)
+        tiles_read = copies(m, tile, rows, "tile_read")
+        tiles_written = copies(m, written, rows, "tile_written")
         for (r, c), cell in cells.items():
             control = cell.control
+            row = r % rows
             m.d.comb += [
-                *(getattr(control, name).eq(mode) for name, mode in modes.items()),
-                control.first.eq(firsts[when.product]),
+                *(getattr(control, name).eq(values[row]) for name, values in told.items()),
                 control.negate.eq(signs[when.product - 1]),
-                control.write.eq(tile_writes),
-                control.write_memory.eq(memory_writes),
                 cell.threshold.eq(learn["threshold"]),
-                cell.r_addr.eq(tile_read),
-                cell.w_addr.eq(tile_written),
+                cell.r_addr.eq(tiles_read[row]),
+                cell.w_addr.eq(tiles_written[row]),
                 cell.col.eq(a_words[c]),
                 cell.mirror.eq(cells[c, r].weight),
                 cell.row_b.eq(b_words[r]),

@@ -26,6 +26,7 @@ __all__ = [
     "Ram",
     "RightShift",
     "WeightRam",
+    "copies",
     "delay",
 ]
 
@@ -33,6 +34,11 @@ FAMILIES = ("ice40", "ecp5", "gowin")
 """FPGA families with primitives of their own here; None takes the portable ones."""
 
 MULTIPLIER_LATENCY = 3
+
+COPY = "relaxon_copy"
+"""Attribute of the signals of `copies`."""
+KEEP_COPIES = f"setattr -set keep 1 */a:{COPY} %ci1:+$dff[Q] */t:$dff %i"
+"""For yosys, after reading: equal registers would be made one again."""
 
 MAC16_SIDES = ("IRST", "ORST", "OLOAD", "OHOLD")
 RAM40_DEPTHS = (256, 512, 1024, 2048)
@@ -57,6 +63,19 @@ def delay(m: Module, value: Value, cycles: int, name: str, *, reset: bool = Fals
         m.d.sync += stage.eq(stages[-1])
         stages.append(stage)
     return stages
+
+
+def copies(m: Module, value: Value, count: int, name: str, *, reset: bool = False) -> list[Signal]:
+    """``value`` of a cycle ago, ``count`` times: a register each for what many are told, so that no
+    net has to reach all of them. `KEEP_COPIES` keeps them apart."""
+    registers = []
+    for k in range(count):
+        register = Signal(
+            value.shape(), name=f"{name}_copy_{k}", reset_less=not reset, attrs={COPY: 1}
+        )
+        m.d.sync += register.eq(value)
+        registers.append(register)
+    return registers
 
 
 def ram_members(width: int, depth: int) -> dict:
