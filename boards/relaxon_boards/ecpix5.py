@@ -11,12 +11,11 @@ BOARDS = (
         platform="amaranth_boards.ecpix5:ECPIX585Platform",
         preset="ecp5-85f",
         crystal_hz=100_000_000,
-        pll=Pll(ref=5, feedback=3, out=10),
-        clock_hz=60_000_000,
+        pll=Pll(ref=1, feedback=1, out=6),
+        clock_hz=100_000_000,
         baud=3_000_000,
         usb="FT2232H",
         flash=("-b", "ecpix5"),
         primitives="ecp5",
-        place_opts="--router router2",  # as on ulx3s-85f
     ),
 )

@@ -28,10 +28,9 @@ BOARDS = (
         device="LFE5U-85F-6",
         platform="amaranth_boards.ulx3s:ULX3S_85F_Platform",
         preset="ecp5-85f",
-        pll=Pll(ref=5, feedback=10, out=12),
-        clock_hz=50_000_000,
-        baud=2_000_000,  # which 50 MHz has exactly
-        place_opts="--router router2",  # docs/decisions.md, ECP5
+        pll=Pll(ref=5, feedback=16, out=8),
+        clock_hz=80_000_000,
+        baud=2_000_000,  # which 80 MHz has exactly
     ),
     _25F,
     replace(
