@@ -45,6 +45,8 @@ class TimingError(ToolError):
 def prepare(board: Board, *, baud: int | None = None):
     """Amaranth's build plan of the machine on a board. Raises ToolError without Amaranth."""
     try:
+        from relaxon_hdl.primitives import PREPARE
+
         from .machine import Machine
 
         platform = board.make_platform()
@@ -55,10 +57,8 @@ def prepare(board: Board, *, baud: int | None = None):
     more = {}
     if board.family == "ice40":  # whose router forgets --freq for a clock from logic
         more["add_constraints"] = f"set_frequency clk {mhz:g}"
-    if board.family == "ecp5":  # large arrays; elsewhere registers are dear
-        from relaxon_hdl.primitives import KEEP_COPIES
-
-        more["script_after_read"] = KEEP_COPIES
+    if board.family in PREPARE:
+        more["script_after_read"] = PREPARE[board.family]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of memories that a primitive replaces
         return platform.prepare(

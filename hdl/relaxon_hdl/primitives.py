@@ -37,8 +37,9 @@ MULTIPLIER_LATENCY = 3
 
 COPY = "relaxon_copy"
 """Attribute of the signals of `copies`."""
-KEEP_COPIES = f"setattr -set keep 1 */a:{COPY} %ci1:+$dff[Q] */t:$dff %i"
-"""For yosys, after reading: equal registers would be made one again."""
+PREPARE = {"ecp5": f"setattr -set keep 1 */a:{COPY} %ci1:+$dff[Q] */t:$dff %i"}
+"""What yosys is told of a family after reading. Copies are kept apart, as equal registers would be
+made one again; elsewhere arrays are small and registers dear."""
 
 MAC16_SIDES = ("IRST", "ORST", "OLOAD", "OHOLD")
 RAM40_DEPTHS = (256, 512, 1024, 2048)
@@ -67,7 +68,7 @@ def delay(m: Module, value: Value, cycles: int, name: str, *, reset: bool = Fals
 
 def copies(m: Module, value: Value, count: int, name: str, *, reset: bool = False) -> list[Signal]:
     """``value`` of a cycle ago, ``count`` times: a register each for what many are told, so that no
-    net has to reach all of them. `KEEP_COPIES` keeps them apart."""
+    net has to reach all of them. `PREPARE` keeps them apart."""
     registers = []
     for k in range(count):
         register = Signal(

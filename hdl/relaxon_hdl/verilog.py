@@ -35,6 +35,7 @@ from amaranth.lib.wiring import In
 from relaxon_isa.errors import ToolError, install
 
 from .cache import cache_dir, file_lock
+from .primitives import PREPARE
 
 __all__ = ["SYNTHESIS", "to_netlist", "to_verilog", "yosys_share"]
 
@@ -51,6 +52,7 @@ SYNTHESIS = {"ice40": "synth_ice40", "ecp5": "synth_ecp5", "gowin": "synth_gowin
 
 _SYNTHESISE = """\
 read_rtlil design.il
+{prepare}
 {command} -top {name}
 splitnets
 write_verilog -norename -noattr design.v
@@ -104,7 +106,10 @@ def to_netlist(component: wiring.Component, family: str, *, name: str = "top") -
     Ports as of `to_verilog`, without ``rst``. Takes minutes. Raises ToolError as it does.
     """
     text = rtlil.convert(_Powered(component, False), name=name, emit_src=False)
-    return _translated(text, _SYNTHESISE.format(command=SYNTHESIS[family], name=name))
+    return _translated(
+        text,
+        _SYNTHESISE.format(prepare=PREPARE.get(family, ""), command=SYNTHESIS[family], name=name),
+    )
 
 
 def _translated(text: str, script: str) -> str:
