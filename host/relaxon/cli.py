@@ -30,17 +30,20 @@ from .devices.base import Device
 from .network import Network
 from .objectives import OBJECTIVES
 from .parallel import open_pool, pool_options
-from .plots import pyplot
+from .plots import check_picture
 from .rules import (
+    MODES,
     RULES,
     first_preset,
     make_rule,
+    modes_of,
     own_file,
     rule_class,
     rule_digest,
+    rule_names,
     settings_for,
 )
-from .rules.settings import INPUT_PACKS, OUTPUTS, RuleSettings
+from .rules.settings import ARCHITECTURES, INPUT_PACKS, OUTPUTS, RuleSettings
 from .selftest import PARTS, SelfTest, self_test
 from .training import Trainer, TrainSettings, check_data
 from .verify import GoldenRun
@@ -377,7 +380,7 @@ def _check_folder(path: Path) -> None:
 def _check_plot(path: Path | None) -> None:
     _check_target(path)
     if path:
-        pyplot()
+        check_picture(path)
 
 
 def _load_run(path: Path) -> tuple[Checkpoint, TrainSettings]:
@@ -419,7 +422,7 @@ def _config(
 
     Raises what opening the device and starting to train would raise, before anything happens.
     """
-    check_data(network, dataset)
+    check_data(network, dataset, settings.rule.objective)
     chosen = False
     if preset_name is None and saved:
         same = (name for name, c in PRESETS.items() if c.fingerprint == saved.fingerprint)
@@ -453,7 +456,7 @@ def _rule_options(given: tuple[str, ...]) -> dict[str, float]:
     for text in given:
         name, _, value = text.partition("=")
         try:
-            options[name] = float(value)
+            options[name] = int(value) if value.strip().lstrip("+-").isdecimal() else float(value)
         except ValueError:
             raise click.BadParameter(
                 f"{text!r}: write a name and a number, as points=8", param_hint="--option"
@@ -681,7 +684,7 @@ def _list_presets(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({n: json.loads(c.to_json()) for n, c in PRESETS.items()}, indent=2))
         return
-    table = Table("preset", "cells", "state", "weight", "weights", "levels", "fingerprint")
+    table = Table("preset", "cells", "state", "weight", "weights", "levels", "modes", "fingerprint")
     for name, c in PRESETS.items():
         table.add_row(
             name,
@@ -690,6 +693,7 @@ def _list_presets(as_json: bool) -> None:
             f"{c.weight_bits} bit",
             str(c.weight_depth * c.p * c.p),
             str(c.levels),
+            ", ".join(name for name, field in MODES.items() if getattr(c, field)) or "none",
             c.fingerprint,
         )
     Console(highlight=False).print(table)
@@ -700,12 +704,16 @@ def _list_presets(as_json: bool) -> None:
 @json_option
 @guarded
 def list_rules(names: tuple[str, ...], as_json: bool) -> None:
-    """List the learning rules: source, phases, memory, what they go with, their parameters."""
+    """List the learning rules: source, phases, memory, what they go with, their parameters.
+
+    Modes are those of the machine that a rule's own objective needs on plain layers; 'relaxon info
+    --presets' says which machines have them.
+    """
     rows = []
-    for name in names or RULES:
-        rule, network = rule_class(name), Network((64, 32, 10))
-        settings = settings_for(name, network.depth)
-        made = rule(network, preset("default"), settings)
+    network = Network((64, 32, 10))
+    for name in names or rule_names():
+        rule, settings = rule_class(name), settings_for(name, network.depth)
+        made = make_rule(network, preset("default"), settings)
         rows.append(
             {
                 "rule": rule.name,
@@ -714,7 +722,9 @@ def list_rules(names: tuple[str, ...], as_json: bool) -> None:
                 "words_a_neuron": len(made.layout.planes),
                 "words_a_synapse": made.layout.needs.words,
                 "objectives": list(rule.OBJECTIVES),
+                "architectures": [a for a in ARCHITECTURES if a not in rule.ARCHITECTURES],
                 "refuses": rule.ARCHITECTURES,
+                "modes": modes_of(network, settings),
                 "options": {k: list(v) for k, v in rule.OPTIONS.items()},
             }
         )
@@ -726,7 +736,9 @@ def list_rules(names: tuple[str, ...], as_json: bool) -> None:
         click.echo(f"    {row['phases']}")
         click.echo(
             f"    {row['words_a_neuron']} words a neuron, {row['words_a_synapse']} a synapse; "
-            f"objectives: {', '.join(row['objectives'])}"
+            f"objectives: {', '.join(row['objectives'])}; "
+            f"architectures: {', '.join(row['architectures'])}; "
+            f"modes of the machine: {', '.join(row['modes']) or 'none'}"
         )
         for name, (value, meaning) in row["options"].items():
             click.echo(f"    -o {name}={value:g}: {meaning}")
@@ -929,7 +941,14 @@ def bench_rules(
         open_pool(jobs, pool) as run,
         bar("rules and seeds", len(chosen) * (seeds + 1)) as progress,
     ):
-        rows = comparison.rules(chosen, range(seeds), epochs, run, keep, progress)
+        try:
+            rows = comparison.rules(chosen, range(seeds), epochs, run, keep, progress)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted; the same command goes on with what {keep} has"
+                if keep
+                else "interrupted; with --keep FOLDER a run can go on"
+            ) from None
     if plot:
         comparison.draw(rows, plot)
     if as_json:

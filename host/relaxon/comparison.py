@@ -6,11 +6,16 @@ against the gradient, the framework of Richards et al. 2019.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import relaxon
+import relaxon_isa
+import relaxon_sim
 from relaxon_isa.config import preset
 
 from .backends import open_device
@@ -140,7 +145,8 @@ def rules(
     pool
         Of `relaxon.parallel.open_pool`: where rules and seeds run side by side. Default: in turn.
     keep
-        A folder of joblib's: what has ended is kept there and not run again by this version.
+        A folder of joblib's: what has ended is kept there and not run again, unless the source of
+        relaxon or of the rule's own file (not of what that imports) is another by then.
     progress
         Called with 1 as each training and each comparison of an update ends.
     """
@@ -177,10 +183,20 @@ def _kept(keep: Path | None, function: Callable, task: tuple) -> tuple[tuple, di
     from joblib import Memory
 
     run: Any = Memory(keep, verbose=0).cache(_run)
-    return task, run(function.__name__, task, rule_digest(task[0]))
+    return task, run(function.__name__, task, (_sources(), rule_digest(task[0])))
 
 
-def _run(function: str, task: tuple, digest: str | None) -> dict:
+@cache
+def _sources() -> str:
+    """A digest of all that a training's figures come from."""
+    digest = sha256()
+    for package in (relaxon_isa, relaxon_sim, relaxon):
+        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _run(function: str, task: tuple, digests: tuple) -> dict:
     return {"accuracy": accuracy, "alignment": alignment}[function](*task)
 
 

@@ -32,6 +32,8 @@ class Objective:
     """
 
     name: ClassVar[str]
+    ASKS: ClassVar[str]
+    """What it asks of a rule, in words that follow a comma."""
     RATES: ClassVar[tuple[int, int] | None] = None
     """Default rate shifts, of the hidden layers and the last one, where not the rule's."""
     RELAXES_OUTPUT: ClassVar[bool] = False
@@ -128,6 +130,7 @@ class Objective:
 
 class SquaredError(Objective):
     name = "squared-error"
+    ASKS = "for outputs that a current may move while they relax"
 
 
 class TrueCost(Objective):
@@ -140,6 +143,7 @@ class TrueCost(Objective):
     """
 
     name = "true-cost"
+    ASKS = "for nudges of one strength and a known sign, and outputs that relax to their minimiser"
     RATES = (5, 7)
     RELAXES_OUTPUT = True
     TRIPS = 4
@@ -224,6 +228,7 @@ class Clamping(Objective):
     """
 
     name = "clamping"
+    ASKS = "for nudged phases that need not move the outputs, and one strength of nudge"
 
     @property
     def nudged(self) -> int:
@@ -266,6 +271,7 @@ class CrossEntropy(Objective):
     """
 
     name = "cross-entropy"
+    ASKS = "that the last hidden layer is nudged through a read-out which learns between phases"
     RATES = (5, 5)
 
     HEADROOM = 3

@@ -9,7 +9,7 @@ import click
 
 from relaxon_isa.errors import ToolError, install
 
-from .console import jobs_option
+from .console import console, jobs_option
 
 __all__ = ["Pool", "open_pool", "pool_options"]
 
@@ -60,11 +60,13 @@ def _dask():
     except ImportError as error:
         raise ToolError(f"the pool dask needs {error.name}: pip install distributed") from error
     try:
-        return Client(os.environ.get("DASK_SCHEDULER_ADDRESS"))
+        client = Client(os.environ.get("DASK_SCHEDULER_ADDRESS"))
     except OSError as error:
         raise ToolError(
             f"no Dask scheduler answers at what DASK_SCHEDULER_ADDRESS names: {error}"
         ) from error
+    console.print(f"on the Dask cluster of {client.scheduler.address}")  # type: ignore[union-attr]
+    return client
 
 
 def pool_options(default: int, text: str) -> Callable:

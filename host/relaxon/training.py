@@ -89,8 +89,13 @@ class TrainSettings:
             raise DataError(f"these are no settings of a training run: {error}") from error
 
 
-def check_data(network: Network, data: Dataset) -> None:
-    """Raise DataError if the data set does not go with the network."""
+def check_data(network: Network, data: Dataset, objective: str | None = None) -> None:
+    """Raise DataError if the data set does not go with the network or the objective."""
+    if data.classes is None and objective == "cross-entropy":
+        raise DataError(
+            f"{data.name} has real-valued targets, objective cross-entropy is about classes: "
+            "--data must have integer labels, or --objective be another"
+        )
     features, outputs = network.sizes[0], network.sizes[-1]
     if data.x_train.shape[1] != features:
         raise DataError(
@@ -126,7 +131,7 @@ class Trainer:
     def __init__(
         self, device: Device, network: Network, data: Dataset, settings: TrainSettings
     ) -> None:
-        check_data(network, data)
+        check_data(network, data, settings.rule.objective)
         self.device = device
         self.network = network
         self.data = data

@@ -16,7 +16,14 @@ from relaxon.cli import cli
 from relaxon.datasets import Dataset, load
 from relaxon.lab import Lab
 from relaxon.network import Network, initial_weights
-from relaxon.rules import RULES, make_rule, rule_class, settings_for
+from relaxon.rules import (
+    RULES,
+    make_rule,
+    modes_of,
+    rule_class,
+    rule_digest,
+    settings_for,
+)
 from relaxon.training import Trainer, TrainSettings
 from relaxon.weights import from_tiles, read_tiles
 from relaxon_isa.config import preset
@@ -476,13 +483,13 @@ def test_perturbation_follows_the_gradient_on_average():
     [
         ("ep-negative", {"output": "clip"}, "use --output linear"),
         ("contrastive", {"beta": 0.5}, "rule coupled-positive"),
-        ("coupled-positive", {"objective": "squared-error"}, "it pursues clamping"),
+        ("coupled-positive", {"objective": "squared-error"}, "coupled-positive pursues clamping"),
         ("ep-centered", {"objective": "true-cost", "beta": 1.0}, "at most 0.75"),
         ("lock-in", {"options": {"points": 2}}, "the sine is 0 everywhere"),
         ("lock-in", {"options": {"pionts": 8}}, "it has points"),
         ("rbp", {"architecture": "backward"}, "symmetric weights"),
         ("pcn", {"architecture": "skip:0>2"}, "from layer to layer"),
-        ("pcn", {"objective": "cross-entropy"}, "it pursues squared-error"),
+        ("pcn", {"objective": "cross-entropy"}, "pursues squared-error"),
         ("ep-centered", {"architecture": "skip:0>1"}, "at least two above"),
         ("ep-centered", {"architecture": "skip:0-2"}, "write skip connections as"),
         ("ep-centered", {"architecture": "ring"}, "layers, skip:... or backward"),
@@ -580,9 +587,9 @@ def test_a_checkpoint_finds_its_rule_file_and_sees_that_it_changed(tmp_path, mon
     ("text", "says"),
     [
         ("x = 1\n)", "SyntaxError: unmatched ')' (line 2)"),
-        ("\nraise RuntimeError('boom')", "RuntimeError: boom (line 2)"),
-        ("import nothing_of_that_name", "No module named 'nothing_of_that_name' (line 1)"),
-        ("import sys\n\nsys.exit(3)", "SystemExit: 3 (line 3)"),
+        ("\nraise RuntimeError('boom')", "RuntimeError: boom (mine.py, line 2)"),
+        ("import nothing_of_that_name", "No module named 'nothing_of_that_name' (mine.py, line 1)"),
+        ("import sys\n\nsys.exit(3)", "SystemExit: 3 (mine.py, line 3)"),
     ],
 )
 def test_a_mistake_in_a_rule_file_is_said_to_be_there(text, says, tmp_path):
@@ -591,6 +598,91 @@ def test_a_mistake_in_a_rule_file_is_said_to_be_there(text, says, tmp_path):
     with pytest.raises(ConfigError, match=r"rule file .*mine\.py cannot be read: ") as caught:
         rule_class(f"{path}:Mine")
     assert str(caught.value).endswith(says)
+
+
+MINE = """
+from relaxon.rules.ep import PositiveEP
+
+class Mine(PositiveEP):
+    name, paper, summary = "mine", "none", "none"
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("    def train_body(self, b, m):\n        self.relx(b)\n", "'relx' (mine.py, line 7)"),
+        ("    def gains(self):\n        return [1 / 0]\n", "division by zero (mine.py, line 7)"),
+        ("    def gains(self):\n        return []\n", "cannot be compiled: ValueError"),
+        ("    DEFAULTS = {'betta': 0.5}\n", "needs DEFAULTS by names of name, objective"),
+        ("    OPTIONS = {'k': 3}\n", "needs OPTIONS, name: (default, meaning)"),
+        ("    OBJECTIVES = ('hinge',)\n", "needs OBJECTIVES, a tuple of some of squared-error"),
+        ("    OBJECTIVES = 'clamping'\n", "needs OBJECTIVES, a tuple of some of squared-error"),
+        ("    name = None\n", "needs name, paper and summary"),
+    ],
+)
+def test_a_mistake_in_a_rule_of_ones_own_is_an_error_that_says_where(text, says, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(MINE + text)
+    for command in (["train", "--epochs", "1", "--backend", "golden"], ["rules"]):
+        said = CliRunner().invoke(cli, [*command, "--rule", f"{path}:Mine"])
+        assert said.exit_code == 3, said.output
+        assert says in " ".join(said.stderr.split()) and f"{path}:Mine" in said.stderr
+
+
+def test_an_option_that_is_a_whole_number_stays_one(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        MINE + "    OPTIONS = {'points': (2, 'a number')}\n"
+        "    def gains(self):\n        return [1.0 / len(range(self.option('points')))]\n"
+    )
+    command = ["train", "--epochs", "1", "--backend", "golden", "--rule", f"{path}:Mine"]
+    assert CliRunner().invoke(cli, [*command, "-o", "points=4"]).exit_code == 0
+    said = CliRunner().invoke(cli, [*command, "-o", "points=4.5"])
+    assert said.exit_code == 3 and "TypeError" in said.stderr
+
+
+def test_a_registered_rule_is_listed_and_its_mistakes_are_its_own(tmp_path, monkeypatch):
+    (tmp_path / "minelib.py").write_text(MINE)
+    info = tmp_path / "minelib-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: minelib\nVersion: 1\n")
+    points = "[relaxon.rules]\nmine = minelib:Mine\npath = pathlib:Path\ngone = nowhere:X\n"
+    (info / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert rule_class("mine").name == "mine" and rule_digest("mine")
+    with pytest.raises(ConfigError, match="spsa, mine, path, gone; your own"):
+        rule_class("nope")
+    with pytest.raises(ConfigError, match="entry point path, pathlib:Path, is no class derived"):
+        rule_class("path")
+    with pytest.raises(ConfigError, match="rule gone cannot be read: ModuleNotFoundError"):
+        rule_class("gone")
+
+
+@pytest.mark.parametrize(("name", "modes"), [("ep-centered", []), ("tcl", ["integral"])])
+def test_modes_that_a_rule_needs(name, modes):
+    assert modes_of(NETWORK, settings_for(name, 2)) == modes
+
+
+def test_cross_entropy_is_about_classes(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {
+        f"{k}_{part}": rng.random((8, n))
+        for k, n in (("x", 6), ("y", 2))
+        for part in ("train", "test")
+    }
+    np.savez(tmp_path / "real.npz", **arrays)
+    command = [
+        "train",
+        "--data",
+        str(tmp_path / "real.npz"),
+        "--layers",
+        "6,4,2",
+        "--backend",
+        "golden",
+    ]
+    said = CliRunner().invoke(cli, [*command, "--objective", "cross-entropy"])
+    assert said.exit_code == 5 and "cross-entropy is about classes" in " ".join(said.stderr.split())
 
 
 def test_a_plane_that_is_not_there_is_named():
@@ -646,7 +738,7 @@ def test_the_command_resumes_with_the_same_bits(choice, tmp_path):
 
 
 def test_comparison(tmp_path):
-    ended = []
+    ended: list[int] = []
     keep = tmp_path / "kept"
     rows = comparison.rules(["pcn"], seeds=[0], epochs=1, keep=keep, progress=ended.append)
     assert ended == [1, 1]

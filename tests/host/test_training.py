@@ -316,6 +316,8 @@ def test_a_checkpoint_finds_its_data_from_any_folder(data, tmp_path, monkeypatch
         (["train", "--backend", "golden", "--checkpoint", "/dev/null"], 5, "replaced"),
         (["train", "--backend", "golden", "--init-gain", "nan"], 3, "init_gain = nan"),
         (["bench", "rules", "--plot", "/no/where/x.png"], 5, "no folder"),
+        (["bench", "rules", "--plot", "x.foo"], 5, "name ends in"),
+        (["train", "--architecture", "backward:1"], 3, "must be layers"),
         (["bench", "equivalence", "--plot", "/no/where/x.png"], 5, "no folder"),
         (["frobnicate"], 2, "No such command"),
     ],

@@ -8,12 +8,14 @@ import hashlib
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import entry_points
+from dataclasses import fields
+from importlib.metadata import EntryPoint, entry_points
+from inspect import getfile
 from pathlib import Path
 from traceback import extract_tb
 
 from relaxon_isa.config import PRESETS, ArrayConfig
-from relaxon_isa.errors import ConfigError, ProgramError
+from relaxon_isa.errors import ConfigError, ProgramError, RelaxonError
 
 from ..network import Network
 from ..objectives import OBJECTIVES
@@ -39,13 +41,16 @@ from .settings import RuleSettings
 from .temporal import TemporalContrastive
 
 __all__ = [
+    "MODES",
     "RULES",
     "first_preset",
     "fits",
     "make_rule",
+    "modes_of",
     "own_file",
     "rule_class",
     "rule_digest",
+    "rule_names",
     "settings_for",
 ]
 
@@ -84,11 +89,25 @@ def rule_class(name: str) -> type[Rule]:
         return RULES[name]
     if own := own_file(name):
         return _from_file(*own)
-    for point in entry_points(group="relaxon.rules"):
+    for point in _registered():
         if point.name == name:
-            with _blamed(f"rule {name}"):
-                return point.load()
-    raise ConfigError(f"no rule {name!r}; there are: {', '.join(RULES)}; your own as file.py:Class")
+            with _blamed(f"rule {name} cannot be read"):
+                rule = point.load()
+            return _declared(rule, f"entry point {name}, {point.value},")
+    raise ConfigError(
+        f"no rule {name!r}; there are: {', '.join(rule_names())}; your own as file.py:Class, or by "
+        "an entry point of a package that has to be installed"
+    )
+
+
+def rule_names() -> list[str]:
+    """All that have a name: the package's, then those that entry points register."""
+    return [*RULES, *(point.name for point in _registered())]
+
+
+def _registered() -> list[EntryPoint]:
+    points = entry_points(group="relaxon.rules")
+    return [point for point in points if point.name not in RULES]
 
 
 def own_file(name: str) -> tuple[Path, str] | None:
@@ -98,24 +117,64 @@ def own_file(name: str) -> tuple[Path, str] | None:
 
 
 def rule_digest(name: str) -> str | None:
-    """16 hex digits over the file of a rule of one's own; None where there is no such file."""
-    if own := own_file(name):
-        with suppress(OSError):
-            return hashlib.sha256(own[0].read_bytes()).hexdigest()[:16]
+    """16 hex digits over the file that a rule of one's own is in (not over what that imports);
+    None for the package's rules, and where there is no such file."""
+    if name in RULES:
+        return None
+    own = own_file(name)
+    with suppress(OSError, TypeError, ConfigError):
+        path = own[0] if own else Path(getfile(rule_class(name)))
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     return None
 
 
 @contextmanager
 def _blamed(whose: str) -> Iterator[None]:
-    """What goes wrong while somebody's code is read is said to be theirs, and where."""
+    """What goes wrong in somebody's code is said to be theirs, and where."""
     try:
         yield
+    except RelaxonError:
+        raise
     except (Exception, SystemExit) as error:
-        line = error.lineno if isinstance(error, SyntaxError) else None
-        if line is None and error.__traceback__:
-            line = extract_tb(error.__traceback__)[-1].lineno
         said = f"{type(error).__name__}: {getattr(error, 'msg', error)}"
-        raise ConfigError(f"{whose} cannot be read: {said} (line {line})") from error
+        raise ConfigError(f"{whose}: {said}{_place(error)}") from error
+
+
+def _place(error: BaseException) -> str:
+    """The last line of an error's way that is neither ours nor Python's own."""
+    if isinstance(error, SyntaxError):
+        return f" (line {error.lineno})"
+    home = Path(__file__).parents[1]
+    for frame in reversed(extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.exists() and home not in path.parents and path.parent.name != "importlib":
+            return f" ({path.name}, line {frame.lineno})"
+    return ""
+
+
+def _declared(rule: object, whose: str) -> type[Rule]:
+    """The class, if it says of itself what every rule has to."""
+    if not (isinstance(rule, type) and issubclass(rule, Rule)):
+        raise ConfigError(f"{whose} is no class derived from relaxon.rules.base.Rule")
+    names = [item.name for item in fields(RuleSettings)]
+    for ok, need in (
+        (
+            all(isinstance(getattr(rule, key, None), str) for key in ("name", "paper", "summary")),
+            "name, paper and summary, a text each",
+        ),
+        (
+            isinstance(rule.OBJECTIVES, tuple) and set(rule.OBJECTIVES) <= set(OBJECTIVES) != set(),
+            f"OBJECTIVES, a tuple of some of {', '.join(OBJECTIVES)}",
+        ),
+        (set(rule.DEFAULTS) <= set(names), f"DEFAULTS by names of {', '.join(names)}"),
+        (
+            all(isinstance(o, tuple) and len(o) == 2 for o in rule.OPTIONS.values()),
+            "OPTIONS, name: (default, meaning)",
+        ),
+    ):
+        if not ok:
+            raise ConfigError(f"{whose} needs {need}")
+    return rule
 
 
 def _from_file(path: Path, attribute: str) -> type[Rule]:
@@ -123,17 +182,24 @@ def _from_file(path: Path, attribute: str) -> type[Rule]:
     if spec is None or spec.loader is None or not path.is_file():
         raise ConfigError(f"rule file {path}: no such Python file")
     module = importlib.util.module_from_spec(spec)
-    with _blamed(f"rule file {path}"):
+    with _blamed(f"rule file {path} cannot be read"):
         spec.loader.exec_module(module)
-    rule = getattr(module, attribute, None)
-    if not (isinstance(rule, type) and issubclass(rule, Rule)):
+    if not hasattr(module, attribute):
         raise ConfigError(f"{path} has no class {attribute} derived from relaxon.rules.base.Rule")
-    return rule
+    return _declared(getattr(module, attribute), f"{path}:{attribute}")
 
 
 def make_rule(network: Network, config: ArrayConfig, settings: RuleSettings) -> Rule:
-    """The programs of the rule that the settings name. Raises ConfigError as `Rule` does."""
-    return rule_class(settings.name)(network, config, settings)
+    """The programs of the rule that the settings name. Raises ConfigError as `Rule` does, and where
+    a rule of one's own cannot be compiled."""
+    kind = rule_class(settings.name)
+    if settings.name in RULES:
+        return kind(network, config, settings)
+    with _blamed(f"rule {settings.name} cannot be compiled"):
+        rule = kind(network, config, settings)
+        rule.train_program()
+        rule.infer_program()
+    return rule
 
 
 def settings_for(name: str, depth: int, **changes: object) -> RuleSettings:
@@ -149,6 +215,24 @@ def settings_for(name: str, depth: int, **changes: object) -> RuleSettings:
         rates = (objective.RATES[0],) * (depth - 1) + (objective.RATES[1],)
     own = {"rate_shifts": rates, **rule.DEFAULTS}
     return RuleSettings(name=name, **{**own, **changes})  # type: ignore[arg-type]
+
+
+MODES = {
+    "random": "dither_bits",
+    "decay": "decay_shift",
+    "integral": "integral_shift",
+    "table": "table_bits",
+}
+"""Modes that a machine may lack, and the number in its configuration that is 0 then."""
+
+
+def modes_of(network: Network, settings: RuleSettings) -> list[str]:
+    """Which modes of the machine a rule's training needs: those without which it is refused."""
+    whole = PRESETS["large"]
+    missed = [
+        mode for mode, n in MODES.items() if not fits(network, whole.replace(**{n: 0}), settings)
+    ]
+    return missed if fits(network, whole, settings) else []
 
 
 def fits(network: Network, config: ArrayConfig, settings: RuleSettings) -> bool:

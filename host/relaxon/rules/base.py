@@ -162,7 +162,8 @@ class Rule:
             raise ConfigError(f"objective {s.objective!r}: there are " + ", ".join(OBJECTIVES))
         if s.objective is not None and s.objective not in self.OBJECTIVES:
             raise ConfigError(
-                f"objective {s.objective} with rule {self.name}: it pursues "
+                f"objective {s.objective} with rule {self.name}: that objective asks "
+                f"{OBJECTIVES[s.objective].ASKS}; {self.name} pursues "
                 + " or ".join(self.OBJECTIVES)
             )
         kind = s.architecture.partition(":")[0]

@@ -5,10 +5,18 @@ from dataclasses import dataclass, field
 from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import Pack
 
-__all__ = ["INPUT_PACKS", "OUTPUTS", "RuleSettings", "default_rate_shifts", "parse_skips"]
+__all__ = [
+    "ARCHITECTURES",
+    "INPUT_PACKS",
+    "OUTPUTS",
+    "RuleSettings",
+    "default_rate_shifts",
+    "parse_skips",
+]
 
 INPUT_PACKS = {1: Pack.B1, 2: Pack.B2, 4: Pack.B4, 8: Pack.B8, 16: Pack.WORD}
 OUTPUTS = ("clip", "linear")
+ARCHITECTURES = ("layers", "skip", "backward")
 
 
 def default_rate_shifts(depth: int) -> tuple[int, ...]:
@@ -102,8 +110,12 @@ class RuleSettings:
             if not ok:
                 raise ConfigError(f"{name} = {getattr(self, name)!r}: must be {allowed}")
 
-        kind = self.architecture.partition(":")[0]
-        need(kind in ("layers", "skip", "backward"), "architecture", "layers, skip:... or backward")
+        plain = self.architecture in ("layers", "backward")
+        need(
+            plain or self.architecture.partition(":")[0] == "skip",
+            "architecture",
+            "layers, skip:... or backward",
+        )
         parse_skips(self.architecture)
         need(self.output in (None, *OUTPUTS), "output", "one of " + ", ".join(OUTPUTS))
         need(0 <= self.beta < 4, "beta", "0 <= beta < 4")
