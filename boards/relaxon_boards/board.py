@@ -52,8 +52,8 @@ class Board:
         Module and class of the Amaranth platform.
     vendor_platform
         Likewise the one for the vendor's own tool, where ``platform`` makes no bitstream.
-    preset
-        Name of the machine that it is built as.
+    preset, changes
+        Name of the machine that it is built as, and what is different (for `modes` alone).
     crystal_hz, pll, clock_hz
         The board's clock, its PLL (None: the crystal is the clock), and the array's clock.
     baud
@@ -93,6 +93,7 @@ class Board:
     synth_opts: str = ""
     place_opts: str = ""
     capacity: dict[str, int] = field(default_factory=dict)
+    changes: dict[str, int] = field(default_factory=dict)
     experimental: str = ""
 
     def __post_init__(self) -> None:
@@ -106,7 +107,7 @@ class Board:
 
     @property
     def config(self) -> ArrayConfig:
-        return preset(self.preset)
+        return preset(self.preset).replace(**self.changes)
 
     def divisor(self, baud: int | None = None) -> int:
         """Clocks a bit of the UART. Raises ConfigError where the clock has no such rate."""

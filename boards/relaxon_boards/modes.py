@@ -1,0 +1,51 @@
+"""What a mode of the machine costs in area and Fmax: ``python -m relaxon_boards.modes``.
+
+A board is built as it is, then with each mode that it has left out and each that it lacks put in.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from relaxon_isa.errors import ToolError
+
+from .build import build
+from .catalogue import find_board
+
+__all__ = ["MODES", "variants"]
+
+MODES = {"random": "dither_bits", "decay": "decay_shift", "integral": "integral_shift"}
+"""The number in the configuration that is 0 without the mode. (The others are always there, but for
+the table, a block RAM a lane.)"""
+PUT_IN = {"integral_shift": 2, "decay_shift": 10, "dither_bits": 8}
+
+
+def variants(name: str) -> dict[str, dict[str, int]]:
+    """What to build of a board, and how it differs from its preset."""
+    config = find_board(name).config
+    found: dict[str, dict[str, int]] = {"as it is": {}}
+    for mode, number in MODES.items():
+        has = getattr(config, number)
+        found[f"{'without' if has else 'with'} {mode}"] = {number: 0 if has else PUT_IN[number]}
+    return found
+
+
+def main() -> None:
+    """Build and print the table, a row as it is done."""
+    parser = argparse.ArgumentParser(prog="python -m relaxon_boards.modes", description=__doc__)
+    parser.add_argument("board", nargs="?", default="ulx3s-25f")
+    parser.add_argument("--directory", type=Path, default=Path("build/modes"))
+    arguments = parser.parse_args()
+    for what, changes in variants(arguments.board).items():
+        board = replace(find_board(arguments.board), changes=changes)
+        try:
+            report = build(board, arguments.directory / what.replace(" ", "-"))
+        except ToolError as error:
+            print(f"| {what} | {error} |", flush=True)
+            continue
+        used = ", ".join(f"{name} {number}" for name, (number, _) in report.resources.items())
+        print(f"| {what} | {used} | {report.fmax_mhz:.1f} MHz |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
