@@ -736,8 +736,10 @@ def list_rules(names: tuple[str, ...], as_json: bool) -> None:
         click.echo(f"    {row['phases']}")
         click.echo(
             f"    {row['words_a_neuron']} words a neuron, {row['words_a_synapse']} a synapse; "
-            f"objectives: {', '.join(row['objectives'])}; "
-            f"architectures: {', '.join(row['architectures'])}; "
+            f"objectives: {', '.join(row['objectives'])}"
+        )
+        click.echo(
+            f"    architectures: {', '.join(row['architectures'])}; "
             f"modes of the machine: {', '.join(row['modes']) or 'none'}"
         )
         for name, (value, meaning) in row["options"].items():
