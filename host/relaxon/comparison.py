@@ -4,7 +4,7 @@ The comparison follows the taxonomy of Momeni et al. 2025 and, for bias and vari
 against the gradient, the framework of Richards et al. 2019.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
@@ -28,7 +28,7 @@ from .rules import first_preset, rule_class, rule_digest, settings_for
 from .rules.base import Rule
 from .training import Trainer, TrainSettings
 
-__all__ = ["accuracy", "alignment", "draw", "rules"]
+__all__ = ["accuracy", "alignment", "cosine", "draw", "rules", "updates"]
 
 NETWORK = Network((64, 32, 10))
 COSINE_SAMPLES = 100
@@ -75,41 +75,50 @@ def accuracy(
 def alignment(name: str, seed: int = 0, samples: int = COSINE_SAMPLES) -> dict:
     """A rule's update, sample by sample, against the gradient of the squared error.
 
-    At initial weights with biases 0.25 (so that few units sit at a bound), digits' first samples,
-    one update each from the same weights. Returns the mean and the standard deviation of the
-    cosine over samples, and the cosine of the mean update with the mean gradient (its bias).
-    The gradient is that of the rule's own network: at the free fixed point
-    (`Reference.adjoint`), of a forward pass, or of resistors.
+    `updates` and gradients, sample by sample: the mean and the standard deviation of the cosine
+    over samples, and the cosine of the mean update with the mean gradient (its bias). The gradient
+    is that of the rule's own network: at the free fixed point (`Reference.adjoint`), of a forward
+    pass, or of resistors.
     """
-    rule = rule_class(name)
+    found = list(updates(name, seed, samples))
+    rule, gradients = rule_class(name), []
+    for before, x, y, _ in found:
+        slopes = _slopes(rule, before, x, y)
+        gradients.append(
+            -np.concatenate([np.column_stack(pair).ravel() for pair in zip(*slopes, strict=True)])
+        )
+    changes = [update for *_, update in found]
+    cosines = [cosine(*pair) for pair in zip(changes, gradients, strict=True)]
+    return {
+        "cosine": float(np.mean(cosines)),
+        "cosine_deviation": float(np.std(cosines)),
+        "cosine_of_means": cosine(np.mean(changes, axis=0), np.mean(gradients, axis=0)),
+    }
+
+
+def updates(
+    name: str, seed: int = 0, samples: int = COSINE_SAMPLES
+) -> Iterator[tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]]:
+    """What a rule changes on each of digits' first samples, always from the same weights.
+
+    These are the initial ones with biases 0.25, so that few units sit at a bound. Gives weights,
+    input, target, and the change of all weights as a vector.
+    """
     data = load("digits")
     settings = settings_for(name, NETWORK.depth, input_bits=16, frozen=())
     settings = replace(settings, rate_shifts=(COSINE_SHIFT,) * NETWORK.depth)
-    cosines, updates, gradients = [], [], []
     with Lab.open("golden", NETWORK, settings, preset(first_preset(NETWORK, settings))) as lab:
         weights = lab.rule.initial(initial_weights(lab.layout, seed))
         for w in weights[: NETWORK.depth]:
             w[:, -1] = 0.25
+        targets = lab.rule.class_targets(NETWORK.sizes[-1])
         for x, label in zip(data.x_train[:samples], data.y_train[:samples], strict=True):
             lab.load_weights(weights)
-            before = lab.weights()
+            before = lab.weights()[: NETWORK.depth]
             lab.train_step(x, np.int64(label))
-            after = lab.weights()
-            pairs = list(zip(after, before, strict=True))[: NETWORK.depth]
-            update = np.concatenate([(new - old).ravel() for new, old in pairs])
-            y = lab.rule.class_targets(NETWORK.sizes[-1])[label]
-            slopes = _slopes(rule, before[: NETWORK.depth], x, y)
-            gradient = -np.concatenate(
-                [np.column_stack(pair).ravel() for pair in zip(*slopes, strict=True)]
-            )
-            cosines.append(_cosine(update, gradient))
-            updates.append(update)
-            gradients.append(gradient)
-    return {
-        "cosine": float(np.mean(cosines)),
-        "cosine_deviation": float(np.std(cosines)),
-        "cosine_of_means": _cosine(np.mean(updates, axis=0), np.mean(gradients, axis=0)),
-    }
+            after = lab.weights()[: NETWORK.depth]
+            changes = [(new - old).ravel() for new, old in zip(after, before, strict=True)]
+            yield before, x, targets[label], np.concatenate(changes)
 
 
 def _slopes(rule: type[Rule], weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray):
@@ -125,7 +134,8 @@ def _slopes(rule: type[Rule], weights: Sequence[np.ndarray], x: np.ndarray, y: n
     return reference.adjoint(x, y, reference.free(x).states)
 
 
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Of the angle between two vectors; 0 if one of them is 0."""
     norms = np.linalg.norm(a) * np.linalg.norm(b)
     return float(np.vdot(a, b) / norms) if norms else 0.0
 

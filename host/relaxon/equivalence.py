@@ -18,13 +18,14 @@ import numpy as np
 from relaxon_isa.instructions import Activation, Gating, Halt
 from relaxon_isa.program import Builder, Program
 
+from .comparison import cosine, updates
 from .lab import Lab
 from .network import Network, initial_weights
 from .plots import pyplot
 from .rules import settings_for
 from .rules.base import Rule
 
-__all__ = ["draw", "equivalence"]
+__all__ = ["draw", "equivalence", "gradients"]
 
 NETWORK = Network((12, 16, 16, 6))
 STEP = 3
@@ -127,6 +128,13 @@ def equivalence(
         "velocities": velocities,
         "derivatives": side,
     }
+
+
+def gradients(samples: int = 100) -> float:
+    """Mean cosine of the updates of centered EP and of ``rbp``, both settled, on preset default:
+    64-32-10, digits' first samples, the same weights (`comparison.updates`)."""
+    pairs = zip(updates("ep-centered", 0, samples), updates("rbp", 0, samples), strict=True)
+    return float(np.mean([cosine(ep[-1], rbp[-1]) for ep, rbp in pairs]))
 
 
 def _ends(layer: int) -> list[tuple[int, int]]:

@@ -187,6 +187,7 @@ def test_velocities_are_the_error_derivatives_of_recurrent_backpropagation():
     assert np.linalg.norm(result["derivatives"][-1]) > 0.01
     for name in ("error_machine", "error_double"):
         assert max(result[name]) < 1e-3
+    assert equivalence.gradients(samples=20) > 0.95
 
 
 @pytest.mark.parametrize("name", ["pcn", "pcn-random", "backprop", "in-silico"])
