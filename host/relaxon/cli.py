@@ -34,6 +34,7 @@ from .plots import check_picture
 from .rules import (
     MODES,
     RULES,
+    check,
     first_preset,
     make_rule,
     modes_of,
@@ -433,7 +434,7 @@ def _config(
     if config_file is not None:
         config = ArrayConfig.from_json(config_file.read_text())
     if backend in BACKENDS:
-        make_rule(network, config, settings.rule).train_program()
+        check(network, config, settings.rule)
     if chosen:
         console.print(f"golden model of preset {preset_name}")
     return config

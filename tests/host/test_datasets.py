@@ -56,7 +56,7 @@ def test_digits() -> None:
 
 def test_digits_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(DataError, match=r"relaxon\[data\]"):
+    with pytest.raises(DataError, match=r"pip install '\.\[data\]'"):
         load("digits")
 
 

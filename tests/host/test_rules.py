@@ -826,3 +826,11 @@ def test_equal_ramps_do_not_learn_digits(digits):
 def test_acceptance_on_digits(name, least):
     """One seed of the table; ten epochs."""
     assert comparison.accuracy(name, 0)["accuracy"] >= least
+
+
+def test_a_machine_without_a_mode_is_refused_by_name_and_others_are_named():
+    command = ["train", "--rule", "tcl", "--backend", "golden", "--preset", "ecp5-25f"]
+    said = CliRunner().invoke(cli, command)
+    text = " ".join(said.stderr.split())
+    assert said.exit_code == 4 and "rule tcl" in text
+    assert "built without: integral; presets that hold it with this network: default, large" in text

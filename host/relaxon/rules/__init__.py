@@ -43,6 +43,7 @@ from .temporal import TemporalContrastive
 __all__ = [
     "MODES",
     "RULES",
+    "check",
     "first_preset",
     "fits",
     "make_rule",
@@ -242,6 +243,23 @@ def fits(network: Network, config: ArrayConfig, settings: RuleSettings) -> bool:
     except (ConfigError, ProgramError):
         return False
     return True
+
+
+def check(network: Network, config: ArrayConfig, settings: RuleSettings) -> None:
+    """Raise what training would raise, and by name if it is for a mode that the machine lacks."""
+    rule = make_rule(network, config, settings)
+    try:
+        rule.train_program()
+    except ProgramError as error:
+        lacking = [m for m in modes_of(network, settings) if not getattr(config, MODES[m])]
+        if not lacking:
+            raise
+        able = [name for name, other in PRESETS.items() if fits(network, other, settings)]
+        raise ProgramError(
+            f"rule {rule.name} as asked for needs of the machine what this one is built without: "
+            f"{', '.join(lacking)}; presets that hold it with this network: "
+            f"{', '.join(able) or 'none'}"
+        ) from error
 
 
 def first_preset(network: Network, settings: RuleSettings) -> str:
