@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import click
@@ -65,6 +66,16 @@ def _dask():
         raise ToolError(
             f"no Dask scheduler answers at what DASK_SCHEDULER_ADDRESS names: {error}"
         ) from error
+    # A worker that cannot import what it is sent would be waited for without end.
+    found: Any = client.run(find_spec, "relaxon")
+    if not found or None in found.values():
+        lacking = ", ".join(name for name, spec in found.items() if spec is None)
+        client.close()
+        raise ToolError(
+            f"Dask workers without relaxon, which has to be installed there: {lacking}"
+            if lacking
+            else "the Dask cluster has no workers"
+        )
     console.print(f"on the Dask cluster of {client.scheduler.address}")  # type: ignore[union-attr]
     return client
 

@@ -10,20 +10,15 @@ from relaxon.parallel import open_pool
 from relaxon_isa.errors import ToolError
 
 
-def where(number: int) -> tuple[int, int]:
-    return number, os.getpid()
-
-
 def test_pool_of_one_is_this_process():
     with open_pool(1) as pool:
-        assert list(pool((where, (n,)) for n in range(3))) == [(n, os.getpid()) for n in range(3)]
+        assert list(pool([(os.getpid, ()), (abs, (-3,))])) == [os.getpid(), 3]
 
 
 def test_processes():
     with open_pool(2) as pool:
-        done = list(pool((where, (n,)) for n in range(4)))
-    assert sorted(n for n, _ in done) == [0, 1, 2, 3]
-    assert os.getpid() not in {pid for _, pid in done}
+        assert sorted(pool((abs, (-n,)) for n in range(4))) == [0, 1, 2, 3]
+        assert os.getpid() not in set(pool((os.getpid, ()) for _ in range(4)))
 
 
 @pytest.mark.filterwarnings("default")  # of Dask's own
@@ -41,9 +36,23 @@ def test_dask(monkeypatch):
         assert result.exit_code == 0, result.output
         assert '"rule": "pcn"' in result.stdout
         with open_pool(-1, "dask") as pool:
-            ((_, pid),) = pool([(where, (0,))])
+            (pid,) = pool([(os.getpid, ())])
         with distributed.Client(cluster) as client:
             assert pid in client.run(os.getpid).values()
+
+
+@pytest.mark.filterwarnings("default")
+def test_dask_workers_that_cannot_help(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=0, dashboard_address=None) as cluster:
+        monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
+        with pytest.raises(ToolError, match="has no workers"), open_pool(-1, "dask"):
+            pass
+        monkeypatch.setattr("relaxon.parallel.find_spec", {}.get)
+        cluster.scale(1)
+        cluster.wait_for_workers(1)
+        with pytest.raises(ToolError, match="workers without relaxon"), open_pool(-1, "dask"):
+            pass
 
 
 def test_pool_that_nobody_knows():
