@@ -107,7 +107,8 @@ class Board:
 
     @property
     def config(self) -> ArrayConfig:
-        return preset(self.preset).replace(**self.changes)
+        config = preset(self.preset)
+        return config.replace(**self.changes) if self.changes else config
 
     def divisor(self, baud: int | None = None) -> int:
         """Clocks a bit of the UART. Raises ConfigError where the clock has no such rate."""
