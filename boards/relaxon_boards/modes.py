@@ -1,23 +1,19 @@
 """What a mode of the machine costs in area and Fmax: ``python -m relaxon_boards.modes``.
 
-A board is built as it is, then with each mode that it has left out and each that it lacks put in.
+A board is built as it is, then without each of the modes that it has and with each that it lacks.
 """
 
 import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from relaxon_isa.errors import ToolError
+from relaxon_isa.config import MODES, preset
+from relaxon_isa.errors import ConfigError, ToolError
 
 from .build import build
 from .catalogue import find_board
 
-__all__ = ["MODES", "variants"]
-
-MODES = {"random": "dither_bits", "decay": "decay_shift", "integral": "integral_shift"}
-"""The number in the configuration that is 0 without the mode. (The others are always there, but for
-the table, a block RAM a lane.)"""
-PUT_IN = {"integral_shift": 2, "decay_shift": 10, "dither_bits": 8}
+__all__ = ["variants"]
 
 
 def variants(name: str) -> dict[str, dict[str, int]]:
@@ -25,8 +21,12 @@ def variants(name: str) -> dict[str, dict[str, int]]:
     config = find_board(name).config
     found: dict[str, dict[str, int]] = {"as it is": {}}
     for mode, number in MODES.items():
+        if mode == "table":  # a block RAM a lane, no logic to speak of
+            continue
         has = getattr(config, number)
-        found[f"{'without' if has else 'with'} {mode}"] = {number: 0 if has else PUT_IN[number]}
+        found[f"{'without' if has else 'with'} {mode}"] = {
+            number: 0 if has else getattr(preset("large"), number)
+        }
     return found
 
 
@@ -36,7 +36,11 @@ def main() -> None:
     parser.add_argument("board", nargs="?", default="ulx3s-25f")
     parser.add_argument("--directory", type=Path, default=Path("build/modes"))
     arguments = parser.parse_args()
-    for what, changes in variants(arguments.board).items():
+    try:
+        wanted = variants(arguments.board)
+    except ConfigError as error:
+        parser.error(str(error))
+    for what, changes in wanted.items():
         board = replace(find_board(arguments.board), changes=changes)
         try:
             report = build(board, arguments.directory / what.replace(" ", "-"))

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 from .errors import ConfigError
 
-__all__ = ["CONTRACT_VERSION", "PRESETS", "ArrayConfig", "preset"]
+__all__ = ["CONTRACT_VERSION", "MODES", "PRESETS", "ArrayConfig", "preset"]
 
 CONTRACT_VERSION = 1
 """Raised whenever an encoding, a semantic, a cycle count or a frame changes."""
@@ -294,3 +294,12 @@ def preset(name: str) -> ArrayConfig:
         return PRESETS[name]
     except KeyError:
         raise ConfigError(f"no preset {name!r}; there are: {', '.join(PRESETS)}") from None
+
+
+MODES = {
+    "random": "dither_bits",
+    "decay": "decay_shift",
+    "integral": "integral_shift",
+    "table": "table_bits",
+}
+"""Modes that a machine may lack, and the number in its configuration that is 0 then."""

@@ -15,9 +15,9 @@ import numpy as np
 from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
-from relaxon_isa.config import PRESETS, ArrayConfig, preset
+from relaxon_isa.config import MODES, PRESETS, ArrayConfig, preset
 from relaxon_isa.errors import ConfigError, DataError, ToolError
 
 from . import bench, comparison, equivalence
@@ -32,7 +32,6 @@ from .objectives import OBJECTIVES
 from .parallel import open_pool, pool_options
 from .plots import check_picture
 from .rules import (
-    MODES,
     RULES,
     check,
     first_preset,
@@ -685,7 +684,8 @@ def _list_presets(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({n: json.loads(c.to_json()) for n, c in PRESETS.items()}, indent=2))
         return
-    table = Table("preset", "cells", "state", "weight", "weights", "levels", "modes", "fingerprint")
+    whole = Column("fingerprint", no_wrap=True, min_width=16)  # in a narrow terminal modes wrap
+    table = Table("preset", "cells", "state", "weight", "weights", "levels", "modes", whole)
     for name, c in PRESETS.items():
         table.add_row(
             name,

@@ -22,7 +22,7 @@ from .backends import open_device
 from .datasets import Dataset, load
 from .lab import Lab
 from .network import Network, initial_weights
-from .parallel import Pool, open_pool
+from .parallel import Pool, one_by_one
 from .plots import pyplot
 from .rules import first_preset, rule_class, rule_digest, settings_for
 from .rules.base import Rule
@@ -144,7 +144,7 @@ def rules(
     names: Sequence[str],
     seeds: Iterable[int] = range(5),
     epochs: int = 10,
-    pool: Pool | None = None,
+    pool: Pool = one_by_one,
     keep: Path | None = None,
     progress: Callable[[int], None] = lambda n: None,
 ) -> list[dict]:
@@ -160,9 +160,6 @@ def rules(
     progress
         Called with 1 as each training and each comparison of an update ends.
     """
-    if pool is None:
-        with open_pool(1) as pool:
-            return rules(names, seeds, epochs, pool, keep, progress)
     trainings = [(name, seed, epochs) for name in names for seed in seeds]
     work = [*((accuracy, task) for task in trainings), *((alignment, (name,)) for name in names)]
     done = {}

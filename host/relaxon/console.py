@@ -18,7 +18,7 @@ from relaxon_isa.errors import (
     ToolError,
 )
 
-__all__ = ["EXIT_CODES", "complain", "console", "guarded", "jobs_option", "json_option"]
+__all__ = ["EXIT_CODES", "complain", "console", "guarded", "json_option"]
 
 EXIT_CODES: dict[type[BaseException], int] = {
     RelaxonError: 1,
@@ -62,14 +62,3 @@ def guarded(command: Callable) -> Callable:
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document to standard output."
 )
-
-
-def jobs_option(default: int, text: str) -> Callable:
-    """``--jobs``, as joblib counts them, for which 0 means nothing."""
-
-    def check(context: click.Context, option: click.Parameter, value: int) -> int:
-        if value == 0:
-            raise click.BadParameter("0 processes do nothing: 1 or more, or -1 for all processors")
-        return value
-
-    return click.option("--jobs", default=default, show_default=True, callback=check, help=text)

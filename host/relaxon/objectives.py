@@ -33,7 +33,7 @@ class Objective:
 
     name: ClassVar[str]
     ASKS: ClassVar[str]
-    """What it asks of a rule, in words that follow a comma."""
+    """What it asks of a rule, in words that follow "asks"."""
     RATES: ClassVar[tuple[int, int] | None] = None
     """Default rate shifts, of the hidden layers and the last one, where not the rule's."""
     RELAXES_OUTPUT: ClassVar[bool] = False

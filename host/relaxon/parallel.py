@@ -10,13 +10,18 @@ import click
 
 from relaxon_isa.errors import ToolError, install
 
-from .console import console, jobs_option
+from .console import console
 
-__all__ = ["Pool", "open_pool", "pool_options"]
+__all__ = ["Pool", "one_by_one", "open_pool", "pool_options"]
 
 Work: TypeAlias = Iterable[tuple[Callable, tuple]]
 Pool: TypeAlias = Callable[[Work], Iterator[Any]]
 """Takes functions with their arguments, gives results as they are done, in any order."""
+
+
+def one_by_one(work: Work) -> Iterator[Any]:
+    """The pool of this process alone."""
+    return (function(*arguments) for function, arguments in work)
 
 
 @contextmanager
@@ -28,7 +33,7 @@ def open_pool(jobs: int, backend: str = "loky") -> Iterator[Pool]:
     where joblib, the backend or the scheduler is absent.
     """
     if jobs == 1 and backend == "loky":
-        yield lambda work: (function(*arguments) for function, arguments in work)
+        yield one_by_one
         return
     try:
         from joblib import Parallel, delayed, parallel_config
@@ -81,7 +86,12 @@ def _dask():
 
 
 def pool_options(default: int, text: str) -> Callable:
-    """``--jobs`` and ``--pool`` of a command."""
+    """``--jobs``, as joblib counts them, for which 0 means nothing, and ``--pool`` of a command."""
+
+    def check(context: click.Context, option: click.Parameter, value: int) -> int:
+        if value == 0:
+            raise click.BadParameter("0 processes do nothing: 1 or more, or -1 for all processors")
+        return value
 
     def decorate(command: Callable) -> Callable:
         pool = click.option(
@@ -90,6 +100,7 @@ def pool_options(default: int, text: str) -> Callable:
             show_default=True,
             help="joblib backend: loky (this computer), or dask (of DASK_SCHEDULER_ADDRESS).",
         )
-        return jobs_option(default, text)(pool(command))
+        jobs = click.option("--jobs", default=default, show_default=True, callback=check, help=text)
+        return jobs(pool(command))
 
     return decorate

@@ -16,7 +16,7 @@ from .checkpoint import Checkpoint
 from .datasets import Dataset
 from .devices.base import Device
 from .network import Network, from_integers, initial_weights, to_integers
-from .rules import check, make_rule
+from .rules import check
 from .rules.settings import RuleSettings
 from .weights import load_layers, read_layers
 
@@ -136,8 +136,7 @@ class Trainer:
         self.network = network
         self.data = data
         self.settings = settings
-        check(network, device.config, settings.rule)
-        self.rule = make_rule(network, device.config, settings.rule)
+        self.rule = check(network, device.config, settings.rule)
         self.layout, self.formats = self.rule.layout, self.rule.formats
         self._train, self._marks = self.rule.train_program()
         self.epoch = 0

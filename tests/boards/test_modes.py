@@ -1,9 +1,12 @@
 """What modes cost: which machines are compared."""
 
+import sys
 from dataclasses import replace
 
+import pytest
+
 from relaxon_boards.catalogue import find_board
-from relaxon_boards.modes import variants
+from relaxon_boards.modes import main, variants
 
 
 def test_each_mode_is_taken_out_or_put_in():
@@ -12,3 +15,10 @@ def test_each_mode_is_taken_out_or_put_in():
     assert list(found) == ["as it is", "without random", "without decay", "with integral"]
     prints = {replace(board, changes=changes).config.fingerprint for changes in found.values()}
     assert len(prints) == 4 and board.config.fingerprint in prints
+
+
+def test_unknown_board_is_a_wrong_command_line(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["modes", "nosuch"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "no board 'nosuch'" in capsys.readouterr().err

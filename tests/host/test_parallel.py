@@ -23,7 +23,7 @@ def test_processes():
 
 @pytest.mark.filterwarnings("default")  # of Dask's own
 def test_dask(monkeypatch):
-    """The scheduler that DASK_SCHEDULER_ADDRESS names does the work; none there is an error."""
+    """Workers of the scheduler that DASK_SCHEDULER_ADDRESS names do the work."""
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None

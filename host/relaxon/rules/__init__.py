@@ -14,7 +14,7 @@ from inspect import getfile
 from pathlib import Path
 from traceback import extract_tb
 
-from relaxon_isa.config import PRESETS, ArrayConfig
+from relaxon_isa.config import MODES, PRESETS, ArrayConfig
 from relaxon_isa.errors import ConfigError, ProgramError, RelaxonError
 
 from ..network import Network
@@ -41,7 +41,6 @@ from .settings import RuleSettings
 from .temporal import TemporalContrastive
 
 __all__ = [
-    "MODES",
     "RULES",
     "check",
     "first_preset",
@@ -164,7 +163,7 @@ def _declared(rule: object, whose: str) -> type[Rule]:
             "name, paper and summary, a text each",
         ),
         (
-            isinstance(rule.OBJECTIVES, tuple) and set(rule.OBJECTIVES) <= set(OBJECTIVES) != set(),
+            isinstance(rule.OBJECTIVES, tuple) and set() < set(rule.OBJECTIVES) <= set(OBJECTIVES),
             f"OBJECTIVES, a tuple of some of {', '.join(OBJECTIVES)}",
         ),
         (set(rule.DEFAULTS) <= set(names), f"DEFAULTS by names of {', '.join(names)}"),
@@ -218,15 +217,6 @@ def settings_for(name: str, depth: int, **changes: object) -> RuleSettings:
     return RuleSettings(name=name, **{**own, **changes})  # type: ignore[arg-type]
 
 
-MODES = {
-    "random": "dither_bits",
-    "decay": "decay_shift",
-    "integral": "integral_shift",
-    "table": "table_bits",
-}
-"""Modes that a machine may lack, and the number in its configuration that is 0 then."""
-
-
 def modes_of(network: Network, settings: RuleSettings) -> list[str]:
     """Which modes of the machine a rule's training needs: those without which it is refused."""
     whole = PRESETS["large"]
@@ -245,8 +235,9 @@ def fits(network: Network, config: ArrayConfig, settings: RuleSettings) -> bool:
     return True
 
 
-def check(network: Network, config: ArrayConfig, settings: RuleSettings) -> None:
-    """Raise what training would raise, and by name if it is for a mode that the machine lacks."""
+def check(network: Network, config: ArrayConfig, settings: RuleSettings) -> Rule:
+    """`make_rule`, but for training: raises what that would raise, and by name if it is for a mode
+    that the machine lacks."""
     rule = make_rule(network, config, settings)
     try:
         rule.train_program()
@@ -260,6 +251,7 @@ def check(network: Network, config: ArrayConfig, settings: RuleSettings) -> None
             f"{', '.join(lacking)}; presets that hold it with this network: "
             f"{', '.join(able) or 'none'}"
         ) from error
+    return rule
 
 
 def first_preset(network: Network, settings: RuleSettings) -> str:
