@@ -15,7 +15,7 @@ import numpy as np
 from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
+from rich.table import Table
 
 from relaxon_isa.config import MODES, PRESETS, ArrayConfig, preset
 from relaxon_isa.errors import ConfigError, DataError, ToolError
@@ -684,8 +684,7 @@ def _list_presets(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({n: json.loads(c.to_json()) for n, c in PRESETS.items()}, indent=2))
         return
-    whole = Column("fingerprint", no_wrap=True, min_width=16)  # in a narrow terminal modes wrap
-    table = Table("preset", "cells", "state", "weight", "weights", "levels", "modes", whole)
+    table = Table("preset", "cells", "state", "weight", "weights", "levels", "modes", "fingerprint")
     for name, c in PRESETS.items():
         table.add_row(
             name,
@@ -697,7 +696,7 @@ def _list_presets(as_json: bool) -> None:
             ", ".join(name for name, field in MODES.items() if getattr(c, field)) or "none",
             c.fingerprint,
         )
-    Console(highlight=False).print(table)
+    Console(highlight=False, width=120).print(table)
 
 
 @cli.command("rules")
