@@ -15,6 +15,7 @@ from pathlib import Path
 from relaxon_isa.errors import ToolError
 
 from .board import Board
+from .floorplan import floorplan_script
 from .report import Placement, Report, read_placement, read_synthesis
 from .tools import INSTALL, find_tool, tool_version
 
@@ -47,8 +48,6 @@ def prepare(board: Board, *, baud: int | None = None):
     try:
         from relaxon_hdl.primitives import PREPARE
 
-        from .machine import Machine
-
         platform = board.make_platform()
     except ImportError as error:
         raise ToolError(f"building needs {error.name}: {INSTALL}") from error
@@ -62,11 +61,11 @@ def prepare(board: Board, *, baud: int | None = None):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of memories that a primitive replaces
         return platform.prepare(
-            Machine(board, baud=baud, build=f"{board.name} {board.config.fingerprint}"[:31]),
+            _machine(board, baud),
             NAME,
             emit_src=False,
             synth_opts=board.synth_opts,
-            script_after_synth=f"tee -q -o {STAT} stat -json",
+            script_after_synth=f"{floorplan_script(board)}\ntee -q -o {STAT} stat -json".strip(),
             nextpnr_opts=options,
             **more,
         )
@@ -186,18 +185,24 @@ def build_with_vendor(board: Board, directory: Path, *, baud: int | None = None)
         raise ToolError("no vivado: put it on PATH, or name it in the environment variable VIVADO")
     os.environ.setdefault("YOSYS", find_tool("yosys"))  # Amaranth writes Verilog with it
     try:
-        from .machine import Machine
-
         platform = board.make_platform(vendor=True)
         with _writing(directory), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as in `prepare`
             bitstream = _cleared(board, directory)
-            platform.build(Machine(board, baud=baud), NAME, str(directory))
+            platform.build(_machine(board, baud), NAME, str(directory))
             bitstream.with_stem(NAME).replace(bitstream)
     except ImportError as error:
         raise ToolError(f"building needs {error.name}: {INSTALL}") from error
     except subprocess.CalledProcessError as error:
-        raise ToolError(f"the vendor's tool failed in {directory}: {error}") from error
+        raise ToolError(
+            f"vivado failed ({error.returncode}): {directory} has its log, if it came to one"
+        ) from error
+
+
+def _machine(board: Board, baud: int | None):
+    from .machine import Machine
+
+    return Machine(board, baud=baud, build=f"{board.name} {board.config.fingerprint}"[:31])
 
 
 @contextmanager
@@ -225,6 +230,8 @@ def _cleared(board: Board, directory: Path) -> Path:
     bitstream = directory / f"{board.name}{BITSTREAM[board.family]}"
     for path in (bitstream, *(directory / f"report.{kind}" for kind in ("json", "txt"))):
         path.unlink(missing_ok=True)
+    for seed in directory.glob("seed-*"):
+        shutil.rmtree(seed)
     return bitstream
 
 
@@ -274,6 +281,7 @@ def _run(command: list[str], directory: Path) -> float:
     if done.returncode:
         said = (done.stdout + done.stderr).strip().splitlines()
         errors = [line for line in said if "ERROR" in line or "rror:" in line] or said[-3:]
+        errors = errors or ["it said nothing"]
         if any(map(TOO_SMALL.search, errors)):
             raise ToolError(
                 f"the device is too small for this configuration: {' / '.join(errors[-3:])}"

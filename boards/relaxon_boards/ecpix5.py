@@ -11,8 +11,8 @@ BOARDS = (
         platform="amaranth_boards.ecpix5:ECPIX585Platform",
         preset="ecp5-85f",
         crystal_hz=100_000_000,
-        pll=Pll(ref=20, feedback=21, out=6),
-        clock_hz=105_000_000,  # of which 3 Mbaud are a 35th
+        pll=Pll(ref=25, feedback=27, out=6),
+        clock_hz=108_000_000,  # of which 3 Mbaud are a 36th
         baud=3_000_000,
         usb="FT2232H",
         flash=("-b", "ecpix5"),

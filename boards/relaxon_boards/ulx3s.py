@@ -28,9 +28,8 @@ BOARDS = (
         device="LFE5U-85F-6",
         platform="amaranth_boards.ulx3s:ULX3S_85F_Platform",
         preset="ecp5-85f",
-        pll=Pll(ref=5, feedback=16, out=8),
-        clock_hz=80_000_000,
-        baud=2_000_000,  # which 80 MHz has exactly
+        pll=Pll(ref=5, feedback=15, out=8),
+        clock_hz=75_000_000,
     ),
     _25F,
     replace(

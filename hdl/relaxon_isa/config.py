@@ -234,8 +234,8 @@ PRESETS: dict[str, ArrayConfig] = {
     ),
     # LFE5U-25F: 5 x 5 cells, 196-120-10.
     "ecp5-25f": ArrayConfig(p=5, weight_depth=1024, drive_depth=512, table_bits=0),
-    # LFE5U-85F: 8 x 8 cells, 784-128-10.
-    "ecp5-85f": ArrayConfig(p=8, weight_depth=2048, drive_depth=512, table_bits=0),
+    # LFE5U-85F: 12 x 12 cells, 784-128-10.
+    "ecp5-85f": ArrayConfig(p=12, weight_depth=1024, drive_depth=512, table_bits=0),
     # iCE40HX8K: no multipliers, so one cell; 32 blocks of 4 kb in all. 64-40-10.
     "hx8k": ArrayConfig(
         p=1,
@@ -276,9 +276,8 @@ PRESETS: dict[str, ArrayConfig] = {
     "gowin-20k": ArrayConfig(p=4, weight_depth=1024, state_depth=512, table_bits=0),
     # XC7A35T: 6 x 6 cells, 784-64-10.
     "artix-35": ArrayConfig(p=6, weight_depth=2048, table_bits=0, tx_bytes=256),
-    # XC7A100T: 12 x 12 cells, 784-128-10. An 85F has room for it too, but the open router has not
-    # brought it there (docs/decisions.md, ECP5).
-    "artix-100": ArrayConfig(p=12, weight_depth=1024, drive_depth=512, table_bits=0),
+    # XC7A100T: 12 x 12 cells, 784-128-10, and room for the activation table.
+    "artix-100": ArrayConfig(p=12, weight_depth=1024, drive_depth=512),
     # No board, golden model and virtual board only: every mode, and 784-500-10 at two words a
     # synapse, which is 18 Mb of weights.
     "large": ArrayConfig(

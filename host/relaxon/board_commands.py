@@ -71,6 +71,11 @@ def build(
     board = _load("catalogue").find_board(name)
     directory = directory or Path("build") / name
     if vendor:
+        if seeds > 1 or as_json:
+            raise click.UsageError(
+                "the vendor's tool places once and reports in its own way: "
+                "leave --seeds and --json out"
+            )
         _load("build").build_with_vendor(board, directory, baud=baud)
         console.print(f"kept in {directory}; next: relaxon flash {name}")
         return
@@ -202,7 +207,7 @@ def estimate(
         larger = [b.name for b in _load("catalogue").BOARDS.values() if _fits(layers, b.config)]
         if name in larger:
             raise
-        hint = f"; it fits {', '.join(larger)}" if larger else "; it fits no board"
+        hint = f"; {network} fits {', '.join(larger) or 'no board'}"
         raise ConfigError(f"{name}: {error}{hint}") from error
     rate = board.clock_hz // board.divisor(baud)
     if not board.config.kind_counters:

@@ -156,7 +156,7 @@ class Layout:
             low, high = (low, middle) if scaled(middle)._shortage() else (middle, high)
         if len(sizes) > 2 and not scaled(low)._shortage():
             return f"; {scaled(low).network} fits"
-        return "; no hidden size fits with these inputs and outputs: choose a larger machine"
+        return "; it is too small for these inputs and outputs, whatever is between them"
 
     # Sizes
 

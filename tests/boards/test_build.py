@@ -145,6 +145,19 @@ def test_seed_that_cannot_be_routed_is_left_out(straw, tmp_path):
     assert any("ERROR: no route" in line for line in said)
 
 
+def test_earlier_seeds_are_gone(straw, tmp_path):
+    out = tmp_path / "out"
+    build(BOARD, out, seeds=5)
+    build(BOARD, out, seeds=4)
+    assert sorted(path.name for path in out.glob("seed-*")) == [f"seed-{n}" for n in range(1, 5)]
+
+
+def test_tool_that_fails_without_a_word(straw, tmp_path):
+    straw("yosys", "exit 1")
+    with pytest.raises(ToolError, match=r"yosys failed \(1\) in .*: it said nothing"):
+        build(BOARD, tmp_path / "out")
+
+
 def test_timing_below_target_fails_the_build(straw, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(TimingError, match=r"reaches 22\.50 MHz, its clock is 24 MHz"):
@@ -239,6 +252,11 @@ def test_vendors_bitstream_lies_where_flash_looks(echo, tmp_path, monkeypatch):
     vivado.write_text("#!/bin/sh\n")
     result = CliRunner().invoke(cli, ["build", *where, "--vendor"])
     assert result.exit_code == 8 and "cannot build in" in result.stderr
+    vivado.write_text("#!/bin/sh\nexit 3\n")
+    result = CliRunner().invoke(cli, ["build", *where, "--vendor"])
+    assert result.exit_code == 8 and "vivado failed (3)" in result.stderr
+    result = CliRunner().invoke(cli, ["build", *where, "--vendor", "--seeds", "2"])
+    assert result.exit_code == 2 and "leave --seeds and --json out" in result.stderr
 
 
 def test_command_prints_the_report(straw, tmp_path):
