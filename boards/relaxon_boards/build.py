@@ -96,6 +96,9 @@ def build(
     progress
         Called with what happens now.
     """
+    board.divisor(baud)  # what cannot be is said before minutes of work
+    with _writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     progress("elaborating")
     plan = prepare(board, baud=baud)
     commands = json.loads(plan.files[f"build_{NAME}.json"])["commands"]

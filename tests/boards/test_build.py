@@ -195,8 +195,10 @@ def test_what_an_earlier_build_left_is_not_taken_for_this_ones(straw, tmp_path):
 
 def test_directory_that_cannot_be(straw, tmp_path):
     (tmp_path / "file").touch()
+    said: list[str] = []
     with pytest.raises(ToolError, match=r"cannot build in .*file"):
-        build(BOARD, tmp_path / "file")
+        build(BOARD, tmp_path / "file", progress=said.append)
+    assert not said  # before any work
 
 
 @pytest.mark.parametrize("limit", [1, 300], ids=["bitstream", "report"])
