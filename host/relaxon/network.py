@@ -78,7 +78,7 @@ class Network:
         sizes = self.sizes
         if len(sizes) < 2 or any(not isinstance(n, int) or n < 1 for n in sizes):
             raise ConfigError(
-                f"layers {sizes!r}: give at least an input and an output size, "
+                f"layers {','.join(map(str, sizes))}: give at least an input and an output size, "
                 "each a positive whole number, such as 64,32,10"
             )
 
