@@ -233,8 +233,11 @@ def _cleared(board: Board, directory: Path) -> Path:
     bitstream = directory / f"{board.name}{BITSTREAM[board.family]}"
     for path in (bitstream, *(directory / f"report.{kind}" for kind in ("json", "txt"))):
         path.unlink(missing_ok=True)
-    for seed in directory.glob("seed-*"):
-        shutil.rmtree(seed)
+    for seed in directory.glob("seed-[0-9]*/"):  # of what we made: the user may name any folder
+        for path in seed.glob(f"{NAME}.*"):
+            path.unlink()
+        if not any(seed.iterdir()):
+            seed.rmdir()
     return bitstream
 
 
@@ -283,8 +286,9 @@ def _run(command: list[str], directory: Path) -> float:
         raise ToolError(f"cannot run {path}: {error.strerror}") from error
     if done.returncode:
         said = (done.stdout + done.stderr).strip().splitlines()
-        errors = [line for line in said if "ERROR" in line or "rror:" in line] or said[-3:]
-        errors = errors or ["it said nothing"]
+        errors = [line for line in said if "ERROR" in line or "rror:" in line] or (
+            said[-3:] or ["it said nothing"]
+        )
         if any(map(TOO_SMALL.search, errors)):
             raise ToolError(
                 f"the device is too small for this configuration: {' / '.join(errors[-3:])}"

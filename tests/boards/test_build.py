@@ -148,7 +148,13 @@ def test_seed_that_cannot_be_routed_is_left_out(straw, tmp_path):
 def test_earlier_seeds_are_gone(straw, tmp_path):
     out = tmp_path / "out"
     build(BOARD, out, seeds=5)
+    (out / "seed-data").mkdir()
+    (out / "seed-7").mkdir()
+    (out / "seed-7/theirs").touch()
     build(BOARD, out, seeds=4)
+    assert (out / "seed-data").is_dir() and (out / "seed-7/theirs").exists()
+    shutil.rmtree(out / "seed-data")
+    shutil.rmtree(out / "seed-7")
     assert sorted(path.name for path in out.glob("seed-*")) == [f"seed-{n}" for n in range(1, 5)]
 
 
