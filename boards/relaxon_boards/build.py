@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+from relaxon_isa.config import CONTRACT_VERSION
 from relaxon_isa.errors import ToolError
 
 from .board import Board
@@ -252,6 +253,7 @@ def _report(board: Board, baud: int | None, **found) -> Report:
         device=board.device,
         preset=board.preset,
         fingerprint=board.config.fingerprint,
+        contract=CONTRACT_VERSION,
         p=board.config.p,
         clock_mhz=board.clock_hz / 1e6,
         baud=board.clock_hz // board.divisor(baud),

@@ -8,6 +8,7 @@ import argparse
 import shutil
 from pathlib import Path
 
+from relaxon_isa.config import CONTRACT_VERSION
 from relaxon_isa.errors import DataError
 
 from .catalogue import BOARDS
@@ -25,6 +26,8 @@ HEAD = """\
 Each is built by `relaxon build NAME`. The figures are those of the reports in `boards/reports`,
 made by that command (with `--seeds` where more than one is shown); Fmax is nextpnr's estimate of
 the slowest clock, not a measurement of silicon, and no bitstream has been run on hardware.
+A row marked "before contract N" is of an older version of the contract: its board has not been
+built again since, and what is built now may differ in area and Fmax.
 
 """
 
@@ -73,8 +76,9 @@ def _row(report: Report) -> str:
         for name, (used, available) in report.resources.items()
     )
     verdict = "" if report.passed or report.fmax_mhz is None else " (missed)"
+    age = f" (before contract {CONTRACT_VERSION})" if report.outdated else ""
     return (
-        f"| `{report.board}` | {report.device} | {report.p} x {report.p} | "
+        f"| `{report.board}`{age} | {report.device} | {report.p} x {report.p} | "
         f"{report.clock_mhz:g} MHz{verdict} | {fmax} | {used} |"
     )
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
+from relaxon_isa.config import CONTRACT_VERSION
 from relaxon_isa.errors import DataError
 
 __all__ = ["Hop", "Placement", "Report", "read_placement", "read_synthesis", "regressions"]
@@ -76,13 +77,15 @@ class Report:
     """A build, as it is kept in ``report.json``.
 
     ``resources`` are (used, available), the latter 0 where nothing says. ``fmax_mhz`` is that of
-    the seed that was kept; None after synthesis alone.
+    the seed that was kept; None after synthesis alone. ``contract`` is the contract's version
+    (`relaxon_isa.config.CONTRACT_VERSION`) that was built.
     """
 
     board: str
     device: str
     preset: str
     fingerprint: str
+    contract: int
     p: int
     clock_mhz: float
     baud: int
@@ -95,6 +98,11 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict)
     bitstream: str = ""
     note: str = ""
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the contract has changed since: other gateware would be built now."""
+        return self.contract < CONTRACT_VERSION
 
     @property
     def passed(self) -> bool:
@@ -126,7 +134,7 @@ class Report:
         """For people."""
         lines = [
             f"{self.board}: {self.device}, preset {self.preset} ({self.p} x {self.p} cells), "
-            f"fingerprint {self.fingerprint}",
+            f"fingerprint {self.fingerprint}, contract {self.contract}",
             f"clock {self.clock_mhz:g} MHz, {self.baud} baud",
         ]
         if self.fmax_mhz is None:

@@ -8,7 +8,7 @@ from .errors import ConfigError
 
 __all__ = ["CONTRACT_VERSION", "MODES", "PRESETS", "ArrayConfig", "preset"]
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 """Raised whenever an encoding, a semantic, a cycle count or a frame changes."""
 
 
@@ -56,6 +56,9 @@ class ArrayConfig:
     weight_ports
         2: a weight memory reads and writes in the same cycle. 1: one access a cycle (SPRAM),
         which costs LEARN two cycles a tile at least.
+    pipeline
+        "long": a register at every stage, for a high clock. "short": stages that cost registers
+        are merged, for small and slow fabrics. Sets the latencies (`cycles`).
     kind_counters
         Whether cycles are counted by kind of instruction (else in one counter).
     rx_bytes, tx_bytes
@@ -79,6 +82,7 @@ class ArrayConfig:
     table_bits: int = 8
     dither_bits: int = 8
     weight_ports: int = 2
+    pipeline: str = "long"
     kind_counters: bool = True
     rx_bytes: int = 2048
     tx_bytes: int = 2048
@@ -130,6 +134,14 @@ class ArrayConfig:
             self.integral_shift == 0 or self.weight_ports == 2,
             "integral_shift",
             "0 with one weight port (the integral mode's second word needs the other one)",
+        )
+        check(self.pipeline in ("short", "long"), "pipeline", '"short" or "long"')
+        built = "long" if self.weight_ports == 2 else "short"
+        check(
+            self.pipeline == built,
+            "pipeline",
+            f'"{built}" with weight_ports = {self.weight_ports} (the gateware has no other stages '
+            "between a weight's read and its write)",
         )
         for field in ("rx_bytes", "tx_bytes"):
             inside(field, 256, 1 << 14)
@@ -228,6 +240,7 @@ PRESETS: dict[str, ArrayConfig] = {
         table_bits=0,
         dither_bits=0,
         weight_ports=1,
+        pipeline="short",
         kind_counters=False,
         rx_bytes=512,
         tx_bytes=512,
@@ -251,6 +264,7 @@ PRESETS: dict[str, ArrayConfig] = {
         table_bits=0,
         dither_bits=0,
         weight_ports=1,
+        pipeline="short",
         kind_counters=False,
         rx_bytes=512,
         tx_bytes=512,

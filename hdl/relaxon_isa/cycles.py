@@ -25,17 +25,17 @@ READ_CYCLES = 4
 
 
 def mac_latency(config: ArrayConfig) -> int:
-    """Cycles from the issue of a MAC's last tile to the moment the next instruction may issue. With
-    one weight port there are fewer pipeline registers: such fabrics are slow and small."""
-    return (12 if config.weight_ports == 1 else 14) + clog2(config.p)
+    """Cycles from the issue of a MAC's last tile to the moment the next instruction may issue."""
+    return (12 if config.pipeline == "short" else 14) + clog2(config.p)
 
 
 def learn_latency(config: ArrayConfig) -> int:
     """Likewise for LEARN's last term. With one weight port, there is one cycle to change a weight;
     the integral mode's steps follow the others'."""
+    summed = 6 if config.pipeline == "short" else 7
     if config.weight_ports == 1:
-        return 6
-    return 9 + (config.decay_shift > 0) + (4 if config.integral_shift else 0)
+        return summed
+    return summed + 2 + (config.decay_shift > 0) + (4 if config.integral_shift else 0)
 
 
 def fetch_cycles(instruction: Instruction) -> int:

@@ -23,7 +23,7 @@ CONFIGS = {
     "verify24": preset("verify24").replace(weight_depth=16),
     "one port": preset("up5k").replace(weight_depth=16),
     "one port, decay and dither": preset("default").replace(
-        weight_depth=16, weight_ports=1, integral_shift=0
+        weight_depth=16, weight_ports=1, pipeline="short", integral_shift=0
     ),
     "no decay": preset("default").replace(weight_depth=16, decay_shift=0),
 }

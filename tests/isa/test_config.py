@@ -18,6 +18,8 @@ from relaxon_isa.errors import ConfigError
         ("dither_bits", 17),
         ("rx_bytes", 1000),
         ("levels", 8),
+        ("pipeline", "medium"),
+        ("pipeline", "short"),  # with two weight ports
     ],
 )
 def test_refusal_names_field_value_and_range(field, value):
