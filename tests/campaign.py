@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from random_programs import RandomProgram, all_bins, random_program
 
 from relaxon.backends import open_device
-from relaxon.devices.base import Device
+from relaxon_device.base import Device
 from relaxon_isa.config import ArrayConfig, preset
 from relaxon_isa.errors import DeviceError
 from relaxon_isa.memory import Register, Space

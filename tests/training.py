@@ -4,9 +4,9 @@ import numpy as np
 from campaign import OUTSIDE
 
 from relaxon.datasets import Dataset, load
-from relaxon.devices.base import Device
 from relaxon.network import Network
 from relaxon.training import Trainer, TrainSettings
+from relaxon_device.base import Device
 from relaxon_isa.memory import Space
 
 __all__ = ["few_digits", "trained"]

@@ -2,10 +2,9 @@
 
 from types import ModuleType
 
+from relaxon_device.base import Device
 from relaxon_isa.config import ArrayConfig, preset
 from relaxon_isa.errors import DeviceError, ToolError, install
-
-from .devices.base import Device
 
 __all__ = ["BACKENDS", "open_device", "virtual_board"]
 
@@ -28,8 +27,8 @@ def open_device(backend: str, config: ArrayConfig | str = "default", **options: 
         return GoldenDevice(config, **options)  # type: ignore[arg-type]
     if backend == "virtual":
         return _simulation().virtual_device(config, **options)
-    from .devices.serial import SerialDevice
-    from .transport import DEFAULT_BAUD, serial_ports
+    from relaxon_device.serial import SerialDevice
+    from relaxon_device.transport import DEFAULT_BAUD, serial_ports
 
     port, at, rate = backend.rpartition("@")
     if not (at and rate.isdecimal() and int(rate)):

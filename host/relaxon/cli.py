@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from relaxon_device.base import Device
 from relaxon_isa.config import MODES, PRESETS, ArrayConfig, preset
 from relaxon_isa.errors import ConfigError, DataError, ToolError
 
@@ -26,7 +27,6 @@ from .board_commands import COMMANDS
 from .checkpoint import Checkpoint, load_float_weights, save_float_weights
 from .console import EXIT_CODES, complain, console, guarded, json_option
 from .datasets import NAMED, Dataset, load
-from .devices.base import Device
 from .network import Network
 from .objectives import OBJECTIVES
 from .parallel import open_pool, pool_options

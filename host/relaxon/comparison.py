@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import relaxon
+import relaxon_device
 import relaxon_isa
 import relaxon_sim
 from relaxon_isa.config import preset
@@ -197,7 +198,7 @@ def _kept(keep: Path | None, function: Callable, task: tuple) -> tuple[tuple, di
 def _sources() -> str:
     """A digest of all that a training's figures come from."""
     digest = sha256()
-    for package in (relaxon_isa, relaxon_sim, relaxon):
+    for package in (relaxon_isa, relaxon_device, relaxon_sim, relaxon):
         for path in sorted(Path(package.__path__[0]).rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()

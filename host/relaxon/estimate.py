@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
+from relaxon_device.base import Device
+from relaxon_device.link import FRAME_BYTES
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.link import MAX_PAYLOAD
 from relaxon_isa.memory import Register, Space
 from relaxon_isa.program import Program
 
 from .backends import open_device
-from .devices.base import Device
-from .link import FRAME_BYTES
 from .network import Network
 from .rules import make_rule, settings_for
 from .rules.settings import RuleSettings

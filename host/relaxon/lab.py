@@ -20,13 +20,13 @@ from typing import Self
 
 import numpy as np
 
+from relaxon_device.base import Device
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ConfigError, DataError
 from relaxon_isa.memory import Register, Space
 from relaxon_isa.program import Program
 
 from .backends import open_device
-from .devices.base import Device
 from .network import Network, from_integers, to_integers
 from .rules import make_rule, settings_for
 from .rules.settings import RuleSettings

@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from relaxon_device.base import KEYS, Device, SpaceLayout
 from relaxon_isa.config import clog2
 from relaxon_isa.cycles import wait_bytes
 from relaxon_isa.errors import ConfigError, DeviceError
@@ -60,7 +61,6 @@ from relaxon_isa.memory import Register, Space
 from relaxon_isa.program import Program, describe
 
 from .backends import open_device
-from .devices.base import KEYS, Device, SpaceLayout
 
 __all__ = ["PARTS", "Difference", "Part", "SelfTest", "self_test"]
 

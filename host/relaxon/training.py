@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from relaxon_device.base import Device
 from relaxon_isa.errors import ConfigError, DataError
 from relaxon_isa.instructions import Mac
 from relaxon_isa.link import Identity
@@ -14,7 +15,6 @@ from relaxon_isa.program import Program
 
 from .checkpoint import Checkpoint
 from .datasets import Dataset
-from .devices.base import Device
 from .network import Network, from_integers, initial_weights, to_integers
 from .rules import check
 from .rules.settings import RuleSettings

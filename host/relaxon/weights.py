@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from relaxon_device.base import Device
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import (
@@ -25,7 +26,6 @@ from relaxon_isa.instructions import (
 from relaxon_isa.memory import Space
 from relaxon_isa.program import Builder, Program
 
-from .devices.base import Device
 from .layout import Block, Layout
 
 __all__ = [

@@ -10,7 +10,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from relaxon.link import HostLink
+from relaxon_device.link import HostLink
 from relaxon_hdl.link import LinkEngine
 from relaxon_sim.cosim import bench, simulate
 

@@ -5,7 +5,7 @@ import pytest
 from cocotb.task import bridge
 from cocotb.triggers import with_timeout
 
-from relaxon.devices.serial import SerialDevice
+from relaxon_device.serial import SerialDevice
 from relaxon_hdl.core import Core
 from relaxon_hdl.top import Top
 from relaxon_isa.config import ArrayConfig, preset

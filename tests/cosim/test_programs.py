@@ -14,10 +14,10 @@ from training import trained
 
 from relaxon.backends import open_device
 from relaxon.datasets import Dataset
-from relaxon.devices.base import Device
 from relaxon.network import Network
 from relaxon.rules.settings import RuleSettings
 from relaxon.training import TrainSettings
+from relaxon_device.base import Device
 from relaxon_hdl.core import Core
 from relaxon_isa.config import preset
 from relaxon_isa.memory import Space

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from relaxon import cli
 from relaxon.backends import open_device
-from relaxon.devices.base import SpaceLayout
 from relaxon.selftest import PARTS, self_test
+from relaxon_device.base import SpaceLayout
 from relaxon_isa.config import PRESETS, ArrayConfig, preset
 from relaxon_isa.errors import ConfigError, LinkError
 from relaxon_isa.memory import Register, Space

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from board_model import BoardModel, FaultyLine, Program, Rig
 
-from relaxon.devices import SerialDevice
-from relaxon.transport import SerialTransport
+from relaxon_device import SerialDevice
+from relaxon_device.transport import SerialTransport
 from relaxon_isa.config import PRESETS
 from relaxon_isa.errors import DeviceError, LinkError, ProgramError
 from relaxon_isa.memory import INFO_BYTES, Register, Space

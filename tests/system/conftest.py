@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from relaxon.backends import BACKENDS, open_device
-from relaxon.devices.base import Device
+from relaxon_device.base import Device
 
 
 @pytest.fixture(params=BACKENDS)

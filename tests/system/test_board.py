@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from relaxon.cli import cli
-from relaxon.devices.serial import SerialDevice
 from relaxon.weights import read_tiles, write_tiles
+from relaxon_device.serial import SerialDevice
 from relaxon_isa.config import ArrayConfig, preset
 from relaxon_isa.errors import ToolError
 from relaxon_isa.instructions import Emit, EmitKind, Halt, Pack, Wait
@@ -89,7 +89,7 @@ def test_answers_and_sleeps(board):
 
 CLIENT = """
 import sys
-from relaxon.devices.serial import SerialDevice
+from relaxon_device.serial import SerialDevice
 device = SerialDevice.open(sys.argv[1])
 run = device.run(b"abcd" for _ in range(60_000))
 next(run)

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from relaxon_device.base import Device
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import (
@@ -44,7 +45,6 @@ from relaxon_isa.instructions import (
 from relaxon_isa.memory import Space
 from relaxon_isa.program import Builder, Program
 
-from ..devices.base import Device
 from ..layout import Block, Layout, Needs
 from ..network import Formats, Network, to_integers
 from ..objectives import OBJECTIVES, Objective

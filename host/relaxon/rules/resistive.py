@@ -5,12 +5,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from relaxon_device.base import Device
 from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import Activation, Learn, LearnLevel, Mac, MacLevel
 from relaxon_isa.memory import Space
 from relaxon_isa.program import Builder
 
-from ..devices.base import Device
 from ..layout import Block, Needs
 from ..network import Network
 from .base import Marks

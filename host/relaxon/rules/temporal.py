@@ -3,11 +3,11 @@
 from dataclasses import replace
 from typing import ClassVar
 
+from relaxon_device.base import Device
 from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import Learn, LearnLevel, Mac, MacLevel
 from relaxon_isa.program import Builder
 
-from ..devices.base import Device
 from ..layout import Needs
 from ..network import Network
 from ..weights import load_identity

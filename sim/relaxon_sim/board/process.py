@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from relaxon.devices.serial import SerialDevice
-from relaxon.transport import SerialTransport
+from relaxon_device.serial import SerialDevice
+from relaxon_device.transport import SerialTransport
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ToolError
 

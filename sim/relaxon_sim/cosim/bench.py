@@ -20,7 +20,7 @@ from cocotb.task import resume
 from cocotb.triggers import Event, FallingEdge, First, ReadOnly, Timer
 from numpy.typing import ArrayLike
 
-from relaxon.devices.base import Device, SpaceLayout, left_over, starved
+from relaxon_device.base import Device, SpaceLayout, left_over, starved
 from relaxon_hdl.bus import element_bits
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.link import Record, decode_info, encode_info

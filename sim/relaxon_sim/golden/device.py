@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from relaxon.devices.base import Device, SpaceLayout, left_over, starved
+from relaxon_device.base import Device, SpaceLayout, left_over, starved
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.link import decode_info, encode_info
 from relaxon_isa.memory import Space

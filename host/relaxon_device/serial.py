@@ -13,9 +13,9 @@ from relaxon_isa.errors import DeviceError, LinkError
 from relaxon_isa.link import BoardError, Command, Record, decode_info
 from relaxon_isa.memory import INFO_BYTES, Space
 
-from ..link import FRAME_BYTES, QUESTION, HostLink, LinkStats, RecordReader
-from ..transport import DEFAULT_BAUD, SerialTransport, Transport
 from .base import Device, SpaceLayout, left_over, starved
+from .link import FRAME_BYTES, QUESTION, HostLink, LinkStats, RecordReader
+from .transport import DEFAULT_BAUD, SerialTransport, Transport
 
 __all__ = ["SerialDevice"]
 
