@@ -18,7 +18,8 @@ from relaxon.backends import open_device
 from relaxon.network import Network
 from relaxon.rules.settings import RuleSettings
 from relaxon.training import TrainSettings
-from relaxon_isa.config import ArrayConfig, preset
+from relaxon_isa.config import ArrayConfig
+from relaxon_isa.presets import preset
 
 __all__ = ["FAMILIES", "netlist_differs"]
 

@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 from golden.naive import Naive
 
+from relaxon_isa.check import check
 from relaxon_isa.config import ArrayConfig
+from relaxon_isa.encoding import rows_of
 from relaxon_isa.errors import ProgramError
 from relaxon_isa.instructions import (
     INDEX_SELECTS,
@@ -35,10 +37,9 @@ from relaxon_isa.instructions import (
     Sign,
     Skip,
     Wait,
-    rows_of,
 )
 from relaxon_isa.memory import Register, Space
-from relaxon_isa.program import Program, check
+from relaxon_isa.program import Program
 
 __all__ = ["RandomProgram", "all_bins", "random_program"]
 

@@ -4,8 +4,9 @@ import pkgutil
 from dataclasses import dataclass, field
 from typing import Any
 
-from relaxon_isa.config import ArrayConfig, preset
+from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ConfigError
+from relaxon_isa.presets import preset
 
 __all__ = ["Board", "Pll"]
 

@@ -7,8 +7,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from relaxon_isa.config import MODES, preset
+from relaxon_isa.config import MODES
 from relaxon_isa.errors import ConfigError, ToolError
+from relaxon_isa.presets import preset
 
 from .build import build
 from .catalogue import find_board

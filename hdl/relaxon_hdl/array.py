@@ -9,7 +9,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from relaxon_isa.config import ArrayConfig
-from relaxon_isa.instructions import Activation, Judge, Opcode, Sign, row_layouts
+from relaxon_isa.encoding import row_layouts
+from relaxon_isa.instructions import Activation, Judge, Opcode, Sign
 
 from .hash import Hash, rotl
 from .neuron import Lane, lane_control_layout

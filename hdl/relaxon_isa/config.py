@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 from .errors import ConfigError
 
-__all__ = ["CONTRACT_VERSION", "MODES", "PRESETS", "ArrayConfig", "preset"]
+__all__ = ["CONTRACT_VERSION", "MODES", "ArrayConfig", "clog2"]
 
 CONTRACT_VERSION = 2
 """Raised whenever an encoding, a semantic, a cycle count or a frame changes."""
@@ -209,104 +209,6 @@ class ArrayConfig:
     def replace(self, **changes: object) -> "ArrayConfig":
         """A copy with some fields changed, validated anew."""
         return replace(self, **changes)  # type: ignore[arg-type]
-
-
-PRESETS: dict[str, ArrayConfig] = {
-    # The virtual board's default: every mode, room for 784-64-10.
-    "default": ArrayConfig(integral_shift=2),
-    # Small and wide: verification against theory, and the golden model's int64 path.
-    "verify24": ArrayConfig(
-        p=3,
-        state_bits=24,
-        weight_bits=24,
-        weight_depth=512,
-        state_depth=256,
-        drive_depth=64,
-        levels=5,
-        learn_shifts=(22, 28),
-        integral_shift=2,
-    ),
-    # iCE40UP5K: 2 x 2 cells, weights in the four single-port SPRAMs, 784-64-10.
-    "up5k": ArrayConfig(
-        p=2,
-        weight_depth=16384,
-        state_depth=768,
-        drive_depth=256,
-        program_rows=256,
-        levels=3,
-        loop_depth=3,
-        learn_terms=2,
-        decay_shift=0,
-        table_bits=0,
-        dither_bits=0,
-        weight_ports=1,
-        pipeline="short",
-        kind_counters=False,
-        rx_bytes=512,
-        tx_bytes=512,
-    ),
-    # LFE5U-25F: 5 x 5 cells, 196-120-10.
-    "ecp5-25f": ArrayConfig(p=5, weight_depth=1024, drive_depth=512, table_bits=0),
-    # LFE5U-85F: 12 x 12 cells, 784-128-10.
-    "ecp5-85f": ArrayConfig(p=12, weight_depth=1024, drive_depth=512, table_bits=0),
-    # iCE40HX8K: no multipliers, so one cell; 32 blocks of 4 kb in all. 64-40-10.
-    "hx8k": ArrayConfig(
-        p=1,
-        weight_depth=3072,
-        state_depth=512,
-        drive_depth=256,
-        program_rows=256,
-        levels=3,
-        loop_depth=3,
-        max_terms=256,
-        learn_terms=2,
-        decay_shift=0,
-        table_bits=0,
-        dither_bits=0,
-        weight_ports=1,
-        pipeline="short",
-        kind_counters=False,
-        rx_bytes=512,
-        tx_bytes=512,
-    ),
-    # GW1NR-9C: 2 x 2 cells, 12 of 26 block RAMs for weights. 196-56-10.
-    "gowin-9k": ArrayConfig(
-        p=2,
-        weight_depth=3072,
-        state_depth=512,
-        drive_depth=256,
-        program_rows=256,
-        levels=3,
-        loop_depth=3,
-        learn_terms=2,
-        decay_shift=0,
-        table_bits=0,
-        dither_bits=0,
-        kind_counters=False,
-        rx_bytes=512,
-        tx_bytes=512,
-    ),
-    # GW2A-18C: 4 x 4 cells, 16 of 46 block RAMs for weights. 196-64-10.
-    "gowin-20k": ArrayConfig(p=4, weight_depth=1024, state_depth=512, table_bits=0),
-    # XC7A35T: 6 x 6 cells, 784-64-10.
-    "artix-35": ArrayConfig(p=6, weight_depth=2048, table_bits=0, tx_bytes=256),
-    # XC7A100T: 12 x 12 cells, 784-128-10, and room for the activation table.
-    "artix-100": ArrayConfig(p=12, weight_depth=1024, drive_depth=512),
-    # No board, golden model and virtual board only: every mode, and 784-500-10 at two words a
-    # synapse, which is 18 Mb of weights.
-    "large": ArrayConfig(
-        p=12, weight_depth=8192, drive_depth=512, max_terms=2048, integral_shift=2
-    ),
-}
-"""Named machines. Small modes are left out where the device has no room for them."""
-
-
-def preset(name: str) -> ArrayConfig:
-    """The preset of that name. Raises ConfigError that lists the names."""
-    try:
-        return PRESETS[name]
-    except KeyError:
-        raise ConfigError(f"no preset {name!r}; there are: {', '.join(PRESETS)}") from None
 
 
 MODES = {

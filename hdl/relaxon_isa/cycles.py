@@ -14,7 +14,8 @@ room) are counted apart and are in none of these.
 from math import prod
 
 from .config import ArrayConfig, clog2
-from .instructions import Emit, EmitKind, Instruction, Learn, Mac, Pack, Wait, rows_of
+from .encoding import rows_of
+from .instructions import Emit, EmitKind, Instruction, Learn, Mac, Pack, Wait
 from .memory import COUNTER_BITS, Space, element_bytes
 
 __all__ = ["drain_cycles", "fetch_cycles", "issue_cycles", "learn_latency", "mac_latency"]

@@ -9,9 +9,10 @@ from enum import IntEnum
 from pathlib import Path
 
 from . import cycles, instructions, link, memory
-from .config import PRESETS, ArrayConfig
-from .instructions import row_layouts
+from .config import ArrayConfig
+from .encoding import row_layouts
 from .memory import Register, Space, element_bytes, row_bits
+from .presets import PRESETS
 
 __all__ = ["render"]
 

@@ -3,6 +3,7 @@
 from enum import IntEnum
 
 from .config import ArrayConfig
+from .encoding import row_layouts
 
 __all__ = ["COUNTER_BITS", "INFO_BYTES", "Register", "Space", "element_bytes", "row_bits"]
 
@@ -77,9 +78,7 @@ WRITABLE_REGISTERS = tuple(Register)
 
 
 def row_bits(config: ArrayConfig) -> int:
-    """Width of a program row, a whole number of bytes (see `instructions`)."""
-    from .instructions import row_layouts  # the layouts need the configuration, not the map
-
+    """Width of a program row, a whole number of bytes (see `encoding`)."""
     widest = max(layout.width for layout in row_layouts(config).values())
     return (widest + 7) // 8 * 8
 

@@ -3,8 +3,9 @@
 from types import ModuleType
 
 from relaxon_device.base import Device
-from relaxon_isa.config import ArrayConfig, preset
+from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import DeviceError, ToolError, install
+from relaxon_isa.presets import preset
 
 __all__ = ["BACKENDS", "open_device", "virtual_board"]
 

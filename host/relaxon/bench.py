@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from relaxon_isa.config import preset
 from relaxon_isa.errors import ConfigError
 from relaxon_isa.memory import Register, Space
+from relaxon_isa.presets import preset
 
 from .backends import open_device
 from .datasets import Dataset, load

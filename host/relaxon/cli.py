@@ -18,8 +18,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from relaxon_device.base import Device
-from relaxon_isa.config import MODES, PRESETS, ArrayConfig, preset
+from relaxon_isa.config import MODES, ArrayConfig
 from relaxon_isa.errors import ConfigError, DataError, ToolError
+from relaxon_isa.presets import PRESETS, preset
 
 from . import bench, comparison, equivalence
 from .backends import BACKENDS, open_device

@@ -56,9 +56,10 @@ from relaxon_isa.instructions import (
     Sign,
     Skip,
     Wait,
+    describe,
 )
 from relaxon_isa.memory import Register, Space
-from relaxon_isa.program import Program, describe
+from relaxon_isa.program import Program
 
 from .backends import open_device
 

@@ -12,8 +12,8 @@ from relaxon.network import Network
 from relaxon_boards.board import Board, Pll
 from relaxon_boards.build import prepare
 from relaxon_boards.catalogue import BOARDS, find_board
-from relaxon_isa.config import PRESETS
 from relaxon_isa.errors import ConfigError
+from relaxon_isa.presets import PRESETS
 
 FIRST = {board.preset: board.name for board in reversed(BOARDS.values())}
 

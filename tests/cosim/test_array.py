@@ -12,10 +12,11 @@ from tiles import tokens
 
 from relaxon_hdl.array import Array, issue_layout
 from relaxon_hdl.schedule import Schedule
-from relaxon_isa.config import ArrayConfig, preset
+from relaxon_isa.config import ArrayConfig
 from relaxon_isa.cycles import drain_cycles, issue_cycles, trips
 from relaxon_isa.instructions import Halt, Learn, Mac
 from relaxon_isa.memory import Register, Space, row_bits
+from relaxon_isa.presets import preset
 from relaxon_isa.program import Program
 from relaxon_sim.cosim import bench, simulate
 from relaxon_sim.golden.machine import Machine

@@ -8,9 +8,10 @@ from cocotb.triggers import with_timeout
 from relaxon_device.serial import SerialDevice
 from relaxon_hdl.core import Core
 from relaxon_hdl.top import Top
-from relaxon_isa.config import ArrayConfig, preset
+from relaxon_isa.config import ArrayConfig
 from relaxon_isa.instructions import Activation, Emit, EmitKind, Halt, Mac, MacLevel, Pack, Wait
 from relaxon_isa.memory import Space
+from relaxon_isa.presets import preset
 from relaxon_isa.program import Builder
 from relaxon_sim.cosim import bench, simulate
 from relaxon_sim.golden.device import GoldenDevice

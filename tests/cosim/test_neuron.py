@@ -17,10 +17,11 @@ from random_programs import random_word
 from relaxon_hdl.array import Array, row_view
 from relaxon_hdl.neuron import Lane
 from relaxon_hdl.schedule import Schedule
-from relaxon_isa.config import ArrayConfig, preset
+from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ProgramError
 from relaxon_isa.instructions import Activation, Gating, Halt, Judge, Mac, MacLevel
 from relaxon_isa.memory import Register, row_bits
+from relaxon_isa.presets import preset
 from relaxon_isa.program import Program
 from relaxon_sim.cosim import bench, simulate
 from relaxon_sim.golden import Machine

@@ -19,8 +19,8 @@ from relaxon.rules.settings import RuleSettings
 from relaxon.training import TrainSettings
 from relaxon_device.base import Device
 from relaxon_hdl.core import Core
-from relaxon_isa.config import preset
 from relaxon_isa.memory import Space
+from relaxon_isa.presets import preset
 from relaxon_sim.cosim import bench, simulate
 from relaxon_sim.golden.device import GoldenDevice
 

@@ -3,8 +3,8 @@
 import pytest
 
 from relaxon_hdl.schedule import Schedule
-from relaxon_isa.config import PRESETS, preset
 from relaxon_isa.errors import ConfigError
+from relaxon_isa.presets import PRESETS, preset
 
 
 @pytest.mark.parametrize("name", PRESETS)

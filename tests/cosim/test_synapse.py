@@ -12,8 +12,9 @@ from random_programs import random_word
 
 from relaxon_hdl.schedule import Schedule
 from relaxon_hdl.synapse import Synapse, SynapseControl
-from relaxon_isa.config import ArrayConfig, preset
+from relaxon_isa.config import ArrayConfig
 from relaxon_isa.instructions import Learn
+from relaxon_isa.presets import preset
 from relaxon_sim.cosim import bench, simulate
 from relaxon_sim.golden import synapse as golden
 from relaxon_sim.golden.exact import numbers_for

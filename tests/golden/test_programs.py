@@ -10,7 +10,7 @@ import pytest
 from golden.naive import Naive
 from random_programs import RandomProgram, all_bins, random_program
 
-from relaxon_isa.config import ArrayConfig, preset
+from relaxon_isa.config import ArrayConfig
 from relaxon_isa.instructions import (
     Activation,
     Emit,
@@ -26,6 +26,7 @@ from relaxon_isa.instructions import (
     Wait,
 )
 from relaxon_isa.memory import Register, Space
+from relaxon_isa.presets import preset
 from relaxon_isa.program import Builder, Program
 from relaxon_sim.golden import GoldenDevice, Machine
 

@@ -5,7 +5,6 @@ import pytest
 from vectors import arithmetic as vectors
 from vectors.cycles import CYCLES
 
-from relaxon_isa.config import preset
 from relaxon_isa.instructions import (
     Activation,
     Gating,
@@ -19,6 +18,7 @@ from relaxon_isa.instructions import (
     Wait,
 )
 from relaxon_isa.memory import Register
+from relaxon_isa.presets import preset
 from relaxon_isa.program import Program
 from relaxon_sim.golden import Machine
 from relaxon_sim.golden.exact import Integers, Reals, numbers_for

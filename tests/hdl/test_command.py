@@ -7,9 +7,10 @@ import pytest
 from amaranth.sim import Simulator
 
 from relaxon_hdl.command import CommandUnit
-from relaxon_isa.config import ArrayConfig, preset
+from relaxon_isa.config import ArrayConfig
 from relaxon_isa.link import BoardError, Command, Record
 from relaxon_isa.memory import INFO_BYTES, Space, element_bytes
+from relaxon_isa.presets import preset
 
 INFO = bytes(range(1, 256)) * 3
 LANED = (Space.STATE, Space.DRIVE)

@@ -5,7 +5,7 @@ import pytest
 from amaranth.back import rtlil
 
 from relaxon_hdl.top import Top
-from relaxon_isa.config import PRESETS
+from relaxon_isa.presets import PRESETS
 
 BUILT = [name for name in PRESETS if name != "large"]  # a million words of weights take minutes
 FAMILIES = {"up5k": "ice40", "ecp5-25f": "ecp5", "ecp5-85f": "ecp5", "gowin": "gowin"}

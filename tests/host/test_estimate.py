@@ -10,7 +10,7 @@ from relaxon.cli import cli
 from relaxon.estimate import estimate, fixed_settings, sample_cycles
 from relaxon.network import Network
 from relaxon.rules import make_rule
-from relaxon_isa.config import preset
+from relaxon_isa.presets import preset
 
 
 @pytest.mark.parametrize("name", ["default", "up5k"])

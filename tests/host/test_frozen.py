@@ -18,8 +18,8 @@ from relaxon.datasets import Dataset
 from relaxon.network import Network
 from relaxon.rules import RULES, make_rule, settings_for
 from relaxon.training import Trainer, TrainSettings
-from relaxon_isa.config import PRESETS
 from relaxon_isa.errors import RelaxonError
+from relaxon_isa.presets import PRESETS
 
 FROZEN = Path(__file__).parents[1] / "vectors/frozen.json"
 NETWORKS = ((9, 7, 5), (13, 11, 6, 4))

@@ -26,9 +26,9 @@ from relaxon.rules import (
 )
 from relaxon.training import Trainer, TrainSettings
 from relaxon.weights import from_tiles, read_tiles
-from relaxon_isa.config import preset
 from relaxon_isa.errors import ConfigError, ProgramError
 from relaxon_isa.memory import Register
+from relaxon_isa.presets import preset
 from relaxon_sim.reference import Reference, Resistors
 
 NETWORK = Network((20, 15, 5))

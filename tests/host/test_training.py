@@ -18,9 +18,9 @@ from relaxon.network import Network, initial_weights
 from relaxon.rules import RULES, settings_for
 from relaxon.rules.settings import RuleSettings
 from relaxon.training import Trainer, TrainSettings
-from relaxon_isa.config import preset
 from relaxon_isa.errors import ConfigError, DataError
 from relaxon_isa.memory import Register, Space
+from relaxon_isa.presets import preset
 
 NETWORK = Network((64, 16, 10))
 WITHOUT_BETA = {"in-silico", "contrastive", "rbp", "backprop", "feedback-alignment", "spsa"}

@@ -2,8 +2,9 @@
 
 import pytest
 
-from relaxon_isa.config import PRESETS, ArrayConfig, preset
+from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ConfigError
+from relaxon_isa.presets import PRESETS, preset
 
 
 @pytest.mark.parametrize(

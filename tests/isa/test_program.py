@@ -2,7 +2,7 @@
 
 import pytest
 
-from relaxon_isa.config import preset
+from relaxon_isa.encoding import decode, row_layouts
 from relaxon_isa.errors import ProgramError
 from relaxon_isa.instructions import (
     Activation,
@@ -21,10 +21,9 @@ from relaxon_isa.instructions import (
     Sign,
     Skip,
     Wait,
-    decode,
-    row_layouts,
 )
 from relaxon_isa.memory import Register, row_bits
+from relaxon_isa.presets import preset
 from relaxon_isa.program import Builder, Program
 
 CONFIG = preset("default")

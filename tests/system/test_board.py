@@ -15,11 +15,17 @@ from click.testing import CliRunner
 
 from relaxon.cli import cli
 from relaxon.weights import read_tiles, write_tiles
+<<<<<<< HEAD
 from relaxon_device.serial import SerialDevice
-from relaxon_isa.config import ArrayConfig, preset
+from relaxon_isa.config import ArrayConfig
+from relaxon_isa.presets import preset
+=======
+from relaxon_isa.config import ArrayConfig
+>>>>>>> 777c83f (isa: encoding, checks and presets in rooms of their own)
 from relaxon_isa.errors import ToolError
 from relaxon_isa.instructions import Emit, EmitKind, Halt, Pack, Wait
 from relaxon_isa.memory import Register, Space
+from relaxon_isa.presets import preset
 from relaxon_isa.program import Builder
 from relaxon_sim.board import BoardOptions, VirtualBoard, build_board, virtual_device
 from relaxon_sim.board import build as board_build
@@ -188,7 +194,7 @@ def test_one_build_for_two_processes(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     script = (
         "import time; from relaxon_sim.board import build_board, build;"
-        "from relaxon_isa.config import preset;"
+        "from relaxon_isa.presets import preset;"
         "build._build = lambda work, *rest: "
         "(print('built'), time.sleep(1), (work / 'board').touch());"
         "print(build_board(preset('default')))"

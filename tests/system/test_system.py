@@ -18,8 +18,8 @@ from relaxon.rules import RULES, settings_for
 from relaxon.rules.settings import RuleSettings
 from relaxon.training import TrainSettings
 from relaxon.weights import read_tiles, write_tiles
-from relaxon_isa.config import preset
 from relaxon_isa.memory import Space
+from relaxon_isa.presets import preset
 
 
 def test_identity_and_memories(device):

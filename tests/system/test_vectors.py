@@ -5,7 +5,6 @@ from vectors import arithmetic as vectors
 from vectors.cycles import CYCLES
 
 from relaxon.weights import read_tiles, write_tiles
-from relaxon_isa.config import preset
 from relaxon_isa.instructions import (
     Activation,
     Gating,
@@ -21,6 +20,7 @@ from relaxon_isa.instructions import (
     Skip,
 )
 from relaxon_isa.memory import Register, Space
+from relaxon_isa.presets import preset
 from relaxon_isa.program import Program
 from relaxon_sim.golden.hash import cell_dither, words
 

@@ -14,8 +14,9 @@ from inspect import getfile
 from pathlib import Path
 from traceback import extract_tb
 
-from relaxon_isa.config import MODES, PRESETS, ArrayConfig
+from relaxon_isa.config import MODES, ArrayConfig
 from relaxon_isa.errors import ConfigError, ProgramError, RelaxonError
+from relaxon_isa.presets import PRESETS
 
 from ..network import Network
 from ..objectives import OBJECTIVES

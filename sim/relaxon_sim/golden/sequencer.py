@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from relaxon_isa.cycles import drain_cycles, fetch_cycles, issue_cycles, wait_bytes
+from relaxon_isa.encoding import decode, row_layouts, rows_of
 from relaxon_isa.errors import ProgramError
 from relaxon_isa.instructions import (
     Emit,
@@ -14,9 +15,6 @@ from relaxon_isa.instructions import (
     Opcode,
     Skip,
     Wait,
-    decode,
-    row_layouts,
-    rows_of,
 )
 from relaxon_isa.memory import Register
 

@@ -1,0 +1,452 @@
+"""What a configuration can run: a program is refused with the instruction and the reason."""
+
+from collections.abc import Sequence
+from itertools import product
+
+from .config import ArrayConfig
+from .cycles import emit_bytes, trips
+from .encoding import rows_of
+from .errors import ProgramError
+from .instructions import (
+    INDEX_SELECTS,
+    LEVEL_COUNT_BITS,
+    LOOP_COUNT_BITS,
+    Activation,
+    Emit,
+    EmitKind,
+    Gating,
+    Halt,
+    Instruction,
+    Learn,
+    Loop,
+    Mac,
+    Next,
+    Pack,
+    Sign,
+    Wait,
+    describe,
+    nest_levels,
+)
+from .memory import Register
+
+__all__ = ["check"]
+
+INDEX_COMBINATIONS = 4096
+"""Above this many trips of indexed loops, overlap is judged by extents (refusing more)."""
+
+
+def check(config: ArrayConfig, instructions: Sequence[Instruction]) -> None:
+    """Raise ProgramError, naming the instruction and the reason, for what cannot run."""
+    if not instructions or not isinstance(instructions[-1], Halt):
+        raise ProgramError("the program does not end in HALT: add Halt() as its last instruction")
+    total = sum(map(rows_of, instructions))
+    if total > config.program_rows:
+        raise ProgramError(
+            f"the program takes {total} rows; this machine has {config.program_rows}: "
+            "use fewer layers or phases, or a configuration with more program_rows"
+        )
+    loops: list[tuple[int, Loop]] = []
+    judged: list[bool] = []
+    for i, instruction in enumerate(instructions):
+        try:
+            if isinstance(instruction, Loop):
+                _check_loop(config, instruction, len(loops))
+                loops.append((i, instruction))
+                judged.append(False)
+            elif isinstance(instruction, Next):
+                if not loops:
+                    raise ProgramError("NEXT without a LOOP")
+                loop_at, loop = loops.pop()
+                inside = judged.pop()
+                if loop.until and not inside:
+                    raise ProgramError(
+                        f"the loop opened at {loop_at} runs until settled, but nothing in it "
+                        "judges: set judge in a MAC of its body"
+                    )
+                if judged:
+                    judged[-1] |= inside
+            else:
+                _CHECKS[type(instruction)](config, instruction, [loop for _, loop in loops])
+                if isinstance(instruction, Mac) and instruction.judge and judged:
+                    judged[-1] = True
+        except ProgramError as error:
+            raise ProgramError(f"instruction {i} ({describe(instruction)}): {error}") from None
+    if loops:
+        raise ProgramError(f"the LOOP at instruction {loops[-1][0]} has no NEXT")
+    _check_drive_terms(config, instructions)
+
+
+def _need(ok: object, message: str) -> None:
+    if not ok:
+        raise ProgramError(message)
+
+
+def _within(name: str, value: int, low: int, high: int) -> None:
+    _need(low <= value <= high, f"{name} = {value}: must be {low} to {high}")
+
+
+def _check_loop(config: ArrayConfig, loop: Loop, depth: int) -> None:
+    _need(
+        isinstance(loop.count, int) and 1 <= loop.count <= 1 << LOOP_COUNT_BITS,
+        f"count = {loop.count!r}: a loop must be bounded, 1 to {1 << LOOP_COUNT_BITS} trips",
+    )
+    _need(
+        depth < config.loop_depth,
+        f"loops are nested deeper than this machine's {config.loop_depth}",
+    )
+    _within("step", loop.step, -(1 << 15), (1 << 15) - 1)
+
+
+def _index_values(select: int, loops: Sequence[Loop]) -> range:
+    """The values that X[select] takes inside these open loops."""
+    _within("index select", select, 0, INDEX_SELECTS - 1)
+    if select == 0:
+        return range(1)
+    _need(select <= len(loops), f"index of LOOP {select}, but only {len(loops)} are open")
+    loop = loops[select - 1]
+    return range(0, loop.count * loop.step, loop.step) if loop.step else range(1)
+
+
+def _extent(base: int, terms: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Lowest and highest address of an affine nest of (count, stride)."""
+    spans = [(count - 1) * stride for count, stride in terms]
+    return base + sum(min(0, s) for s in spans), base + sum(max(0, s) for s in spans)
+
+
+def _addresses(base: int, terms: Sequence[tuple[int, int]]) -> list[int]:
+    """All addresses of a nest, in execution order; terms outermost first."""
+    result = [base]
+    for count, stride in terms:
+        result = [a + trip * stride for a in result for trip in range(count)]
+    return result
+
+
+def _check_range(
+    name: str, base: int, terms: Sequence[tuple[int, int]], index: range, depth: int, unit: str
+) -> tuple[int, int]:
+    low, high = _extent(base, terms)
+    low, high = low + min(index[0], index[-1]), high + max(index[0], index[-1])
+    _need(
+        low >= 0 and high < depth,
+        f"{name} reaches {unit} {low} to {high}; this machine has 0 to {depth - 1}",
+    )
+    return low, high
+
+
+def _check_nest(config: ArrayConfig, instruction: Mac | Learn) -> None:
+    levels = nest_levels(instruction)
+    _need(
+        len(levels) <= config.levels,
+        f"{len(levels)} loop levels; this machine's instructions have {config.levels}",
+    )
+    for level in levels:
+        _within("level count", level.count, 1, 1 << LEVEL_COUNT_BITS)
+    _need(
+        instruction.sign is not Sign.RANDOM or config.dither_bits,
+        "sign RANDOM: this machine has no random bits (dither_bits = 0)",
+    )
+
+
+def _check_mac(config: ArrayConfig, mac: Mac, loops: Sequence[Loop]) -> None:
+    _check_nest(config, mac)
+    for level in mac.inner:
+        for name in ("dst", "drive", "gate"):
+            _need(getattr(level, name) == 0, f"an inner level moves {name}: only outer ones may")
+    _within("shift", mac.shift, 0, config.acc_bits - 1)
+    _need(
+        0 <= mac.up <= min(mac.shift, 31), f"up = {mac.up}: must be 0 to shift ({mac.shift}), or 31"
+    )
+    _within("one", mac.one, 0, config.state_bits - 2)
+    _need(
+        mac.activation not in (Activation.CLIP01, Activation.CLIP11) or mac.up <= mac.one,
+        f"up = {mac.up}: a clip at 2**one needs up <= one ({mac.one}), else no grid point is 1.0",
+    )
+    _within("step", mac.step, 0, 15)
+    _within("tol", mac.tol, 0, (1 << (config.state_bits - 1)) - 1)
+    _within("tail", mac.tail, 0, config.p)
+    if mac.tail:
+        _within("tail_level", mac.tail_level, 0, max(0, len(mac.outer) - 1))
+        _need(mac.outer or mac.tail_level == 0, "tail_level without outer levels")
+    _need(
+        mac.activation is not Activation.TABLE or config.table_bits,
+        "activation TABLE: this machine has none (table_bits = 0)",
+    )
+    _need(
+        mac.activation is not Activation.RANDOM or config.dither_bits,
+        "activation RANDOM: this machine has no random bits (dither_bits = 0)",
+    )
+    _need(not mac.fresh or mac.judge, "fresh without judge")
+    if mac.to_drive:
+        _need(
+            mac.activation is Activation.LINEAR
+            and mac.gating is Gating.NONE
+            and not (mac.step or mac.judge or mac.shift or mac.up or mac.one),
+            "to_drive writes the accumulator as it is: no activation, gating, step, judge or shift",
+        )
+    _need(mac.from_drive or not mac.drive_x, "drive_x without from_drive")
+    terms = trips(mac.inner) * config.p
+    _need(
+        terms <= config.max_terms,
+        f"{terms} products in one accumulation; this machine's accumulators are built for "
+        f"{config.max_terms} (max_terms)",
+    )
+
+    def stream(name: str) -> list[tuple[int, int]]:
+        return [(level.count, getattr(level, name)) for level in (*mac.outer, *mac.inner)]
+
+    outer = len(mac.outer)
+    tile_x, src_x, dst_x, drive_x, gate_x = (
+        _index_values(getattr(mac, f"{name}_x"), loops)
+        for name in ("tile", "src", "dst", "drive", "gate")
+    )
+    dst_depth = config.drive_depth if mac.to_drive else config.state_depth
+    dst_unit = "drive group" if mac.to_drive else "state group"
+    dst_terms = stream("dst")[:outer]
+    _check_range("tile", mac.tile, stream("tile"), tile_x, config.weight_depth, "tile")
+    _check_range("src", mac.src, stream("src"), src_x, config.state_depth, "state group")
+    _check_range("dst", mac.dst, dst_terms, dst_x, dst_depth, dst_unit)
+    written = _addresses(mac.dst, dst_terms)
+    _need(len(set(written)) == len(written), "dst meets a group twice: give each level a stride")
+    reads = []  # (name, base, terms, select, trips per destination group)
+    if mac.to_drive:
+        if mac.from_drive:
+            reads.append(("drive", mac.drive, stream("drive")[:outer], mac.drive_x))
+    else:
+        reads.append(("src", mac.src, stream("src"), mac.src_x))
+        if mac.reads_old:
+            old = mac.old_base
+            _check_range("old", old, dst_terms, dst_x, config.state_depth, "state group")
+            reads.append(("old", old, dst_terms, mac.dst_x))
+        if mac.reads_gate:
+            gates = stream("gate")[:outer]
+            _check_range("gate", mac.gate, gates, gate_x, config.state_depth, "state group")
+            reads.append(("gate", mac.gate, gates, mac.gate_x))
+    if mac.from_drive:
+        drives = stream("drive")[:outer]
+        _check_range("drive", mac.drive, drives, drive_x, config.drive_depth, "drive group")
+    for name, base, terms, select in reads:
+        _check_overlap(name, base, terms, select, mac, dst_terms, written, loops)
+
+
+def _check_overlap(
+    name: str,
+    base: int,
+    terms: Sequence[tuple[int, int]],
+    select: int,
+    mac: Mac,
+    dst_terms: Sequence[tuple[int, int]],
+    written: Sequence[int],
+    loops: Sequence[Loop],
+) -> None:
+    """Refuse a read of a group after the same instruction wrote it."""
+    message = (
+        f"{name} reads a group that the same instruction has written: "
+        "use another destination, or order the groups so that each is read before it is written"
+    )
+    # How far apart the two indices may be, one entry a combination of loop trips.
+    if select == mac.dst_x:
+        shifts: set[int] = {0}
+    else:
+        a, b = _index_values(select, loops), _index_values(mac.dst_x, loops)
+        if len(a) * len(b) > INDEX_COMBINATIONS:
+            low, high = _extent(base, terms)
+            dst_low, dst_high = _extent(mac.dst, dst_terms)
+            apart = low + min(a) > dst_high + max(b) or high + max(a) < dst_low + min(b)
+            _need(apart, message + " (judged by extents: the loops have too many trips)")
+            return
+        shifts = {x - y for x, y in product(a, b)}
+    read = _addresses(base, terms)
+    per_group = len(read) // len(written)
+    when = {group: i for i, group in enumerate(written)}
+    for shift in shifts:
+        low, high = min(read) + shift, max(read) + shift
+        if low > max(written) or high < min(written):
+            continue
+        for i, group in enumerate(read):
+            _need(when.get(group + shift, len(read)) >= i // per_group, message)
+
+
+def _check_learn(config: ArrayConfig, learn: Learn, loops: Sequence[Loop]) -> None:
+    _check_nest(config, learn)
+    for level in learn.inner:
+        _need(level.tile == 0, "an inner level moves the tile: only outer ones may")
+    terms = trips(learn.inner)
+    _need(
+        terms <= config.learn_terms,
+        f"{terms} terms a tile; this machine's cells add up {config.learn_terms} (learn_terms)",
+    )
+    _within("position", learn.position, 0, 1)
+    _need(
+        not learn.stochastic or config.dither_bits,
+        "stochastic rounding: this machine has no random bits (dither_bits = 0)",
+    )
+    _need(
+        not learn.decay or config.decay_shift,
+        "decay: this machine has none (decay_shift = 0)",
+    )
+    _need(not (learn.decay and learn.replace), "decay with replace: nothing is left to decay")
+    if learn.integral:
+        _need(
+            config.integral_shift,
+            "integral feedback: this machine has none (integral_shift = 0)",
+        )
+        _need(
+            not (learn.decay or learn.replace or learn.stochastic or learn.position),
+            "integral goes without decay, replace, stochastic and position 1",
+        )
+        _within("threshold", learn.threshold, 0, (1 << config.weight_bits) - 1)
+    else:
+        _need(learn.threshold == 0, "threshold without integral")
+
+    def stream(name: str) -> list[tuple[int, int]]:
+        return [(level.count, getattr(level, name)) for level in (*learn.outer, *learn.inner)]
+
+    tile_x, col_x, row_x = (
+        _index_values(select, loops) for select in (learn.tile_x, learn.col_x, learn.row_x)
+    )
+    tiles = stream("tile")[: len(learn.outer)]
+    last = config.weight_depth - (1 if learn.integral else 0)
+    _check_range("tile", learn.tile, tiles, tile_x, last, "tile")
+    _check_range("col", learn.col, stream("col"), col_x, config.state_depth, "state group")
+    _check_range("row", learn.row, stream("row"), row_x, config.state_depth, "state group")
+    met = _addresses(learn.tile, tiles)
+    if learn.integral:
+        met += [tile + 1 for tile in met]
+    _need(len(set(met)) == len(met), "two outer trips meet the same tile: give each a stride")
+
+
+def _check_wait(config: ArrayConfig, wait: Wait, loops: Sequence[Loop]) -> None:
+    _within("count", wait.count, 1, min((1 << 16) - 1, config.state_depth * config.p))
+    groups = [((wait.count + config.p - 1) // config.p, 1)]
+    index = _index_values(wait.dst_x, loops)
+    _check_range("dst", wait.dst, groups, index, config.state_depth, "state group")
+    if wait.pack is Pack.WORD:
+        _need(wait.shift == 0, "WORD values come as they are: shift must be 0")
+    else:
+        bits = wait.pack.bits - 1 if wait.signed else wait.pack.bits
+        _within("shift", wait.shift, 0, config.state_bits - 1 - bits)
+
+
+def _check_emit(config: ArrayConfig, emit: Emit, loops: Sequence[Loop]) -> None:
+    index = _index_values(emit.base_x, loops)
+    if emit.kind is EmitKind.COUNTERS:
+        _within("count", emit.count, 1, len(Register))
+        _check_range("base", emit.base, [(emit.count, 1)], index, len(Register), "register")
+        mine = {Register.EMIT_CYCLES, Register.EMIT_STALLS}
+        if not config.kind_counters:
+            mine.add(Register.MAC_CYCLES)
+        _need(
+            not mine & set(range(emit.base, emit.base + emit.count)),
+            "EMIT cannot tell its own cycles: leave out "
+            + ", ".join(register.name for register in sorted(mine)),
+        )
+        return
+    depth = config.drive_depth if emit.kind is EmitKind.DRIVE else config.state_depth
+    _within("count", emit.count, 1, min((1 << 16) - 1, depth * config.p))
+    groups = [((emit.count + config.p - 1) // config.p, 1)]
+    _check_range("base", emit.base, groups, index, depth, "group")
+    _need(
+        emit_bytes(config, emit) < 1 << 16,
+        "a record holds less than 65536 bytes: emit the plane in parts",
+    )
+
+
+_CHECKS = {
+    Mac: _check_mac,
+    Learn: _check_learn,
+    Wait: _check_wait,
+    Emit: _check_emit,
+    Halt: lambda config, halt, loops: None,
+}
+
+
+def _check_drive_terms(config: ArrayConfig, instructions: Sequence[Instruction]) -> None:
+    """Bound the products that drives gather over the whole program, loops' trips included.
+
+    A drive that a run finds already written counts as empty: what earlier runs or the host left
+    there is theirs to bound.
+    """
+    terms: dict[int, int] = {}
+
+    def run(start: int, end: int, loops: list[Loop]) -> None:
+        i = start
+        while i < end:
+            instruction = instructions[i]
+            if isinstance(instruction, Mac):
+                mac(instruction, loops)
+            elif isinstance(instruction, Loop):
+                close = _closing(instructions, i)
+                repeat(i + 1, close, instruction, loops)
+                i = close
+            i += 1
+
+    def repeat(start: int, end: int, loop: Loop, loops: list[Loop]) -> None:
+        run(start, end, [*loops, loop])
+        if loop.count == 1:
+            return
+        before = dict(terms)
+        run(start, end, [*loops, loop])
+        for group, count in terms.items():
+            growth = count - before.get(group, 0)
+            terms[group] = count + max(0, growth) * (loop.count - 2)
+            limit(group)
+
+    def limit(group: int) -> None:
+        if terms[group] > config.max_terms:
+            raise ProgramError(
+                f"drive group {group} gathers {terms[group]} products; this machine's "
+                f"accumulators are built for {config.max_terms} (max_terms)"
+            )
+
+    def mac(instruction: Mac, loops: list[Loop]) -> None:
+        if not (instruction.to_drive or instruction.from_drive):
+            return
+        outer = instruction.outer
+
+        def groups(name: str) -> list[int]:
+            base = getattr(instruction, name)
+            index = _index_values(getattr(instruction, f"{name}_x"), loops)
+            reached = _addresses(base, [(level.count, getattr(level, name)) for level in outer])
+            if len(index) * len(reached) > 1 << 16:
+                return list(range(config.drive_depth))
+            return sorted({g + x for g in reached for x in index})
+
+        new = trips(instruction.inner) * config.p
+        if instruction.from_drive:
+            sources = groups("drive")
+            paired = groups("dst") if instruction.to_drive else []
+            if instruction.to_drive and not (instruction.drive_x or instruction.dst_x):
+                # Pair by pair, in execution order.
+                a = _addresses(instruction.drive, [(v.count, v.drive) for v in outer])
+                b = _addresses(instruction.dst, [(v.count, v.dst) for v in outer])
+                update = {d: terms.get(s, 0) + new for s, d in zip(a, b, strict=True)}
+            else:
+                most = max((terms.get(s, 0) for s in sources), default=0) + new
+                update = dict.fromkeys(paired or [-1], most)
+        else:
+            update = dict.fromkeys(groups("dst"), new)
+        if not instruction.to_drive:
+            most = max(terms.get(s, 0) for s in groups("drive")) + new
+            _need(
+                most <= config.max_terms,
+                f"{most} products with the drive's; this machine's accumulators are built for "
+                f"{config.max_terms} (max_terms)",
+            )
+            return
+        terms.update(update)
+        for group in update:
+            limit(group)
+
+    run(0, len(instructions), [])
+
+
+def _closing(instructions: Sequence[Instruction], at: int) -> int:
+    depth = 0
+    for i in range(at, len(instructions)):
+        if isinstance(instructions[i], Loop):
+            depth += 1
+        elif isinstance(instructions[i], Next):
+            depth -= 1
+            if depth == 0:
+                return i
+    raise ProgramError(f"the LOOP at instruction {at} has no NEXT")

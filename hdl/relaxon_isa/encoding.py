@@ -1,0 +1,366 @@
+"""Program rows: the layout of each kind of row, instructions to rows and back."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from .config import ArrayConfig, clog2
+from .errors import ProgramError
+from .instructions import (
+    LEVEL_COUNT_BITS,
+    LOOP_COUNT_BITS,
+    Activation,
+    Emit,
+    EmitKind,
+    Gating,
+    Halt,
+    Instruction,
+    Judge,
+    Learn,
+    LearnLevel,
+    Loop,
+    Mac,
+    MacLevel,
+    Next,
+    Opcode,
+    Pack,
+    Sign,
+    Skip,
+    Wait,
+    nest_levels,
+)
+
+__all__ = ["RowLayout", "decode", "encode", "row_layouts", "row_starts", "rows_of"]
+
+
+@dataclass(frozen=True)
+class RowLayout:
+    """Fields of a row, lowest bits first."""
+
+    fields: tuple[tuple[str, int], ...]
+
+    @property
+    def width(self) -> int:
+        return sum(width for _, width in self.fields)
+
+    def pack(self, values: Mapping[str, int]) -> int:
+        """Values to a row; negative ones are taken modulo their width."""
+        row = offset = 0
+        for name, width in self.fields:
+            row |= (values.get(name, 0) & ((1 << width) - 1)) << offset
+            offset += width
+        return row
+
+    def unpack(self, row: int) -> dict[str, int]:
+        values = {}
+        for name, width in self.fields:
+            values[name] = row & ((1 << width) - 1)
+            row >>= width
+        return values
+
+
+def row_layouts(config: ArrayConfig) -> dict[str, RowLayout]:
+    """The rows of a program, by name.
+
+    MAC and LEARN take a head row, a ``bases`` row and one ``level`` row a level, innermost level
+    first; the other instructions take one row. The lowest 3 bits of an instruction's first row are
+    its opcode. A level row holds ``count - 1`` and, for each address, what to add when this level
+    steps and all levels inside it start again: ``stride - sum of (count - 1) * stride of the
+    inner levels``. In LEARN ``src`` is the column plane and ``dst`` the row plane.
+    """
+    tile, state = config.tile_addr_bits, config.state_addr_bits
+    drive, row = config.drive_addr_bits, config.program_addr_bits
+    dst = max(state, drive)
+    nest = (("opcode", 3), ("levels", 3), ("inner", 3), ("sign", 2))
+    return {
+        "MAC": RowLayout(
+            (
+                *nest,
+                ("tile_x", 2),
+                ("src_x", 2),
+                ("dst_x", 2),
+                ("drive_x", 2),
+                ("gate_x", 2),
+                ("transposed", 1),
+                ("from_drive", 1),
+                ("to_drive", 1),
+                ("shift", clog2(config.acc_bits)),
+                ("up", 5),
+                ("one", 5),
+                ("activation", 3),
+                ("gating", 2),
+                ("step", 4),
+                ("judge", 2),
+                ("fresh", 1),
+                ("tail", clog2(config.p + 1)),
+                ("tail_level", 3),
+                ("tol", config.state_bits - 1),
+            )
+        ),
+        "LEARN": RowLayout(
+            (
+                *nest,
+                ("tile_x", 2),
+                ("src_x", 2),
+                ("dst_x", 2),
+                ("position", 1),
+                ("stochastic", 1),
+                ("replace", 1),
+                ("diagonal", 1),
+                ("bound", 1),
+                ("decay", 1),
+                ("hold", 1),
+                ("integral", 1),
+                ("threshold", config.weight_bits),
+            )
+        ),
+        "bases": RowLayout(
+            (
+                ("tile", tile),
+                ("src", state),
+                ("dst", dst),
+                ("old", state),
+                ("gate", state),
+                ("drive", drive),
+            )
+        ),
+        "level": RowLayout(
+            (
+                ("count", LEVEL_COUNT_BITS),
+                ("flip", 1),
+                ("tile", tile),
+                ("src", state),
+                ("dst", dst),
+                ("gate", state),
+                ("drive", drive),
+            )
+        ),
+        "LOOP": RowLayout(
+            (
+                ("opcode", 3),
+                ("count", LOOP_COUNT_BITS),  # count - 1
+                ("skip", 2),
+                ("end", row),  # the row after the loop's NEXT
+                ("until", 1),
+                ("sweep", 1),
+                ("step", 16),
+            )
+        ),
+        "NEXT": RowLayout(
+            (
+                ("opcode", 3),
+                ("until", 1),
+                ("sweep", 1),
+                ("step", 16),
+                ("body", row),  # the row after the LOOP
+            )
+        ),
+        "WAIT": RowLayout(
+            (
+                ("opcode", 3),
+                ("dst", state),
+                ("dst_x", 2),
+                ("count", 16),
+                ("pack", 3),
+                ("signed", 1),
+                ("shift", 5),
+                ("tick", 1),
+            )
+        ),
+        "EMIT": RowLayout(
+            (
+                ("opcode", 3),
+                ("kind", 2),
+                ("base", dst),
+                ("base_x", 2),
+                ("count", 16),
+            )
+        ),
+        "HALT": RowLayout((("opcode", 3),)),
+    }
+
+
+STREAMS = ("tile", "src", "dst", "gate", "drive")
+_LEARN_STREAMS = {"tile": "tile", "src": "col", "dst": "row"}
+
+
+def rows_of(instruction: Instruction) -> int:
+    """Program rows of an instruction."""
+    if isinstance(instruction, Mac | Learn):
+        return 2 + len(instruction.outer) + len(instruction.inner)
+    return 1
+
+
+def _strides(level: MacLevel | LearnLevel) -> dict[str, int]:
+    if isinstance(level, MacLevel):
+        return {name: getattr(level, name) for name in STREAMS}
+    return {name: getattr(level, _LEARN_STREAMS.get(name, ""), 0) for name in STREAMS}
+
+
+def _encode_nest(instruction: Mac | Learn, layouts: dict[str, RowLayout]) -> list[int]:
+    levels = nest_levels(instruction)
+    head = {
+        f.name: int(value)
+        for f in fields(instruction)
+        if isinstance(value := getattr(instruction, f.name), int)
+    }
+    if isinstance(instruction, Mac):
+        bases = head | {"old": instruction.old_base}
+        if instruction.tail:  # on the wire the level counts from the innermost of all
+            head["tail_level"] = instruction.tail_level + len(instruction.inner)
+    else:
+        head |= {"src_x": instruction.col_x, "dst_x": instruction.row_x}
+        bases = {"tile": instruction.tile, "src": instruction.col, "dst": instruction.row}
+    head |= {
+        "opcode": instruction.opcode,
+        "levels": len(levels),
+        "inner": len(instruction.inner),
+    }
+    rows = [layouts[instruction.opcode.name].pack(head), layouts["bases"].pack(bases)]
+    rewind = dict.fromkeys(STREAMS, 0)
+    for level in levels:
+        strides = _strides(level)
+        delta = {name: strides[name] - rewind[name] for name in STREAMS}
+        rows.append(layouts["level"].pack(delta | {"count": level.count - 1, "flip": level.flip}))
+        for name in STREAMS:
+            rewind[name] += (level.count - 1) * strides[name]
+    return rows
+
+
+def encode(config: ArrayConfig, instructions: Sequence[Instruction]) -> tuple[int, ...]:
+    """Instructions to program rows. They must have passed `check`."""
+    layouts = row_layouts(config)
+    starts = row_starts(instructions)
+    rows: list[int] = []
+    open_loops: list[int] = []
+    loop_of_next: dict[int, int] = {}
+    next_of_loop: dict[int, int] = {}
+    for i, instruction in enumerate(instructions):
+        if isinstance(instruction, Loop):
+            open_loops.append(i)
+        elif isinstance(instruction, Next):
+            loop_of_next[i] = open_loops.pop()
+            next_of_loop[loop_of_next[i]] = i
+    for i, instruction in enumerate(instructions):
+        match instruction:
+            case Mac() | Learn():
+                rows += _encode_nest(instruction, layouts)
+                continue
+            case Loop():
+                values = {
+                    "count": instruction.count - 1,
+                    "skip": instruction.skip,
+                    "end": starts[next_of_loop[i]] + 1,
+                    "until": instruction.until,
+                    "sweep": instruction.sweep,
+                    "step": instruction.step,
+                }
+            case Next():
+                loop = instructions[loop_of_next[i]]
+                assert isinstance(loop, Loop)
+                values = {
+                    "until": loop.until,
+                    "sweep": loop.sweep,
+                    "step": loop.step,
+                    "body": starts[loop_of_next[i]] + 1,
+                }
+            case _:
+                values = {f.name: int(getattr(instruction, f.name)) for f in fields(instruction)}
+        name = instruction.opcode.name
+        rows.append(layouts[name].pack(values | {"opcode": instruction.opcode}))
+    return tuple(rows)
+
+
+def row_starts(instructions: Iterable[Instruction]) -> list[int]:
+    """The first row of each instruction."""
+    starts, row = [], 0
+    for instruction in instructions:
+        starts.append(row)
+        row += rows_of(instruction)
+    return starts
+
+
+def _signed(value: int, width: int) -> int:
+    return value - (1 << width) if value >> (width - 1) else value
+
+
+def _decode_nest(kind: type, rows: Sequence[int], layouts: dict[str, RowLayout]) -> Mac | Learn:
+    head = layouts[kind.opcode.name].unpack(rows[0])
+    bases = layouts["bases"].unpack(rows[1])
+    widths = dict(layouts["level"].fields)
+    count, inner = head["levels"], head["inner"]
+    rewind = dict.fromkeys(STREAMS, 0)
+    levels: list[MacLevel | LearnLevel] = []
+    for row in rows[2 : 2 + count]:
+        values = layouts["level"].unpack(row)
+        trips = values["count"] + 1
+        strides = {}
+        for name in STREAMS:
+            stride = _signed((values[name] + rewind[name]) % (1 << widths[name]), widths[name])
+            rewind[name] += (trips - 1) * stride
+            strides[name] = stride
+        common = {"count": trips, "flip": bool(values["flip"])}
+        if kind is Mac:
+            levels.append(MacLevel(**common, **strides))
+        else:
+            levels.append(
+                LearnLevel(**common, **{v: strides[k] for k, v in _LEARN_STREAMS.items()})
+            )
+    values = {**head, **bases, "inner": tuple(reversed(levels[:inner]))}
+    values["outer"] = tuple(reversed(levels[inner:]))
+    if kind is Mac:
+        if values["tail"]:
+            values["tail_level"] -= inner
+        if values["old"] == values["dst"]:
+            values["old"] = None
+    else:
+        values |= {"col": bases["src"], "row": bases["dst"]}
+        values |= {"col_x": head["src_x"], "row_x": head["dst_x"]}
+    return _typed(kind, values)
+
+
+_ENUMS = {
+    "sign": Sign,
+    "activation": Activation,
+    "gating": Gating,
+    "judge": Judge,
+    "skip": Skip,
+    "pack": Pack,
+    "kind": EmitKind,
+}
+
+
+def _typed(kind: type, values: dict):
+    """An instruction from raw field values, with the types its fields are declared with."""
+    typed = {}
+    for f in fields(kind):
+        value = values[f.name]
+        if f.name in _ENUMS:
+            value = _ENUMS[f.name](value)
+        elif f.type is bool:
+            value = bool(value)
+        typed[f.name] = value
+    return kind(**typed)
+
+
+def decode(config: ArrayConfig, rows: Sequence[int]) -> tuple[Instruction, ...]:
+    """Program rows to instructions, up to the end of ``rows``. Raises ProgramError."""
+    layouts = row_layouts(config)
+    kinds = {kind.opcode: kind for kind in (Mac, Learn, Loop, Next, Wait, Emit, Halt)}
+    instructions: list[Instruction] = []
+    at = 0
+    while at < len(rows):
+        try:
+            kind = kinds[Opcode(rows[at] & 7)]
+            values = layouts[kind.opcode.name].unpack(rows[at])
+            if kind in (Mac, Learn):
+                instruction = _decode_nest(kind, rows[at:], layouts)
+            elif kind is Loop:
+                step = _signed(values["step"], 16)
+                instruction = _typed(Loop, values | {"count": values["count"] + 1, "step": step})
+            else:
+                instruction = _typed(kind, values)
+        except (ValueError, KeyError, IndexError) as error:
+            raise ProgramError(f"row {at}: not an instruction ({error})") from error
+        instructions.append(instruction)
+        at += rows_of(instruction)
+    return tuple(instructions)
