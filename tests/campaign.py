@@ -18,14 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from random_programs import RandomProgram, all_bins, random_program
 
 from relaxon.backends import open_device
-<<<<<<< HEAD
 from relaxon_device.base import Device
 from relaxon_isa.config import ArrayConfig
-from relaxon_isa.presets import preset
-=======
-from relaxon.devices.base import Device
-from relaxon_isa.config import ArrayConfig
->>>>>>> 777c83f (isa: encoding, checks and presets in rooms of their own)
 from relaxon_isa.errors import DeviceError
 from relaxon_isa.memory import Register, Space
 from relaxon_isa.presets import preset

@@ -11,13 +11,8 @@ from click.testing import CliRunner
 from relaxon import cli
 from relaxon.backends import open_device
 from relaxon.selftest import PARTS, self_test
-<<<<<<< HEAD
 from relaxon_device.base import SpaceLayout
 from relaxon_isa.config import ArrayConfig
-from relaxon_isa.presets import PRESETS, preset
-=======
-from relaxon_isa.config import ArrayConfig
->>>>>>> 777c83f (isa: encoding, checks and presets in rooms of their own)
 from relaxon_isa.errors import ConfigError, LinkError
 from relaxon_isa.memory import Register, Space
 from relaxon_isa.presets import PRESETS, preset

@@ -10,14 +10,8 @@ import numpy as np
 import pytest
 from board_model import BoardModel, FaultyLine, Program, Rig
 
-<<<<<<< HEAD
 from relaxon_device import SerialDevice
 from relaxon_device.transport import SerialTransport
-from relaxon_isa.presets import PRESETS
-=======
-from relaxon.devices import SerialDevice
-from relaxon.transport import SerialTransport
->>>>>>> 777c83f (isa: encoding, checks and presets in rooms of their own)
 from relaxon_isa.errors import DeviceError, LinkError, ProgramError
 from relaxon_isa.memory import INFO_BYTES, Register, Space
 from relaxon_isa.presets import PRESETS

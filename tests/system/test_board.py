@@ -15,13 +15,8 @@ from click.testing import CliRunner
 
 from relaxon.cli import cli
 from relaxon.weights import read_tiles, write_tiles
-<<<<<<< HEAD
 from relaxon_device.serial import SerialDevice
 from relaxon_isa.config import ArrayConfig
-from relaxon_isa.presets import preset
-=======
-from relaxon_isa.config import ArrayConfig
->>>>>>> 777c83f (isa: encoding, checks and presets in rooms of their own)
 from relaxon_isa.errors import ToolError
 from relaxon_isa.instructions import Emit, EmitKind, Halt, Pack, Wait
 from relaxon_isa.memory import Register, Space
