@@ -164,16 +164,16 @@ async def executes_as_the_golden_model(dut):
             op = replace(instruction, **dict.fromkeys(indices, 0))
             program = Program(config, (op, Halt()))
             keys = rng.getrandbits(32), rng.getrandbits(32)
-            golden.set_register(Register.UPDATE_KEY, keys[0])
-            golden.set_register(Register.SAMPLE_KEY, keys[1])
+            golden.registers.write(Register.UPDATE_KEY, keys[0])
+            golden.registers.write(Register.SAMPLE_KEY, keys[1])
             for register in SATURATIONS.values():
-                golden.set_register(register, 0)
+                golden.registers.write(register, 0)
             golden.write_program(0, program.rows)
             list(golden.run())
             array.saturated = dict.fromkeys(SATURATIONS, 0)
             await array.execute(op, program.rows[0], keys, idle)
             told = program.listing()
-            counted = {name: golden.register(r) for name, r in SATURATIONS.items()}
+            counted = {name: golden.registers.read(r) for name, r in SATURATIONS.items()}
             assert bool(dut.flag.value) == golden.flag, told
             found = await array.planes()
             assert found[Space.STATE] == golden.state.reshape(-1).tolist(), told

@@ -204,7 +204,7 @@ async def computes(dut):
     for _ in range(BATCHES):
         mac = some_mac(config, rng)
         from_drive = rng.random() < 0.7
-        chances = lane_bits(words(golden.sample_key, np.arange(GROUPS))[0], 1)
+        chances = lane_bits(words(golden.registers.sample_key, np.arange(GROUPS))[0], 1)
         groups, accs = [], []
         for i in range(GROUPS):
             acc = accumulator(mac, config, rng)
@@ -224,7 +224,7 @@ async def computes(dut):
         golden.write_drive(0, np.array(accs, dtype=golden.numbers.dtype))
         olds, gates = ([group[name] for group in groups] for name in ("old", "gate"))
         golden.states.words[:] = [*[0] * GROUPS, *olds, *gates, 0]
-        before = golden.register(Register.STATE_SATURATIONS)
+        before = golden.registers.read(Register.STATE_SATURATIONS)
         golden.write_program(0, Program(config, (mac, Halt())).rows)
         list(golden.run([]))
 
@@ -233,7 +233,7 @@ async def computes(dut):
         seen = await lane.run(head, mac, groups)
         assert [s["acc"] for s in seen] == accs, mac
         assert [s["new"] for s in seen] == golden.state[:GROUPS, 0].tolist(), mac
-        met = golden.register(Register.STATE_SATURATIONS) - before
+        met = golden.registers.read(Register.STATE_SATURATIONS) - before
         assert sum(s["saturated"] for s in seen) == met, mac
         if mac.judge:
             assert any(s["judged"] for s in seen) != golden.flag, mac

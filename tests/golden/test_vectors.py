@@ -55,7 +55,7 @@ def test_lane(vector, numbers: str, plain: bool) -> None:
     mac = Mac(from_drive=True, drive=2, src=0, dst=10, gate=20, **judged, **typed(fields))
     run(machine, mac)
     assert machine.state[10].tolist() == [new] * 4
-    assert machine.register(Register.STATE_SATURATIONS) == saturated
+    assert machine.registers.read(Register.STATE_SATURATIONS) == saturated
     assert machine.flag == bool(flag and judged)
 
 
@@ -73,7 +73,7 @@ def test_cell(vector, numbers: str, plain: bool) -> None:
     run(machine, Learn(inner=inner, tile=5, row=0, col=10, **typed(fields)))
     assert (machine.weights_array[5] == new).all()
     assert (machine.weights_array[4] == w).all()
-    assert machine.register(Register.WEIGHT_SATURATIONS) == saturated
+    assert machine.registers.read(Register.WEIGHT_SATURATIONS) == saturated
 
 
 def test_numbers_hold_the_values() -> None:
@@ -99,7 +99,7 @@ def test_integral(vector) -> None:
     run(machine, Learn(tile=6, row=0, col=1, integral=True, threshold=threshold, bound=bound))
     assert (machine.weights_array[6] == new).all()
     assert (machine.weights_array[7] == memory).all()
-    assert machine.register(Register.WEIGHT_SATURATIONS) == saturated
+    assert machine.registers.read(Register.WEIGHT_SATURATIONS) == saturated
 
 
 @pytest.mark.parametrize("numbers", NUMBERS)
@@ -130,13 +130,13 @@ def test_chance_in_its_place(plain: bool) -> None:
     config = DEFAULT.replace(p=12)
     key, address, *_ = vectors.HASH[4]
     machine = Machine(config, plain=plain)
-    machine.set_register(Register.SAMPLE_KEY, key)
+    machine.registers.write(Register.SAMPLE_KEY, key)
     run(machine, Mac(dst=address, activation=Activation.RANDOM, one=3))
     signs = [-8 if bit == "1" else 8 for bit in vectors.RANDOM_LANES[4]]
     assert machine.state[address].tolist() == signs
 
     machine = Machine(config, plain=plain)
-    machine.set_register(Register.UPDATE_KEY, key)
+    machine.registers.write(Register.UPDATE_KEY, key)
     machine.states.words[0:12] = 1
     # Half a weight's bit: x + (2 h + 1) * 32 reaches 2**14 where h >= 128.
     machine.states.words[12:24] = 8192
@@ -145,7 +145,7 @@ def test_chance_in_its_place(plain: bool) -> None:
     up = machine.weights_array[100 + address]
     h = vectors.DITHER[4]
     assert [up[0, 0], up[0, 7], up[11, 0], up[11, 7]] == [int(x >= 128) for x in h]
-    assert machine.register(Register.UPDATE_KEY) == mix(key)
+    assert machine.registers.read(Register.UPDATE_KEY) == mix(key)
 
 
 def test_random_sign_follows_the_sample() -> None:
@@ -157,13 +157,13 @@ def test_random_sign_follows_the_sample() -> None:
     weights[0] = np.eye(4)
     machine.weights_array = weights
     for key, expected in ((2, 103), (3, 97)):
-        machine.set_register(Register.SAMPLE_KEY, key)
+        machine.registers.write(Register.SAMPLE_KEY, key)
         run(machine, mac)
         assert machine.state[5].tolist() == [expected] * 4
-    machine.set_register(Register.SAMPLE_KEY, 1)
+    machine.registers.write(Register.SAMPLE_KEY, 1)
     run(machine, Wait(dst=9, count=1, tick=True), samples=[b"\0"])
-    assert machine.register(Register.SAMPLE_KEY) == 270369
-    assert machine.register(Register.SAMPLES) == 1
+    assert machine.registers.read(Register.SAMPLE_KEY) == 270369
+    assert machine.registers.read(Register.SAMPLES) == 1
 
 
 def test_tail_and_wrap() -> None:
@@ -191,11 +191,11 @@ def test_cycles(vector) -> None:
     run(machine, *program[:-1], samples=[bytes(64)[: 8 if "wait" in vector[0] else 0]])
     expected = {"mac": cycles["all"]} if "all" in cycles else cycles
     kinds = {
-        kind: machine.register(Register[f"{kind.upper()}_CYCLES"])
+        kind: machine.registers.read(Register[f"{kind.upper()}_CYCLES"])
         for kind in ("mac", "learn", "control", "wait", "emit")
     }
     assert {kind: number for kind, number in kinds.items() if number} == expected
-    assert machine.register(Register.SWEEPS) == sweeps
+    assert machine.registers.read(Register.SWEEPS) == sweeps
 
 
 def test_not_counted() -> None:
@@ -204,5 +204,5 @@ def test_not_counted() -> None:
     program = Program(DEFAULT, (Wait(dst=9, tick=True), Mac(dst=3), Learn(), Halt()))
     machine.write_program(0, program.rows)
     assert list(machine.run([b"\1"], count=False)) == []
-    registers = [machine.register(i) for i in range(len(Register))]
+    registers = [machine.registers.read(i) for i in range(len(Register))]
     assert registers == [270369, 270369] + [0] * 13  # keys move on all the same

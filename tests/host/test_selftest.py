@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -59,8 +60,7 @@ def stuck(memory: str, at: int, bit: int) -> Callable[[Machine], None]:
     """That bit of a memory's element is always 1."""
 
     def change(machine: Machine) -> None:
-        words = vars(machine)[memory]
-        words = getattr(words, "words", words)
+        words = attrgetter(memory)(machine)
         words[at] = int(words[at]) | 1 << bit
 
     return change
@@ -70,11 +70,11 @@ def stuck_row(machine: Machine) -> None:
     machine.write_program(40, [machine.program[40] | 1 << 77])
 
 
-def one_of(space: str, a: int, b: int) -> Callable[[Machine], None]:
+def one_of(memory: str, a: int, b: int) -> Callable[[Machine], None]:
     """Two elements are one: what is written to ``b`` stands in ``a``, too."""
 
     def change(machine: Machine) -> None:
-        words = vars(machine)[space].words
+        words = attrgetter(memory)(machine)
         words[a] = words[b]
 
     return change
@@ -99,13 +99,13 @@ def tiles_are_one(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("change", "part", "where"),
     [
-        (stuck("states", 100, 3), "state", "STATE group 33, lane 1"),
-        (stuck("drives", 47, 40), "drive", "DRIVE group 15, lane 2"),
-        (stuck("registers", Register.SWEEPS, 30), "registers", "REGISTER SWEEPS"),
+        (stuck("states.words", 100, 3), "state", "STATE group 33, lane 1"),
+        (stuck("drives.words", 47, 40), "drive", "DRIVE group 15, lane 2"),
+        (stuck("registers.values", Register.SWEEPS, 30), "registers", "REGISTER SWEEPS"),
         (stuck_row, "program", "PROGRAM row 40"),
         (stuck("table", 17, 0), "table", "TABLE entry 17, lane 0"),
-        (one_of("states", 0, 96), "state", "STATE group 0, lane 0"),
-        (one_of("drives", 24, 26), "drive", "DRIVE group 8, lane 0"),
+        (one_of("states.words", 0, 96), "state", "STATE group 0, lane 0"),
+        (one_of("drives.words", 24, 26), "drive", "DRIVE group 8, lane 0"),
         (stuck_weight, "weights", "tile 200, row 2, column 1"),
         (tiles_are_one, "weights", "tile 200, row 0, column 0"),
     ],

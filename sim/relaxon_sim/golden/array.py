@@ -2,14 +2,13 @@
 
 A nest is compiled to closures, one for each value of the loop indices it uses. Where its tiles
 form a matrix (see `weights`), one product with that matrix does all of it; else the tiles are
-gathered: the plain way, always right, which ``Machine(config, plain=True)`` takes everywhere.
+gathered: the plain way, always right, which ``State(config, plain=True)`` takes everywhere.
 Loops over many tiles (weights going in and out) share one closure that gathers and whose tiles
 *slide*.
 """
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +21,8 @@ from .exact import Array
 from .hash import cell_dither, words
 from .neuron import Lanes
 from .planes import Port, parity, walk
+from .state import State
 from .synapse import Synapse
-
-if TYPE_CHECKING:
-    from .machine import Machine
 
 __all__ = ["compile_learn", "compile_mac", "sliding_learn", "sliding_mac"]
 
@@ -68,8 +65,8 @@ class MacNest:
         positions ``kept`` if that is not None.
     """
 
-    def __init__(self, machine: "Machine", mac: Mac, x: Sequence[int], *, regular: bool):
-        config = machine.config
+    def __init__(self, state: State, mac: Mac, x: Sequence[int], *, regular: bool):
+        config = state.config
         outer, inner = mac.outer, mac.inner
         batch = [i for i, level in enumerate(outer) if regular and level.tile == 0]
         rows = [i for i in range(len(outer)) if i not in batch]
@@ -114,32 +111,35 @@ class MacNest:
             self.n, self.kept = valid.shape[1], np.flatnonzero(valid)
 
     def cut(self, elements: NDArray) -> NDArray:
-        """Of an array (B, I * p), what accumulators are kept for: (B, n), (n,) or (kept,)."""
+        """The elements of an array (B, I * p) that accumulators are kept for.
+
+        Shape (B, n), (n,) for B = 1, or (kept,).
+        """
         if self.kept is not None:
             return elements.reshape(-1)[self.kept]
         return elements[0, : self.n] if len(elements) == 1 else elements[:, : self.n]
 
 
-def compile_mac(machine: "Machine", mac: Mac, x: Sequence[int]) -> Work:
+def compile_mac(state: State, mac: Mac, x: Sequence[int]) -> Work:
     """One MAC at loop indices ``x`` = (0, X[1], X[2], X[3])."""
     grid = None
-    if not machine.plain and all(level.tile == 0 or level.src == 0 for level in mac.outer):
-        nest = MacNest(machine, mac, x, regular=True)
-        grid = machine.weights.in_range(nest.tiles.T if mac.transposed else nest.tiles)
-        matrix = machine.weights.matrix(grid)
+    if not state.plain and all(level.tile == 0 or level.src == 0 for level in mac.outer):
+        nest = MacNest(state, mac, x, regular=True)
+        grid = state.weights.in_range(nest.tiles.T if mac.transposed else nest.tiles)
+        matrix = state.weights.matrix(grid)
         if matrix is not None:
             by_source = (matrix if mac.transposed else matrix.T)[:, : nest.n]
-            return _lanes_behind(machine, mac, nest, _by_matrix(machine, nest, by_source))
-    nest = MacNest(machine, mac, x, regular=False)
-    product = _by_tiles(machine, nest, mac.transposed, grid, [0])
-    return _lanes_behind(machine, mac, nest, product)
+            return _lanes_behind(state, mac, nest, _by_matrix(state, nest, by_source))
+    nest = MacNest(state, mac, x, regular=False)
+    product = _by_tiles(state, nest, mac.transposed, grid, [0])
+    return _lanes_behind(state, mac, nest, product)
 
 
-def sliding_mac(machine: "Machine", mac: Mac) -> Callable[[int], None]:
+def sliding_mac(state: State, mac: Mac) -> Callable[[int], None]:
     """A MAC that uses a loop index for its tiles alone: a function of that index."""
-    nest = MacNest(machine, mac, (0, 0, 0, 0), regular=False)
+    nest = MacNest(state, mac, (0, 0, 0, 0), regular=False)
     slide = [0]
-    work = _lanes_behind(machine, mac, nest, _by_tiles(machine, nest, mac.transposed, None, slide))
+    work = _lanes_behind(state, mac, nest, _by_tiles(state, nest, mac.transposed, None, slide))
     return _slid(work, slide)
 
 
@@ -151,9 +151,9 @@ def _slid(work: Work, slide: list[int]) -> Callable[[int], None]:
     return work_at
 
 
-def _by_matrix(machine: "Machine", nest: MacNest, by_source: Array) -> Product:
+def _by_matrix(state: State, nest: MacNest, by_source: Array) -> Product:
     """Sums (B, n), or (n,) for B = 1, as a product with the matrix (K * p, n)."""
-    dtype, p, states = machine.numbers.dtype, machine.config.p, machine.states
+    dtype, p, states = state.numbers.dtype, state.config.p, state.states
     repeats, batch, _ = nest.sources.shape
     dot = np.dot
     flips = bool((nest.inner_sign < 0).any())
@@ -191,7 +191,7 @@ def _by_matrix(machine: "Machine", nest: MacNest, by_source: Array) -> Product:
 
 
 def _by_tiles(
-    machine: "Machine",
+    state: State,
     nest: MacNest,
     transposed: bool,
     grid: NDArray | None,
@@ -202,11 +202,11 @@ def _by_tiles(
     ``grid``: tiles that would be a matrix if other instructions did not use them otherwise.
     ``slide``: what to add to the tiles' addresses.
     """
-    p, weights, states = machine.config.p, machine.weights, machine.states
+    p, weights, states = state.config.p, state.weights, state.states
     tiles, n = nest.tiles, nest.n
     rows, terms = tiles.shape
     sources = states.positions(nest.sources)  # (I, K * p)
-    sign = np.repeat(nest.inner_sign, p).astype(machine.numbers.dtype)
+    sign = np.repeat(nest.inner_sign, p).astype(state.numbers.dtype)
     chunk = max(1, GATHER_CELLS // (terms * p * p))
     chunks = [slice(i, i + chunk) for i in range(0, rows, chunk)]
 
@@ -235,14 +235,14 @@ def _by_tiles(
     return product
 
 
-def _lanes_behind(machine: "Machine", mac: Mac, nest: MacNest, product: Product) -> Work:
+def _lanes_behind(state: State, mac: Mac, nest: MacNest, product: Product) -> Work:
     """Sums with their sign, on top of drives if so, then through the lanes."""
-    config, numbers = machine.config, machine.numbers
+    config, numbers = state.config, state.numbers
     p = config.p
 
     def port(name: str, groups: NDArray) -> Port:
         drives = name == "drive" or (name == "dst" and mac.to_drive)
-        plane = machine.drives if drives else machine.states
+        plane = state.drives if drives else state.states
         if nest.kept is None:
             return plane.port(groups, nest.n)
         return Port(plane.words, nest.cut(plane.positions(groups)))
@@ -251,7 +251,7 @@ def _lanes_behind(machine: "Machine", mac: Mac, nest: MacNest, product: Product)
     elements = np.arange(nest.lanes.size * p).reshape(len(nest.lanes), -1)
     element = nest.cut(elements).reshape(-1)
     random = (nest.groups["dst"].reshape(-1), element)
-    finish = Lanes(machine, mac, ports, element // p, random).finish
+    finish = Lanes(state, mac, ports, element // p, random).finish
 
     drive, kept = ports.get("drive"), nest.kept
     flips = bool((nest.outer_sign < 0).any())
@@ -267,19 +267,19 @@ def _lanes_behind(machine: "Machine", mac: Mac, nest: MacNest, product: Product)
             acc = acc.reshape(-1)[kept]
         if flips:
             acc *= sign
-        negative = machine.sample_key & 1 if by_sample else minus
+        negative = state.registers.sample_key & 1 if by_sample else minus
         if drive is not None:
             if negative:
                 acc = drive.read() - acc
             else:
                 acc += drive.read()
-            if machine.drive_bound + reach > machine.drive_limit and machine.drive_may_wrap(reach):
+            if state.drive_bound + reach > state.drive_limit and state.drive_may_wrap(reach):
                 acc = wrap(acc)
         elif negative:
             acc = -acc
         finish(acc)
         if to_drive:
-            machine.drive_written(reach, drive is not None)
+            state.drive_written(reach, drive is not None)
 
     return work
 
@@ -294,46 +294,46 @@ def _sides(learn: Learn) -> tuple[list[LearnLevel], list[LearnLevel]] | None:
     return (rows, cols) if all(level.row == 0 for level in cols) else None
 
 
-def compile_learn(machine: "Machine", learn: Learn, x: Sequence[int]) -> Work:
+def compile_learn(state: State, learn: Learn, x: Sequence[int]) -> Work:
     """One LEARN at loop indices ``x``; advances UPDATE_KEY unless it holds."""
     work = None
-    if not (machine.plain or learn.diagonal or learn.integral):
-        work = _outer_product(machine, learn, x)
+    if not (state.plain or learn.diagonal or learn.integral):
+        work = _outer_product(state, learn, x)
     if work is None:
-        work = _tile_by_tile(machine, learn, x, [0])
-    return _with_key(machine, learn, work)
+        work = _tile_by_tile(state, learn, x, [0])
+    return _with_key(state, learn, work)
 
 
-def sliding_learn(machine: "Machine", learn: Learn) -> Callable[[int], None]:
+def sliding_learn(state: State, learn: Learn) -> Callable[[int], None]:
     """A LEARN that uses a loop index for its tiles alone: a function of that index."""
     slide = [0]
-    work = _tile_by_tile(machine, learn, (0, 0, 0, 0), slide)
-    return _slid(_with_key(machine, learn, work), slide)
+    work = _tile_by_tile(state, learn, (0, 0, 0, 0), slide)
+    return _slid(_with_key(state, learn, work), slide)
 
 
-def _with_key(machine: "Machine", learn: Learn, work: Work) -> Work:
-    if learn.hold or not machine.config.dither_bits:
+def _with_key(state: State, learn: Learn, work: Work) -> Work:
+    if learn.hold or not state.config.dither_bits:
         return work
 
     def work_and_advance() -> None:
         work()
-        machine.advance_update_key()
+        state.registers.next_update()
 
     return work_and_advance
 
 
-def _negative(machine: "Machine", learn: Learn) -> bool:
+def _negative(state: State, learn: Learn) -> bool:
     if learn.sign is Sign.RANDOM:
-        return bool(machine.sample_key & 1)
+        return bool(state.registers.sample_key & 1)
     return learn.sign is Sign.MINUS
 
 
-def _tile_by_tile(machine: "Machine", learn: Learn, x: Sequence[int], slide: list[int]) -> Work:
+def _tile_by_tile(state: State, learn: Learn, x: Sequence[int], slide: list[int]) -> Work:
     """Every tile gathered, updated and put back: right for all nests and modes.
 
     ``slide``: what to add to the tiles' addresses.
     """
-    config, numbers, weights = machine.config, machine.numbers, machine.weights
+    config, numbers, weights = state.config, state.numbers, state.weights
     synapse = Synapse(config, numbers, learn)
     p, dtype = config.p, numbers.dtype
     outer, inner = learn.outer, learn.inner
@@ -342,7 +342,7 @@ def _tile_by_tile(machine: "Machine", learn: Learn, x: Sequence[int], slide: lis
 
     def plane(at: int, name: str) -> NDArray:
         groups = walk(at, outer, name).reshape(-1, 1) + walk(0, inner, name).reshape(-1)
-        return machine.states.positions(groups[..., None])  # (O, K, p)
+        return state.states.positions(groups[..., None])  # (O, K, p)
 
     rows = plane(learn.row + x[learn.row_x], "row")
     cols = plane(learn.col + x[learn.col_x], "col")
@@ -350,7 +350,7 @@ def _tile_by_tile(machine: "Machine", learn: Learn, x: Sequence[int], slide: lis
     cells = beside = at = None  # positions (O, p, p), and the base that they are of
     lane = np.arange(p)
     off = ~np.eye(p, dtype=bool)
-    words_of = machine.states.words
+    words_of = state.states.words
 
     def work() -> None:
         nonlocal cells, beside, at
@@ -359,7 +359,7 @@ def _tile_by_tile(machine: "Machine", learn: Learn, x: Sequence[int], slide: lis
             cells = weights.positions(weights.in_range(at + offsets))
             if learn.integral:
                 beside = weights.positions(weights.in_range(at + 1 + offsets))
-        row = words_of[rows] * (-sign if _negative(machine, learn) else sign)
+        row = words_of[rows] * (-sign if _negative(state, learn) else sign)
         acc = np.matmul(row.transpose(0, 2, 1), words_of[cols])
         flat = weights.flat
         w = flat[cells]
@@ -372,7 +372,7 @@ def _tile_by_tile(machine: "Machine", learn: Learn, x: Sequence[int], slide: lis
         else:
             h = None
             if learn.stochastic:
-                u, v = words(machine.update_key, offsets)
+                u, v = words(state.registers.update_key, offsets)
                 h = cell_dither(
                     u[:, None, None], v[:, None, None], lane[:, None], lane, config.dither_bits
                 )
@@ -383,12 +383,12 @@ def _tile_by_tile(machine: "Machine", learn: Learn, x: Sequence[int], slide: lis
         if clipped is not None:
             if learn.diagonal:
                 clipped[:, off] = False
-            machine.count_event(Register.WEIGHT_SATURATIONS, int(clipped.any(axis=(1, 2)).sum()))
+            state.registers.count(Register.WEIGHT_SATURATIONS, int(clipped.any(axis=(1, 2)).sum()))
 
     return work
 
 
-def _outer_product(machine: "Machine", learn: Learn, x: Sequence[int]) -> Work | None:
+def _outer_product(state: State, learn: Learn, x: Sequence[int]) -> Work | None:
     """Tiles (I, J) whose row planes depend on I and column planes on J: a matrix's update.
 
     Rows and columns whose planes are all zero are left out if that changes nothing.
@@ -397,10 +397,10 @@ def _outer_product(machine: "Machine", learn: Learn, x: Sequence[int]) -> Work |
     if sides is None:
         return None
     config, numbers, weights, states = (
-        machine.config,
-        machine.numbers,
-        machine.weights,
-        machine.states,
+        state.config,
+        state.numbers,
+        state.weights,
+        state.states,
     )
     synapse = Synapse(config, numbers, learn)
     p, dtype = config.p, numbers.dtype
@@ -432,7 +432,7 @@ def _outer_product(machine: "Machine", learn: Learn, x: Sequence[int]) -> Work |
     address = tiles - base
 
     def dither(rows: NDArray, cols: NDArray) -> NDArray[np.int64]:
-        u, v = words(machine.update_key, address)
+        u, v = words(state.registers.update_key, address)
         at = (rows[:, None] // p, cols // p)
         return cell_dither(
             u[at], v[at], row_lane[rows][:, None], col_lane[cols], config.dither_bits
@@ -441,7 +441,7 @@ def _outer_product(machine: "Machine", learn: Learn, x: Sequence[int]) -> Work |
     def count(rows: NDArray, cols: NDArray, clipped: NDArray) -> None:
         r, c = clipped.nonzero()
         met = np.unique(rows[r] // p * tiles.shape[1] + cols[c] // p)
-        machine.count_event(Register.WEIGHT_SATURATIONS, len(met))
+        state.registers.count(Register.WEIGHT_SATURATIONS, len(met))
 
     every = (np.arange(len(row_at)), np.arange(len(col_at)))
 
@@ -451,7 +451,7 @@ def _outer_product(machine: "Machine", learn: Learn, x: Sequence[int]) -> Work |
             row = row * row_sign
         if col_signed:
             col = col * col_sign
-        if _negative(machine, learn):
+        if _negative(state, learn):
             row = -row
         rows, cols, whole = *every, True
         if may_skip:

@@ -46,12 +46,10 @@ class GoldenDevice(Device):
             case Space.DRIVE:
                 values = machine.drives.words[start:end]
             case Space.REGISTER:
-                values = [machine.register(i) for i in range(start, end)]
+                values = [machine.registers.read(i) for i in range(start, end)]
             case _:
                 values = list(self.info[start:end])
-        return (
-            np.array(values).astype(layout.dtype) if layout.dtype != object else as_objects(values)
-        )
+        return np.array(values, dtype=layout.dtype)
 
     def _write(self, layout: SpaceLayout, start: int, values: np.ndarray) -> None:
         machine, end = self.machine, start + len(values)
@@ -66,7 +64,7 @@ class GoldenDevice(Device):
                 machine.table[start:end] = values
             case _:
                 for which, value in enumerate(values, start):
-                    machine.set_register(which, int(value))
+                    machine.registers.write(which, int(value))
 
     def _run(self, samples: Iterator[bytes], row: int, count: bool) -> Iterator[bytes]:
         try:
@@ -77,14 +75,7 @@ class GoldenDevice(Device):
             raise left_over(taken)
 
     def reset(self) -> None:
-        """Nothing is queued and nothing runs outside `run`."""
+        """Do nothing: nothing is queued, and nothing runs outside `run`."""
 
     def close(self) -> None:
-        """Nothing to let go."""
-
-
-def as_objects(values) -> np.ndarray:
-    """Python ints in an array."""
-    result = np.empty(len(values), dtype=object)
-    result[:] = [int(v) for v in values]
-    return result
+        """Do nothing: no resource is held."""

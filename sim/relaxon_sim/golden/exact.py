@@ -1,7 +1,7 @@
 """Exact integers in numpy arrays: float64 while everything stays below 2**53, else integers."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy import add, floor, multiply, rint
@@ -22,59 +22,31 @@ INT_BITS = 63
 """Magnitude bits of float64's integers and of int64."""
 
 
-class Numbers(Protocol):
-    """One representation of exact integers.
+class Reals:
+    """Exact integers as float64: BLAS multiplies, powers of two scale without error.
 
     Methods that take a constant return a function of an array. Those named ``.._in`` work in
     place on an array that the caller owns, and return it.
     """
 
-    dtype: type
-
-    def constant(self, value: int) -> Array:
-        """A constant operand: an array without axes spares ufuncs a conversion."""
-        ...
-
-    def scale_in(self, n: int) -> Operation:
-        """``x << n``"""
-        ...
-
-    def half_up_in(self, n: int) -> Operation:
-        """``floor((x + 2**(n-1)) / 2**n)``, n >= 1"""
-        ...
-
-    def half_away_in(self, n: int) -> Operation:
-        """Nearest to ``x / 2**n``, halves away from zero; n >= 1"""
-        ...
-
-    def floor_in(self, n: int) -> Operation:
-        """``floor(x / 2**n)``"""
-        ...
-
-    def wrap(self, bits: int) -> Operation:
-        """Two's complement of that many bits."""
-        ...
-
-    def any(self, x: Array) -> bool:
-        """Whether any element is not 0."""
-        ...
-
-
-class Reals:
-    """float64: BLAS multiplies, powers of two scale without error."""
-
     dtype = np.float64
     EDGE = 1 + 2.0**-50
-    """Moves a tie, and nothing else, past the tie: for ``abs(x) < 2**48`` (`numbers_for`)."""
+    """Factor that moves a tie past the tie and changes no other rounding.
+
+    Valid for ``abs(x) < 2**TIE_BITS`` (`numbers_for`).
+    """
 
     def constant(self, value: float) -> Array:
+        """A constant operand: an array without axes spares ufuncs a conversion."""
         return np.array(value, dtype=np.float64)
 
     def scale_in(self, n: int) -> Operation:
+        """``x << n``"""
         factor = self.constant(2.0**n)
         return lambda x: multiply(x, factor, x)
 
     def half_up_in(self, n: int) -> Operation:
+        """``floor((x + 2**(n-1)) / 2**n)``, n >= 1"""
         factor, half = self.constant(2.0**-n), self.constant(0.5)
 
         def half_up(x: Array) -> Array:
@@ -85,6 +57,7 @@ class Reals:
         return half_up
 
     def half_away_in(self, n: int) -> Operation:
+        """Nearest to ``x / 2**n``, halves away from zero; n >= 1"""
         factor = self.constant(2.0**-n * self.EDGE)
 
         def half_away(x: Array) -> Array:
@@ -94,20 +67,23 @@ class Reals:
         return half_away
 
     def floor_in(self, n: int) -> Operation:
+        """``floor(x / 2**n)``"""
         factor = self.constant(2.0**-n)
         return lambda x: floor(multiply(x, factor, x), x)
 
     def wrap(self, bits: int) -> Operation:
+        """Two's complement of that many bits."""
         size, half = 2.0**bits, 2.0 ** (bits - 1)
         return lambda x: x - size * np.floor((x + half) / size)
 
     def any(self, x: Array) -> bool:
+        """Whether any element is not 0."""
         x = x.ravel()
         return bool(x.dot(x))  # squares of integers: 0 only if all are, and faster than any()
 
 
 class Integers:
-    """int64, or Python ints in object arrays."""
+    """Exact integers as int64, or as Python ints in object arrays. Methods as in `Reals`."""
 
     def __init__(self, dtype: type):
         self.dtype = dtype
@@ -147,6 +123,10 @@ class Integers:
 
     def any(self, x: Array) -> bool:
         return bool(x.any())
+
+
+Numbers = Reals | Integers
+"""One representation of exact integers."""
 
 
 def numbers_for(config: ArrayConfig) -> Numbers:

@@ -1,7 +1,6 @@
 """The neuron lanes: from accumulators to drives or states."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy import maximum, minimum
@@ -13,9 +12,7 @@ from relaxon_isa.memory import Register
 from .exact import Array
 from .hash import lane_bits, words
 from .planes import Port
-
-if TYPE_CHECKING:
-    from .machine import Machine
+from .state import State
 
 __all__ = ["Lanes", "compile_activation", "compile_gate"]
 
@@ -34,14 +31,14 @@ def compile_gate(mac: Mac) -> Callable[[Array], NDArray[np.bool_]]:
 
 
 def compile_activation(
-    machine: "Machine", mac: Mac, group_of: NDArray, random: tuple[NDArray, NDArray] | None
+    state: State, mac: Mac, group_of: NDArray, random: tuple[NDArray, NDArray] | None
 ) -> Callable[[Array], Array]:
     """The function from rounded accumulators v to activations; it may overwrite v.
 
     ``group_of`` numbers each element's destination group (saturations are counted by group).
     ``random`` is the pair (dst addresses, element positions among their lanes) for RANDOM.
     """
-    config, numbers = machine.config, machine.numbers
+    config, numbers = state.config, state.numbers
     one = 1 << mac.one
     scale = numbers.scale_in(mac.up) if mac.up else None
     high = (1 << (config.state_bits - 1)) - 1
@@ -68,17 +65,17 @@ def compile_activation(
         v -= result
         if any_of(v):
             groups = np.unique(group_of[v.reshape(-1) != 0])
-            machine.count_event(Register.STATE_SATURATIONS, len(groups))
+            state.registers.count(Register.STATE_SATURATIONS, len(groups))
         return result
 
     def table(v: Array) -> Array:
         half = 1 << (config.table_bits - 1)
         index = np.minimum(np.maximum(v, -half), half - 1) + half
-        return machine.table[index.astype(np.intp)]
+        return state.table[index.astype(np.intp)]
 
     def random_plane(v: Array) -> Array:
         assert random is not None
-        u, _ = words(machine.sample_key, random[0])
+        u, _ = words(state.registers.sample_key, random[0])
         bits = lane_bits(u, config.p).reshape(-1)[random[1]]
         v[...] = np.where(bits, -one, one).reshape(v.shape)
         return v
@@ -97,7 +94,7 @@ def compile_activation(
 
 
 class Lanes:
-    """What one MAC does with its accumulators, compiled.
+    """One MAC's way from accumulators to S or D, compiled.
 
     ``finish(acc)`` rounds, activates, gates, steps, judges and writes. ``acc`` has the shape of
     the ports, holds exact sums and belongs to the lanes.
@@ -105,13 +102,13 @@ class Lanes:
 
     def __init__(
         self,
-        machine: "Machine",
+        state: State,
         mac: Mac,
         ports: dict[str, Port],
         group_of: NDArray,
         random: tuple[NDArray, NDArray] | None,
     ):
-        numbers = machine.numbers
+        numbers = state.numbers
         memory, key = ports["dst"].memory, ports["dst"].key
         if mac.to_drive:
 
@@ -120,7 +117,7 @@ class Lanes:
 
             self.finish = write
             return
-        activate = compile_activation(machine, mac, group_of, random)
+        activate = compile_activation(state, mac, group_of, random)
         inside = compile_gate(mac) if mac.reads_gate else None
         rounded = numbers.half_up_in(mac.shift) if mac.shift else None
         stepped = numbers.half_up_in(mac.step) if mac.step else None
@@ -137,13 +134,13 @@ class Lanes:
                 old = old_port.read()
                 new = old + stepped(new - old)
             if fresh:
-                machine.flag = True
-            if judge and machine.flag:
+                state.flag = True
+            if judge and state.flag:
                 moved = new - old_port.read() if change else new
                 if tol:
-                    machine.flag = bool((abs(moved) <= tol).all())
+                    state.flag = bool((abs(moved) <= tol).all())
                 else:
-                    machine.flag = not any_of(moved)
+                    state.flag = not any_of(moved)
             memory[key] = new
 
         self.finish = finish

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from relaxon_isa.cycles import drain_cycles, fetch_cycles, issue_cycles, wait_bytes
 from relaxon_isa.encoding import decode, row_layouts, rows_of
@@ -19,9 +19,8 @@ from relaxon_isa.instructions import (
 from relaxon_isa.memory import Register
 
 from .array import compile_learn, compile_mac, sliding_learn, sliding_mac
-
-if TYPE_CHECKING:
-    from .machine import Machine
+from .state import State
+from .transfer import TransferUnit
 
 __all__ = ["Run", "Sequencer", "Starved"]
 
@@ -77,10 +76,10 @@ class Operation:
         For MAC, LEARN, WAIT and EMIT: from loop indices to the function that does the work.
     """
 
-    def __init__(self, machine: "Machine", rows: Sequence[int]):
-        config = machine.config
+    def __init__(self, state: State, transfer: TransferUnit, rows: Sequence[int]):
+        config = state.config
         self.instruction = instruction = decode(config, rows)[0]
-        self.machine = machine
+        self.state, self.transfer = state, transfer
         self.opcode = int(instruction.opcode)
         self.rows = rows_of(instruction)
         self.fetch = fetch_cycles(instruction)
@@ -101,30 +100,30 @@ class Operation:
         self.bytes = wait_bytes(config, instruction) if isinstance(instruction, Wait) else 0
 
     def forget(self) -> None:
-        """Drop what was compiled: weights have moved."""
+        """Drop all compiled work: weights have moved in memory."""
         self.at = self._compile
         self.variants.clear()
 
     def _make(self, x: Sequence[int]) -> Work:
-        machine = self.machine
+        state = self.state
         match self.instruction:
             case Mac() as mac:
-                return compile_mac(machine, mac, x)
+                return compile_mac(state, mac, x)
             case Learn() as learn:
-                return compile_learn(machine, learn, x)
+                return compile_learn(state, learn, x)
             case Wait() as wait:
-                return machine.compile_wait(wait, x)
+                return self.transfer.wait(wait, x)
             case Emit() as emit:
-                return machine.compile_emit(emit, x)
+                return self.transfer.emit(emit, x)
         raise TypeError(self.instruction)
 
     def _make_sliding(self) -> Callable[[int], None] | None:
         """From a loop index that moves tiles alone to the work; None if there is no such."""
         match self.instruction:
             case Mac(tile_x=x, src_x=0, dst_x=0, drive_x=0, gate_x=0) as mac if x:
-                return sliding_mac(self.machine, mac)
+                return sliding_mac(self.state, mac)
             case Learn(tile_x=x, col_x=0, row_x=0) as learn if x:
-                return sliding_learn(self.machine, learn)
+                return sliding_learn(self.state, learn)
         return None
 
     def _compile(self, x: Sequence[int]) -> Work:
@@ -164,11 +163,19 @@ class Sequencer:
 
     Operations are cached by the contents of their rows, so rows that the host writes again as
     they were cost nothing and any other change takes effect when it is next fetched.
+
+    Parameters
+    ----------
+    state
+        What programs read and write.
+    transfer
+        Executes WAIT and EMIT.
     """
 
-    def __init__(self, machine: "Machine"):
-        self.machine = machine
-        config = machine.config
+    def __init__(self, state: State, transfer: TransferUnit):
+        self.state, self.transfer = state, transfer
+        state.weights.moved = self.forget_work
+        config = state.config
         self.rows = [0] * config.program_rows
         self.at: list[Operation | None] = [None] * config.program_rows
         self.known: dict[tuple[int, ...], Operation] = {}
@@ -197,16 +204,16 @@ class Sequencer:
             if len(self.known) >= VARIANTS:
                 self.known.clear()
                 self.at[:] = [None] * len(self.at)
-            operation = self.known[key] = Operation(self.machine, key)
+            operation = self.known[key] = Operation(self.state, self.transfer, key)
         self.at[row] = operation
         return operation
 
     def run(self, samples: Iterator[bytes], row: int, count: bool) -> Run:
         """See `Machine.run`."""
-        machine, at = self.machine, self.at
-        registers = machine.registers
-        machine.counting = count
-        machine.flag = False
+        state, at = self.state, self.at
+        registers = state.registers.values
+        state.registers.counting = count
+        state.flag = False
         x = [0, 0, 0, 0]  # X[0] = 0 and the indices of the three outermost loops
         open_loops: list[list[int]] = []  # [trips done, count]
         stream = bytearray()
@@ -223,7 +230,7 @@ class Sequencer:
             if opcode in NESTS:
                 operation.at(x)()
             elif opcode == LOOP:
-                if operation.skip and machine.flag == (operation.skip == Skip.IF_FLAG):
+                if operation.skip and state.flag == (operation.skip == Skip.IF_FLAG):
                     row = operation.target
                 else:
                     open_loops.append([0, operation.count])
@@ -236,7 +243,7 @@ class Sequencer:
                 if operation.sweep and count:
                     registers[SWEEPS] += 1
                 loop[0] += 1
-                if loop[0] == loop[1] or (operation.until and machine.flag):
+                if loop[0] == loop[1] or (operation.until and state.flag):
                     open_loops.pop()
                 else:
                     row = operation.target
@@ -244,7 +251,7 @@ class Sequencer:
                         x[len(open_loops)] += operation.step
             elif opcode == WAIT:
                 if operation.tick:
-                    machine.tick()
+                    state.registers.next_sample()
                 need = operation.bytes
                 while len(stream) < need:
                     more = next(samples, None)

@@ -1,4 +1,4 @@
-"""The weight memory, laid out so that what programs use as a matrix is one in memory."""
+"""The weight memory: tiles that a program uses as a matrix lie as a matrix in memory."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,19 +31,19 @@ class Region:
 
 
 class Weights:
-    """All tiles' words, in one flat array in an order of our own.
+    """The words of all tiles, in one flat array whose order `matrix` changes.
 
     Tile t begins at ``start[t]``; its rows are ``row_pitch[t]`` apart, its columns
     ``col_pitch[t]``. At first tiles lie one after another. `matrix` moves tiles together;
-    ``moved`` is called then, because views and positions from before are void.
+    ``moved``, a member, is called then, because views and positions from before are void.
     """
 
     PATIENCE = 16
 
-    def __init__(self, config: ArrayConfig, numbers: Numbers, moved: Callable[[], None]):
+    def __init__(self, config: ArrayConfig, numbers: Numbers):
         p, depth = config.p, config.weight_depth
         self.p, self.depth = p, depth
-        self.moved = moved
+        self.moved: Callable[[], None] = lambda: None
         self.patience = self.PATIENCE
         self.flat: Array = np.zeros(depth * p * p, dtype=numbers.dtype)
         self.start = np.arange(depth) * p * p
@@ -60,7 +60,7 @@ class Weights:
         return self.start[tiles][..., None] + self.row_pitch[tiles][..., None] * np.arange(self.p)
 
     def columns(self, tiles: NDArray) -> NDArray[np.int64]:
-        """What a column adds to `rows`: shape of ``tiles`` with a last axis of p."""
+        """Offsets of the columns from the positions in `rows`: shape of ``tiles`` with a last axis of p."""
         return self.col_pitch[tiles][..., None] * np.arange(self.p)
 
     def positions(self, tiles: NDArray) -> NDArray[np.int64]:
@@ -136,7 +136,10 @@ class Weights:
         self.col_pitch[tiles] = col
 
     def insist(self, grid: NDArray, uses: int) -> None:
-        """A program has used ``grid`` that often without a matrix: give in, ever more slowly."""
+        """Adopt ``grid`` once ``uses``, its gathers so far, exceed the patience.
+
+        The patience then doubles, so that two programs do not evict each other for ever.
+        """
         if uses > self.patience:
             self.patience *= 2
             self.adopt(grid)
