@@ -60,7 +60,7 @@ class Weights:
         return self.start[tiles][..., None] + self.row_pitch[tiles][..., None] * np.arange(self.p)
 
     def columns(self, tiles: NDArray) -> NDArray[np.int64]:
-        """Offsets of the columns from the positions in `rows`: shape of ``tiles`` with a last axis of p."""
+        """Offsets of columns from `rows`: shape of ``tiles`` with a last axis of p."""
         return self.col_pitch[tiles][..., None] * np.arange(self.p)
 
     def positions(self, tiles: NDArray) -> NDArray[np.int64]:
