@@ -15,11 +15,11 @@ from relaxon_isa.errors import ConfigError, ProgramError, ToolError, install
 from relaxon_isa.instructions import LOOP_COUNT_BITS
 
 from .console import console, guarded, json_option
-from .estimate import Cost
-from .estimate import estimate as cost_of
 from .network import Network
 from .parallel import open_pool, pool_options
 from .rules import fits, settings_for
+from .studies.estimate import Cost
+from .studies.estimate import estimate as cost_of
 
 __all__ = ["COMMANDS"]
 

@@ -22,7 +22,6 @@ from relaxon_isa.config import MODES, ArrayConfig
 from relaxon_isa.errors import ConfigError, DataError, ToolError
 from relaxon_isa.presets import PRESETS, preset
 
-from . import bench, comparison, equivalence
 from .backends import BACKENDS, open_device
 from .board_commands import COMMANDS
 from .checkpoint import Checkpoint, load_float_weights, save_float_weights
@@ -31,7 +30,6 @@ from .datasets import NAMED, Dataset, load
 from .network import Network
 from .objectives import OBJECTIVES
 from .parallel import open_pool, pool_options
-from .plots import check_picture
 from .rules import (
     RULES,
     check,
@@ -46,6 +44,12 @@ from .rules import (
 )
 from .rules.settings import ARCHITECTURES, INPUT_PACKS, OUTPUTS, RuleSettings
 from .selftest import PARTS, SelfTest, self_test
+from .studies import comparison, equivalence
+from .studies.cycles import cycles
+from .studies.gradient import gradient
+from .studies.plots import check_picture
+from .studies.settle import settle
+from .studies.speed import golden
 from .training import Trainer, TrainSettings, check_data
 from .verify import GoldenRun
 
@@ -760,7 +764,7 @@ def bench_cycles(as_json: bool) -> None:
 
     Inputs are in the machine already; free phases of 6 sweeps, nudged ones of 4, side by side.
     """
-    rows = bench.cycles()
+    rows = cycles()
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -786,7 +790,7 @@ def bench_cycles(as_json: bool) -> None:
 @guarded
 def bench_golden(data: str | None, layers: str, samples: int, as_json: bool) -> None:
     """Training samples/s of the golden model, beside a float numpy loop of the same sweeps."""
-    result = bench.golden(Network.parse(layers), data, samples)
+    result = golden(Network.parse(layers), data, samples)
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return
@@ -808,7 +812,7 @@ def bench_golden(data: str | None, layers: str, samples: int, as_json: bool) -> 
 @guarded
 def bench_settle(data: str, layers: str, samples: int, seed: int, as_json: bool) -> None:
     """How many sweeps the free phase takes to settle: a histogram."""
-    counts = bench.settle(Network.parse(layers), load(data), samples, seed)
+    counts = settle(Network.parse(layers), load(data), samples, seed)
     if as_json:
         click.echo(json.dumps({"sweeps": counts}, indent=2))
         return
@@ -838,7 +842,7 @@ def bench_gradient(networks: int, seed: int, beta: float, as_json: bool) -> None
     phases and whose gradient is not zero.
     """
     with bar("networks", networks) as progress:
-        result = bench.gradient(networks, seed, beta, progress)
+        result = gradient(networks, seed, beta, progress)
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return
@@ -871,7 +875,7 @@ def bench_digits(seeds: int, epochs: int, as_json: bool) -> None:
     """Test accuracy on digits, 64-32-10, beside that without the first layer's LEARN."""
     dataset = load("digits")
     with bar("samples", 2 * seeds * epochs * len(dataset.x_train)) as progress:
-        rows = bench.digits(dataset, seeds, epochs, progress)
+        rows = comparison.digits(dataset, seeds, epochs, progress)
     means = {name: float(np.mean([row[name] for row in rows])) for name in ("accuracy", "frozen")}
     if as_json:
         click.echo(json.dumps({"epochs": epochs, "runs": rows, "mean": means}, indent=2))

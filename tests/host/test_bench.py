@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from relaxon import bench
 from relaxon.cli import cli
 from relaxon.lab import Lab
+from relaxon.studies import gradient
 
 
 def test_centered_update_is_the_gradient():
     """200 of them: `relaxon bench gradient`."""
     told: list[int] = []
-    result = bench.gradient(20, progress=told.append)
+    result = gradient.gradient(20, progress=told.append)
     assert sum(told) == result["networks"] == 20
     assert [row["layer"] for row in result["layers"]] == [1, 2, 3]
     assert all(row["min"] >= 0.99 for row in result["layers"])
@@ -24,7 +24,7 @@ def test_a_wrong_update_is_not_the_gradient(monkeypatch):
     """The judge judges: a machine that is given another target fails."""
     real = Lab.train_step
     monkeypatch.setattr(Lab, "train_step", lambda lab, x, y: real(lab, x, np.flip(y)))
-    result = bench.gradient(3)
+    result = gradient.gradient(3)
     assert min(row["min"] for row in result["layers"]) < 0.9
 
 

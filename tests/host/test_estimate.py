@@ -7,9 +7,9 @@ from click.testing import CliRunner
 
 from relaxon.backends import open_device
 from relaxon.cli import cli
-from relaxon.estimate import estimate, fixed_settings, sample_cycles
 from relaxon.network import Network
 from relaxon.rules import make_rule
+from relaxon.studies.estimate import estimate, fixed_settings, sample_cycles
 from relaxon_isa.presets import preset
 
 

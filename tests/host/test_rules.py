@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from relaxon import comparison, equivalence
 from relaxon.backends import open_device
 from relaxon.checkpoint import Checkpoint
 from relaxon.cli import cli
@@ -24,6 +23,7 @@ from relaxon.rules import (
     rule_digest,
     settings_for,
 )
+from relaxon.studies import comparison, equivalence
 from relaxon.training import Trainer, TrainSettings
 from relaxon.weights import from_tiles, read_tiles
 from relaxon_isa.errors import ConfigError, ProgramError

@@ -14,13 +14,13 @@ import pytest
 from click.testing import CliRunner
 from training import OUTSIDE
 
-from relaxon import bench
 from relaxon.backends import open_device
 from relaxon.checkpoint import Checkpoint
 from relaxon.cli import DIFFERENT, cli
 from relaxon.datasets import load
 from relaxon.network import Network
 from relaxon.rules import first_preset, settings_for
+from relaxon.studies import comparison
 from relaxon.training import Trainer, TrainSettings
 from relaxon.weights import read_tiles, write_tiles
 
@@ -237,7 +237,7 @@ def test_a_checkpoint_finds_its_preset_again_and_refuses_others(few_digits, tmp_
 
 def test_hidden_layer_learns():
     """One seed; five of them: `relaxon bench digits`."""
-    (run,) = bench.digits(load("digits"), seeds=1)
+    (run,) = comparison.digits(load("digits"), seeds=1)
     assert run["accuracy"] >= 0.96
     assert run["frozen"] <= 0.90
 

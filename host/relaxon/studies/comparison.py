@@ -19,17 +19,17 @@ import relaxon_isa
 import relaxon_sim
 from relaxon_isa.presets import preset
 
-from .backends import open_device
-from .datasets import Dataset, load
-from .lab import Lab
-from .network import Network, initial_weights
-from .parallel import Pool, one_by_one
+from ..backends import open_device
+from ..datasets import Dataset, load
+from ..lab import Lab
+from ..network import Network, initial_weights
+from ..parallel import Pool, one_by_one
+from ..rules import first_preset, rule_class, rule_digest, settings_for
+from ..rules.base import Rule
+from ..training import Progress, Trainer, TrainSettings
 from .plots import pyplot
-from .rules import first_preset, rule_class, rule_digest, settings_for
-from .rules.base import Rule
-from .training import Trainer, TrainSettings
 
-__all__ = ["accuracy", "alignment", "cosine", "draw", "rules", "updates"]
+__all__ = ["accuracy", "alignment", "cosine", "digits", "draw", "rules", "updates"]
 
 NETWORK = Network((64, 32, 10))
 COSINE_SAMPLES = 100
@@ -44,6 +44,7 @@ def accuracy(
     data: Dataset | None = None,
     settings: dict | None = None,
     training: dict | None = None,
+    progress: Progress | None = None,
 ) -> dict:
     """Train 64-32-10 on digits with a rule's defaults; test accuracy and cost of a sample.
 
@@ -55,7 +56,7 @@ def accuracy(
         trainer = Trainer(device, NETWORK, data or load("digits"), run)
         trainer.start()
         while trainer.epoch < epochs:
-            trainer.run_epoch()
+            trainer.run_epoch(progress)
         summary = trainer.summary()
         found = trainer.evaluate()["accuracy"]
         needs = trainer.layout.needs
@@ -71,6 +72,25 @@ def accuracy(
         "words_a_neuron": planes,
         "words_a_synapse": needs.words * (2 if needs.backward else 1),
     }
+
+
+def digits(
+    data: Dataset, seeds: int = 5, epochs: int = 10, progress: Progress | None = None
+) -> list[dict]:
+    """Test accuracy of centered EP, one row per seed: of the defaults ("accuracy"), and of the same
+    program without the first layer's LEARN ("frozen"), a read-out of random features."""
+    return [
+        {
+            "seed": seed,
+            **{
+                name: accuracy(
+                    "ep-centered", seed, epochs, data, {"frozen": frozen}, progress=progress
+                )["accuracy"]
+                for name, frozen in (("accuracy", ()), ("frozen", (1,)))
+            },
+        }
+        for seed in range(seeds)
+    ]
 
 
 def alignment(name: str, seed: int = 0, samples: int = COSINE_SAMPLES) -> dict:

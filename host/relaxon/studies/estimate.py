@@ -1,22 +1,34 @@
 """What a network would cost on a machine, before there is a bitstream."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from relaxon_device.base import Device
 from relaxon_device.link import FRAME_BYTES
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.link import MAX_PAYLOAD
-from relaxon_isa.memory import Register, Space
+from relaxon_isa.memory import Register, Space, element_bytes
 from relaxon_isa.program import Program
 
-from .backends import open_device
-from .network import Network
-from .rules import make_rule, settings_for
-from .rules.settings import RuleSettings
-from .training import KINDS
+from ..backends import open_device
+from ..network import Network
+from ..rules import make_rule, settings_for
+from ..rules.settings import RuleSettings
+from ..training import KINDS
 
-__all__ = ["COMMAND_BYTES", "Cost", "estimate", "fixed_settings", "sample_cycles"]
+__all__ = [
+    "COMMAND_BYTES",
+    "FREE_SWEEPS",
+    "NUDGED_SWEEPS",
+    "Cost",
+    "count_cycles",
+    "estimate",
+    "fixed_settings",
+    "sample_cycles",
+]
 
+FREE_SWEEPS, NUDGED_SWEEPS = 6, 4
+"""What phases are taken to need where nobody says otherwise."""
 COMMAND_BYTES = 3
 """A SAMPLE command's own bytes; an EMIT record's likewise."""
 
@@ -45,7 +57,10 @@ class Cost:
 
 
 def fixed_settings(
-    network: Network, free_sweeps: int, nudged_sweeps: int, input_bits: int = 8
+    network: Network,
+    free_sweeps: int = FREE_SWEEPS,
+    nudged_sweeps: int = NUDGED_SWEEPS,
+    input_bits: int = 8,
 ) -> RuleSettings:
     """Phases of a given number of sweeps, so that cycles do not depend on data."""
     return settings_for(
@@ -62,8 +77,8 @@ def estimate(
     network: Network,
     config: ArrayConfig,
     *,
-    free_sweeps: int = 6,
-    nudged_sweeps: int = 4,
+    free_sweeps: int = FREE_SWEEPS,
+    nudged_sweeps: int = NUDGED_SWEEPS,
     input_bits: int = 8,
 ) -> dict[str, Cost]:
     """Cost of a sample in "training" and "inference", by the golden model's exact counters.
@@ -73,7 +88,7 @@ def estimate(
     settings = fixed_settings(network, free_sweeps, nudged_sweeps, input_bits)
     rule = make_rule(network, config, settings)
     train, _ = rule.train_program()
-    word = (config.state_bits + 7) // 8
+    word = element_bytes(config, Space.STATE)
     inputs = (network.sizes[0] * input_bits + 7) // 8
     costs = {}
     with open_device("golden", config) as device:
@@ -93,16 +108,17 @@ def estimate(
     return costs
 
 
+def count_cycles(device: Device, program: Program, samples: Iterable[bytes] = ()) -> dict[str, int]:
+    """Cycles by kind (`relaxon.training.KINDS`) of one run of a program."""
+    device.write(Space.REGISTER, Register.MAC_CYCLES, [0] * (len(Register) - 2))
+    device.load(program.rows)
+    for _ in device.run(samples):
+        pass
+    counters = device.counters()
+    return {kind: counters[register] for kind, register in KINDS.items()}
+
+
 def sample_cycles(device: Device, program: Program, sample: bytes) -> dict[str, int]:
     """Cycles by kind that one sample more costs a program whose first LOOP counts samples."""
-    found = []
-    for samples in (1, 2):
-        patched, _, _ = program.patch(0, count=samples)
-        device.write(Space.REGISTER, Register.MAC_CYCLES, [0] * (len(Register) - 2))
-        device.load(patched.rows)
-        for _ in device.run(iter([sample] * samples)):
-            pass
-        counters = device.counters()
-        found.append({kind: counters[register] for kind, register in KINDS.items()})
-    one, two = found
+    one, two = (count_cycles(device, program.patch(0, count=n)[0], [sample] * n) for n in (1, 2))
     return {kind: two[kind] - one[kind] for kind in KINDS}

@@ -18,12 +18,12 @@ import numpy as np
 from relaxon_isa.instructions import Activation, Gating, Halt
 from relaxon_isa.program import Builder, Program
 
+from ..lab import Lab
+from ..network import Network, initial_weights
+from ..rules import settings_for
+from ..rules.base import Rule
 from .comparison import cosine, updates
-from .lab import Lab
-from .network import Network, initial_weights
 from .plots import pyplot
-from .rules import settings_for
-from .rules.base import Rule
 
 __all__ = ["draw", "equivalence", "gradients"]
 

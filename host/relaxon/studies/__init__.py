@@ -1,0 +1,1 @@
+"""Studies of rules and machines: what `relaxon bench` and `relaxon estimate` run."""
