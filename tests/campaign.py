@@ -8,31 +8,18 @@ import argparse
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 from random import Random
-
-import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from random_programs import RandomProgram, all_bins, random_program
 
 from relaxon.backends import open_device
 from relaxon_device.base import Device
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import DeviceError
-from relaxon_isa.memory import Register, Space
 from relaxon_isa.presets import preset
+from support.coverage import all_bins
+from support.observe import differences, observe
+from support.random_programs import random_program
 
-__all__ = ["CAMPAIGN", "OUTSIDE", "Campaign", "differences", "observe"]
-
-OUTSIDE = (
-    Register.WAIT_STALLS,
-    Register.EMIT_STALLS,
-    Register.LINK_ERRORS,
-    Register.LINK_DROPS,
-)
-"""Registers that depend on the line, not on the program."""
+__all__ = ["CAMPAIGN", "Campaign"]
 
 CAMPAIGN = preset("default").replace(
     p=3,
@@ -43,36 +30,6 @@ CAMPAIGN = preset("default").replace(
     levels=5,
 )
 """Small memories, so that all of them travel for every program."""
-
-
-def observe(device: Device, case: RandomProgram) -> dict[str, object]:
-    """Everything that a program leaves behind on a device."""
-    for space, (start, values) in case.memory.items():
-        device.write(space, start, values)
-    device.load(case.program.rows)
-    seen: dict[str, object] = {"emits": list(device.run(case.samples, count=case.counting))}
-    for space in (Space.STATE, Space.DRIVE):
-        seen[space.name] = device.read(space)
-    registers = device.counters()
-    for register in Register:
-        if register not in OUTSIDE:
-            seen[register.name] = registers[register]
-    return seen
-
-
-def differences(a: dict[str, object], b: dict[str, object]) -> list[str]:
-    """Names of what differs, with the first place."""
-    found = []
-    for name, value in a.items():
-        other = b[name]
-        if isinstance(value, np.ndarray):
-            places = np.flatnonzero(value != other)
-            if len(places):
-                i = places[0]
-                found.append(f"{name}[{i}] (of {len(places)}): {value[i]} against {other[i]}")
-        elif value != other:
-            found.append(f"{name}: {value} against {other}")
-    return found
 
 
 class Campaign:

@@ -1,15 +1,13 @@
-"""Makes what tests share importable (``random_programs``, ``golden.naive``, ``vectors.*``), and
-seeds: every random test takes the fixture ``seed``, printed on failure, set by ``--seed``."""
+"""Seeds: every random test takes the fixture ``seed``, printed on failure, set by ``--seed``.
+
+What tests share lies in the package ``support`` and, by hand, in ``vectors``."""
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
 
 # As the command line sets it, and before numpy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -8,11 +8,6 @@ those of the golden model, to the last bit.
 import argparse
 import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from training import few_digits, trained
 
 from relaxon.backends import open_device
 from relaxon.network import Network
@@ -20,6 +15,7 @@ from relaxon.rules.settings import RuleSettings
 from relaxon.training import TrainSettings
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.presets import preset
+from support.short_training import few_digits, trained
 
 __all__ = ["FAMILIES", "netlist_differs"]
 

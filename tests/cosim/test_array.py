@@ -5,11 +5,9 @@ from dataclasses import replace
 import cocotb
 import numpy as np
 import pytest
-from campaign import CAMPAIGN
 from cocotb.triggers import FallingEdge, ReadOnly
-from random_programs import random_program
-from tiles import tokens
 
+from campaign import CAMPAIGN
 from relaxon_hdl.array import Array, issue_layout
 from relaxon_hdl.schedule import Schedule
 from relaxon_isa.config import ArrayConfig
@@ -20,6 +18,8 @@ from relaxon_isa.presets import preset
 from relaxon_isa.program import Program
 from relaxon_sim.cosim import bench, simulate
 from relaxon_sim.golden.machine import Machine
+from support.random_programs import random_program
+from support.tiles import tokens
 
 MEMORIES = {"weight_depth": 64, "state_depth": 64, "drive_depth": 16, "program_rows": 256}
 CONFIGS = {

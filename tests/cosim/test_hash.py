@@ -4,11 +4,11 @@ import cocotb
 import numpy as np
 import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
-from vectors.arithmetic import HASH
 
 from relaxon_hdl.hash import Hash
 from relaxon_sim.cosim import bench, simulate
 from relaxon_sim.golden.hash import words
+from vectors.arithmetic import HASH
 
 
 @pytest.mark.parametrize("latency", [3, 4])

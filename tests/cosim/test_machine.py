@@ -1,5 +1,7 @@
 """The whole machine over its two pins, and the core at its ports, against the golden model."""
 
+from random import Random
+
 import cocotb
 import pytest
 from cocotb.task import bridge
@@ -15,6 +17,7 @@ from relaxon_isa.presets import preset
 from relaxon_isa.program import Builder
 from relaxon_sim.cosim import bench, simulate
 from relaxon_sim.golden.device import GoldenDevice
+from support.observe import Case, differences, observe
 
 DIVISOR = 4
 SMALL = preset("default").replace(
@@ -22,7 +25,7 @@ SMALL = preset("default").replace(
 )
 
 
-def program(config: ArrayConfig):
+def case(config: ArrayConfig, rng: Random) -> Case:
     """Three samples in, each through zero weights and through a copy, and out again."""
     p = config.p
     b = Builder(config)
@@ -41,21 +44,11 @@ def program(config: ArrayConfig):
         b.add(Emit(kind=EmitKind.PLANE, base=0, count=2 * p + 1))
         b.add(Emit(kind=EmitKind.ARGMAX, base=0, count=2 * p))
     b.add(Halt())
-    return b.build()
-
-
-def samples(config: ArrayConfig, rng) -> list[bytes]:
-    return [rng.randbytes(2 * config.p) for _ in range(3)]
-
-
-def observe(device, rows, data):
-    """What a run leaves behind."""
-    device.write(Space.STATE, 0, [(-1) ** i * i * 37 for i in range(4 * device.config.p)])
-    device.load(rows)
-    emits = list(device.run(data))
-    planes = [device.read(space).tolist() for space in (Space.STATE, Space.DRIVE)]
-    counters = [device.counters()[r] for r in range(13) if r not in (7, 8)]  # stalls are the line's
-    return emits, planes, counters
+    return Case(
+        program=b.build(),
+        samples=[rng.randbytes(2 * p) for _ in range(3)],
+        memory={Space.STATE: (0, [(-1) ** i * i * 37 for i in range(4 * p)])},
+    )
 
 
 def test_top():
@@ -67,18 +60,17 @@ def test_top():
 @cocotb.test()
 async def over_the_line(dut):
     config = ArrayConfig.from_json(bench.parameters()["config"])
-    rng = bench.random_source("samples")
-    rows, data = program(config).rows, samples(config, rng)
+    ran = case(config, bench.random_source("samples"))
     line = bench.UartTransport(dut, divisor=DIVISOR, skew=0.01)
 
     def body():
         device = SerialDevice(line, clock=line.clock)
         assert device.identity.config == config
         assert device.identity.build == "cosim"
-        return observe(device, rows, data)
+        return observe(device, ran)
 
     seen = await with_timeout(bridge(body)(), 20, "ms")
-    assert seen == observe(GoldenDevice(config), rows, data)
+    assert not differences(observe(GoldenDevice(config), ran), seen)
     assert line.broken == 0
 
 
@@ -100,12 +92,13 @@ async def at_the_ports(dut):
     options = bench.parameters()
     config = ArrayConfig.from_json(options["config"])
     rng = bench.random_source("core")
-    rows, data = program(config).rows, samples(config, rng)
+    ran = case(config, rng)
+    rows, data = ran.program.rows, ran.samples
     core = bench.CoreBench(dut, config, rng=rng, idle=options["idle"], pressure=options["idle"])
     await core.begin()
     device = bench.CosimDevice(core)
     golden = GoldenDevice(config)
-    assert await bridge(observe)(device, rows, data) == observe(golden, rows, data)
+    assert not differences(observe(golden, ran), await bridge(observe)(device, ran))
     # The same without the detour.
     assert await core.run(rows, data) == list(golden.run(data))
     # An end in the middle leaves the core ready.

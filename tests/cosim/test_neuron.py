@@ -12,7 +12,6 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 from cocotb.triggers import FallingEdge, ReadOnly
-from random_programs import random_word
 
 from relaxon_hdl.array import Array, row_view
 from relaxon_hdl.neuron import Lane
@@ -26,6 +25,7 @@ from relaxon_isa.program import Program
 from relaxon_sim.cosim import bench, simulate
 from relaxon_sim.golden import Machine
 from relaxon_sim.golden.hash import lane_bits, words
+from support.random_programs import random_word
 
 GROUPS = 12
 """Of one instruction."""

@@ -9,10 +9,10 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 from cocotb.triggers import FallingEdge, ReadOnly
-from random_programs import random_word
 
 from relaxon_hdl.primitives import DelayLine, Multiplier, MuxAdder, Ram, RightShift, WeightRam
 from relaxon_sim.cosim import bench, simulate
+from support.random_programs import random_word
 
 CYCLES = 6000
 

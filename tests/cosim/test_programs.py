@@ -7,22 +7,21 @@ from random import Random
 import cocotb
 import numpy as np
 import pytest
-from campaign import OUTSIDE, differences
 from cocotb.task import bridge
-from random_programs import RandomProgram, random_program
-from training import trained
 
 from relaxon.backends import open_device
 from relaxon.datasets import Dataset
 from relaxon.network import Network
 from relaxon.rules.settings import RuleSettings
 from relaxon.training import TrainSettings
-from relaxon_device.base import Device
 from relaxon_hdl.core import Core
 from relaxon_isa.memory import Space
 from relaxon_isa.presets import preset
 from relaxon_sim.cosim import bench, simulate
 from relaxon_sim.golden.device import GoldenDevice
+from support.observe import differences, observe
+from support.random_programs import random_program
+from support.short_training import trained
 
 MACHINES = {
     "default": preset("default"),
@@ -62,19 +61,6 @@ def test_random_programs(name, seed):
     )
 
 
-def observe(device: Device, case: RandomProgram) -> dict[str, object]:
-    """What a program leaves in the memory that it may use."""
-    for space, (start, values) in case.memory.items():
-        device.write(space, start, values)
-    device.load(case.program.rows)
-    seen: dict[str, object] = {"emits": list(device.run(case.samples, count=case.counting))}
-    for space in (Space.STATE, Space.DRIVE):
-        start, values = case.memory[space]
-        seen[space.name] = device.read(space, start, len(values))
-    registers = device.counters()
-    return seen | {r.name: value for r, value in registers.items() if r not in OUTSIDE}
-
-
 @cocotb.test()
 async def programs(dut):
     parameters = bench.parameters()
@@ -87,7 +73,7 @@ async def programs(dut):
             device.core.idle = rng.choice([0.0, 0.3, 0.8])
             device.core.pressure = rng.choice([0.0, 0.3, 0.8])
             case = random_program(device.config, rng)
-            found = differences(observe(golden, case), observe(device, case))
+            found = differences(*(observe(d, case, whole=False) for d in (golden, device)))
             assert not found, "\n".join([f"program {i}:", *found, case.program.listing()])
         # Nothing was written elsewhere.
         for space in (Space.STATE, Space.DRIVE):

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 
 import cocotb
 import pytest
-from campaign import CAMPAIGN
 from cocotb.triggers import FallingEdge, ReadOnly
-from random_programs import random_program
-from tiles import tokens
 
+from campaign import CAMPAIGN
 from relaxon_hdl.array import issue_layout
 from relaxon_hdl.sequencer import Sequencer
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.cycles import drain_cycles, fetch_cycles, issue_cycles
 from relaxon_isa.instructions import Emit, Halt, Instruction, Learn, Loop, Mac, Next, Skip, Wait
 from relaxon_sim.cosim import bench, simulate
+from support.random_programs import random_program
+from support.tiles import tokens
 
 CONFIGS = {"four loops": CAMPAIGN, "small": CAMPAIGN.replace(levels=3, loop_depth=2, p=2)}
 PROGRAMS = 12

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from amaranth.hdl import Const
 from cocotb.triggers import FallingEdge, ReadOnly
-from random_programs import random_word
 
 from relaxon_hdl.schedule import Schedule
 from relaxon_hdl.synapse import Synapse, SynapseControl
@@ -18,6 +17,7 @@ from relaxon_isa.presets import preset
 from relaxon_sim.cosim import bench, simulate
 from relaxon_sim.golden import synapse as golden
 from relaxon_sim.golden.exact import numbers_for
+from support.random_programs import random_word
 
 CONFIGS = {
     "default": preset("default").replace(weight_depth=16),

@@ -7,8 +7,6 @@ from random import Random
 
 import numpy as np
 import pytest
-from golden.naive import Naive
-from random_programs import RandomProgram, all_bins, random_program
 
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.instructions import (
@@ -29,6 +27,9 @@ from relaxon_isa.memory import Register, Space
 from relaxon_isa.presets import preset
 from relaxon_isa.program import Builder, Program
 from relaxon_sim.golden import GoldenDevice, Machine
+from support.coverage import all_bins
+from support.naive import Naive
+from support.random_programs import RandomProgram, random_program
 
 SEED = int(os.environ.get("RELAXON_SEED", "0"))
 PROGRAMS = int(os.environ.get("RELAXON_PROGRAMS", "40"))

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from vectors import arithmetic as vectors
-from vectors.cycles import CYCLES
 
 from relaxon_isa.instructions import (
     Activation,
@@ -24,6 +22,8 @@ from relaxon_sim.golden import Machine
 from relaxon_sim.golden.exact import Integers, Reals, numbers_for
 from relaxon_sim.golden.hash import cell_dither, lane_bits, mix, words
 from relaxon_sim.golden.synapse import Synapse
+from vectors import arithmetic as vectors
+from vectors.cycles import CYCLES
 
 DEFAULT = preset("default")
 NUMBERS = {"float64": Reals(), "int64": Integers(np.int64), "object": Integers(object)}

@@ -3,11 +3,11 @@
 import random
 
 import pytest
-from board_model import BoardLink, FaultyLine
 
 from relaxon_device.link import HostLink, RecordReader, decode_frame, encode_frame
 from relaxon_isa.errors import LinkError
 from relaxon_isa.link import MAX_PAYLOAD, Control, Header, Record
+from support.board_model import BoardLink, FaultyLine
 
 
 def talk(

@@ -8,13 +8,13 @@ from collections.abc import Generator, Iterator
 
 import numpy as np
 import pytest
-from board_model import BoardModel, FaultyLine, Program, Rig
 
 from relaxon_device import SerialDevice
 from relaxon_device.transport import SerialTransport
 from relaxon_isa.errors import DeviceError, LinkError, ProgramError
 from relaxon_isa.memory import INFO_BYTES, Register, Space
 from relaxon_isa.presets import PRESETS
+from support.board_model import BoardModel, FaultyLine, Program, Rig
 
 CONFIG = PRESETS["default"]
 

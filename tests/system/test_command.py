@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from training import OUTSIDE
 
 from relaxon.backends import open_device
 from relaxon.checkpoint import Checkpoint
@@ -23,6 +22,7 @@ from relaxon.rules import first_preset, settings_for
 from relaxon.studies import comparison
 from relaxon.training import Trainer, TrainSettings
 from relaxon.weights import read_tiles, write_tiles
+from support.observe import OUTSIDE
 
 COMMAND = [sys.executable, "-m", "relaxon"]
 

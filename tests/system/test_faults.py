@@ -1,6 +1,7 @@
 """Of the seeded faults, none gets past the random programs (`python tests/faults.py`)."""
 
 import pytest
+
 from faults import FAULTS, caught_at
 
 

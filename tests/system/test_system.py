@@ -8,9 +8,8 @@ import time
 
 import numpy as np
 import pytest
-from campaign import CAMPAIGN, OUTSIDE, Campaign
-from training import few_digits, trained
 
+from campaign import CAMPAIGN, Campaign
 from relaxon.backends import open_device
 from relaxon.lab import Lab
 from relaxon.network import Network
@@ -20,6 +19,8 @@ from relaxon.training import TrainSettings
 from relaxon.weights import read_tiles, write_tiles
 from relaxon_isa.memory import Space
 from relaxon_isa.presets import preset
+from support.observe import OUTSIDE
+from support.short_training import few_digits, trained
 
 
 def test_identity_and_memories(device):

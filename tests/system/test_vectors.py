@@ -1,8 +1,6 @@
 """The hand-computed vectors on every backend, by programs: `tests/golden` has them on the model."""
 
 import numpy as np
-from vectors import arithmetic as vectors
-from vectors.cycles import CYCLES
 
 from relaxon.weights import read_tiles, write_tiles
 from relaxon_isa.instructions import (
@@ -23,6 +21,8 @@ from relaxon_isa.memory import Register, Space
 from relaxon_isa.presets import preset
 from relaxon_isa.program import Program
 from relaxon_sim.golden.hash import cell_dither, words
+from vectors import arithmetic as vectors
+from vectors.cycles import CYCLES
 
 ENUMS = {"activation": Activation, "gating": Gating, "judge": Judge, "sign": Sign}
 KEYS = (Register.UPDATE_KEY, Register.SAMPLE_KEY)  # the first two; the others count

@@ -1,18 +1,16 @@
 """Constrained-random programs: valid, over every feature a configuration has, on lively data.
 
-``random_program(config, rng)`` makes one; ``all_bins(config)`` lists what a campaign must have
-met. A program reads and writes only memory that it is given, so programs can follow one another
+``random_program(config, rng)`` makes one; `coverage.all_bins` lists what a campaign must have met.
+A program reads and writes only memory that it is given, so programs can follow one another
 on one board. Weights, which no space of the memory map shows, are set by its first instructions
 and come back in its last EMITs, as products with a plane that leaves no weight out.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from math import prod
 from random import Random
 from typing import NamedTuple
-
-from golden.naive import Naive
 
 from relaxon_isa.check import check
 from relaxon_isa.config import ArrayConfig
@@ -41,7 +39,11 @@ from relaxon_isa.instructions import (
 from relaxon_isa.memory import Register, Space
 from relaxon_isa.program import Program
 
-__all__ = ["RandomProgram", "all_bins", "random_program"]
+from .coverage import bins_of
+from .naive import Naive
+from .observe import Case, Memory
+
+__all__ = ["RandomProgram", "random_program", "random_word"]
 
 WORK = 1600
 """Products of one nest at most (or of one tile)."""
@@ -52,33 +54,19 @@ LOOP_TRIPS = 8
 FILLS = ((4, 5, 3), (4, 5, 2), (3, 4, 2), (2, 3, 1), (1, 2, 1))
 """Rows and columns of tiles, and terms, that weights may be filled with; the first that fits."""
 
-Initial = dict[Space, tuple[int, list[int]]]
 
-
-class RandomProgram(NamedTuple):
-    """What to write, what to run, and what it covers.
+@dataclass(frozen=True, kw_only=True)
+class RandomProgram(Case):
+    """A case, and what it covers.
 
     Members
     -------
-    program
-        The program, for row 0.
-    samples
-        The bytes its WAITs take, cut anywhere.
-    counting
-        Whether the run counts.
-    memory
-        For each space the first element and the values to write before the run. Registers
-        included: seeds, and counters close to their end.
     bins
-        Coverage bins hit (see `all_bins`).
+        Coverage bins hit (see `coverage`).
     results
         How many results of lanes and cells were "zero", "saturated" (or clipped) or "other".
     """
 
-    program: Program
-    samples: list[bytes]
-    counting: bool
-    memory: Initial
     bins: set[str]
     results: dict[str, int]
 
@@ -146,7 +134,7 @@ class _Generator:
     def chance(self, probability: float) -> bool:
         return self.rng.random() < probability
 
-    def _memory(self) -> Initial:
+    def _memory(self) -> Memory:
         config, rng, p = self.config, self.rng, self.config.p
         rows, cols, terms = self.fill
         # Weights are filled with sums of row words times column words, which should fit.
@@ -174,7 +162,7 @@ class _Generator:
         registers = [rng.choice([0, 0, (1 << 32) - rng.randint(1, 60)]) for _ in Register]
         for key in (Register.UPDATE_KEY, Register.SAMPLE_KEY):
             registers[key] = rng.randint(1, (1 << 32) - 1)
-        memory: Initial = {
+        memory: Memory = {
             Space.STATE: (self.states.start * p, state),
             Space.DRIVE: (self.drives.start * p, drive),
             Space.REGISTER: (0, registers),
@@ -234,9 +222,16 @@ class _Generator:
             size = rng.choice([1, 7, 60, len(stream)])
             samples.append(bytes(stream[at : at + size]))
             at += size
-        bins = _bins_of(program.instructions) | naive.events
+        bins = bins_of(program.instructions) | naive.events
         counting = not self.chance(0.1)
-        return RandomProgram(program, samples, counting, self.memory, bins, naive.results)
+        return RandomProgram(
+            program=program,
+            samples=samples,
+            counting=counting,
+            memory=self.memory,
+            bins=bins,
+            results=naive.results,
+        )
 
     def _append(self, instruction: Instruction) -> None:
         self.instructions.append(instruction)
@@ -554,102 +549,3 @@ class _Generator:
         groups = range(base, base - (-count // self.config.p))
         words = [word for group in groups for word in self.naive.S[group]][:count]
         return words.count(max(words)) > 1
-
-
-# Coverage -------------------------------------------------------------------------------------
-
-LEVEL_FIELDS = ("outer", "inner")
-PLAIN_FIELDS = {
-    Mac: ("shift", "up", "step", "tol", "tail", "tail_level", "old"),
-    Learn: ("threshold",),
-    Loop: ("step",),
-    Wait: ("shift",),
-}
-"""Fields of which it counts whether they are set."""
-
-
-def _bins_of(instructions: Sequence[Instruction]) -> set[str]:
-    """The static bins: which values fields take."""
-    bins: set[str] = set()
-    depth = 0
-    for instruction in instructions:
-        name = instruction.opcode.name
-        bins.add(name)
-        if isinstance(instruction, Loop):
-            depth += 1
-            bins.add(f"LOOP.depth={depth}")
-        elif isinstance(instruction, Next):
-            depth -= 1
-        for f in fields(instruction):
-            value = getattr(instruction, f.name)
-            if f.name in LEVEL_FIELDS:
-                bins.add(f"{name}.{f.name}={len(value)}")
-                bins |= {f"{name}.{f.name}.flip" for level in value if level.flip}
-            elif isinstance(value, bool):
-                bins.add(f"{name}.{f.name}={value}")
-            elif hasattr(value, "name"):
-                bins.add(f"{name}.{f.name}={value.name}")
-            elif f.name.endswith("_x") or f.name == "position":
-                bins.add(f"{name}.{f.name}={value}")
-            elif f.name in PLAIN_FIELDS.get(type(instruction), ()) and value:
-                bins.add(f"{name}.{f.name}")
-        if isinstance(instruction, Mac):
-            bins.add(f"MAC.{instruction.activation.name}.{instruction.gating.name}")
-            if instruction.from_drive and instruction.to_drive:
-                bins.add("MAC.drive to drive")
-        if isinstance(instruction, Wait):
-            bins.add(f"WAIT.{instruction.pack.name}.{'s' if instruction.signed else 'u'}")
-    return bins
-
-
-def all_bins(config: ArrayConfig) -> set[str]:
-    """The bins that a campaign of a few hundred programs should fill on this configuration."""
-    bins = {"MAC", "LEARN", "LOOP", "NEXT", "WAIT", "EMIT", "HALT", "MAC.drive to drive"}
-    bins |= {"loop.settled", "loop.skipped.IF_FLAG", "loop.skipped.UNLESS_FLAG"}
-    bins |= {f"LOOP.depth={d + 1}" for d in range(config.loop_depth)}
-    for kind in ("MAC", "LEARN"):
-        for side in LEVEL_FIELDS:
-            bins |= {f"{kind}.{side}={n}" for n in range(config.levels + 1)} | {
-                f"{kind}.{side}.flip"
-            }
-    selects = range(min(INDEX_SELECTS, config.loop_depth + 1))
-    for name in ("MAC.tile", "MAC.src", "MAC.dst", "MAC.drive", "MAC.gate"):
-        bins |= {f"{name}_x={i}" for i in selects}
-    for name in ("LEARN.tile", "LEARN.row", "LEARN.col", "WAIT.dst", "EMIT.base"):
-        bins |= {f"{name}_x={i}" for i in selects}
-    for cls, names in PLAIN_FIELDS.items():
-        bins |= {f"{cls.opcode.name}.{name}" for name in names}
-    activations = [
-        a.name
-        for a in Activation
-        if (a is not Activation.TABLE or config.table_bits)
-        and (a is not Activation.RANDOM or config.dither_bits)
-    ]
-    bins |= {f"MAC.activation={a}" for a in activations}
-    bins |= {f"MAC.{a}.{g.name}" for a in activations for g in Gating}
-    bins |= {f"MAC.gating={g.name}" for g in Gating} | {f"MAC.judge={j.name}" for j in Judge}
-    signs = Sign if config.dither_bits else (Sign.PLUS, Sign.MINUS)
-    bins |= {f"{kind}.sign={s.name}" for kind in ("MAC", "LEARN") for s in signs}
-    bins |= {f"LOOP.skip={s.name}" for s in Skip} | {f"EMIT.kind={k.name}" for k in EmitKind}
-    bins |= {f"WAIT.pack={k.name}" for k in Pack}
-    bins |= {f"WAIT.{k.name}.{s}" for k in Pack for s in "su"}
-    bins |= {"LEARN.position=0", "LEARN.position=1"}
-    bins |= {f"gate.{name}.{at}" for name in ("IN01", "IN11", "POSITIVE") for at in (-1, 0, 1)}
-    bins |= {f"judge.{at}{sign}" for at in ("at", "beyond") for sign in "-+"}
-    bins |= {"tie.0+", "tie.0-", "arg max.tie"}
-    if config.integral_shift:
-        bins |= {f"dead zone.{at}{sign}" for at in ("edge", "beyond") for sign in "-+"}
-    absent = set()
-    for name, there in (
-        ("stochastic", config.dither_bits),
-        ("decay", config.decay_shift),
-        ("integral", config.integral_shift),
-    ):
-        absent |= set() if there else {f"LEARN.{name}=True"}
-    if not config.integral_shift:
-        absent.add("LEARN.threshold")
-    for cls in (Mac, Learn, Loop, Wait):
-        for f in fields(cls):
-            if isinstance(f.default, bool):
-                bins |= {f"{cls.opcode.name}.{f.name}={v}" for v in (False, True)}
-    return bins - absent

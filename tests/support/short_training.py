@@ -1,13 +1,14 @@
 """A short training, and everything that it leaves on a device."""
 
 import numpy as np
-from campaign import OUTSIDE
 
 from relaxon.datasets import Dataset, load
 from relaxon.network import Network
 from relaxon.training import Trainer, TrainSettings
 from relaxon_device.base import Device
 from relaxon_isa.memory import Space
+
+from .observe import OUTSIDE
 
 __all__ = ["few_digits", "trained"]
 
