@@ -51,10 +51,11 @@ def case(config: ArrayConfig, rng: Random) -> Case:
     )
 
 
-def test_top():
+def test_top(seed):
     """RESET, INFO and a program over the UART."""
     top = Top(SMALL, divisor=DIVISOR, clock_hz=100_000_000, build="cosim")
-    simulate(top, __file__, testcase="over_the_line", parameters={"config": SMALL.to_json()})
+    parameters = {"config": SMALL.to_json()}
+    simulate(top, __file__, testcase="over_the_line", parameters=parameters, seed=seed)
 
 
 @cocotb.test()
@@ -76,7 +77,7 @@ async def over_the_line(dut):
 
 @pytest.mark.parametrize("p", [2, 3, 5])
 @pytest.mark.parametrize("idle", [0.0, 0.7])
-def test_core(p, idle):
+def test_core(p, idle, seed):
     """A program at the core's ports, with idle cycles and back-pressure."""
     config = SMALL.replace(p=p)
     simulate(
@@ -84,6 +85,7 @@ def test_core(p, idle):
         __file__,
         testcase="at_the_ports",
         parameters={"config": config.to_json(), "idle": idle},
+        seed=seed,
     )
 
 

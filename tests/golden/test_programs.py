@@ -1,7 +1,6 @@
 """The golden model against the naive machine on random programs, and its short cuts against
-its plain path. RELAXON_SEED sets the first seed, RELAXON_PROGRAMS the number of programs."""
+its plain path. ``--seed`` sets the first seed, ``--programs`` the number of programs."""
 
-import os
 from collections import Counter
 from random import Random
 
@@ -30,9 +29,6 @@ from relaxon_sim.golden import GoldenDevice, Machine
 from support.coverage import all_bins
 from support.naive import Naive
 from support.random_programs import RandomProgram, random_program
-
-SEED = int(os.environ.get("RELAXON_SEED", "0"))
-PROGRAMS = int(os.environ.get("RELAXON_PROGRAMS", "40"))
 
 CONFIGS = {
     "default": preset("default"),
@@ -91,13 +87,13 @@ def compare(naive: Naive, machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_random_programs(name: str) -> None:
+def test_random_programs(name: str, seed: int, programs: int) -> None:
     config = CONFIGS[name]
     bins: set[str] = set()
     results: Counter[str] = Counter()
-    for seed in range(SEED, SEED + PROGRAMS):
-        print(f"RELAXON_SEED={seed}")  # shown where it fails
-        case = random_program(config, Random(seed))
+    for number in range(seed, seed + programs):
+        print(f"program {number}")  # shown where it fails
+        case = random_program(config, Random(number))
         naive, emits = naive_run(config, case)
         for plain in (True, False):
             machine = Machine(config, plain=plain)
@@ -109,23 +105,23 @@ def test_random_programs(name: str) -> None:
     assert results["other"] * 2 >= results.total()
 
 
-def test_programs_one_after_another() -> None:
+def test_programs_one_after_another(seed: int) -> None:
     """Regions left by one program do not disturb the next."""
     config = CONFIGS["p=5, odd depths"]
     fast, plain = Machine(config), Machine(config, plain=True)
-    for seed in range(SEED, SEED + 20):
-        print(f"RELAXON_SEED={seed}")
-        case = random_program(config, Random(seed))
+    for number in range(seed, seed + 20):
+        print(f"program {number}")
+        case = random_program(config, Random(number))
         assert golden_run(fast, case) == golden_run(plain, case)
         assert (fast.weights_array == plain.weights_array).all()
         assert (fast.state == plain.state).all()
 
 
-def test_bins_are_filled() -> None:
+def test_bins_are_filled(seed: int) -> None:
     """A campaign on the default preset meets everything it is meant to."""
     missing = all_bins(CONFIGS["default"])
-    for seed in range(SEED, SEED + 400):
-        missing -= random_program(CONFIGS["default"], Random(seed)).bins
+    for number in range(seed, seed + 400):
+        missing -= random_program(CONFIGS["default"], Random(number)).bins
         if not missing:
             return
     assert not missing
@@ -164,10 +160,10 @@ MODES = {
 
 @pytest.mark.parametrize("zeros", [0.0, 0.8, 1.0])
 @pytest.mark.parametrize("mode", MODES)
-def test_large_layer(mode: str, zeros: float) -> None:
+def test_large_layer(mode: str, zeros: float, seed: int) -> None:
     """784-128 with P = 12, with as many zeros as given: products, updates, saturations."""
     config = preset("default").replace(p=12, weight_depth=1024)
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     state = rng.integers(-32768, 32768, (1024, 12)) * (rng.random((1024, 12)) >= zeros)
     weights = rng.integers(-32768, 32768, (1024, 12, 12))
     forward = Mac(
@@ -203,10 +199,10 @@ def test_large_layer(mode: str, zeros: float) -> None:
     same(*machines)
 
 
-def test_layouts_that_conflict() -> None:
+def test_layouts_that_conflict(seed: int) -> None:
     """The same tiles as 4 x 6, as 6 x 4 and one by one, over and over."""
     machines = pair(preset("default"))
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     state, weights = rng.integers(-99, 99, (1024, 4)), rng.integers(-999, 999, (4096, 4, 4))
 
     def product(rows: int, cols: int, dst: int) -> Mac:
@@ -227,10 +223,10 @@ def test_layouts_that_conflict() -> None:
     same(*machines)
 
 
-def test_tiles_that_slide() -> None:
+def test_tiles_that_slide(seed: int) -> None:
     """Loops over many tiles: weights go in by LEARN and come out by MAC."""
     config = preset("default")
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     tiles = rng.integers(-32768, 32768, (100, 4, 4))
     eye = np.eye(4, dtype=int)
     b = Builder(config)

@@ -18,7 +18,6 @@ import io
 import json
 import logging
 import os
-import random
 import tempfile
 import xml.etree.ElementTree as xml
 from collections.abc import Mapping
@@ -35,11 +34,8 @@ from ..cells import cell_models
 from ..model import compile_model, verilate
 from ..toolchain import find_verilator
 
-__all__ = ["SEED_VARIABLE", "simulate"]
+__all__ = ["simulate"]
 
-SEED_VARIABLE = "RELAXON_SEED"
-"""Environment variable with the seed of a run; ``random`` takes a new one."""
-DEFAULT_SEED = 1
 KEEP = 40
 
 
@@ -49,7 +45,7 @@ def simulate(
     *,
     parameters: Mapping[str, object] | None = None,
     testcase: str | None = None,
-    seed: int | None = None,
+    seed: int = 0,
     family: str | None = None,
     visible: bool = False,
     vcd: Path | None = None,
@@ -67,7 +63,7 @@ def simulate(
     testcase
         Only this one of the file's tests.
     seed
-        Seed of `bench.random_source`; without it RELAXON_SEED, or 1.
+        Seed of `bench.random_source`.
     family
         FPGA family whose primitives the component instantiates.
     visible
@@ -80,12 +76,9 @@ def simulate(
     """
     from cocotb_tools.runner import get_runner
 
-    if seed is None:
-        chosen = os.environ.get(SEED_VARIABLE, str(DEFAULT_SEED))
-        seed = random.SystemRandom().getrandbits(32) if chosen == "random" else int(chosen)
     file = Path(file).resolve()
     home = _build(component, family, visible=visible, waves=vcd is not None)
-    print(f"seed {seed} (repeat with {SEED_VARIABLE}={seed}); simulation {home}")
+    print(f"seed {seed}; simulation {home}")
     logging.getLogger("Verilator").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="relaxon-cosim-") as directory:
         work = Path(directory)
@@ -116,9 +109,7 @@ def simulate(
         print(output)
         failed = _failures(results)
     if failed:
-        raise AssertionError(
-            f"{', '.join(failed)} ({SEED_VARIABLE}={seed} repeats it)\n{_tail(output)}"
-        )
+        raise AssertionError(f"{', '.join(failed)} (seed {seed})\n{_tail(output)}")
 
 
 def _failures(results: Path) -> list[str]:
