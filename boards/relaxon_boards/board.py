@@ -54,7 +54,7 @@ class Board:
     vendor_platform
         Likewise the one for the vendor's own tool, where ``platform`` makes no bitstream.
     preset, changes
-        Name of the machine that it is built as, and what is different (for `modes` alone).
+        Name of the machine that it is built as, and what is different (for `features` alone).
     crystal_hz, pll, clock_hz
         The board's clock, its PLL (None: the crystal is the clock), and the array's clock.
     baud

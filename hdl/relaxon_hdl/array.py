@@ -17,12 +17,9 @@ from .neuron import Lane, lane_control_layout
 from .planes import DriveBank, StateBank
 from .primitives import DelayLine, copies, delay
 from .schedule import Schedule
-from .synapse import Synapse
+from .synapse import CELL_FLAGS, Synapse
 
 __all__ = ["Array", "issue_layout", "row_view"]
-
-MODES = ("position", "stochastic", "replace", "diagonal", "bound", "decay", "integral")
-"""Fields of a LEARN that cells are told."""
 
 
 def row_view(config: ArrayConfig, name: str, row):
@@ -298,7 +295,8 @@ class Array(wiring.Component):
         modes = {
             "transposed": is_mac & mac["transposed"],
             "learn": is_learn,
-            **{name: learn[name] for name in MODES},
+            "position": learn["position"],
+            **{flag: learn[flag] for flag in CELL_FLAGS},
         }
         told = {
             name: [mode] if when.merged else copies(m, mode, rows, name)

@@ -5,32 +5,30 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from relaxon_isa.config import ArrayConfig
+from relaxon_isa.instructions import LEARN_FLAGS
 
 from .primitives import Multiplier, MuxAdder, WeightRam, delay
 
-__all__ = ["Synapse", "SynapseControl"]
+__all__ = ["CELL_FLAGS", "Synapse", "SynapseControl"]
 
 
-class SynapseControl(data.Struct):
-    """What all cells are told. Modes are steady while an instruction is under way."""
+CELL_FLAGS = tuple(flag for flag in LEARN_FLAGS if flag != "hold")
+"""LEARN's flags that cells act on; ``hold`` is the registers'."""
 
-    transposed: 1
-    learn: 1
-    position: 1
-    stochastic: 1
-    replace: 1
-    diagonal: 1
-    bound: 1
-    decay: 1
-    integral: 1
-    first: 1
-    """With the product: this is a tile's first term."""
-    negate: 1
-    """A cycle before the product: change its sign, where the multiplier can."""
-    write: 1
-    """At `Schedule.learn_write` (integral: and its delay): a tile's new weights."""
-    write_memory: 1
-    """Integral mode, a cycle before ``write``: a tile's new memories."""
+SynapseControl = data.StructLayout(
+    {
+        # Steady while an instruction is under way.
+        "transposed": 1,
+        "learn": 1,
+        "position": 1,
+        **dict.fromkeys(CELL_FLAGS, 1),
+        "first": 1,  # with the product: a tile's first term
+        "negate": 1,  # a cycle before the product: change its sign, where the multiplier can
+        "write": 1,  # at `Schedule.learn_write` (integral: and its delay): a tile's new weights
+        "write_memory": 1,  # integral, a cycle before ``write``: a tile's new memories
+    }
+)
+"""The control signals that all cells share."""
 
 
 def signed_bits(low: int, high: int) -> int:

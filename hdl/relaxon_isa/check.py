@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from itertools import product
 
-from .config import ArrayConfig
+from .config import FEATURES, ArrayConfig
 from .cycles import emit_bytes, trips
 from .encoding import rows_of
 from .errors import ProgramError
 from .instructions import (
     INDEX_SELECTS,
+    LEARN_FLAGS,
     LEVEL_COUNT_BITS,
     LOOP_COUNT_BITS,
     Activation,
@@ -22,7 +23,6 @@ from .instructions import (
     Mac,
     Next,
     Pack,
-    Sign,
     Wait,
     describe,
     nest_levels,
@@ -79,6 +79,14 @@ def check(config: ArrayConfig, instructions: Sequence[Instruction]) -> None:
 def _need(ok: object, message: str) -> None:
     if not ok:
         raise ProgramError(message)
+
+
+def _need_feature(config: ArrayConfig, kind: str, value: object, what: str) -> None:
+    """Refuse what is not among the configuration's capabilities of that kind."""
+    if value not in getattr(config, kind):
+        numbers = [f.number for f in FEATURES.values() if value in getattr(f, kind)]
+        zero = " and ".join(f"{number} = {getattr(config, number)}" for number in numbers)
+        raise ProgramError(f"{what}: this machine was built without it ({zero})")
 
 
 def _within(name: str, value: int, low: int, high: int) -> None:
@@ -141,10 +149,7 @@ def _check_nest(config: ArrayConfig, instruction: Mac | Learn) -> None:
     )
     for level in levels:
         _within("level count", level.count, 1, 1 << LEVEL_COUNT_BITS)
-    _need(
-        instruction.sign is not Sign.RANDOM or config.dither_bits,
-        "sign RANDOM: this machine has no random bits (dither_bits = 0)",
-    )
+    _need_feature(config, "signs", instruction.sign, f"sign {instruction.sign.name}")
 
 
 def _check_mac(config: ArrayConfig, mac: Mac, loops: Sequence[Loop]) -> None:
@@ -167,14 +172,7 @@ def _check_mac(config: ArrayConfig, mac: Mac, loops: Sequence[Loop]) -> None:
     if mac.tail:
         _within("tail_level", mac.tail_level, 0, max(0, len(mac.outer) - 1))
         _need(mac.outer or mac.tail_level == 0, "tail_level without outer levels")
-    _need(
-        mac.activation is not Activation.TABLE or config.table_bits,
-        "activation TABLE: this machine has none (table_bits = 0)",
-    )
-    _need(
-        mac.activation is not Activation.RANDOM or config.dither_bits,
-        "activation RANDOM: this machine has no random bits (dither_bits = 0)",
-    )
+    _need_feature(config, "activations", mac.activation, f"activation {mac.activation.name}")
     _need(not mac.fresh or mac.judge, "fresh without judge")
     if mac.to_drive:
         _need(
@@ -276,20 +274,11 @@ def _check_learn(config: ArrayConfig, learn: Learn, loops: Sequence[Loop]) -> No
         f"{terms} terms a tile; this machine's cells add up {config.learn_terms} (learn_terms)",
     )
     _within("position", learn.position, 0, 1)
-    _need(
-        not learn.stochastic or config.dither_bits,
-        "stochastic rounding: this machine has no random bits (dither_bits = 0)",
-    )
-    _need(
-        not learn.decay or config.decay_shift,
-        "decay: this machine has none (decay_shift = 0)",
-    )
+    for flag in LEARN_FLAGS:
+        if getattr(learn, flag):
+            _need_feature(config, "learn_flags", flag, flag)
     _need(not (learn.decay and learn.replace), "decay with replace: nothing is left to decay")
     if learn.integral:
-        _need(
-            config.integral_shift,
-            "integral feedback: this machine has none (integral_shift = 0)",
-        )
         _need(
             not (learn.decay or learn.replace or learn.stochastic or learn.position),
             "integral goes without decay, replace, stochastic and position 1",

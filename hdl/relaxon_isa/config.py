@@ -2,14 +2,42 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 
 from .errors import ConfigError
+from .instructions import LEARN_FLAGS, Activation, Sign
 
-__all__ = ["CONTRACT_VERSION", "MODES", "ArrayConfig", "clog2"]
+__all__ = ["CONTRACT_VERSION", "FEATURES", "ArrayConfig", "Feature", "clog2"]
 
 CONTRACT_VERSION = 2
 """Raised whenever an encoding, a semantic, a cycle count or a frame changes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """What a machine may lack: it does where ``number``, a field of its configuration, is 0.
+
+    The other fields list what no program can use then.
+    """
+
+    number: str
+    activations: tuple[Activation, ...] = ()
+    signs: tuple[Sign, ...] = ()
+    learn_flags: tuple[str, ...] = ()
+
+
+FEATURES = {
+    "random": Feature(
+        number="dither_bits",
+        activations=(Activation.RANDOM,),
+        signs=(Sign.RANDOM,),
+        learn_flags=("stochastic",),
+    ),
+    "decay": Feature(number="decay_shift", learn_flags=("decay",)),
+    "integral": Feature(number="integral_shift", learn_flags=("integral",)),
+    "table": Feature(number="table_bits", activations=(Activation.TABLE,)),
+}
 
 
 def clog2(n: int) -> int:
@@ -148,6 +176,32 @@ class ArrayConfig:
             value = getattr(self, field)
             check(value & (value - 1) == 0, field, "a power of two")
 
+    # Capabilities -------------------------------------------------------------------------
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the `FEATURES` that this machine has."""
+        return tuple(name for name, feature in FEATURES.items() if getattr(self, feature.number))
+
+    def _possible(self, kind: str, every: Iterable) -> tuple:
+        lacking = [f for f in FEATURES.values() if not getattr(self, f.number)]
+        return tuple(x for x in every if not any(x in getattr(f, kind) for f in lacking))
+
+    @property
+    def activations(self) -> tuple[Activation, ...]:
+        """What a MAC may name as its activation."""
+        return self._possible("activations", Activation)
+
+    @property
+    def signs(self) -> tuple[Sign, ...]:
+        """What a MAC or LEARN may name as its sign."""
+        return self._possible("signs", Sign)
+
+    @property
+    def learn_flags(self) -> tuple[str, ...]:
+        """The flags that a LEARN may set."""
+        return self._possible("learn_flags", LEARN_FLAGS)
+
     # Derived widths -----------------------------------------------------------------------
 
     @property
@@ -209,12 +263,3 @@ class ArrayConfig:
     def replace(self, **changes: object) -> "ArrayConfig":
         """A copy with some fields changed, validated anew."""
         return replace(self, **changes)  # type: ignore[arg-type]
-
-
-MODES = {
-    "random": "dither_bits",
-    "decay": "decay_shift",
-    "integral": "integral_shift",
-    "table": "table_bits",
-}
-"""Modes that a machine may lack, and the number in its configuration that is 0 then."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from .config import ArrayConfig, clog2
 from .errors import ProgramError
 from .instructions import (
+    LEARN_FLAGS,
     LEVEL_COUNT_BITS,
     LOOP_COUNT_BITS,
     Activation,
@@ -103,13 +104,7 @@ def row_layouts(config: ArrayConfig) -> dict[str, RowLayout]:
                 ("src_x", 2),
                 ("dst_x", 2),
                 ("position", 1),
-                ("stochastic", 1),
-                ("replace", 1),
-                ("diagonal", 1),
-                ("bound", 1),
-                ("decay", 1),
-                ("hold", 1),
-                ("integral", 1),
+                *((flag, 1) for flag in LEARN_FLAGS),
                 ("threshold", config.weight_bits),
             )
         ),

@@ -27,6 +27,7 @@ from enum import IntEnum
 from typing import ClassVar
 
 __all__ = [
+    "LEARN_FLAGS",
     "Activation",
     "Emit",
     "EmitKind",
@@ -309,6 +310,10 @@ class Learn:
     tile_x: int = 0
     col_x: int = 0
     row_x: int = 0
+
+
+LEARN_FLAGS = tuple(f.name for f in fields(Learn) if f.type is bool)
+"""LEARN's flags, in the order in which its row holds them."""
 
 
 @dataclass(frozen=True, kw_only=True)

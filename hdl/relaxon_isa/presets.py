@@ -92,7 +92,7 @@ PRESETS: dict[str, ArrayConfig] = {
         p=12, weight_depth=8192, drive_depth=512, max_terms=2048, integral_shift=2
     ),
 }
-"""Named machines. Small modes are left out where the device has no room for them."""
+"""Named machines. Features are left out where the device has no room for them."""
 
 
 def preset(name: str) -> ArrayConfig:

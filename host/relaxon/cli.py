@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from relaxon_device.base import Device
-from relaxon_isa.config import MODES, ArrayConfig
+from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ConfigError, DataError, ToolError
 from relaxon_isa.presets import PRESETS, preset
 
@@ -33,9 +33,9 @@ from .parallel import open_pool, pool_options
 from .rules import (
     RULES,
     check,
+    features_of,
     first_preset,
     make_rule,
-    modes_of,
     own_file,
     rule_class,
     rule_digest,
@@ -689,7 +689,9 @@ def _list_presets(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({n: json.loads(c.to_json()) for n, c in PRESETS.items()}, indent=2))
         return
-    table = Table("preset", "cells", "state", "weight", "weights", "levels", "modes", "fingerprint")
+    table = Table(
+        "preset", "cells", "state", "weight", "weights", "levels", "features", "fingerprint"
+    )
     for name, c in PRESETS.items():
         table.add_row(
             name,
@@ -698,7 +700,7 @@ def _list_presets(as_json: bool) -> None:
             f"{c.weight_bits} bit",
             str(c.weight_depth * c.p * c.p),
             str(c.levels),
-            ", ".join(name for name, field in MODES.items() if getattr(c, field)) or "none",
+            ", ".join(c.features) or "none",
             c.fingerprint,
         )
     Console(highlight=False, width=120).print(table)
@@ -729,7 +731,7 @@ def list_rules(names: tuple[str, ...], as_json: bool) -> None:
                 "objectives": list(rule.OBJECTIVES),
                 "architectures": [a for a in ARCHITECTURES if a not in rule.ARCHITECTURES],
                 "refuses": rule.ARCHITECTURES,
-                "modes": modes_of(network, settings),
+                "features": features_of(network, settings),
                 "options": {k: list(v) for k, v in rule.OPTIONS.items()},
             }
         )
@@ -745,7 +747,7 @@ def list_rules(names: tuple[str, ...], as_json: bool) -> None:
         )
         click.echo(
             f"    architectures: {', '.join(row['architectures'])}; "
-            f"modes of the machine: {', '.join(row['modes']) or 'none'}"
+            f"features of the machine: {', '.join(row['features']) or 'none'}"
         )
         for name, (value, meaning) in row["options"].items():
             click.echo(f"    -o {name}={value:g}: {meaning}")

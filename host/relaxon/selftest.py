@@ -471,13 +471,8 @@ def _mac(pair: _Pair) -> None:
 
     terms = min(n, c.max_terms // p)
     shift = c.weight_bits - 1 + clog2(terms * p) // 2  # results about fill the state format
-    signs = list(Sign) if c.dither_bits else [Sign.PLUS, Sign.MINUS]
     shown = Emit(base=pair.dst, count=n * p)
-    for transposed, activation, gating in product((False, True), Activation, Gating):
-        if activation is Activation.TABLE and not c.table_bits:
-            continue
-        if activation is Activation.RANDOM and not c.dither_bits:
-            continue
+    for transposed, activation, gating in product((False, True), c.activations, Gating):
         along, flip = rng.random() < 0.5, rng.random() < 0.5
         index_bits = c.table_bits if activation is Activation.TABLE else c.state_bits
         group = MacLevel(count=n, src=not along, tile=along, dst=1, gate=1, drive=1, flip=flip)
@@ -490,7 +485,7 @@ def _mac(pair: _Pair) -> None:
             old=rng.choice([None, pair.old]),
             transposed=transposed,
             from_drive=rng.random() < 0.3,
-            sign=rng.choice(signs),
+            sign=rng.choice(c.signs),
             shift=shift + c.state_bits - index_bits,
             up=rng.choice([0, 2]),
             one=c.state_bits - 2,
@@ -544,15 +539,11 @@ def _learn(pair: _Pair) -> None:
     c, n = pair.config, pair.n
     pair.set_up()
     rng, terms = Random(4), min(c.learn_terms, n)
-    modes: list[dict] = [{}, {"replace": True}, {"diagonal": True}, {"bound": True}]
-    if c.dither_bits:
-        modes.append({"stochastic": True})
-    if c.decay_shift:
-        modes.append({"decay": True})
-    if c.dither_bits and c.decay_shift:
-        modes.append({"decay": True, "stochastic": True, "bound": True})
-    cases = [(position, mode) for position in (0, 1) for mode in modes]
-    if c.integral_shift:
+    together = {"stochastic", "bound", "decay"}.intersection(c.learn_flags)
+    alone = ({flag} for flag in c.learn_flags if flag != "integral")
+    sets: list[set[str]] = [set(), *alone, together]
+    cases = [(position, dict.fromkeys(flags, True)) for position in (0, 1) for flags in sets]
+    if "integral" in c.learn_flags:
         thresholds = (0, 1 << c.weight_bits - 2)
         cases += [(0, {"integral": True, "threshold": threshold}) for threshold in thresholds]
     starts = ((pair.src, pair.src), (pair.src + n - 1, pair.gate))  # ends of the format; anything

@@ -18,7 +18,7 @@ from relaxon_hdl.neuron import Lane
 from relaxon_hdl.schedule import Schedule
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ProgramError
-from relaxon_isa.instructions import Activation, Gating, Halt, Judge, Mac, MacLevel
+from relaxon_isa.instructions import Gating, Halt, Judge, Mac, MacLevel
 from relaxon_isa.memory import Register, row_bits
 from relaxon_isa.presets import preset
 from relaxon_isa.program import Program
@@ -81,7 +81,7 @@ def some_mac(config: ArrayConfig, rng: Random) -> Mac:
             shift=rng.choice([0, 1, rng.randrange(config.acc_bits)]),
             up=rng.choice([0, 0, 1, rng.randint(0, top)]),
             one=rng.choice([0, top, rng.randint(0, top)]),
-            activation=rng.choice(list(Activation)),
+            activation=rng.choice(config.activations),
             gating=rng.choice(list(Gating)),
             step=rng.choice([0, 0, 1, 2, 15]),
             judge=judge,

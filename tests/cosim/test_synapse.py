@@ -10,7 +10,7 @@ from amaranth.hdl import Const
 from cocotb.triggers import FallingEdge, ReadOnly
 
 from relaxon_hdl.schedule import Schedule
-from relaxon_hdl.synapse import Synapse, SynapseControl
+from relaxon_hdl.synapse import CELL_FLAGS, Synapse, SynapseControl
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.instructions import Learn
 from relaxon_isa.presets import preset
@@ -74,14 +74,13 @@ class Cell:
         """What comes out in every cycle, up to the last that is planned."""
         rng, dut = self.rng, self.dut
         ports = {name: width for name, width in self.widths.items() if width}
-        shape = SynapseControl.as_shape()
         seen = []
         for cycle in range(max(plan) + 1):
             values = plan.get(cycle, {})
             control = {"negate": rng.randint(0, 1)} | modes
-            control |= {name: values[name] for name in shape.members if name in values}
+            control |= {name: values[name] for name in SynapseControl.members if name in values}
             await FallingEdge(dut.clk)
-            dut.control.value = Const.cast(shape.const(control)).value
+            dut.control.value = Const.cast(SynapseControl.const(control)).value
             dut.threshold.value = threshold
             for name, width in ports.items():
                 value = values.get(name, rng.getrandbits(width))
@@ -114,7 +113,7 @@ class Cell:
     async def learn(self, learn: Learn, jobs: list[dict]) -> list[int]:
         """Whether the weights of the jobs' tiles saturated."""
         when = self.when
-        names = ("position", "stochastic", "replace", "diagonal", "bound", "decay", "integral")
+        names = ("position", *CELL_FLAGS)
         modes = {"learn": 1} | {name: int(getattr(learn, name)) for name in names}
         accesses = 2 if learn.integral or self.config.weight_ports == 1 else 1
         end = when.learn_write + (when.integral_delay if learn.integral else 0)
@@ -150,7 +149,7 @@ def lively_word(rng: Random, bits: int) -> int:
 
 
 def some_learn(config: ArrayConfig, rng: Random) -> Learn:
-    if config.integral_shift and rng.random() < 0.3:
+    if "integral" in config.learn_flags and rng.random() < 0.3:
         threshold = rng.choice([0, 8, 64, rng.getrandbits(config.weight_bits)])
         return Learn(
             integral=True,
@@ -158,15 +157,11 @@ def some_learn(config: ArrayConfig, rng: Random) -> Learn:
             bound=rng.random() < 0.3,
             diagonal=rng.random() < 0.2,
         )
-    replace = rng.random() < 0.2
-    return Learn(
-        position=rng.randint(0, 1),
-        stochastic=bool(config.dither_bits) and rng.random() < 0.4,
-        replace=replace,
-        decay=bool(config.decay_shift) and not replace and rng.random() < 0.4,
-        bound=rng.random() < 0.2,
-        diagonal=rng.random() < 0.2,
-    )
+    able = set(config.learn_flags) - {"hold", "integral"}
+    flags = {flag: True for flag in sorted(able) if rng.random() < 0.3}
+    if "replace" in flags:
+        flags.pop("decay", None)
+    return Learn(position=rng.randint(0, 1), **flags)
 
 
 @cocotb.test()

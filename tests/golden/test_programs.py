@@ -146,7 +146,7 @@ def run(machine: Machine, *instructions, samples=()) -> list[bytes]:
     return list(machine.run(samples))
 
 
-MODES = {
+LEARN_CASES = {
     "plain": {},
     "at 14": {"position": 0},
     "stochastic": {"stochastic": True},
@@ -159,7 +159,7 @@ MODES = {
 
 
 @pytest.mark.parametrize("zeros", [0.0, 0.8, 1.0])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", LEARN_CASES)
 def test_large_layer(mode: str, zeros: float, seed: int) -> None:
     """784-128 with P = 12, with as many zeros as given: products, updates, saturations."""
     config = preset("default").replace(p=12, weight_depth=1024)
@@ -187,7 +187,7 @@ def test_large_layer(mode: str, zeros: float, seed: int) -> None:
         tile=3,
         row=400,
         col=500,
-        **({"position": 1} | MODES[mode]),
+        **({"position": 1} | LEARN_CASES[mode]),
     )
     two_terms = Learn(
         outer=learn.outer, inner=(LearnLevel(count=2, row=40, col=80, flip=True),), tile=3, row=400

@@ -17,8 +17,8 @@ from relaxon.lab import Lab
 from relaxon.network import Network, initial_weights
 from relaxon.rules import (
     RULES,
+    features_of,
     make_rule,
-    modes_of,
     rule_class,
     rule_digest,
     settings_for,
@@ -660,9 +660,9 @@ def test_a_registered_rule_is_listed_and_its_mistakes_are_its_own(tmp_path, monk
         rule_class("gone")
 
 
-@pytest.mark.parametrize(("name", "modes"), [("ep-centered", []), ("tcl", ["integral"])])
-def test_modes_that_a_rule_needs(name, modes):
-    assert modes_of(NETWORK, settings_for(name, 2)) == modes
+@pytest.mark.parametrize(("name", "features"), [("ep-centered", []), ("tcl", ["integral"])])
+def test_features_that_a_rule_needs(name, features):
+    assert features_of(NETWORK, settings_for(name, 2)) == features
 
 
 def test_cross_entropy_is_about_classes(tmp_path):

@@ -50,3 +50,15 @@ def test_widths_by_hand():
 def test_unknown_preset_lists_the_names():
     with pytest.raises(ConfigError, match="default, verify24"):
         preset("ice")
+
+
+def test_capabilities_by_hand():
+    small, whole = preset("up5k"), preset("default")
+    assert small.features == () and whole.features == ("random", "decay", "integral", "table")
+    assert [a.name for a in small.activations] == ["LINEAR", "CLIP01", "CLIP11", "RELU"]
+    assert [s.name for s in small.signs] == ["PLUS", "MINUS"]
+    assert small.learn_flags == ("replace", "diagonal", "bound", "hold")
+    assert (len(whole.activations), len(whole.signs)) == (6, 3)
+    assert whole.replace(decay_shift=0).learn_flags == (
+        "stochastic", "replace", "diagonal", "bound", "hold", "integral"
+    )  # fmt: skip

@@ -9,7 +9,7 @@ from dataclasses import fields
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.instructions import (
     INDEX_SELECTS,
-    Activation,
+    LEARN_FLAGS,
     EmitKind,
     Gating,
     Instruction,
@@ -19,7 +19,6 @@ from relaxon_isa.instructions import (
     Mac,
     Next,
     Pack,
-    Sign,
     Skip,
     Wait,
 )
@@ -87,17 +86,11 @@ def all_bins(config: ArrayConfig) -> set[str]:
         bins |= {f"{name}_x={i}" for i in selects}
     for cls, names in PLAIN_FIELDS.items():
         bins |= {f"{cls.opcode.name}.{name}" for name in names}
-    activations = [
-        a.name
-        for a in Activation
-        if (a is not Activation.TABLE or config.table_bits)
-        and (a is not Activation.RANDOM or config.dither_bits)
-    ]
+    activations = [activation.name for activation in config.activations]
     bins |= {f"MAC.activation={a}" for a in activations}
     bins |= {f"MAC.{a}.{g.name}" for a in activations for g in Gating}
     bins |= {f"MAC.gating={g.name}" for g in Gating} | {f"MAC.judge={j.name}" for j in Judge}
-    signs = Sign if config.dither_bits else (Sign.PLUS, Sign.MINUS)
-    bins |= {f"{kind}.sign={s.name}" for kind in ("MAC", "LEARN") for s in signs}
+    bins |= {f"{kind}.sign={s.name}" for kind in ("MAC", "LEARN") for s in config.signs}
     bins |= {f"LOOP.skip={s.name}" for s in Skip} | {f"EMIT.kind={k.name}" for k in EmitKind}
     bins |= {f"WAIT.pack={k.name}" for k in Pack}
     bins |= {f"WAIT.{k.name}.{s}" for k in Pack for s in "su"}
@@ -107,13 +100,7 @@ def all_bins(config: ArrayConfig) -> set[str]:
     bins |= {"tie.0+", "tie.0-", "arg max.tie"}
     if config.integral_shift:
         bins |= {f"dead zone.{at}{sign}" for at in ("edge", "beyond") for sign in "-+"}
-    absent = set()
-    for name, there in (
-        ("stochastic", config.dither_bits),
-        ("decay", config.decay_shift),
-        ("integral", config.integral_shift),
-    ):
-        absent |= set() if there else {f"LEARN.{name}=True"}
+    absent = {f"LEARN.{flag}=True" for flag in set(LEARN_FLAGS) - set(config.learn_flags)}
     if not config.integral_shift:
         absent.add("LEARN.threshold")
     for cls in (Mac, Learn, Loop, Wait):

@@ -352,7 +352,7 @@ class _Generator:
         return [flips and self.chance(0.5) for _ in range(levels)]
 
     def _sign(self) -> Sign:
-        return self.rng.choice(list(Sign) if self.config.dither_bits else [Sign.PLUS, Sign.MINUS])
+        return self.rng.choice(self.config.signs)
 
     def _mac(self) -> Mac:
         rng, config = self.rng, self.config
@@ -416,14 +416,7 @@ class _Generator:
         self._valid(mac)
         self.naive.X = [0] * (len(self.loops) + 1)
         size = max(abs(x).bit_length() for _, acc in self.naive.accumulators(mac) for x in acc)
-        activation = rng.choice(
-            [
-                a
-                for a in Activation
-                if (a is not Activation.TABLE or config.table_bits)
-                and (a is not Activation.RANDOM or config.dither_bits)
-            ]
-        )
+        activation = rng.choice(config.activations)
         one, top = rng.randint(3, config.state_bits - 2), config.state_bits - 1
         target = {
             Activation.TABLE: config.table_bits - rng.choice([1, 1, 0]),
@@ -465,7 +458,7 @@ class _Generator:
     def _learn(self) -> Learn:
         rng, config = self.rng, self.config
         p = config.p
-        integral = bool(config.integral_shift) and self.chance(0.2)
+        integral = "integral" in config.learn_flags and self.chance(0.2)
         counts, outer = self._counts(WORK // (p * p), config.learn_terms)
         every = range(len(counts))
         roles = [rng.choice(["row", "col", "both", "none"]) for _ in range(outer)]
@@ -484,29 +477,33 @@ class _Generator:
             LearnLevel(count=counts[i], flip=flip, **{n: s[i] for n, s in strides.items()})
             for i, flip in enumerate(self._flips(len(counts)))
         )
-        replaced = not integral and self.chance(0.15)
         if integral:
             most = (1 << config.weight_bits) - 1
             values["threshold"] = rng.choice([0, 1, 40, most, rng.randint(0, most)])
         else:
             values["position"] = rng.choice([0, 1, 1])
-            values["stochastic"] = bool(config.dither_bits) and self.chance(0.5)
-            values["replace"] = replaced
-            values["decay"] = bool(config.decay_shift) and not replaced and self.chance(0.4)
         learn = Learn(
             outer=levels[:outer],
             inner=levels[outer:],
             sign=self._sign(),
-            diagonal=self.chance(0.15),
-            bound=self.chance(0.15),
-            hold=self.chance(0.3),
             integral=integral,
             **values,
+            **self._flags(integral),
         )
         if integral and self.chance(0.5):
             self._valid(learn)
             learn = replace(learn, threshold=min((1 << config.weight_bits) - 1, self._edge(learn)))
         return learn
+
+    def _flags(self, integral: bool) -> dict[str, bool]:
+        """Flags but ``integral``, those that go together."""
+        chances = {flag: 0.15 for flag in self.config.learn_flags if flag != "integral"}
+        chances |= {"hold": 0.3} | {f: 0.45 for f in ("stochastic", "decay") if f in chances}
+        flags = {flag: True for flag, chance in chances.items() if self.chance(chance)}
+        refused = ("stochastic", "replace", "decay") if integral else ()
+        if "replace" in flags:
+            refused += ("decay",)
+        return {flag: True for flag in flags if flag not in refused}
 
     # The link -------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from inspect import getfile
 from pathlib import Path
 from traceback import extract_tb
 
-from relaxon_isa.config import MODES, ArrayConfig
+from relaxon_isa.config import FEATURES, ArrayConfig
 from relaxon_isa.errors import ConfigError, ProgramError, RelaxonError
 from relaxon_isa.presets import PRESETS
 
@@ -44,10 +44,10 @@ from .temporal import TemporalContrastive
 __all__ = [
     "RULES",
     "check",
+    "features_of",
     "first_preset",
     "fits",
     "make_rule",
-    "modes_of",
     "own_file",
     "rule_class",
     "rule_digest",
@@ -218,11 +218,13 @@ def settings_for(name: str, depth: int, **changes: object) -> RuleSettings:
     return RuleSettings(name=name, **{**own, **changes})  # type: ignore[arg-type]
 
 
-def modes_of(network: Network, settings: RuleSettings) -> list[str]:
-    """Which modes of the machine a rule's training needs: those without which it is refused."""
+def features_of(network: Network, settings: RuleSettings) -> list[str]:
+    """The features of the machine without which a rule's training is refused."""
     whole = PRESETS["large"]
     missed = [
-        mode for mode, n in MODES.items() if not fits(network, whole.replace(**{n: 0}), settings)
+        name
+        for name, feature in FEATURES.items()
+        if not fits(network, whole.replace(**{feature.number: 0}), settings)
     ]
     return missed if fits(network, whole, settings) else []
 
@@ -237,13 +239,13 @@ def fits(network: Network, config: ArrayConfig, settings: RuleSettings) -> bool:
 
 
 def check(network: Network, config: ArrayConfig, settings: RuleSettings) -> Rule:
-    """`make_rule`, but for training: raises what that would raise, and by name if it is for a mode
-    that the machine lacks."""
+    """`make_rule`, but for training: raises what that would raise, and by name if it is for a
+    feature that the machine lacks."""
     rule = make_rule(network, config, settings)
     try:
         rule.train_program()
     except ProgramError as error:
-        lacking = [m for m in modes_of(network, settings) if not getattr(config, MODES[m])]
+        lacking = [f for f in features_of(network, settings) if f not in config.features]
         if not lacking:
             raise
         able = [name for name, other in PRESETS.items() if fits(network, other, settings)]

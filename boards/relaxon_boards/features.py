@@ -1,13 +1,14 @@
-"""What a mode of the machine costs in area and Fmax: ``python -m relaxon_boards.modes``.
+"""What a feature of the machine costs in area and Fmax: ``python -m relaxon_boards.features``.
 
-A board is built as it is, then without each of the modes that it has and with each that it lacks.
+A board is built as it is, then without each of the features that it has and with each that it
+lacks.
 """
 
 import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from relaxon_isa.config import MODES
+from relaxon_isa.config import FEATURES
 from relaxon_isa.errors import ConfigError, ToolError
 from relaxon_isa.presets import preset
 
@@ -17,15 +18,15 @@ from .catalogue import find_board
 __all__ = ["variants"]
 
 
-def variants(name: str) -> dict[str, dict[str, int]]:
+def variants(board: str) -> dict[str, dict[str, int]]:
     """What to build of a board, and how it differs from its preset."""
-    config = find_board(name).config
+    config = find_board(board).config
     found: dict[str, dict[str, int]] = {"as it is": {}}
-    for mode, number in MODES.items():
-        if mode == "table":  # a block RAM a lane, no logic to speak of
+    for name, feature in FEATURES.items():
+        if name == "table":  # a block RAM a lane, no logic to speak of
             continue
-        has = getattr(config, number)
-        found[f"{'without' if has else 'with'} {mode}"] = {
+        number, has = feature.number, name in config.features
+        found[f"{'without' if has else 'with'} {name}"] = {
             number: 0 if has else getattr(preset("large"), number)
         }
     return found
@@ -33,9 +34,9 @@ def variants(name: str) -> dict[str, dict[str, int]]:
 
 def main() -> None:
     """Build and print the table, a row as it is done."""
-    parser = argparse.ArgumentParser(prog="python -m relaxon_boards.modes", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m relaxon_boards.features", description=__doc__)
     parser.add_argument("board", nargs="?", default="ulx3s-25f")
-    parser.add_argument("--directory", type=Path, default=Path("build/modes"))
+    parser.add_argument("--directory", type=Path, default=Path("build/features"))
     arguments = parser.parse_args()
     try:
         wanted = variants(arguments.board)

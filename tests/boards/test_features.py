@@ -1,4 +1,4 @@
-"""What modes cost: which machines are compared."""
+"""What features cost: which machines are compared."""
 
 import sys
 from dataclasses import replace
@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from relaxon_boards.catalogue import find_board
-from relaxon_boards.modes import main, variants
+from relaxon_boards.features import main, variants
 
 
-def test_each_mode_is_taken_out_or_put_in():
+def test_each_feature_is_taken_out_or_put_in():
     board = find_board("ulx3s-25f")
     found = variants(board.name)
     assert list(found) == ["as it is", "without random", "without decay", "with integral"]
@@ -18,7 +18,7 @@ def test_each_mode_is_taken_out_or_put_in():
 
 
 def test_unknown_board_is_a_wrong_command_line(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["modes", "nosuch"])
+    monkeypatch.setattr(sys, "argv", ["features", "nosuch"])
     with pytest.raises(SystemExit):
         main()
     assert "no board 'nosuch'" in capsys.readouterr().err
