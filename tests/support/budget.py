@@ -1,4 +1,5 @@
-"""A pytest plugin: the processor time that each suite took, beside its share of `BUDGET`.
+"""A pytest plugin: the processor time that each suite took, beside its share of `BUDGET`, and
+with ``--costs N`` the tests that took the most.
 
 A suite is a folder of ``tests``; a module beside the folders is one of its own. The time is that
 of the test processes and of all children that they have waited for (boards, compilers, commands),
@@ -21,7 +22,7 @@ BUDGET: dict[str, float] = tomllib.loads((TESTS / "budget.toml").read_text())["m
 """Minutes of processor time by suite."""
 
 SPENT = pytest.StashKey[dict[str, float]]()
-"""Seconds by suite."""
+"""Seconds by test."""
 
 
 def processor_time() -> float:
@@ -30,15 +31,14 @@ def processor_time() -> float:
     return sum(use.ru_utime + use.ru_stime for use in map(resource.getrusage, whose))
 
 
-def suite_of(path: Path) -> str:
-    """The folder of ``tests`` that a test module lies in, or the module's own name."""
-    return path.relative_to(TESTS).parts[0].removesuffix(".py")
+def suite_of(test: str) -> str:
+    """The folder of ``tests`` that a test (``tests/isa/test_config.py::test_name``) lies in, or
+    its module's own name."""
+    return test.partition("::")[0].split("/")[1].removesuffix(".py")
 
 
-def add(config: pytest.Config, seconds: dict[str, float]) -> None:
-    spent = config.stash[SPENT]
-    for suite, more in seconds.items():
-        spent[suite] = spent.get(suite, 0) + more
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--costs", type=int, default=0, help="list the tests of most CPU time")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     before = processor_time()
     result = yield
-    add(item.config, {suite_of(item.path): processor_time() - before})
+    item.config.stash[SPENT][item.nodeid] = processor_time() - before
     return result
 
 
@@ -61,7 +61,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node) -> None:
     """A worker has ended (xdist)."""
-    add(node.config, getattr(node, "workeroutput", {}).get("spent", {}))
+    node.config.stash[SPENT].update(getattr(node, "workeroutput", {}).get("spent", {}))
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
@@ -70,8 +70,12 @@ def pytest_terminal_summary(terminalreporter) -> None:
     for reason, count in sorted(reasons.items()):
         write(f"skipped {count}: {reason.removeprefix('Skipped: ')}")
     spent = terminalreporter.config.stash[SPENT]
-    for suite, seconds in sorted(spent.items()):
-        minutes, share = seconds / 60, BUDGET.get(suite, 0)
+    by_cost = sorted(spent, key=spent.__getitem__, reverse=True)
+    for test in by_cost[: terminalreporter.config.option.costs]:
+        write(f"{spent[test]:6.1f} CPU seconds  {test}")
+    for suite in sorted(set(map(suite_of, spent))):
+        minutes = sum(seconds for test, seconds in spent.items() if suite_of(test) == suite) / 60
+        share = BUDGET.get(suite, 0)
         line = f"{suite:<16}{minutes:6.2f} of {share:5.2f} CPU minutes"
         beyond = minutes > share
         write(f"{line}: BEYOND ITS SHARE" if beyond else line, yellow=beyond)
