@@ -1,10 +1,13 @@
 """Seeds: every random test takes the fixture ``seed``, printed on failure, set by ``--seed``;
-``--programs`` says how many random programs judge the golden model.
+``--programs`` says how many random programs judge the golden model. What is too dear to try whole
+takes the fixture ``day``: other samples each day, those of another day by ``--day``.
 
 What tests share lies in the package ``support`` and, by hand, in ``vectors``."""
 
 import os
+from datetime import date
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -16,6 +19,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=0, help="seed of the random tests")
+    parser.addoption("--day", default=str(date.today()), help="whose samples are drawn")
     parser.addoption("--programs", type=int, default=40, help="random programs a golden machine")
 
 
@@ -25,6 +29,14 @@ def seed(request: pytest.FixtureRequest) -> int:
     value = int(request.config.getoption("--seed") or 0)
     print(f"seed {value} (set with --seed)")
     return value
+
+
+@pytest.fixture
+def day(request: pytest.FixtureRequest) -> Random:
+    """A source of choices that are others each day."""
+    value = request.config.getoption("--day")
+    print(f"day {value} (set with --day)")
+    return Random(value)
 
 
 @pytest.fixture

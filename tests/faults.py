@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from relaxon.cli import DIFFERENT
 
-__all__ = ["FAULTS", "PROGRAMS", "Fault", "caught_at", "caught_by_self_test"]
+__all__ = ["FAULTS", "PROGRAMS", "Fault", "caught_at", "caught_by_self_test", "faulty_source"]
 
 TESTS = Path(__file__).resolve().parent
 PROGRAMS = 200
@@ -88,26 +88,33 @@ FAULTS = {
 }
 
 
+def faulty_source(name: str) -> str:
+    """The text of a fault's module, with it. Raises RuntimeError if the gateware has changed."""
+    import relaxon_hdl
+
+    fault = FAULTS[name]
+    source = Path(relaxon_hdl.__path__[0], f"{fault.module}.py").read_text()
+    if source.count(fault.right) != 1:
+        raise RuntimeError(
+            f"{name}: {fault.right!r} is {source.count(fault.right)} times in {fault.module}.py, "
+            "wanted is once: adapt FAULTS to the gateware"
+        )
+    return source.replace(fault.right, fault.wrong)
+
+
 @contextmanager
 def faulty(name: str) -> Iterator[dict[str, str]]:
     """An environment for commands whose gateware has a fault. Nothing enters the user's cache."""
     import relaxon_hdl
     from relaxon_hdl.cache import cache_dir
 
-    fault = FAULTS[name]
+    source = faulty_source(name)
     with tempfile.TemporaryDirectory(prefix="relaxon-fault-") as directory:
         work = Path(directory)
         copy = work / "relaxon_hdl"
         shutil.copytree(relaxon_hdl.__path__[0], copy, ignore=shutil.ignore_patterns("__*__"))
         (copy / "__init__.py").touch()
-        path = copy / f"{fault.module}.py"
-        source = path.read_text()
-        if source.count(fault.right) != 1:
-            raise RuntimeError(
-                f"{name}: {fault.right!r} is {source.count(fault.right)} times in {path.name}, "
-                "wanted is once: adapt FAULTS to the gateware"
-            )
-        path.write_text(source.replace(fault.right, fault.wrong))
+        (copy / f"{FAULTS[name].module}.py").write_text(source)
         # A cache of its own for the board, with the user's for what no fault changes.
         (work / "cache" / "relaxon").mkdir(parents=True)
         for part in ("yosys", "runtime"):
