@@ -14,6 +14,7 @@ from pathlib import Path
 
 from relaxon_isa.config import CONTRACT_VERSION
 from relaxon_isa.errors import ToolError
+from relaxon_isa.identity import fingerprint
 
 from .board import Board
 from .floorplan import floorplan_script
@@ -206,7 +207,7 @@ def build_with_vendor(board: Board, directory: Path, *, baud: int | None = None)
 def _machine(board: Board, baud: int | None):
     from .machine import Machine
 
-    return Machine(board, baud=baud, build=f"{board.name} {board.config.fingerprint}"[:31])
+    return Machine(board, baud=baud, build=f"{board.name} {fingerprint(board.config)}"[:31])
 
 
 @contextmanager
@@ -252,7 +253,7 @@ def _report(board: Board, baud: int | None, **found) -> Report:
         board=board.name,
         device=board.device,
         preset=board.preset,
-        fingerprint=board.config.fingerprint,
+        fingerprint=fingerprint(board.config),
         contract=CONTRACT_VERSION,
         p=board.config.p,
         clock_mhz=board.clock_hz / 1e6,

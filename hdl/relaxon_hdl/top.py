@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from relaxon_isa.config import ArrayConfig
-from relaxon_isa.link import encode_info
+from relaxon_isa.identity import encode_info
 
 from .command import CommandUnit
 from .core import Core

@@ -1,6 +1,5 @@
-"""The array configuration: every parameter of a machine, validated, with a fingerprint."""
+"""The array configuration: every parameter of a machine, validated."""
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
@@ -235,7 +234,7 @@ class ArrayConfig:
         """Bits that number a lane (at least 1)."""
         return max(1, clog2(self.p))
 
-    # Identity -----------------------------------------------------------------------------
+    # Text ---------------------------------------------------------------------------------
 
     def to_json(self) -> str:
         """Canonical text of the configuration: sorted keys, no spaces."""
@@ -253,12 +252,6 @@ class ArrayConfig:
             return cls(**data)
         except (TypeError, ValueError, KeyError) as error:
             raise ConfigError(f"not an array configuration: {error}") from error
-
-    @property
-    def fingerprint(self) -> str:
-        """16 hex digits over contract version and configuration; equal means interchangeable."""
-        text = f"relaxon {CONTRACT_VERSION} {self.to_json()}"
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def replace(self, **changes: object) -> "ArrayConfig":
         """A copy with some fields changed, validated anew."""

@@ -5,27 +5,57 @@ Run it in the repository's root; a test checks that the files are as it would wr
 
 import ast
 import inspect
+import sys
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
+from types import FunctionType, ModuleType
 
 from . import cycles, instructions, link, memory
 from .config import ArrayConfig
 from .encoding import row_layouts
+from .errors import ConfigError
 from .memory import Register, Space, element_bytes, row_bits
 from .presets import PRESETS
 
-__all__ = ["render"]
+__all__ = ["contract", "render"]
 
 NOTE = "<!-- Rendered from the contract by `python -m relaxon_isa.document`: change it there. -->"
 
 
+@cache
+def _source(module: str) -> ast.Module:
+    """A module's syntax tree. Docstrings are read from it, since ``python -OO`` drops them."""
+    try:
+        return ast.parse(inspect.getsource(sys.modules[module]))
+    except OSError as error:
+        raise ConfigError(
+            f"the source of {module} is missing: the contract is stated in it; install relaxon "
+            "with its .py files"
+        ) from error
+
+
+def _definition(thing: type | FunctionType) -> ast.ClassDef | ast.FunctionDef:
+    return next(
+        node
+        for node in _source(thing.__module__).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == thing.__name__
+    )
+
+
+def _doc(thing: type | FunctionType | ModuleType) -> str:
+    """A docstring as it stands in the source."""
+    is_module = isinstance(thing, ModuleType)
+    node = _source(thing.__name__) if is_module else _definition(thing)
+    return ast.get_docstring(node) or ""
+
+
+@cache
 def _members(enum: type[IntEnum]) -> list[tuple[str, int, str]]:
     """Members of an enum with the docstring that stands behind each in the source."""
-    body = ast.parse(inspect.getsource(enum)).body[0]
-    assert isinstance(body, ast.ClassDef)
     texts: dict[str, str] = {}
     name = ""
-    for node in body.body:
+    for node in _definition(enum).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and name:
@@ -35,18 +65,18 @@ def _members(enum: type[IntEnum]) -> list[tuple[str, int, str]]:
 
 def _enum(enum: type[IntEnum]) -> str:
     rows = [f"| {value} | `{name}` | {text} |" for name, value, text in _members(enum)]
-    head = [f"### {enum.__name__}", "", inspect.getdoc(enum) or "", "", "| value | name | |"]
+    head = [f"### {enum.__name__}", "", _doc(enum), "", "| value | name | |"]
     return "\n".join([*head, "|--:|---|---|", *rows, ""])
 
 
-def _quoted(text: str | None) -> str:
-    """A docstring as it stands: its loop nests and tables are laid out by hand."""
-    return f"```text\n{inspect.cleandoc(text or '')}\n```\n"
+def _quoted(thing: type | FunctionType | ModuleType) -> str:
+    """Its docstring, whose loop nests and tables are laid out by hand."""
+    return f"```text\n{_doc(thing)}\n```\n"
 
 
-def _isa() -> str:
-    config = PRESETS["default"]
-    parts = [NOTE, "", "# Instructions", "", _quoted(instructions.__doc__)]
+def _isa(machines: dict[str, ArrayConfig], shown: str) -> str:
+    config = machines[shown]
+    parts = [NOTE, "", "# Instructions", "", _quoted(instructions)]
     for kind in (
         instructions.Mac,
         instructions.Learn,
@@ -56,7 +86,7 @@ def _isa() -> str:
         instructions.Emit,
         instructions.Halt,
     ):
-        parts += [f"## {kind.opcode.name}", "", _quoted(kind.__doc__)]
+        parts += [f"## {kind.opcode.name}", "", _quoted(kind)]
     parts += ["## Fields that choose", ""]
     for enum in (
         instructions.Sign,
@@ -68,9 +98,9 @@ def _isa() -> str:
         instructions.EmitKind,
     ):
         parts.append(_enum(enum))
-    parts += ["## Encoding", "", _quoted(row_layouts.__doc__)]
+    parts += ["## Encoding", "", _quoted(row_layouts)]
     parts += [
-        f"Widths below are those of the `default` preset, whose rows have {row_bits(config)} bits; "
+        f"Widths below are those of the `{shown}` preset, whose rows have {row_bits(config)} bits; "
         "lowest bits first.",
         "",
         "| row | fields (bits) |",
@@ -79,44 +109,52 @@ def _isa() -> str:
     for name, layout in row_layouts(config).items():
         listed = ", ".join(f"{field} ({width})" for field, width in layout.fields)
         parts.append(f"| {name} | {listed} |")
-    parts += ["", "## Cycles", "", _quoted(cycles.__doc__)]
+    parts += ["", "## Cycles", "", _quoted(cycles)]
     parts += ["| preset | MAC drain | LEARN drain |", "|---|--:|--:|"]
     parts += [
         f"| {name} | {cycles.mac_latency(c)} | {cycles.learn_latency(c)} |"
-        for name, c in PRESETS.items()
+        for name, c in machines.items()
     ]
     return "\n".join(parts) + "\n"
 
 
-def _memory_map() -> str:
-    parts = [NOTE, "", "# Memory map", "", inspect.getdoc(Space) or "", ""]
-    names = list(PRESETS)
+def _memory_map(machines: dict[str, ArrayConfig]) -> str:
+    parts = [NOTE, "", "# Memory map", "", _doc(Space), ""]
+    names = list(machines)
     parts += [
         "| value | space | | bytes an element (" + ", ".join(names) + ") |",
         "|--:|---|---|---|",
     ]
     for name, value, text in _members(Space):
-        sizes = ", ".join(str(element_bytes(PRESETS[n], Space(value))) for n in names)
+        sizes = ", ".join(str(element_bytes(machines[n], Space(value))) for n in names)
         parts.append(f"| {value} | `{name}` | {text} | {sizes} |")
-    parts += ["", "## Registers", "", inspect.getdoc(Register) or "", ""]
+    parts += ["", "## Registers", "", _doc(Register), ""]
     parts += ["| number | register | |", "|--:|---|---|"]
     parts += [f"| {value} | `{name}` | {text} |" for name, value, text in _members(Register)]
-    parts += ["", "## Presets", "", _quoted(ArrayConfig.__doc__)]
+    parts += ["", "## Presets", "", _quoted(ArrayConfig)]
     fields = list(ArrayConfig.__dataclass_fields__)
     parts += ["| | " + " | ".join(names) + " |", "|---|" + "--:|" * len(names)]
     for field in fields:
-        values = " | ".join(str(getattr(PRESETS[n], field)) for n in names)
+        values = " | ".join(str(getattr(machines[n], field)) for n in names)
         parts.append(f"| {field} | {values} |")
     for field in ("acc_bits", "learn_bits"):
-        values = " | ".join(str(getattr(PRESETS[n], field)) for n in names)
+        values = " | ".join(str(getattr(machines[n], field)) for n in names)
         parts.append(f"| {field} (computed) | {values} |")
-    parts += ["", "# Link", "", _quoted(link.__doc__), _quoted(memory.__doc__)]
+    parts += ["", "# Link", "", _quoted(link), _quoted(memory)]
     return "\n".join(parts[:-1]) + "\n"
 
 
+def contract(machines: dict[str, ArrayConfig], shown: str) -> dict[str, str]:
+    """The contract's pages, file name under docs/ to contents.
+
+    ``machines`` (by name) are those that tables list; ``shown`` is the one whose rows are.
+    """
+    return {"isa.md": _isa(machines, shown), "memory-map.md": _memory_map(machines)}
+
+
 def render() -> dict[str, str]:
-    """File name under docs/ to contents."""
-    return {"isa.md": _isa(), "memory-map.md": _memory_map()}
+    """The pages as they are in docs/."""
+    return contract(PRESETS, "default")
 
 
 if __name__ == "__main__":

@@ -57,6 +57,8 @@ INDEX_SELECTS = 4
 
 
 class Opcode(IntEnum):
+    """The lowest 3 bits of an instruction's first row."""
+
     HALT = 0
     MAC = 1
     LEARN = 2
@@ -67,6 +69,8 @@ class Opcode(IntEnum):
 
 
 class Sign(IntEnum):
+    """The sign of all products of a MAC or LEARN."""
+
     PLUS = 0
     MINUS = 1
     RANDOM = 2
@@ -139,6 +143,8 @@ class Pack(IntEnum):
 
 
 class EmitKind(IntEnum):
+    """What an EMIT hands over."""
+
     PLANE = 0
     """``count`` words of S from neuron 0 of group ``base`` on, each in whole bytes."""
     DRIVE = 1

@@ -62,40 +62,29 @@ Records (the board's stream): tag u8, length u16, then that many bytes
     ========= ==== ====================================================================
 """
 
-import json
 import struct
 from binascii import crc_hqx
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-
-from .config import CONTRACT_VERSION, ArrayConfig
-from .errors import DeviceError
-from .memory import INFO_BYTES
 
 __all__ = [
     "CRC_BYTES",
     "CRC_RESIDUE",
     "HEADER_BYTES",
     "MAX_PAYLOAD",
-    "PROTOCOL_LEVEL",
     "BoardError",
     "Command",
     "Control",
     "Header",
-    "Identity",
     "Record",
     "crc16",
-    "decode_info",
-    "encode_info",
 ]
 
-PROTOCOL_LEVEL = 1
 HEADER_BYTES = 7
 CRC_BYTES = 2
 CRC_RESIDUE = 0xE2F0
 MAX_PAYLOAD = 200
 SESSION_MASK = 0x0F
-MAGIC = "relaxon"
 
 
 class Control(IntFlag):
@@ -150,66 +139,3 @@ class Header:
 def crc16(data: bytes) -> int:
     """CRC-16/GENIBUS; `CRC_RESIDUE` over a frame that ends in its own CRC."""
     return crc_hqx(data, 0xFFFF) ^ 0xFFFF
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a board says of itself."""
-
-    config: ArrayConfig
-    fingerprint: str
-    build: str
-    clock_hz: int
-    baud: int
-
-
-def encode_info(config: ArrayConfig, *, build: str, clock_hz: int, baud: int) -> bytes:
-    """The identity text: JSON, padded with zeros to `INFO_BYTES`."""
-    text = json.dumps(
-        {
-            "magic": MAGIC,
-            "protocol": PROTOCOL_LEVEL,
-            "contract": CONTRACT_VERSION,
-            "fingerprint": config.fingerprint,
-            "build": build,
-            "clock_hz": clock_hz,
-            "baud": baud,
-            "config": json.loads(config.to_json()),
-        },
-        separators=(",", ":"),
-    ).encode()
-    if len(text) > INFO_BYTES:
-        raise DeviceError(f"identity of {len(text)} bytes: at most {INFO_BYTES}; shorten the build")
-    return text.ljust(INFO_BYTES, b"\0")
-
-
-def decode_info(data: bytes) -> Identity:
-    """Read an identity text; refuse what this host does not understand, naming the older side."""
-    try:
-        info = json.loads(bytes(data).rstrip(b"\0"))
-        magic = info["magic"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DeviceError("the device answers, but not as a relaxon board does") from error
-    if magic != MAGIC:
-        raise DeviceError(f"the device says it is {magic!r}, not a relaxon board")
-    for name, ours in (("protocol", PROTOCOL_LEVEL), ("contract", CONTRACT_VERSION)):
-        theirs = info.get(name)
-        if theirs != ours:
-            older = "the board" if isinstance(theirs, int) and theirs < ours else "this host"
-            raise DeviceError(
-                f"{name} level: board {theirs}, host {ours}; {older} is older: "
-                f"{'load a new bitstream' if older == 'the board' else 'upgrade relaxon'}"
-            )
-    config = ArrayConfig.from_json(json.dumps(info["config"]))
-    if config.fingerprint != info["fingerprint"]:
-        raise DeviceError(
-            f"fingerprint: board {info['fingerprint']}, computed {config.fingerprint}; "
-            "the bitstream was not built from this contract"
-        )
-    return Identity(
-        config=config,
-        fingerprint=info["fingerprint"],
-        build=info["build"],
-        clock_hz=info["clock_hz"],
-        baud=info["baud"],
-    )

@@ -9,7 +9,7 @@ __all__ = ["COUNTER_BITS", "INFO_BYTES", "Register", "Space", "element_bytes", "
 
 COUNTER_BITS = 32
 INFO_BYTES = 1024
-"""Length limit of the identity text (see `link.encode_info`)."""
+"""Length limit of the identity text (see `identity.encode_info`)."""
 
 
 class Space(IntEnum):
@@ -31,7 +31,7 @@ class Space(IntEnum):
     REGISTER = 4
     """`Register`; index = its number. Unsigned, 32 bits. Read; write where said."""
     INFO = 5
-    """The identity text (`link.encode_info`); index = byte. Unsigned, 8 bits. Read only."""
+    """The identity text (`identity.encode_info`); index = byte. Unsigned, 8 bits. Read only."""
 
 
 class Register(IntEnum):

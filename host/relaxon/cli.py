@@ -20,6 +20,7 @@ from rich.table import Table
 from relaxon_device.base import Device
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ConfigError, DataError, ToolError
+from relaxon_isa.identity import fingerprint
 from relaxon_isa.presets import PRESETS, preset
 
 from .backends import BACKENDS, open_device
@@ -406,10 +407,10 @@ def _same_machine(backend: str, preset_name: str | None, found: ArrayConfig) -> 
     """A board is what it is: refuse a preset that it is not."""
     if preset_name is None or backend in BACKENDS:
         return
-    if preset(preset_name).fingerprint != found.fingerprint:
+    if fingerprint(preset(preset_name)) != fingerprint(found):
         raise ConfigError(
             f"{backend} is not a machine of preset {preset_name} (fingerprint "
-            f"{preset(preset_name).fingerprint}), its fingerprint is {found.fingerprint}: leave "
+            f"{fingerprint(preset(preset_name))}), its fingerprint is {fingerprint(found)}: leave "
             "--preset out to use it as it is"
         )
 
@@ -430,7 +431,7 @@ def _config(
     check_data(network, dataset, settings.rule.objective)
     chosen = False
     if preset_name is None and saved:
-        same = (name for name, c in PRESETS.items() if c.fingerprint == saved.fingerprint)
+        same = (name for name, c in PRESETS.items() if fingerprint(c) == saved.fingerprint)
         preset_name = next(same, None)
     if preset_name is None and backend == "golden" and config_file is None:
         preset_name, chosen = first_preset(network, settings.rule), True
@@ -701,7 +702,7 @@ def _list_presets(as_json: bool) -> None:
             str(c.weight_depth * c.p * c.p),
             str(c.levels),
             ", ".join(c.features) or "none",
-            c.fingerprint,
+            fingerprint(c),
         )
     Console(highlight=False, width=120).print(table)
 

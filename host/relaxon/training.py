@@ -8,8 +8,8 @@ import numpy as np
 
 from relaxon_device.base import Device
 from relaxon_isa.errors import ConfigError, DataError
+from relaxon_isa.identity import Identity
 from relaxon_isa.instructions import Mac
-from relaxon_isa.link import Identity
 from relaxon_isa.memory import Register, Space
 from relaxon_isa.program import Program
 

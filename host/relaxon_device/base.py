@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import DeviceError, ProgramError
-from relaxon_isa.link import Identity
+from relaxon_isa.identity import Identity
 from relaxon_isa.memory import COUNTER_BITS, INFO_BYTES, Register, Space, row_bits
 
 __all__ = ["Device", "SpaceLayout"]

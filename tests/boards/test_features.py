@@ -7,14 +7,15 @@ import pytest
 
 from relaxon_boards.catalogue import find_board
 from relaxon_boards.features import main, variants
+from relaxon_isa.identity import fingerprint
 
 
 def test_each_feature_is_taken_out_or_put_in():
     board = find_board("ulx3s-25f")
     found = variants(board.name)
     assert list(found) == ["as it is", "without random", "without decay", "with integral"]
-    prints = {replace(board, changes=changes).config.fingerprint for changes in found.values()}
-    assert len(prints) == 4 and board.config.fingerprint in prints
+    prints = {fingerprint(replace(board, changes=changes).config) for changes in found.values()}
+    assert len(prints) == 4 and fingerprint(board.config) in prints
 
 
 def test_unknown_board_is_a_wrong_command_line(monkeypatch, capsys):

@@ -12,6 +12,7 @@ import pytest
 from relaxon_device import SerialDevice
 from relaxon_device.transport import SerialTransport
 from relaxon_isa.errors import DeviceError, LinkError, ProgramError
+from relaxon_isa.identity import fingerprint
 from relaxon_isa.memory import INFO_BYTES, Register, Space
 from relaxon_isa.presets import PRESETS
 from support.board_model import BoardModel, FaultyLine, Program, Rig
@@ -42,7 +43,7 @@ def device(
 
 
 def test_identity() -> None:
-    dev, _ = device(expected=CONFIG.fingerprint)
+    dev, _ = device(expected=fingerprint(CONFIG))
     assert dev.config == CONFIG
     assert dev.identity.build == "model"
     text = dev.read(Space.INFO)
@@ -51,7 +52,7 @@ def test_identity() -> None:
 
 
 def test_wrong_fingerprint_says_both() -> None:
-    with pytest.raises(DeviceError, match=CONFIG.fingerprint) as error:
+    with pytest.raises(DeviceError, match=fingerprint(CONFIG)) as error:
         device(expected="0123456789abcdef")
     assert "0123456789abcdef" in str(error.value)
 

@@ -28,8 +28,7 @@ def test_refusal_names_field_value_and_range(field, value):
         ArrayConfig(**{field: value})
 
 
-def test_fingerprints_differ_and_text_round_trips():
-    assert len({config.fingerprint for config in PRESETS.values()}) == len(PRESETS)
+def test_text_round_trips():
     for config in PRESETS.values():
         assert ArrayConfig.from_json(config.to_json()) == config
 

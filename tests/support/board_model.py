@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from cobs import cobs
 
 from relaxon_isa.config import ArrayConfig
+from relaxon_isa.identity import encode_info
 from relaxon_isa.link import (
     MAX_PAYLOAD,
     BoardError,
@@ -19,7 +20,6 @@ from relaxon_isa.link import (
     Header,
     Record,
     crc16,
-    encode_info,
 )
 from relaxon_isa.memory import INFO_BYTES, Register, Space, element_bytes
 

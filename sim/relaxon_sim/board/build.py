@@ -14,6 +14,7 @@ import relaxon_isa
 from relaxon_hdl.cache import cache_dir, file_lock
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ToolError
+from relaxon_isa.identity import fingerprint
 
 from ..cache import install, prune
 from ..cells import cell_models
@@ -85,7 +86,7 @@ def _key(config: ArrayConfig, options: BoardOptions) -> str:
     digest.update(
         f"{platform.machine()} {platform.libc_ver()} {os.environ.get('CXX')} {options}".encode()
     )
-    return f"{config.fingerprint}-{digest.hexdigest()[:16]}"
+    return f"{fingerprint(config)}-{digest.hexdigest()[:16]}"
 
 
 def build_board(

@@ -15,6 +15,7 @@ from relaxon_device.serial import SerialDevice
 from relaxon_device.transport import SerialTransport
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ToolError
+from relaxon_isa.identity import fingerprint
 
 from ..model import Waves
 from .build import CLOCK_HZ, BoardOptions, build_board
@@ -226,7 +227,7 @@ def virtual_device(
         # The more cells, the slower; a netlist is a hundred times slower than the board whose
         # clock it claims.
         timeout = 4.0 if netlist else max(0.25, config.p**2 / 64)
-        device = VirtualDevice(transport, expected=config.fingerprint, timeout=timeout)
+        device = VirtualDevice(transport, expected=fingerprint(config), timeout=timeout)
     except BaseException:
         board.stop()
         raise

@@ -6,7 +6,7 @@ import numpy as np
 
 from relaxon_device.base import Device, SpaceLayout, left_over, starved
 from relaxon_isa.config import ArrayConfig
-from relaxon_isa.link import decode_info, encode_info
+from relaxon_isa.identity import decode_info, encode_info
 from relaxon_isa.memory import Space
 
 from .machine import Machine
