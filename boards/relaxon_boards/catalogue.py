@@ -1,6 +1,6 @@
 """All boards."""
 
-from relaxon_isa.errors import ConfigError
+from relaxon_isa.errors import choose
 
 from . import arty, ecpix5, hx8k, icebreaker, icepi_zero, icesugar, icesugar_pro, tang, ulx3s
 from .board import Board
@@ -16,7 +16,4 @@ BOARDS: dict[str, Board] = {
 
 def find_board(name: str) -> Board:
     """The board of that name. Raises ConfigError that lists the names."""
-    try:
-        return BOARDS[name]
-    except KeyError:
-        raise ConfigError(f"no board {name!r}; there are: {', '.join(BOARDS)}") from None
+    return choose("board", name, BOARDS)

@@ -1,7 +1,7 @@
 """The machines by name: one for each kind of board, and those that are only simulated."""
 
 from .config import ArrayConfig
-from .errors import ConfigError
+from .errors import choose
 
 __all__ = ["PRESETS", "preset"]
 
@@ -97,7 +97,4 @@ PRESETS: dict[str, ArrayConfig] = {
 
 def preset(name: str) -> ArrayConfig:
     """The preset of that name. Raises ConfigError that lists the names."""
-    try:
-        return PRESETS[name]
-    except KeyError:
-        raise ConfigError(f"no preset {name!r}; there are: {', '.join(PRESETS)}") from None
+    return choose("preset", name, PRESETS)

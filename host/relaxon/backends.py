@@ -1,10 +1,11 @@
 """Opening a device by name."""
 
+import os
 from types import ModuleType
 
 from relaxon_device.base import Device
 from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import DeviceError, ToolError, install
+from relaxon_isa.errors import DeviceError, ToolError, install, meant
 from relaxon_isa.presets import preset
 
 __all__ = ["BACKENDS", "open_device", "virtual_board"]
@@ -22,23 +23,26 @@ def open_device(backend: str, config: ArrayConfig | str = "default", **options: 
     """
     if isinstance(config, str):
         config = preset(config)
-    if backend == "golden":
+    if backend.lower() == "golden":
         from relaxon_sim.golden.device import GoldenDevice
 
         return GoldenDevice(config, **options)  # type: ignore[arg-type]
-    if backend == "virtual":
+    if backend.lower() == "virtual":
         return _simulation().virtual_device(config, **options)
     from relaxon_device.serial import SerialDevice
     from relaxon_device.transport import DEFAULT_BAUD, serial_ports
 
-    port, at, rate = backend.rpartition("@")
-    if not (at and rate.isdecimal() and int(rate)):
-        port, rate = backend, DEFAULT_BAUD
-    if not port:
+    port, at, rate = backend.rpartition("@") if "://" not in backend else (backend, "", "")
+    if not at:
+        port, rate = backend, str(DEFAULT_BAUD)
+    hint = "" if os.sep in port else meant(port, BACKENDS)
+    if not port or hint:
         raise DeviceError(
-            f"backend {backend!r} names nothing; wanted is golden, virtual, or a serial port (this "
+            f"no backend {backend!r}{hint}: wanted is golden, virtual, or a serial port (this "
             f"computer has: {', '.join(serial_ports()) or 'none'})"
         )
+    if not (rate.isdecimal() and int(rate)):
+        raise DeviceError(f"{backend}: the rate {rate!r} is no number of bits/s, as @3000000 is")
     return SerialDevice.open(port, int(rate), **options)  # type: ignore[arg-type]
 
 

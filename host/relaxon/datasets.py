@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relaxon_isa.errors import DataError, install
+from relaxon_isa.errors import DataError, install, meant
 
 __all__ = ["NAMED", "Dataset", "load"]
 
@@ -152,7 +152,9 @@ def load(
     if path.is_dir():
         return _idx_folder(path, classes)
     if not path.is_file():
-        raise DataError(f"{source}: no such file, folder or data set; {ACCEPTED}")
+        raise DataError(
+            f"{source}: no such file, folder or data set{meant(str(source), NAMED)}; {ACCEPTED}"
+        )
     if path.suffix != ".npz":
         raise DataError(f"{source}: not a data set; {ACCEPTED}")
     return _npz(path, classes, test_fraction, seed)

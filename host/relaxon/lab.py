@@ -22,7 +22,7 @@ import numpy as np
 
 from relaxon_device.base import Device
 from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ConfigError, DataError
+from relaxon_isa.errors import ConfigError, DataError, meant
 from relaxon_isa.memory import Register, Space
 from relaxon_isa.program import Program
 
@@ -77,7 +77,10 @@ class Lab:
         is no such setting, or a value is not possible."""
         known = {field.name: None for field in fields(RuleSettings)}
         if unknown := sorted(changes.keys() - known):
-            raise ConfigError(f"no setting {', '.join(unknown)}: there are {', '.join(known)}")
+            hint = meant(unknown[0], known)
+            raise ConfigError(
+                f"no setting {', '.join(unknown)}{hint}: there are {', '.join(known)}"
+            )
         base = settings if settings is not None else self.settings
         self.settings = replace(base, **changes)  # type: ignore[arg-type]
         self.rule = make_rule(self.network, self.device.config, self.settings)

@@ -1,18 +1,15 @@
 """Work side by side through joblib: processes of this computer, or a cluster's."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from typing import Any, TypeAlias
 
-import click
-
 from relaxon_isa.errors import ToolError, install
 
-from .console import console
-
-__all__ = ["Pool", "one_by_one", "open_pool", "pool_options"]
+__all__ = ["Pool", "one_by_one", "open_pool"]
 
 Work: TypeAlias = Iterable[tuple[Callable, tuple]]
 Pool: TypeAlias = Callable[[Work], Iterator[Any]]
@@ -81,26 +78,6 @@ def _dask():
             if lacking
             else "the Dask cluster has no workers"
         )
-    console.print(f"on the Dask cluster of {client.scheduler.address}")  # type: ignore[union-attr]
+    address = client.scheduler.address  # type: ignore[union-attr]
+    print(f"on the Dask cluster of {address}", file=sys.stderr)
     return client
-
-
-def pool_options(default: int, text: str) -> Callable:
-    """``--jobs``, as joblib counts them, for which 0 means nothing, and ``--pool`` of a command."""
-
-    def check(context: click.Context, option: click.Parameter, value: int) -> int:
-        if value == 0:
-            raise click.BadParameter("0 processes do nothing: 1 or more, or -1 for all processors")
-        return value
-
-    def decorate(command: Callable) -> Callable:
-        pool = click.option(
-            "--pool",
-            default="loky",
-            show_default=True,
-            help="joblib backend: loky (this computer), or dask (of DASK_SCHEDULER_ADDRESS).",
-        )
-        jobs = click.option("--jobs", default=default, show_default=True, callback=check, help=text)
-        return jobs(pool(command))
-
-    return decorate

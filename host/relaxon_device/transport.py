@@ -103,7 +103,7 @@ class SerialTransport:
         except serial.SerialTimeoutException as error:
             raise LinkError(
                 f"{self.name} takes no bytes: nobody reads at its other end; "
-                "check that the board (or `relaxon board`) runs"
+                "check that the board (or `relaxon virtual`) runs"
             ) from error
         except (OSError, ValueError, TypeError) as error:
             raise self._gone(error) from error
@@ -116,7 +116,7 @@ class SerialTransport:
     def _gone(self, error: Exception) -> LinkError:
         return LinkError(
             f"{self.name} is gone ({error}): was the board unplugged or switched off, "
-            "or `relaxon board` ended? Connect it again and resume"
+            "or `relaxon virtual` ended? Connect it again and resume"
         )
 
 
@@ -127,7 +127,7 @@ def _why_not(port: str, error: Exception) -> str:
     if number in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
         return (
             f"no port {port}; this computer has: {names}. Plug the board in, "
-            "or run `relaxon board` and use the port that it prints"
+            "or run `relaxon virtual` and use the port that it prints"
         )
     if number in (errno.EACCES, errno.EPERM):
         return (

@@ -119,7 +119,7 @@ def test_boards_are_listed():
     assert rows["tang-nano-9k"]["experimental"]
     code, out, _ = run("boards")
     assert code == 0 and all(name in out for name in BOARDS)
-    assert "no timing of Gowin's multipliers" in out
+    assert "no timing of Gowin's multipliers" in " ".join(out.split())
     assert "* arty-a7-35, arty-a7-100: experimental: synthesis only" in out
 
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from relaxon import cli
 from relaxon.backends import open_device
+from relaxon.cli import device
 from relaxon.selftest import PARTS, self_test
 from relaxon_device.base import SpaceLayout
 from relaxon_isa.config import ArrayConfig
@@ -202,7 +203,7 @@ def test_info_says_what_came_of_it(monkeypatch):
     assert code == 0 and json.loads(said)["self_test"]["said"].startswith("not run")
     code, said, _ = info("--json", "--self-test")
     assert code == 0 and json.loads(said)["self_test"]["passed"] is True
-    monkeypatch.setattr(cli, "open_device", lambda *_: Damaged(stuck_weight))
+    monkeypatch.setattr(device, "open_device", lambda *_: Damaged(stuck_weight))
     code, said, error = info("--json", "--self-test")
     failed = json.loads(said)["self_test"]
     assert code == cli.DIFFERENT and failed["passed"] is False

@@ -15,7 +15,7 @@ from pathlib import Path
 from traceback import extract_tb
 
 from relaxon_isa.config import FEATURES, ArrayConfig
-from relaxon_isa.errors import ConfigError, ProgramError, RelaxonError
+from relaxon_isa.errors import ConfigError, ProgramError, RelaxonError, meant
 from relaxon_isa.presets import PRESETS
 
 from ..network import Network
@@ -96,8 +96,8 @@ def rule_class(name: str) -> type[Rule]:
                 rule = point.load()
             return _declared(rule, f"entry point {name}, {point.value},")
     raise ConfigError(
-        f"no rule {name!r}; there are: {', '.join(rule_names())}; your own as file.py:Class, or by "
-        "an entry point of a package that has to be installed"
+        f"no rule {name!r}{meant(name, rule_names())}; there are: {', '.join(rule_names())}; your "
+        "own as file.py:Class, or by an entry point of a package that has to be installed"
     )
 
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from relaxon_device.base import Device
 from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ConfigError
+from relaxon_isa.errors import ConfigError, meant
 from relaxon_isa.instructions import (
     Activation,
     Emit,
@@ -174,7 +174,10 @@ class Rule:
         unknown = set(s.options) - set(self.OPTIONS)
         if unknown:
             has = ", ".join(self.OPTIONS) or "none"
-            raise ConfigError(f"option {min(unknown)} of rule {self.name}: it has {has}")
+            wrong = min(unknown)
+            raise ConfigError(
+                f"option {wrong}{meant(wrong, self.OPTIONS)} of rule {self.name}: it has {has}"
+            )
         for name in s.options:
             if not isfinite(self.option(name)):
                 raise ConfigError(f"{name} = {self.option(name):g}: must be a finite number")

@@ -1,25 +1,24 @@
 """`relaxon build | flash | boards | estimate`: commands about boards."""
 
 import importlib
-import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from relaxon_isa.errors import ConfigError, ProgramError, ToolError, install
 from relaxon_isa.instructions import LOOP_COUNT_BITS
 
-from .console import console, guarded, json_option
-from .network import Network
-from .parallel import open_pool, pool_options
-from .rules import fits, settings_for
-from .studies.estimate import Cost
-from .studies.estimate import estimate as cost_of
+from ..network import Network
+from ..parallel import open_pool
+from ..rules import fits, settings_for
+from ..studies.estimate import FREE_SWEEPS, NUDGED_SWEEPS, Cost
+from ..studies.estimate import estimate as cost_of
+from .console import console, json_option, print_json, show
+from .options import input_bits_option, layers_option, pool_options
 
 __all__ = ["COMMANDS"]
 
@@ -28,7 +27,6 @@ SHOWN = ("64-32-10", "196-120-10", "784-64-10", "784-128-10")
 
 SWEEPS = click.IntRange(1, 1 << LOOP_COUNT_BITS)
 
-board_argument = click.argument("name", metavar="BOARD")
 directory_option = click.option(
     "--directory",
     type=click.Path(path_type=Path),
@@ -44,6 +42,11 @@ def _load(module: str) -> Any:
         raise ToolError(f"this needs {error.name}: {install('boards')}") from error
 
 
+board_argument = click.argument(
+    "board", callback=lambda ctx, parameter, name: _load("catalogue").find_board(name)
+)
+
+
 @click.command()
 @board_argument
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1), help="Placements.")
@@ -52,9 +55,8 @@ def _load(module: str) -> Any:
 @click.option("--vendor", is_flag=True, help="With the vendor's tool (Arty: Vivado), untested.")
 @directory_option
 @json_option
-@guarded
 def build(
-    name: str,
+    board: Any,
     seeds: int,
     jobs: int,
     pool: str,
@@ -68,8 +70,7 @@ def build(
     Tools are those that YOSYS, NEXTPNR_ICE40 and the like name, else those on PATH, else YoWASP's.
     Timing below the board's clock is an error.
     """
-    board = _load("catalogue").find_board(name)
-    directory = directory or Path("build") / name
+    directory = directory or Path("build") / board.name
     if vendor:
         if seeds > 1 or as_json:
             raise click.UsageError(
@@ -77,13 +78,13 @@ def build(
                 "leave --seeds and --json out"
             )
         _load("build").build_with_vendor(board, directory, baud=baud)
-        console.print(f"kept in {directory}; next: relaxon flash {name}")
+        console.print(f"kept in {directory}; next: relaxon flash {board.name}")
         return
-    with console.status(f"{name}: starting") as status:
+    with console.status(f"{board.name}: starting") as status:
         start = time.monotonic()
 
         def progress(text: str) -> None:
-            status.update(f"{name}: {text}")
+            status.update(f"{board.name}: {text}")
             if not console.is_terminal:
                 console.print(f"{time.monotonic() - start:6.0f} s  {text}")
 
@@ -93,7 +94,7 @@ def build(
             )
     click.echo(report.to_json() if as_json else report.text(), nl=False)
     following = (
-        f"; next: relaxon flash {name}, then relaxon info --backend PORT@{baud or board.baud}"
+        f"; next: relaxon flash {board.name}, then relaxon info --backend PORT@{baud or board.baud}"
         if report.bitstream
         else ""
     )
@@ -104,12 +105,10 @@ def build(
 @board_argument
 @click.option("--permanent", is_flag=True, help="Also into the flash memory.")
 @directory_option
-@guarded
-def flash(name: str, permanent: bool, directory: Path | None) -> None:
+def flash(board: Any, permanent: bool, directory: Path | None) -> None:
     """Load the bitstream that `build` made onto a board that is plugged in."""
-    board = _load("catalogue").find_board(name)
     suffix = _load("build").BITSTREAM[board.family]
-    bitstream = (directory or Path("build") / name) / f"{name}{suffix}"
+    bitstream = (directory or Path("build") / board.name) / f"{board.name}{suffix}"
     _load("flash").flash(board, bitstream, permanent=permanent)
 
 
@@ -120,7 +119,6 @@ def _fits(text: str, config: Any) -> bool:
 
 @click.command()
 @json_option
-@guarded
 def boards(as_json: bool) -> None:
     """List the boards: device, array, memories, clock, line, and what networks fit."""
     rows = []
@@ -142,49 +140,42 @@ def boards(as_json: bool) -> None:
                 "experimental": board.experimental,
             }
         )
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
+    if print_json(rows, as_json):
         return
-    table = Table(box=None, pad_edge=False)
-    for title in ("board", "device", "cells", "weights", "MHz", "baud", "up to"):
-        table.add_column(title, no_wrap=True)
-    for row in rows:
-        table.add_row(
-            row["board"] + ("*" if row["experimental"] else ""),
-            row["device"],
-            f"{row['p']} x {row['p']}",
-            str(row["weights"]),
-            f"{row['clock_hz'] / 1e6:g}",
-            str(row["baud"]),
-            row["networks"][-1] if row["networks"] else "-",
-        )
-    Console(highlight=False).print(table)
+    show(
+        ("board", "device", "cells", "weights", "MHz", "baud", "up to"),
+        (
+            (
+                row["board"] + ("*" if row["experimental"] else ""),
+                row["device"],
+                f"{row['p']} x {row['p']}",
+                row["weights"],
+                f"{row['clock_hz'] / 1e6:g}",
+                row["baud"],
+                row["networks"][-1] if row["networks"] else "-",
+            )
+            for row in rows
+        ),
+    )
     for text in sorted({row["experimental"] for row in rows} - {""}):
         whose = ", ".join(row["board"] for row in rows if row["experimental"] == text)
-        click.echo(f"* {whose}: {text}")
+        click.echo(fill(f"* {whose}: {text}", 80, subsequent_indent="  "))
 
 
 @click.command()
 @board_argument
-@click.option("--layers", default="784,128,10", show_default=True, help="Layer sizes.")
-@click.option("--free-sweeps", default=6, show_default=True, type=SWEEPS)
-@click.option("--nudged-sweeps", default=4, show_default=True, type=SWEEPS)
-@click.option(
-    "--input-bits",
-    default="8",
-    show_default=True,
-    type=click.Choice(["1", "2", "4", "8", "16"]),
-    help="Bits an input travels with.",
-)
+@layers_option("784,128,10")
+@click.option("--free-sweeps", default=FREE_SWEEPS, show_default=True, type=SWEEPS)
+@click.option("--nudged-sweeps", default=NUDGED_SWEEPS, show_default=True, type=SWEEPS)
+@input_bits_option
 @click.option("--baud", type=click.IntRange(1), help="Instead of the board's default.")
 @json_option
-@guarded
 def estimate(
-    name: str,
+    board: Any,
     layers: str,
     free_sweeps: int,
     nudged_sweeps: int,
-    input_bits: str,
+    input_bits: int,
     baud: int | None,
     as_json: bool,
 ) -> None:
@@ -193,7 +184,6 @@ def estimate(
     Cycles are exact for the given sweeps of each phase. What the array could do and what the line
     could do are separate figures; the smaller one holds.
     """
-    board = _load("catalogue").find_board(name)
     network = Network.parse(layers)
     try:
         costs = cost_of(
@@ -201,20 +191,20 @@ def estimate(
             board.config,
             free_sweeps=free_sweeps,
             nudged_sweeps=nudged_sweeps,
-            input_bits=int(input_bits),
+            input_bits=input_bits,
         )
     except (ConfigError, ProgramError) as error:
         larger = [b.name for b in _load("catalogue").BOARDS.values() if _fits(layers, b.config)]
-        if name in larger:
+        if board.name in larger:
             raise
         hint = f"; {network} fits {', '.join(larger) or 'no board'}"
-        raise ConfigError(f"{name}: {error}{hint}") from error
+        raise ConfigError(f"{board.name}: {error}{hint}") from error
     rate = board.clock_hz // board.divisor(baud)
     if not board.config.kind_counters:
-        costs = {name: replace(cost, kinds={"all": cost.cycles}) for name, cost in costs.items()}
+        costs = {kind: replace(cost, kinds={"all": cost.cycles}) for kind, cost in costs.items()}
     passes = {kind: _figures(cost, board.clock_hz, rate) for kind, cost in costs.items()}
     result = {
-        "board": name,
+        "board": board.name,
         "network": str(network),
         "clock_hz": board.clock_hz,
         "baud": rate,
@@ -222,22 +212,24 @@ def estimate(
         "nudged_sweeps": nudged_sweeps,
         **passes,
     }
-    if as_json:
-        click.echo(json.dumps(result, indent=2))
+    if print_json(result, as_json):
         return
     click.echo(
-        f"{network} fits {name} ({board.config.p} x {board.config.p} cells, "
+        f"{network} fits {board.name} ({board.config.p} x {board.config.p} cells, "
         f"{board.clock_hz / 1e6:g} MHz, {rate} baud)"
     )
-    table = Table("pass", "cycles/sample", "samples/s, array", "samples/s, line")
-    for kind, figures in passes.items():
-        table.add_row(
-            kind,
-            str(figures["cycles"]),
-            _rounded(figures["compute_rate"]),
-            _rounded(figures["link_rate"]),
-        )
-    Console(highlight=False).print(table)
+    show(
+        ("pass", "cycles/sample", "samples/s, array", "samples/s, line"),
+        (
+            (
+                kind,
+                figures["cycles"],
+                _rounded(figures["compute_rate"]),
+                _rounded(figures["link_rate"]),
+            )
+            for kind, figures in passes.items()
+        ),
+    )
     click.echo(f"with {free_sweeps} free and {nudged_sweeps} nudged sweeps")
 
 

@@ -1,0 +1,264 @@
+"""`relaxon bench`: the studies by command."""
+
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import click
+import numpy as np
+
+from relaxon_isa.errors import DataError
+
+from ..datasets import load
+from ..network import Network
+from ..parallel import open_pool
+from ..rules import RULES, rule_class
+from ..studies import comparison, equivalence
+from ..studies.cycles import cycles
+from ..studies.gradient import gradient
+from ..studies.plots import check_picture
+from ..studies.settle import settle
+from ..studies.speed import golden
+from .console import bar, json_option, print_json, show
+from .options import (
+    check_output,
+    data_option,
+    epochs_option,
+    file_option,
+    layers_option,
+    pool_options,
+    seeds_option,
+)
+
+__all__ = ["bench"]
+
+
+def _check_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise DataError(f"{path}: nothing can be kept there: {error.strerror}") from error
+
+
+def _check_plot(path: Path | None) -> None:
+    check_output(path)
+    if path:
+        check_picture(path)
+
+
+@click.group()
+def bench() -> None:
+    """Measure: cycles, sweeps, gradients, accuracy, the golden model's speed."""
+
+
+@bench.command("cycles")
+@json_option
+def bench_cycles(as_json: bool) -> None:
+    """Exact cycles per training and inference sample, for a table of networks and array sizes.
+
+    Inputs are in the machine already; free phases of 6 sweeps, nudged ones of 4, side by side.
+    """
+    rows = cycles()
+    if print_json(rows, as_json):
+        return
+    columns = ("network", "p", "pass", "cycles", "mac", "learn", "control")
+    show(columns, ([row[c] for c in columns] for row in rows))
+
+
+@bench.command("golden")
+@click.option("--data", help="Data set; by default synthetic samples as sparse as MNIST.")
+@layers_option("784,128,10")
+@click.option(
+    "--samples",
+    default=5000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Training samples to time.",
+)
+@json_option
+def bench_golden(data: str | None, layers: str, samples: int, as_json: bool) -> None:
+    """Training samples/s of the golden model, beside a float numpy loop of the same sweeps."""
+    result = golden(Network.parse(layers), data, samples)
+    if print_json(result, as_json):
+        return
+    click.echo(f"golden model: {result['golden_per_second']:.0f} training samples/s")
+    click.echo(f"float numpy:  {result['float_per_second']:.0f} training samples/s")
+    click.echo(f"ratio: {result['ratio']:.2f}")
+
+
+@bench.command("settle")
+@data_option
+@layers_option("64,32,10")
+@click.option(
+    "--samples", default=500, show_default=True, type=click.IntRange(1), help="Samples to relax."
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Initial weights."
+)
+@json_option
+def bench_settle(data: str, layers: str, samples: int, seed: int, as_json: bool) -> None:
+    """How many sweeps the free phase takes to settle: a histogram."""
+    counts = settle(Network.parse(layers), load(data), samples, seed)
+    if print_json({"sweeps": counts}, as_json):
+        return
+    most = max(counts.values())
+    for sweeps, number in counts.items():
+        click.echo(f"{sweeps:4} sweeps {number:6}  {'#' * round(50 * number / most)}")
+
+
+@bench.command("gradient")
+@click.option(
+    "--networks",
+    default=200,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Random networks to measure.",
+)
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Of networks and samples."
+)
+@click.option("--beta", default=0.125, show_default=True, help="Strength of the nudge.")
+@json_option
+def bench_gradient(networks: int, seed: int, beta: float, as_json: bool) -> None:
+    """Centered EP's update on the golden model against finite differences of the cost.
+
+    Cosine of each layer, over random 20-15-10-5 networks whose units cross no bound between the
+    phases and whose gradient is not zero.
+    """
+    with bar("networks", networks) as progress:
+        result = gradient(networks, seed, beta, progress)
+    if print_json(result, as_json):
+        return
+    show(
+        ("layer", "smallest cosine", "median", "mean"),
+        (
+            (row["layer"], *(f"{row[name]:.6f}" for name in ("min", "median", "mean")))
+            for row in result["layers"]
+        ),
+    )
+    rejected = result["rejected"]
+    click.echo(
+        f"{networks} networks. Rejected: {rejected['crossing']} where a unit crosses a bound, "
+        f"{rejected['zero']} where a layer's gradient is zero, {rejected['faint']} where no unit "
+        f"of a layer moves by {result['faint_steps']} steps of the grid between the phases"
+        + (f" (smallest cosine there {result['faint_min']:.4f})" if rejected["faint"] else "")
+    )
+
+
+@bench.command("digits")
+@seeds_option
+@epochs_option
+@json_option
+def bench_digits(seeds: int, epochs: int, as_json: bool) -> None:
+    """Test accuracy on digits, 64-32-10, beside that without the first layer's LEARN."""
+    dataset = load("digits")
+    with bar("samples", 2 * seeds * epochs * len(dataset.x_train)) as progress:
+        rows = comparison.digits(dataset, seeds, epochs, progress)
+    means = {name: float(np.mean([row[name] for row in rows])) for name in ("accuracy", "frozen")}
+    if print_json({"epochs": epochs, "runs": rows, "mean": means}, as_json):
+        return
+    show(
+        ("seed", "test accuracy", "first layer frozen"),
+        (
+            (row["seed"], f"{row['accuracy']:.2%}", f"{row['frozen']:.2%}")
+            for row in (*rows, {"seed": "mean", **means})
+        ),
+    )
+
+
+@bench.command("equivalence")
+@click.option("--steps", default=30, show_default=True, type=click.IntRange(2), help="To compare.")
+@click.option(
+    "--beta",
+    default=0.25,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Strength of the nudge.",
+)
+@file_option("--plot", "Draw both traces to this file.")
+@json_option
+def bench_equivalence(steps: int, beta: float, plot: Path | None, as_json: bool) -> None:
+    """EP's velocities beside recurrent backpropagation's error derivatives, step by step."""
+    _check_plot(plot)
+    result = equivalence.equivalence(steps, beta)
+    if plot:
+        equivalence.draw(result, plot)
+    errors = {name: result[name] for name in ("error_machine", "error_double")}
+    gradient_cosine = equivalence.gradients()
+    if print_json({**errors, "gradient_cosine": gradient_cosine}, as_json):
+        return
+    show(
+        ("step", "to the side network on the machine", "in double precision"),
+        (
+            (k, *(f"{value:.2e}" for value in pair))
+            for k, pair in enumerate(zip(*errors.values(), strict=True))
+        ),
+    )
+    click.echo(
+        f"largest: {max(max(values) for values in errors.values()):.1e} "
+        "(of velocities near the end, which are small, rounding is a larger part)"
+    )
+    click.echo(f"updates of ep-centered and rbp, preset default: cosine {gradient_cosine:.3f}")
+
+
+@bench.command("rules")
+@click.option("--rule", "names", multiple=True, help="Only this one; may be repeated.")
+@seeds_option
+@epochs_option
+@pool_options(1, "Processes side by side; -1: one a processor.")
+@file_option("--plot", "Draw the table to this file.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep what has ended in this folder: an interrupted run goes on from there.",
+)
+@json_option
+def bench_rules(
+    names: tuple[str, ...],
+    seeds: int,
+    epochs: int,
+    jobs: int,
+    pool: str,
+    plot: Path | None,
+    keep: Path | None,
+    as_json: bool,
+) -> None:
+    """Every rule on digits, 64-32-10: accuracy, cost, memory, update against the gradient."""
+    _check_plot(plot)
+    if keep:
+        _check_folder(keep)
+    chosen = list(dict.fromkeys(names)) or list(RULES)
+    for name in chosen:
+        rule_class(name)
+    with (
+        open_pool(jobs, pool) as run,
+        bar("rules and seeds", len(chosen) * (seeds + 1)) as progress,
+    ):
+        try:
+            rows = comparison.rules(chosen, range(seeds), epochs, run, keep, progress)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted; the same command goes on with what {keep} has"
+                if keep
+                else "interrupted; with --keep FOLDER a run can go on"
+            ) from None
+    if plot:
+        comparison.draw(rows, plot)
+    if print_json({"seeds": seeds, "epochs": epochs, "rules": rows}, as_json):
+        return
+    show(
+        ("rule", "test accuracy", "lowest - highest", "sweeps", "cycles", "words n/s", "cosine",
+         "deviation", "of means"),
+        (
+            (
+                row["rule"],
+                f"{row['accuracy']:.2%}",
+                f"{row['lowest']:.1%} - {row['highest']:.1%}",
+                f"{row['sweeps']:.1f}",
+                f"{row['cycles']:.0f}",
+                f"{row['words_a_neuron']}/{row['words_a_synapse']}",
+                *(f"{row[c]:.3f}" for c in ("cosine", "cosine_deviation", "cosine_of_means")),
+            )
+            for row in rows
+        ),
+    )  # fmt: skip

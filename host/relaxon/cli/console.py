@@ -1,0 +1,135 @@
+"""What every command shares: the console, exit codes, help in groups, bars, tables, JSON."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from relaxon_isa.errors import (
+    ConfigError,
+    DataError,
+    DeviceError,
+    LinkError,
+    ProgramError,
+    RelaxonError,
+    ToolError,
+)
+
+__all__ = [
+    "DIFFERENT",
+    "EXIT_CODES",
+    "Grouped",
+    "bar",
+    "complain",
+    "console",
+    "json_option",
+    "print_json",
+    "show",
+]
+
+EXIT_CODES: dict[type[BaseException], int] = {
+    RelaxonError: 1,
+    ConfigError: 3,
+    ProgramError: 4,
+    DataError: 5,
+    DeviceError: 6,
+    LinkError: 7,
+    ToolError: 8,
+    KeyboardInterrupt: 130,
+}
+"""What the process ends with. 2: a wrong command line; `DIFFERENT`: a failed comparison."""
+DIFFERENT = 9
+"""Exit code: weights that are not the golden run's, or a self-test that failed."""
+
+GROUPS = {
+    "Data and network": ("data", "layers", "architecture", "output", "targets", "input_bits"),
+    "Rule": (
+        "rule",
+        "objective",
+        "rule_options",
+        "beta",
+        "margin",
+        "free_cap",
+        "nudged_cap",
+        "tolerance",
+        "grid",
+    ),
+    "Schedule": (
+        "epochs",
+        "seed",
+        "rate_shifts",
+        "rate_halvings",
+        "init_gain",
+        "frozen",
+        "shuffle",
+    ),
+    "Files": ("weights", "init", "export", "checkpoint", "resume"),
+    "Device": ("backend", "preset_name", "verify"),
+}
+"""Options of `train` and `infer` as their help groups them; the others are about output."""
+
+console = Console(stderr=True, highlight=False)
+
+
+def complain(error: BaseException) -> int:
+    """Print an error; returns the exit code of its class."""
+    kinds = (kind for kind in type(error).__mro__ if kind in EXIT_CODES)
+    # What an error quotes (extras, file names) may have brackets: no markup in it.
+    console.print("[bold red]error:[/]", escape(str(error)), soft_wrap=True)
+    return EXIT_CODES[next(kinds)]
+
+
+class Grouped(click.Command):
+    """A command whose help shows its options by `GROUPS`."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        titles = {name: title for title, names in GROUPS.items() for name in names}
+        groups: dict[str, list] = {title: [] for title in (*GROUPS, "Output")}
+        for option in self.get_params(ctx):
+            if record := option.get_help_record(ctx):
+                groups[titles.get(option.name or "", "Output")].append(record)
+        for title, records in filter(all, groups.items()):
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document to standard output."
+)
+
+
+def print_json(document: object, wanted: bool) -> bool:
+    """Print a document as JSON if that is wanted; returns whether it was."""
+    if wanted:
+        click.echo(json.dumps(document, indent=2))
+    return wanted
+
+
+@contextmanager
+def bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error; silent where that is no terminal."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda n: progress.update(task, advance=n)
+
+
+def show(titles: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """Print a table; no ``titles``: without a head. No column is cut off or folded: in a terminal
+    too narrow for it, lines run on."""
+    table = Table(*titles, box=None, padding=(0, 2, 0, 0), show_header=bool(titles))
+    for row in rows:
+        table.add_row(*map(str, row))
+    Console(highlight=False, width=1000).print(table, markup=False)

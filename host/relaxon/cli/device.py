@@ -1,0 +1,155 @@
+"""`relaxon virtual | info`: devices."""
+
+import json
+import sys
+from contextlib import suppress
+from copy import copy
+from dataclasses import asdict
+from pathlib import Path
+from textwrap import fill
+
+import click
+
+from relaxon_device.base import Device
+from relaxon_isa.errors import ConfigError
+from relaxon_isa.identity import fingerprint
+from relaxon_isa.presets import PRESETS, preset
+
+from ..backends import open_device, virtual_board
+from ..selftest import PARTS, SelfTest, self_test
+from .console import DIFFERENT, bar, console, json_option, print_json, show
+from .options import any_case, check_output, file_option, preset_option
+
+__all__ = ["board", "info", "virtual"]
+
+
+@click.command()
+@preset_option
+@click.option(
+    "--family",
+    help="Instantiate this FPGA family's primitives (ice40, ecp5, gowin), by their models.",
+)
+@file_option("--vcd", "Write waveforms (slow).")
+@file_option("--fst", "Write compressed waveforms (slow).")
+def virtual(
+    preset_name: str | None, family: str | None, vcd: Path | None, fst: Path | None
+) -> None:
+    """Run a virtual board until Ctrl-C; any serial client can talk to the port it prints."""
+    if vcd and fst:
+        raise click.UsageError("--vcd or --fst, not both")
+    for path in (vcd, fst):
+        check_output(path)
+    config = preset(preset_name or "default")
+    with virtual_board(config, family=family, vcd=vcd, fst=fst) as running:
+        click.echo(running.port)
+        console.print(f"try: relaxon info --backend {running.port}   (Ctrl-C ends the board)")
+        with suppress(KeyboardInterrupt):
+            running.wait()
+
+
+board = copy(virtual)
+"""The name of `relaxon virtual` until 0.2."""
+board.name, board.hidden = "board", True
+
+
+@click.command()
+@click.option("--backend", callback=any_case, help="golden, virtual, or the name of a serial port.")
+@preset_option
+@click.option("--presets", is_flag=True, help="List the machines by name instead.")
+@click.option(
+    "--self-test/--no-self-test",
+    "wanted",
+    default=None,
+    help="Test memories and arithmetic; overwrites all memories and counters. Default: only a "
+    "board that nobody has used since power-on.",
+)
+@json_option
+def info(
+    backend: str | None,
+    preset_name: str | None,
+    presets: bool,
+    wanted: bool | None,
+    as_json: bool,
+) -> None:
+    """Say what a device is: its array, memories, fingerprint and counters; or list the presets.
+
+    At its first contact after power-on a board is tested: its memories, MAC, LEARN and sequencer,
+    compared with the golden model to the last bit, and is left cleared, as it was. The counters
+    shown are those from before. Exit code 9: it failed.
+    """
+    if presets or backend is None:
+        if preset_name or wanted is not None:
+            raise click.UsageError("--preset and --self-test are about a device: name a --backend")
+        _list_presets(as_json)
+        return
+    with open_device(backend, preset(preset_name or "default")) as device:
+        identity, counters = device.identity, device.counters()
+        result, said = _self_test(device, backend, wanted)
+    config = identity.config
+    facts: dict = {
+        "fingerprint": identity.fingerprint,
+        "build": identity.build,
+        "clock_hz": identity.clock_hz,
+        "baud": identity.baud,
+        "config": json.loads(config.to_json()),
+        "counters": {register.name.lower(): value for register, value in counters.items()},
+        "self_test": {"said": said} | (asdict(result) if result else {}),
+    }
+    if result:
+        facts["self_test"]["passed"] = result.passed
+    if not print_json(facts, as_json):
+        shown = facts | facts["config"] | facts["counters"] | {"self-test": said}
+        show((), (row for row in shown.items() if not isinstance(row[1], dict)))
+    if result and not result.passed:
+        for line in result.failures():
+            console.print(line, markup=False, soft_wrap=True)
+        console.print(
+            "[bold red]error:[/] the self-test failed: what this board computes cannot be trusted",
+            soft_wrap=True,
+        )
+        sys.exit(DIFFERENT)
+
+
+def _self_test(device: Device, backend: str, wanted: bool | None) -> tuple[SelfTest | None, str]:
+    """Run the self-test if wanted. Returns (result or None, one-line summary)."""
+    if wanted is None and backend == "golden":
+        return None, "not run: the golden model is what boards are compared with"
+    if wanted is None and not device.unused:
+        return None, (
+            "not run: in use since power-on; relaxon info --self-test runs it and overwrites "
+            "all memories"
+        )
+    if wanted is False:
+        return None, "not run"
+    try:
+        with bar("self-test", len(PARTS)) as progress:
+            result = self_test(device, progress)
+    except ConfigError as error:
+        if wanted:
+            raise
+        return None, f"not run: {error}"
+    failed = [name for name, part in result.parts.items() if not part.passed]
+    if failed:
+        return result, f"FAILED: {', '.join(failed)}"
+    return result, f"passed: {', '.join(result.parts)}"
+
+
+def _list_presets(as_json: bool) -> None:
+    if print_json({n: json.loads(c.to_json()) for n, c in PRESETS.items()}, as_json):
+        return
+    # bits: of a state / of a weight
+    show(
+        ("preset", "cells", "bits", "weights", "levels", "features", "fingerprint"),
+        (
+            (
+                name,
+                f"{c.p} x {c.p}",
+                f"{c.state_bits}/{c.weight_bits}",
+                c.weight_depth * c.p * c.p,
+                c.levels,
+                fill(", ".join(c.features), 16),
+                fingerprint(c),
+            )
+            for name, c in PRESETS.items()
+        ),
+    )

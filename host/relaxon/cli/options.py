@@ -1,0 +1,145 @@
+"""Options that several commands have, and values that options share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import click
+
+from relaxon_isa.errors import DataError
+
+from ..backends import BACKENDS
+from ..rules.settings import INPUT_PACKS, RuleSettings
+from ..training import TrainSettings
+
+__all__ = [
+    "any_case",
+    "backend_option",
+    "check_output",
+    "data_option",
+    "epochs_option",
+    "file_option",
+    "input_bits_option",
+    "layers_option",
+    "numbers",
+    "pool_options",
+    "preset_option",
+    "seeds_option",
+]
+
+
+def numbers(kind: type) -> Callable:
+    """A click callback for lists such as 5,7."""
+
+    def parse(context: click.Context, option: click.Parameter, value: Any) -> tuple | None:
+        if value is None or isinstance(value, tuple):
+            return value
+        try:
+            return tuple(kind(part) for part in value.split(",") if part != "")
+        except ValueError:
+            raise click.BadParameter(
+                f"{value!r}: write numbers with commas between, as 5,7"
+            ) from None
+
+    return parse
+
+
+def file_option(name: str, text: str, **more: Any) -> Callable:
+    """An option that names a file."""
+    return click.option(name, type=click.Path(path_type=Path), help=text, **more)
+
+
+def any_case(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """A click callback: golden and virtual, however they are written."""
+    return value.lower() if value and value.lower() in BACKENDS else value
+
+
+backend_option = click.option(
+    "--backend",
+    default="virtual",
+    show_default=True,
+    callback=any_case,
+    help="golden, virtual, or the name of a serial port, as /dev/ttyUSB1@3000000 where the board's "
+    "rate ('relaxon boards') is not 1,000,000 baud.",
+)
+preset_option = click.option(
+    "--preset",
+    "preset_name",
+    metavar="NAME",
+    help="Machine that golden and virtual are built as (see 'relaxon info --presets'). Without it "
+    "virtual is 'default', and golden the first of that list that holds the network; with a "
+    "checkpoint both are what it was written on.",
+)
+data_option = click.option(
+    "--data",
+    default="digits",
+    show_default=True,
+    help="digits, iris, a folder of IDX files (MNIST, Fashion-MNIST), or an .npz file.",
+)
+
+
+def layers_option(default: str) -> Callable:
+    """``--layers`` with a command's own default."""
+    return click.option(
+        "--layers",
+        default=default,
+        show_default=True,
+        help="Layer sizes: inputs, hidden ..., outputs.",
+    )
+
+
+seeds_option = click.option(
+    "--seeds",
+    default=5,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Runs, with seeds from 0 on.",
+)
+epochs_option = click.option(
+    "--epochs",
+    default=TrainSettings().epochs,
+    show_default=True,
+    help="Passes over the training set.",
+)
+input_bits_option = click.option(
+    "--input-bits",
+    default=RuleSettings().input_bits,
+    show_default=True,
+    type=click.Choice(list(INPUT_PACKS)),
+    help="Bits an input travels with; 16: a signed word.",
+)
+
+
+def pool_options(default: int, text: str) -> Callable:
+    """``--jobs``, as joblib counts them, for which 0 means nothing, and ``--pool`` of a command."""
+
+    def check(context: click.Context, option: click.Parameter, value: int) -> int:
+        if value == 0:
+            raise click.BadParameter("0 processes do nothing: 1 or more, or -1 for all processors")
+        return value
+
+    def decorate(command: Callable) -> Callable:
+        pool = click.option(
+            "--pool",
+            default="loky",
+            show_default=True,
+            help="joblib backend: loky (this computer), or dask (of DASK_SCHEDULER_ADDRESS).",
+        )
+        jobs = click.option("--jobs", default=default, show_default=True, callback=check, help=text)
+        return jobs(pool(command))
+
+    return decorate
+
+
+def check_output(path: Path | None) -> None:
+    """Before long work: whether its file, if one is wanted, has a place."""
+    if path and not path.parent.is_dir():
+        raise DataError(f"{path}: there is no folder {path.parent}")
+    if path and path.exists() and not path.is_file():
+        raise DataError(f"{path}: is not a file that could be replaced")
+    if path:
+        try:
+            TemporaryFile(dir=path.parent).close()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written: {error.strerror}") from error
