@@ -1,4 +1,4 @@
-"""What a configuration can run: a program is refused with the instruction and the reason."""
+"""Which programs a configuration can run. The others are rejected with the reason."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -36,13 +36,14 @@ INDEX_COMBINATIONS = 4096
 
 
 def check(config: ArrayConfig, instructions: Sequence[Instruction]) -> None:
-    """Raise ProgramError, naming the instruction and the reason, for what cannot run."""
+    """Raise ProgramError if this configuration cannot run the program; the message names
+    instruction and reason."""
     if not instructions or not isinstance(instructions[-1], Halt):
         raise ProgramError("the program does not end in HALT: add Halt() as its last instruction")
     total = sum(map(rows_of, instructions))
     if total > config.program_rows:
         raise ProgramError(
-            f"the program takes {total} rows; this machine has {config.program_rows}: "
+            f"the program takes {total} program rows; this machine has {config.program_rows}: "
             "use fewer layers or phases, or a configuration with more program_rows"
         )
     loops: list[tuple[int, Loop]] = []
@@ -60,8 +61,8 @@ def check(config: ArrayConfig, instructions: Sequence[Instruction]) -> None:
                 inside = judged.pop()
                 if loop.until and not inside:
                     raise ProgramError(
-                        f"the loop opened at {loop_at} runs until settled, but nothing in it "
-                        "judges: set judge in a MAC of its body"
+                        f"the LOOP at instruction {loop_at} has until, but no MAC in its body "
+                        "judges: set judge in one of them"
                     )
                 if judged:
                     judged[-1] |= inside
@@ -96,11 +97,12 @@ def _within(name: str, value: int, low: int, high: int) -> None:
 def _check_loop(config: ArrayConfig, loop: Loop, depth: int) -> None:
     _need(
         isinstance(loop.count, int) and 1 <= loop.count <= 1 << LOOP_COUNT_BITS,
-        f"count = {loop.count!r}: a loop must be bounded, 1 to {1 << LOOP_COUNT_BITS} trips",
+        f"count = {loop.count!r}: must be 1 to {1 << LOOP_COUNT_BITS} trips, since every LOOP must "
+        "be bounded",
     )
     _need(
         depth < config.loop_depth,
-        f"loops are nested deeper than this machine's {config.loop_depth}",
+        f"{depth + 1} LOOPs nested; this machine can nest {config.loop_depth} (loop_depth)",
     )
     _within("step", loop.step, -(1 << 15), (1 << 15) - 1)
 
@@ -110,7 +112,7 @@ def _index_values(select: int, loops: Sequence[Loop]) -> range:
     _within("index select", select, 0, INDEX_SELECTS - 1)
     if select == 0:
         return range(1)
-    _need(select <= len(loops), f"index of LOOP {select}, but only {len(loops)} are open")
+    _need(select <= len(loops), f"index of LOOP {select}: only {len(loops)} LOOPs are open here")
     loop = loops[select - 1]
     return range(0, loop.count * loop.step, loop.step) if loop.step else range(1)
 
@@ -145,7 +147,7 @@ def _check_nest(config: ArrayConfig, instruction: Mac | Learn) -> None:
     levels = nest_levels(instruction)
     _need(
         len(levels) <= config.levels,
-        f"{len(levels)} loop levels; this machine's instructions have {config.levels}",
+        f"{len(levels)} loop levels; this machine's instructions have at most {config.levels}",
     )
     for level in levels:
         _within("level count", level.count, 1, 1 << LEVEL_COUNT_BITS)
@@ -156,32 +158,37 @@ def _check_mac(config: ArrayConfig, mac: Mac, loops: Sequence[Loop]) -> None:
     _check_nest(config, mac)
     for level in mac.inner:
         for name in ("dst", "drive", "gate"):
-            _need(getattr(level, name) == 0, f"an inner level moves {name}: only outer ones may")
+            _need(getattr(level, name) == 0, f"an inner level moves {name}: only outer levels may")
     _within("shift", mac.shift, 0, config.acc_bits - 1)
     _need(
-        0 <= mac.up <= min(mac.shift, 31), f"up = {mac.up}: must be 0 to shift ({mac.shift}), or 31"
+        0 <= mac.up <= min(mac.shift, 31),
+        f"up = {mac.up}: must be 0 to 31 and at most shift ({mac.shift})",
     )
     _within("one", mac.one, 0, config.state_bits - 2)
     _need(
         mac.activation not in (Activation.CLIP01, Activation.CLIP11) or mac.up <= mac.one,
-        f"up = {mac.up}: a clip at 2**one needs up <= one ({mac.one}), else no grid point is 1.0",
+        f"up = {mac.up}: {mac.activation.name} clips at 2**one and needs up <= one ({mac.one}), "
+        "else no multiple of 2**up is 2**one",
     )
     _within("step", mac.step, 0, 15)
     _within("tol", mac.tol, 0, (1 << (config.state_bits - 1)) - 1)
     _within("tail", mac.tail, 0, config.p)
     if mac.tail:
         _within("tail_level", mac.tail_level, 0, max(0, len(mac.outer) - 1))
-        _need(mac.outer or mac.tail_level == 0, "tail_level without outer levels")
     _need_feature(config, "activations", mac.activation, f"activation {mac.activation.name}")
-    _need(not mac.fresh or mac.judge, "fresh without judge")
+    _need(not mac.fresh or mac.judge, "fresh without judge: set judge, or leave fresh out")
     if mac.to_drive:
         _need(
             mac.activation is Activation.LINEAR
             and mac.gating is Gating.NONE
             and not (mac.step or mac.judge or mac.shift or mac.up or mac.one),
-            "to_drive writes the accumulator as it is: no activation, gating, step, judge or shift",
+            "to_drive writes the accumulator as it is: activation, gating, step, judge, shift, up "
+            "and one must keep their defaults",
         )
-    _need(mac.from_drive or not mac.drive_x, "drive_x without from_drive")
+    _need(
+        mac.from_drive or not mac.drive_x,
+        "drive_x without from_drive: set from_drive, or leave drive_x out",
+    )
     terms = trips(mac.inner) * config.p
     _need(
         terms <= config.max_terms,
@@ -204,7 +211,10 @@ def _check_mac(config: ArrayConfig, mac: Mac, loops: Sequence[Loop]) -> None:
     _check_range("src", mac.src, stream("src"), src_x, config.state_depth, "state group")
     _check_range("dst", mac.dst, dst_terms, dst_x, dst_depth, dst_unit)
     written = _addresses(mac.dst, dst_terms)
-    _need(len(set(written)) == len(written), "dst meets a group twice: give each level a stride")
+    _need(
+        len(set(written)) == len(written),
+        "dst meets a group twice: every outer level needs a stride of dst of its own",
+    )
     reads = []  # (name, base, terms, select, trips per destination group)
     if mac.to_drive:
         if mac.from_drive:
@@ -241,7 +251,7 @@ def _check_overlap(
         f"{name} reads a group that the same instruction has written: "
         "use another destination, or order the groups so that each is read before it is written"
     )
-    # How far apart the two indices may be, one entry a combination of loop trips.
+    # How far apart the two indices may be, one entry per combination of loop trips.
     if select == mac.dst_x:
         shifts: set[int] = {0}
     else:
@@ -267,25 +277,31 @@ def _check_overlap(
 def _check_learn(config: ArrayConfig, learn: Learn, loops: Sequence[Loop]) -> None:
     _check_nest(config, learn)
     for level in learn.inner:
-        _need(level.tile == 0, "an inner level moves the tile: only outer ones may")
+        _need(level.tile == 0, "an inner level moves the tile: only outer levels may")
     terms = trips(learn.inner)
     _need(
         terms <= config.learn_terms,
-        f"{terms} terms a tile; this machine's cells add up {config.learn_terms} (learn_terms)",
+        f"{terms} terms per tile; this machine's cells add up at most {config.learn_terms} "
+        "(learn_terms)",
     )
     _within("position", learn.position, 0, 1)
     for flag in LEARN_FLAGS:
         if getattr(learn, flag):
             _need_feature(config, "learn_flags", flag, flag)
-    _need(not (learn.decay and learn.replace), "decay with replace: nothing is left to decay")
+    _need(
+        not (learn.decay and learn.replace),
+        "decay with replace: nothing is left to decay; use one of them",
+    )
     if learn.integral:
         _need(
             not (learn.decay or learn.replace or learn.stochastic or learn.position),
-            "integral goes without decay, replace, stochastic and position 1",
+            "integral excludes decay, replace, stochastic and position 1",
         )
         _within("threshold", learn.threshold, 0, (1 << config.weight_bits) - 1)
     else:
-        _need(learn.threshold == 0, "threshold without integral")
+        _need(
+            learn.threshold == 0, "threshold without integral: set integral, or leave threshold out"
+        )
 
     def stream(name: str) -> list[tuple[int, int]]:
         return [(level.count, getattr(level, name)) for level in (*learn.outer, *learn.inner)]
@@ -301,7 +317,10 @@ def _check_learn(config: ArrayConfig, learn: Learn, loops: Sequence[Loop]) -> No
     met = _addresses(learn.tile, tiles)
     if learn.integral:
         met += [tile + 1 for tile in met]
-    _need(len(set(met)) == len(met), "two outer trips meet the same tile: give each a stride")
+    _need(
+        len(set(met)) == len(met),
+        "two outer trips meet the same tile: every outer level needs a stride of its own",
+    )
 
 
 def _check_wait(config: ArrayConfig, wait: Wait, loops: Sequence[Loop]) -> None:
@@ -310,7 +329,7 @@ def _check_wait(config: ArrayConfig, wait: Wait, loops: Sequence[Loop]) -> None:
     index = _index_values(wait.dst_x, loops)
     _check_range("dst", wait.dst, groups, index, config.state_depth, "state group")
     if wait.pack is Pack.WORD:
-        _need(wait.shift == 0, "WORD values come as they are: shift must be 0")
+        _need(wait.shift == 0, f"shift = {wait.shift}: must be 0 with pack WORD")
     else:
         bits = wait.pack.bits - 1 if wait.signed else wait.pack.bits
         _within("shift", wait.shift, 0, config.state_bits - 1 - bits)
@@ -326,7 +345,7 @@ def _check_emit(config: ArrayConfig, emit: Emit, loops: Sequence[Loop]) -> None:
             mine.add(Register.MAC_CYCLES)
         _need(
             not mine & set(range(emit.base, emit.base + emit.count)),
-            "EMIT cannot tell its own cycles: leave out "
+            "an EMIT cannot send the registers that count its own cycles: leave out "
             + ", ".join(register.name for register in sorted(mine)),
         )
         return
@@ -336,7 +355,7 @@ def _check_emit(config: ArrayConfig, emit: Emit, loops: Sequence[Loop]) -> None:
     _check_range("base", emit.base, groups, index, depth, "group")
     _need(
         emit_bytes(config, emit) < 1 << 16,
-        "a record holds less than 65536 bytes: emit the plane in parts",
+        f"{emit_bytes(config, emit)} bytes; a record holds at most 65535: emit the plane in parts",
     )
 
 
@@ -352,8 +371,7 @@ _CHECKS = {
 def _check_drive_terms(config: ArrayConfig, instructions: Sequence[Instruction]) -> None:
     """Bound the products that drives gather over the whole program, loops' trips included.
 
-    A drive that a run finds already written counts as empty: what earlier runs or the host left
-    there is theirs to bound.
+    A drive counts as empty when a run begins: earlier runs and the host must bound what they leave.
     """
     terms: dict[int, int] = {}
 

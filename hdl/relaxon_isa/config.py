@@ -56,40 +56,43 @@ class ArrayConfig:
     state_bits, weight_bits
         Widths of the signed words of a plane and of a synapse.
     weight_depth
-        Tiles: words of each cell's weight memory.
+        Number of tiles: words in each cell's weight memory.
     state_depth, drive_depth
-        Groups: words of each lane's state bank S and drive bank D.
+        Number of groups in S and in D: words in each lane's state bank and drive bank.
     program_rows
         Rows of program memory; an instruction takes 1 to 2 + ``levels`` of them.
     levels
-        Loop levels of one instruction's nest.
+        Loop levels that one MAC or LEARN may have, outer and inner together.
     loop_depth
-        LOOPs that may be open at a time.
+        How deep LOOPs may be nested.
     max_terms
-        Products that one accumulation may add up (sets ``acc_bits``).
+        Largest number of products that one accumulator or drive word may add up; sets
+        ``acc_bits``. The builder rejects programs that exceed it.
     learn_terms
-        Products that one LEARN may add up in a tile (sets ``learn_bits``).
+        Largest number of products that one LEARN may add up in a cell; sets ``learn_bits``.
     learn_shifts
-        The two rounding positions q of LEARN.
+        The two right shifts q, in bits, that LEARN can round its accumulator by;
+        ``Learn.position`` chooses.
     decay_shift
-        Decay takes w * 2**-decay_shift off w; 0 leaves decay out.
+        Decay subtracts ``w * 2**-decay_shift`` from a weight w. 0: no decay.
     integral_shift
-        Gain 2**-integral_shift of LEARN's integral mode; 0 leaves the mode out.
+        Gain ``2**-integral_shift`` of LEARN's integral mode. 0: no such mode.
     table_bits
-        The activation table has 2**table_bits entries; 0 leaves it out.
+        The activation table has ``2**table_bits`` entries. 0: no table.
     dither_bits
-        Random bits of stochastic rounding; 0 leaves out everything random (stochastic rounding,
-        random planes, the sample's random sign).
+        Random bits of stochastic rounding. 0: nothing random (no stochastic rounding, no random
+        planes, no random sign of a sample).
     weight_ports
-        2: a weight memory reads and writes in the same cycle. 1: one access a cycle (SPRAM),
-        which costs LEARN two cycles a tile at least.
+        2: a weight memory reads and writes in the same cycle. 1: one access per cycle (SPRAM),
+        so that LEARN takes at least two cycles per tile.
     pipeline
         "long": a register at every stage, for a high clock. "short": stages that cost registers
         are merged, for small and slow fabrics. Sets the latencies (`cycles`).
     kind_counters
-        Whether cycles are counted by kind of instruction (else in one counter).
+        True: cycles are counted by kind of instruction. False: all in one counter.
     rx_bytes, tx_bytes
-        Ring buffers of the link, a power of two each. ``rx_bytes`` bounds the host's window.
+        Bytes of the link's ring buffers, each a power of two. ``rx_bytes`` limits how many bytes
+        the host may send ahead.
     """
 
     p: int = 4
@@ -146,16 +149,15 @@ class ArrayConfig:
         check(
             self.decay_shift == 0 or 1 <= self.decay_shift <= self.learn_shifts[0],
             "decay_shift",
-            f"0 or 1 to {self.learn_shifts[0]} (the smaller rounding position)",
+            f"0 (no decay), or 1 to {self.learn_shifts[0]} (the first of learn_shifts)",
         )
         inside("integral_shift", 0, 12)
         inside("table_bits", 0, 12)
         check(
-            self.dither_bits == 0 or 1 <= self.dither_bits < self.learn_shifts[0],
+            0 <= self.dither_bits < min(17, self.learn_shifts[0]),
             "dither_bits",
-            f"0 or 1 to {self.learn_shifts[0] - 1}",
+            f"0 (nothing random) to {min(16, self.learn_shifts[0] - 1)}",
         )
-        check(self.dither_bits <= 16, "dither_bits", "at most 16")
         inside("weight_ports", 1, 2)
         check(
             self.integral_shift == 0 or self.weight_ports == 2,
@@ -247,7 +249,11 @@ class ArrayConfig:
             data = json.loads(text)
             known = {f.name for f in fields(cls)}
             if set(data) != known:
-                raise ConfigError(f"configuration fields differ: {sorted(set(data) ^ known)}")
+                raise ConfigError(
+                    "not a configuration of this contract: unknown fields: "
+                    f"{', '.join(sorted(set(data) - known)) or 'none'}; missing fields: "
+                    f"{', '.join(sorted(known - set(data))) or 'none'}"
+                )
             data["learn_shifts"] = tuple(data["learn_shifts"])
             return cls(**data)
         except (TypeError, ValueError, KeyError) as error:

@@ -7,8 +7,8 @@ A run's cycles are the sum over executed instructions, in order, of
 * its **exposed fetch**: ``max(0, fetch_cycles - drain_cycles of the instruction before)``,
   counted under CONTROL; an instruction is fetched while the one before drains.
 
-The first instruction of a run has nothing before it. Stalls (WAIT without a byte, EMIT without
-room) are counted apart and are in none of these.
+The first instruction of a run has nothing before it. Stalls (cycles of a WAIT without a byte, of
+an EMIT without room) are counted in registers of their own and are in none of these.
 """
 
 from math import prod
@@ -22,7 +22,7 @@ __all__ = ["drain_cycles", "fetch_cycles", "issue_cycles", "learn_latency", "mac
 
 RECORD_HEADER_BYTES = 3
 READ_CYCLES = 4
-"""Address, word, lane, and the element is there."""
+"""Cycles from an element's address to the element: address, word, lane, element."""
 
 
 def mac_latency(config: ArrayConfig) -> int:
@@ -88,7 +88,7 @@ def emit_bytes(config: ArrayConfig, instruction: Emit) -> int:
 
 
 def emit_issue(config: ArrayConfig, instruction: Emit) -> int:
-    """`READ_CYCLES` to read an element, one to send a byte."""
+    """`READ_CYCLES` to read each element, one cycle to send each byte."""
     return READ_CYCLES * instruction.count + emit_bytes(config, instruction)
 
 

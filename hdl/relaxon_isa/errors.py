@@ -22,35 +22,38 @@ T = TypeVar("T")
 
 
 class RelaxonError(Exception):
-    """What was asked, what is possible, and the remedy, in words for the user."""
+    """Base of all errors meant for the user: what was asked, what is possible, the remedy."""
 
 
 class ConfigError(RelaxonError):
-    """An array configuration that cannot exist, or a network that does not fit one."""
+    """The array configuration is impossible, or the network does not fit it."""
 
 
 class ProgramError(RelaxonError):
-    """A program that the configuration cannot run."""
+    """The configuration cannot run the program."""
 
 
 class DataError(RelaxonError):
-    """A file, a sample or a label that cannot be used."""
+    """A file, a sample or a label cannot be used."""
 
 
 class DeviceError(RelaxonError):
-    """A board that is absent, different from what the host expects, or does not do as told."""
+    """The board is absent, is not the expected one, or does not respond."""
 
 
 class LinkError(DeviceError):
-    """The line to the board does not carry what it should."""
+    """The line to the board loses or damages more than the link can repair."""
 
 
 class ToolError(RelaxonError):
-    """A tool (compiler, synthesis) that is missing or failed."""
+    """A tool (compiler, synthesis) is missing or failed."""
 
 
 def install(extra: str) -> str:
-    """The remedy where a package is missing. relaxon is on no index: its clone has the extras."""
+    """Command that installs the packages of ``extra``, as the remedy in an error's text.
+
+    relaxon is on no package index: its clone has the extras.
+    """
     return f"in the folder of relaxon's clone, {sys.executable} -m pip install '.[{extra}]'"
 
 

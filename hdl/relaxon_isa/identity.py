@@ -32,7 +32,7 @@ def fingerprint(config: ArrayConfig) -> str:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a board says of itself."""
+    """What a board says of itself (`encode_info`)."""
 
     config: ArrayConfig
     fingerprint: str

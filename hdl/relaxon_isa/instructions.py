@@ -1,13 +1,14 @@
 """The instructions: fields, semantics as loop nests, encoding into program rows.
 
-Notation. ``S[g]`` is group g of the state memory: P words, one a lane. ``D[g]`` likewise for the
-wide drive memory. ``W[t]`` is tile t: P x P words, one a cell; row r, column c. ``X[d]`` is the
+Notation. ``S[g]`` is group g of the state memory: P words, one per lane. ``D[g]`` likewise for the
+wide drive memory. ``W[t]`` is tile t: P x P words, one per cell; row r, column c. ``X[d]`` is the
 index of the d-th open LOOP (1 = outermost; ``X[0]`` = 0): 0 at entry, plus ``step`` at each repeat.
 All addresses are affine: ``base + X[select] + sum over levels of trip * stride``.
 
 Every instruction reads memory as it was before it began and ends before the next begins. The
-builder (`program`) refuses nests in which that could make a difference (a read of a group after
-the same instruction wrote it) and nests that write a place twice. RUN clears the flag.
+builder (`check`) rejects nests whose result would depend on the order of reads and writes (a read
+of a group after the same instruction wrote it) and nests that write a group or a tile twice. RUN
+clears the flag.
 
 Arithmetic. All words are signed two's complement. Products and sums are exact; accumulators and
 drives hold ``acc_bits`` and wrap, which the builder's bound on terms excludes.
@@ -78,7 +79,7 @@ class Sign(IntEnum):
 
 
 class Activation(IntEnum):
-    """What becomes of the rounded accumulator v (an integer), ``u = v << up``."""
+    """The function of the rounded accumulator v (an integer). With ``u = v << up``:"""
 
     LINEAR = 0
     """u, saturated to the state format (counted)."""
@@ -109,7 +110,7 @@ class Gating(IntEnum):
 
 
 class Judge(IntEnum):
-    """What clears the machine's flag: any valid lane of any group outside the tolerance."""
+    """What a MAC compares: the flag is cleared if any valid lane of any group is outside."""
 
     NONE = 0
     CHANGE = 1
@@ -119,7 +120,7 @@ class Judge(IntEnum):
 
 
 class Skip(IntEnum):
-    """Whether a LOOP is passed over altogether."""
+    """Whether a LOOP is skipped: its body and its NEXT are not executed at all."""
 
     NEVER = 0
     IF_FLAG = 1
@@ -153,14 +154,15 @@ class EmitKind(IntEnum):
     """u16: which of ``count`` words of S from group ``base`` on is largest (first of equals)."""
     COUNTERS = 3
     """``count`` registers from number ``base`` on, 4 bytes each, as they were before this EMIT.
-    Refused are those that count its own cycles: EMIT_CYCLES, EMIT_STALLS and, without
+    Rejected are those that count this EMIT's own cycles: EMIT_CYCLES, EMIT_STALLS and, without
     kind_counters, MAC_CYCLES."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MacLevel:
-    """A level of MAC's nest: trips and one stride an address. ``dst`` (and ``old`` with it),
-    ``drive`` and ``gate`` move in outer levels only. ``flip``: odd trips change the sign."""
+    """A level of MAC's nest: the number of trips and one stride per address. ``dst`` (and ``old``
+    with it), ``drive`` and ``gate`` move in outer levels only. ``flip``: odd trips change the sign.
+    """
 
     count: int
     tile: int = 0
@@ -207,12 +209,14 @@ class Mac:
                     if judge: flag &= (CHANGE: abs(new - S[old]) <= tol, VALUE: abs(new) <= tol)
                     S[dst] = new
 
-    ``up <= shift`` (up: fraction bits of the state format below the grid), ``shift < acc_bits``,
-    ``one <= state_bits - 2``, and ``up <= one`` where the activation clips at it. ``old`` defaults
-    to ``dst``. With to_drive, ``dst`` is a group of D and activation, gating, step and judge stay
-    at rest. ``tail = 0`` means P. The tail belongs to the outer level ``tail_level``, counted from
-    the innermost of the outer ones (0); without outer levels, to the only trip.
-    ``tile_x`` .. ``gate_x`` select the LOOP index that is added to a base (``dst_x``: dst and old).
+    The results of LINEAR, CLIP01, CLIP11 and RELU lie on a grid: they are multiples of ``2**up``.
+    ``one`` is the binary point of the state format: ``2**one`` is 1.0. Ranges: ``up <= shift``,
+    ``shift < acc_bits``, ``one <= state_bits - 2``, and ``up <= one`` where the activation clips at
+    ``2**one``. ``old`` defaults to ``dst``. With to_drive, ``dst`` is a group of D; activation,
+    gating, step, judge, shift, up and one must keep their defaults. ``tail = 0`` means P. The tail
+    belongs to the outer level ``tail_level``, counted from the innermost of the outer ones (0);
+    without outer levels, to the only trip. ``tile_x`` .. ``gate_x`` select the LOOP index that is
+    added to a base (``dst_x``: dst and old).
     """
 
     opcode: ClassVar[Opcode] = Opcode.MAC
@@ -285,7 +289,7 @@ class Learn:
         h = low dither_bits of (rotl(U, 3*r mod 32) ^ rotl(V, 5*c mod 32))
 
     ``integral`` (temporal contrastive learning; needs integral_shift > 0; excludes replace and
-    decay) keeps a memory m of the product in the tile after the weight's, two words a synapse::
+    decay) keeps a memory m of the product in the tile after the weight's, two words per synapse::
 
         p = saturate(round(acc, learn_shifts[0])) to the weight format
         u = p - m                                                     # m = W[tile+1][r][c]
@@ -293,8 +297,8 @@ class Learn:
         g = u if abs(u) > threshold else 0                            # dead zone
         w = saturate(w + round(g, learn_shifts[1] - learn_shifts[0])); bound as above
 
-    There ``position`` is 0, rounding is to nearest (``stochastic`` is refused), and a weight
-    saturation is one of w.
+    There ``position`` must be 0, rounding is to nearest (``stochastic`` is rejected), and only
+    saturations of w are counted.
     """
 
     opcode: ClassVar[Opcode] = Opcode.LEARN
@@ -326,8 +330,8 @@ LEARN_FLAGS = tuple(f.name for f in fields(Learn) if f.type is bool)
 class Loop:
     """Open a loop: ``for trip in range(count)`` up to its NEXT, with ``X[depth] = trip * step``.
 
-    ``skip``: pass over body and NEXT at once if the flag is set (or is not). ``until``: leave at
-    NEXT when the flag is set. ``sweep``: NEXT counts a sweep each time it is executed.
+    ``skip``: do not execute body and NEXT if the flag is set (IF_FLAG) or clear (UNLESS_FLAG).
+    ``until``: leave at NEXT when the flag is set. ``sweep``: each execution of NEXT counts a sweep.
     """
 
     opcode: ClassVar[Opcode] = Opcode.LOOP
@@ -347,11 +351,11 @@ class Next:
 
 @dataclass(frozen=True, kw_only=True)
 class Wait:
-    """Take values from the sample source into S: neuron n = 0 .. count-1 goes to lane n mod P of
-    group ``dst + X[dst_x] + n div P`` as ``value << shift``. Other lanes keep what they had.
+    """Read ``count`` values of the sample into S: value n goes to lane n mod P of group
+    ``dst + X[dst_x] + n div P`` as ``value << shift``. Other lanes keep their words.
 
-    Values are unsigned unless ``signed``; WORD is always signed, with shift 0. Bits left in the
-    last byte are dropped. ``tick``: advance SAMPLE_KEY and count a sample, before the values.
+    Values are unsigned unless ``signed``; WORD is always signed, with shift 0. Unused bits of the
+    last byte are discarded. ``tick``: advance SAMPLE_KEY and count a sample, before the values.
     """
 
     opcode: ClassVar[Opcode] = Opcode.WAIT
@@ -366,7 +370,7 @@ class Wait:
 
 @dataclass(frozen=True, kw_only=True)
 class Emit:
-    """Hand something to the link, as one EMIT record (`EmitKind`)."""
+    """Send data to the host as one EMIT record; `EmitKind` says which data."""
 
     opcode: ClassVar[Opcode] = Opcode.EMIT
     kind: EmitKind = EmitKind.PLANE

@@ -29,7 +29,7 @@ class Space(IntEnum):
     TABLE = 3
     """Activation table; index = entry. Signed, state_bits. Write only (one copy a lane)."""
     REGISTER = 4
-    """`Register`; index = its number. Unsigned, 32 bits. Read; write where said."""
+    """`Register`; index = its number. Unsigned, 32 bits. Read and write."""
     INFO = 5
     """The identity text (`identity.encode_info`); index = byte. Unsigned, 8 bits. Read only."""
 
@@ -71,10 +71,6 @@ class Register(IntEnum):
     """Frames dropped for their CRC, length or delimiters."""
     LINK_DROPS = 14
     """Frames dropped for their sequence number or for lack of room."""
-
-
-WRITABLE_REGISTERS = tuple(Register)
-"""All of them: counters are cleared, and restored from a checkpoint, by writing."""
 
 
 def row_bits(config: ArrayConfig) -> int:

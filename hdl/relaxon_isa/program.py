@@ -37,9 +37,9 @@ class Program:
     def patch(self, index: int, **changes: object) -> tuple["Program", int, tuple[int, ...]]:
         """Change fields of one instruction.
 
-        Returns the new program, the first row that differs and the rows from there to the end of
-        what the instruction touches (its NEXT too, if it is a LOOP). The shape of the program may
-        not change.
+        Returns the new program, the index of the first row that differs, and the rows from there
+        to the last one that differs (a LOOP's NEXT may be among them). Raises ProgramError if the
+        number of loop levels changes or if the new program cannot run.
         """
         old = self.instructions[index]
         new = replace(old, **changes)  # type: ignore[arg-type]
@@ -53,7 +53,8 @@ class Program:
         return program, differ[0], program.rows[differ[0] : differ[-1] + 1]
 
     def listing(self) -> str:
-        """The program as text: row, instruction, fields that are not at rest, nests indented."""
+        """The program as text, a line per instruction: row, name, fields that differ from their
+        defaults; loops are indented."""
         lines, indent = [], 0
         for start, instruction in zip(self.starts, self.instructions, strict=True):
             if isinstance(instruction, Next):

@@ -40,13 +40,13 @@ def many(instruction, times):
 
 
 REFUSED = [
-    ([Mac()] * 300, "takes 601 rows; this machine has 512"),
+    ([Mac()] * 300, "takes 601 program rows; this machine has 512"),
     ([Loop(count=0), Next()], "must be bounded"),
     ([Loop(count=1 << 17), Next()], "must be bounded"),
     ([Loop(count=2)], "has no NEXT"),
     ([Next()], "NEXT without a LOOP"),
-    (many(Loop(count=2), 5) + many(Next(), 5), "deeper than this machine's 4"),
-    ([Loop(count=9, until=True), Mac(dst=1), Next()], "nothing in it judges"),
+    (many(Loop(count=2), 5) + many(Next(), 5), "5 LOOPs nested; this machine can nest 4"),
+    ([Loop(count=9, until=True), Mac(dst=1), Next()], "no MAC in its body judges"),
     ([Mac(tile=4096)], "tile reaches tile 4096 to 4096; this machine has 0 to 4095"),
     ([Mac(outer=(MacLevel(count=9, dst=1),), dst=1020)], "dst reaches state group 1020 to 1028"),
     ([Mac(src=-1)], "src reaches state group -1"),
@@ -88,10 +88,13 @@ REFUSED = [
     ([Mac(tail=1, tail_level=1, dst=1, outer=(MacLevel(count=1),))], "tail_level = 1"),
     ([Mac(fresh=True, dst=1)], "fresh without judge"),
     ([Mac(to_drive=True, judge=Judge.VALUE)], "to_drive writes the accumulator as it is"),
-    ([Mac(tile_x=1, dst=1)], "index of LOOP 1, but only 0 are open"),
+    ([Mac(tile_x=1, dst=1)], "index of LOOP 1: only 0 LOOPs are open"),
     ([Loop(count=3, step=2000), Mac(tile_x=1, tile=100, dst=1), Next()], "tile reaches tile 100"),
     ([Learn(position=2)], "position = 2"),
-    ([Learn(inner=(LearnLevel(count=17),))], "17 terms a tile; this machine's cells add up 16"),
+    (
+        [Learn(inner=(LearnLevel(count=17),))],
+        "17 terms per tile; this machine",
+    ),
     ([Learn(inner=(LearnLevel(count=2, tile=1),))], "an inner level moves the tile"),
     ([Learn(outer=(LearnLevel(count=2),))], "two outer trips meet the same tile"),
     ([Learn(decay=True, replace=True)], "decay with replace"),
@@ -99,9 +102,9 @@ REFUSED = [
     ([Wait(count=0)], "count = 0"),
     ([Wait(count=8, dst=1023)], "dst reaches state group 1023 to 1024"),
     ([Wait(pack=Pack.B8, shift=8)], "shift = 8: must be 0 to 7"),
-    ([Wait(pack=Pack.WORD, shift=1)], "shift must be 0"),
+    ([Wait(pack=Pack.WORD, shift=1)], "shift = 1: must be 0 with pack WORD"),
     ([Emit(count=5000)], "count = 5000: must be 1 to 4096"),
-    ([Emit(kind=EmitKind.COUNTERS, base=2, count=9)], "EMIT cannot tell its own cycles"),
+    ([Emit(kind=EmitKind.COUNTERS, base=2, count=9)], "leave out EMIT_CYCLES, EMIT_STALLS"),
 ]
 
 
