@@ -57,21 +57,19 @@ FAULTS = {
     ),
     "saturation counted below a ReLU": Fault("neuron", "& ~(value_sign & control.positive)", ""),
     # The array
-    "one tail lane too many": Fault(
-        "array", 'when.new - 1] | (mac["tail"] > k)', 'when.new - 1] | (mac["tail"] >= k)'
-    ),
+    "one tail lane too many": Fault("array", "self.mac.tail > k)", "self.mac.tail >= k)"),
     "gate's address a cycle early": Fault(
-        "array", "gates[when.gate_address - 1])", "gates[when.gate_address - 2])"
+        "array", "into(pipes.gate, when.gate_address)", "into(pipes.gate, when.gate_address - 1)"
     ),
     "flips lost when transposed": Fault(
         "array",
         "Sign.MINUS) ^ issue.flip",
-        'Sign.MINUS) ^ (issue.flip & ~(is_mac & mac["transposed"]))',
+        "Sign.MINUS) ^ (issue.flip & ~(self.is_mac & mac.transposed))",
     ),
     "flag stale at a program's start": Fault(
         "array", "m.If(self.clear_flag)", "m.If(self.clear_flag & ~self.flag)"
     ),
-    "dither rotated wrong": Fault("array", "rotl(v, 5 * c)", "rotl(v, 3 * c)"),
+    "dither rotated wrong": Fault("array", "rotl(hasher.v, 5 * c)", "rotl(hasher.v, 3 * c)"),
     # Memories and chance
     "second port's top address bit lost": Fault(
         "planes", 'f"{port}_addr")', 'f"{port}_addr")[: -1 if port == "b" else None]'
@@ -80,7 +78,7 @@ FAULTS = {
     # Sequencer, transfer, counters
     "loop index not back at 0": Fault("sequencer", "index.eq(0)", "index.eq(index)"),
     "second port's turn too short": Fault(
-        "sequencer", "long_enough.eq(extra == 0)", "long_enough.eq(extra <= 1)"
+        "nest", "long_enough.eq(extra == 0)", "long_enough.eq(extra <= 1)"
     ),
     "arg max takes the last of equals": Fault("transfer", "(word > best)", "(word >= best)"),
     "carry into the upper half lost": Fault("counters", "carry.eq(total[HALF])", "carry.eq(0)"),

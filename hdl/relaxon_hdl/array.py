@@ -1,74 +1,71 @@
 """The array: P x P cells, P lanes with their banks, the adder trees between them."""
 
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
+from typing import Any
 
 from amaranth.hdl import Array as Choice
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import In, Out
 
 from relaxon_isa.config import ArrayConfig
-from relaxon_isa.encoding import row_layouts
-from relaxon_isa.instructions import Activation, Judge, Opcode, Sign
+from relaxon_isa.instructions import Judge, Opcode, Sign
+from relaxon_isa.memory import row_bits
 
+from .access import ElementPort
+from .component import Component
 from .hash import Hash, rotl
-from .neuron import Lane, lane_control_layout
+from .nest import issue_layout
+from .neuron import Lane, LaneDecoder
 from .planes import DriveBank, StateBank
 from .primitives import DelayLine, copies, delay
-from .schedule import Schedule
+from .rows import row_view
+from .schedule import Schedule, into
 from .synapse import CELL_FLAGS, Synapse
 
-__all__ = ["Array", "issue_layout", "row_view"]
+__all__ = ["Array"]
 
 
-def row_view(config: ArrayConfig, name: str, row):
-    """The fields of a program row (a value) by name."""
-    view = {}
-    offset = 0
-    for field, width in row_layouts(config)[name].fields:
-        view[field] = row[offset : offset + width]
-        offset += width
-    return view
+@dataclass(frozen=True)
+class Pipes:
+    """What travels with a tile: of each field its past, entry k as it was k cycles ago.
+
+    ``last_of_mac`` and ``last_of_learn`` are apart, since a LEARN drains before the last stages of
+    a MAC are reached. ``place`` is the tile in a LEARN and the destination in a MAC: what is
+    written, and where it is read.
+    """
+
+    sign: list[Signal]
+    first: list[Signal]
+    last_of_mac: list[Signal]
+    last_of_learn: list[Signal]
+    tail: list[Signal]
+    gate: list[Signal]
+    drive: list[Signal]
+    place: list[Any]
 
 
-def issue_layout(config: ArrayConfig) -> data.StructLayout:
-    """A tile, as the sequencer issues it."""
-    return data.StructLayout(
-        {
-            "valid": 1,
-            "first": 1,  # of its group (LEARN: term of its tile)
-            "last": 1,
-            "flip": 1,  # the levels change the sign
-            "spent": config.levels,  # levels at their last trip
-            "tile": config.tile_addr_bits,
-            "src": config.state_addr_bits,
-            "dst": max(config.state_addr_bits, config.drive_addr_bits),
-            "gate": config.state_addr_bits,
-            "drive": config.drive_addr_bits,
-            "old_offset": config.state_addr_bits,  # old's address is dst's plus this
-            "begin": 1,  # the first cycle of an instruction
-        }
-    )
-
-
-class Array(wiring.Component):
-    """Executes MAC and LEARN, a tile a cycle, as the sequencer issues them.
+class Array(Component):
+    """Executes MAC and LEARN, a tile per cycle, as the sequencer issues them.
 
     ::
 
               tiles --> cells <--+-- columns ---- bank port a, and b
-                          |      '-- rows ------- (one bank a lane)
+                          |      '-- rows ------- (one bank per lane)
                     adder trees                        ^
                           v                            |
                         lanes --> D, S ----------------'
 
-    Latency: `Schedule`. Everything is steady once the drain of the contract is over; then the
-    host, WAIT and EMIT reach the banks through the ``x_`` members.
+    Latency: `Schedule`. Once the drain of the contract is over nothing moves; then the host, WAIT
+    and EMIT reach the banks through ``element``.
 
     Parameters
     ----------
-    config, family
+    config
+        The machine.
+    family
+        FPGA family whose primitives to instantiate; None for the portable ones.
 
     Members
     -------
@@ -78,24 +75,19 @@ class Array(wiring.Component):
         A group's tiles (of a LEARN, a tile's terms) cycle by cycle, the next group's after as many
         cycles as the contract's issue takes, or more.
     update_key, sample_key : In(32)
+        Keys of the dither, constant while an instruction is under way.
+    element : In(ElementPort)
     flag : Out(1)
         The machine's flag.
     clear_flag : In(1)
     state_saturated, weight_saturated : Out(1)
-        Pulses: in a group, in a tile.
-    x_read : In(1)
-        The banks' read addresses are ``x_index``; 1 + `Schedule.read` cycles later ``x_state`` and
-        ``x_drive`` are the words of ``x_lane``.
-    x_index : In(16), x_lane : In, x_data : In
-    x_write_state, x_write_drive, x_write_table : In(1)
-        Write ``x_data`` to ``x_index``, ``x_lane``. With one weight port these two are taken a
-        cycle later, and so are DRIVE's data.
-    x_state : Out(signed), x_drive : Out(signed)
+        Pulses, for one or more saturations in a group and in a tile.
     """
 
-    def __init__(self, config: ArrayConfig, row_bits: int, family: str | None = None):
+    def __init__(self, config: ArrayConfig, family: str | None = None):
         self.config = config
         self.family = family
+        self.when = Schedule(config)
         lanes = range(config.p)
         self.cells = {(r, c): Synapse(config, r == c, family) for r in lanes for c in lanes}
         self.lanes = [Lane(config, family) for _ in lanes]
@@ -103,77 +95,65 @@ class Array(wiring.Component):
         self.drives = [DriveBank(config, family) for _ in lanes]
         super().__init__(
             {
-                "row": In(row_bits),
+                "row": In(row_bits(config)),
                 "issue": In(issue_layout(config)),
                 "update_key": In(32),
                 "sample_key": In(32),
+                "element": In(ElementPort(config)),
                 "flag": Out(1),
                 "clear_flag": In(1),
                 "state_saturated": Out(1),
                 "weight_saturated": Out(1),
-                "x_read": In(1),
-                "x_index": In(16),
-                "x_lane": In(config.lane_bits),
-                "x_data": In(config.acc_bits),
-                "x_write_state": In(1),
-                "x_write_drive": In(1),
-                "x_write_table": In(1),
-                "x_state": Out(signed(config.state_bits)),
-                "x_drive": Out(signed(config.acc_bits)),
             }
         )
+        self.mac = row_view(config, "MAC", self.row)
+        self.learn = row_view(config, "LEARN", self.row)
+        self.is_mac = Signal()
+        self.is_learn = Signal()
 
     def elaborate(self, platform):
         m = Module()
-        config = self.config
-        p, n = config.p, config.state_bits
-        when = Schedule(config)
-        when.check()
-        issue = self.issue
-        mac = row_view(config, "MAC", self.row)
-        learn = row_view(config, "LEARN", self.row)
-        is_mac = Signal()
-        is_learn = Signal()
-        m.d.comb += [
-            is_mac.eq(mac["opcode"] == Opcode.MAC),
-            is_learn.eq(mac["opcode"] == Opcode.LEARN),
-        ]
-
-        cells, lanes, states, drives = self.cells, self.lanes, self.states, self.drives
-        for (r, c), cell in cells.items():
+        self.when.check()
+        for (r, c), cell in self.cells.items():
             m.submodules[f"cell_{r}_{c}"] = cell
-        for k in range(p):
-            m.submodules[f"lane_{k}"] = lanes[k]
-            m.submodules[f"state_{k}"] = states[k]
-            m.submodules[f"drive_{k}"] = drives[k]
+        for k in range(self.config.p):
+            m.submodules[f"lane_{k}"] = self.lanes[k]
+            m.submodules[f"state_{k}"] = self.states[k]
+            m.submodules[f"drive_{k}"] = self.drives[k]
+        m.d.comb += [
+            self.is_mac.eq(self.mac.opcode == Opcode.MAC),
+            self.is_learn.eq(self.mac.opcode == Opcode.LEARN),
+        ]
+        pipes = self.travel(m)
+        self.address_banks(m, pipes)
+        self.dither(m, pipes)
+        self.operate(m, pipes)
+        self.control_cells(m, pipes)
+        self.address_tiles(m, pipes)
+        self.control_lanes(m, pipes)
+        self.write_banks(m, pipes)
+        self.raise_flag(m)
+        self.answer(m)
+        return m
 
-        # What travels down the pipe ------------------------------------------------------------
-
+    def travel(self, m: Module) -> Pipes:
+        """What travels down the pipe, from the issue on."""
+        config, when, issue, mac = self.config, self.when, self.issue, self.mac
         sign = Signal()
         tail = Signal()
+        place = Signal(max(len(issue.tile), len(issue.dst)))
         spent = Choice([*issue.spent, *[Const(1, 1)] * (8 - config.levels)])
+        last = issue.last & issue.valid
         m.d.comb += [
-            sign.eq((mac["sign"] == Sign.MINUS) ^ issue.flip),
-            tail.eq((mac["tail"] != 0) & spent[mac["tail_level"]]),
+            sign.eq((mac.sign == Sign.MINUS) ^ issue.flip),
+            tail.eq((mac.tail != 0) & spent[mac.tail_level]),
+            place.eq(Mux(self.is_learn, issue.tile, issue.dst)),
         ]
         if config.dither_bits:
-            with m.If(mac["sign"] == Sign.RANDOM):
+            with m.If(mac.sign == Sign.RANDOM):
                 m.d.comb += sign.eq(self.sample_key[0] ^ issue.flip)
-        end = when.learn_write + when.integral_delay
-        signs = delay(m, sign, when.product, "sign")
-        firsts = delay(m, issue.first, when.sum, "first")
-        # Apart, since a LEARN drains before the last stages of a MAC are reached.
-        last = issue.last & issue.valid
-        groups = delay(m, last & is_mac, when.new, "group_last", reset=True)
-        lasts = delay(m, last & is_learn, end, "tile_last", reset=True)
-        tails = delay(m, tail, when.new, "tail")
-        gates = delay(m, issue.gate, when.acc, "gate")
-        drive_addresses = delay(m, issue.drive, when.sum - 1 - when.read, "drive")
-        # Of a LEARN the tile, of a MAC the destination: what is written, and where it is read.
-        place = Signal(max(len(issue.tile), len(issue.dst)))
-        m.d.comb += place.eq(Mux(is_learn, issue.tile, issue.dst))
-        longest = max(when.new, end) - 1
-        if when.merged:
+        longest = max(when.new, when.last_write) - 1
+        if when.short:  # a memory for the first part, where registers are dear
             early = when.learn_address - 1
             m.submodules.places = line = DelayLine(len(place), early, self.family)
             m.d.comb += line.i.eq(place)
@@ -181,320 +161,292 @@ class Array(wiring.Component):
             places = [*delay(m, place, 1, "place_early"), *[None] * (early - 2), *later]
         else:
             places = delay(m, place, longest, "place")
+        return Pipes(
+            sign=delay(m, sign, when.product, "sign"),
+            first=delay(m, issue.first, when.sum, "first"),
+            last_of_mac=delay(m, last & self.is_mac, when.new, "group_last", reset=True),
+            last_of_learn=delay(m, last & self.is_learn, when.last_write, "tile_last", reset=True),
+            tail=delay(m, tail, when.new, "tail"),
+            gate=delay(m, issue.gate, when.acc, "gate"),
+            drive=delay(m, issue.drive, when.drive_address, "drive"),
+            place=places,
+        )
 
-        # Addresses -------------------------------------------------------------------------------
-
-        x_read_state = self.x_index[: config.state_addr_bits]
+    def address_banks(self, m: Module, pipes: Pipes) -> None:
+        """Read addresses of the banks, a register for each lane. The first port of S reads the
+        multiplicand; the second a LEARN's rows, or a MAC's gate and old value."""
+        config, when, issue, element = self.config, self.when, self.issue, self.element
         second = Signal(config.state_addr_bits)
         # The next instruction is fetched while this one drains: keep what the drain still needs.
         old_offset = Signal(config.state_addr_bits, reset_less=True)
         with m.If(issue.begin):
             m.d.sync += old_offset.eq(issue.old_offset)
         reads_gate = Signal()
-        to_drive = mac["to_drive"]
         m.d.comb += [
-            reads_gate.eq(mac["gating"] != 0),
-            second.eq(places[when.gate_address] + old_offset),
+            reads_gate.eq(self.mac.gating != 0),
+            second.eq(into(pipes.place, when.old_address) + old_offset),
         ]
-        with m.If(reads_gate & groups[when.gate_address - 1]):
-            m.d.comb += second.eq(gates[when.gate_address - 1])
-        with m.If(is_learn):
+        with m.If(reads_gate & into(pipes.last_of_mac, when.gate_address)):
+            m.d.comb += second.eq(into(pipes.gate, when.gate_address))
+        with m.If(self.is_learn):
             m.d.comb += second.eq(issue.dst)
-        for k in range(p):
+        for k in range(config.p):
             a_addr = Signal(config.state_addr_bits, name=f"a_addr_{k}", reset_less=True)
             b_addr = Signal(config.state_addr_bits, name=f"b_addr_{k}", reset_less=True)
             d_addr = Signal(config.drive_addr_bits, name=f"d_addr_{k}", reset_less=True)
             m.d.sync += [
-                a_addr.eq(Mux(self.x_read, x_read_state, issue.src)),
+                a_addr.eq(Mux(element.read, element.index[: config.state_addr_bits], issue.src)),
                 b_addr.eq(second),
-                d_addr.eq(Mux(self.x_read, self.x_index, drive_addresses[-1])),
+                d_addr.eq(Mux(element.read, element.index, into(pipes.drive, when.drive_address))),
             ]
             m.d.comb += [
-                states[k].a_addr.eq(a_addr),
-                states[k].b_addr.eq(b_addr),
-                drives[k].r_addr.eq(d_addr),
+                self.states[k].a_addr.eq(a_addr),
+                self.states[k].b_addr.eq(b_addr),
+                self.drives[k].r_addr.eq(d_addr),
             ]
 
+    def address_tiles(self, m: Module, pipes: Pipes) -> None:
+        """Read and write addresses of the weights, and when a LEARN writes; a register for each
+        row of cells."""
+        config, when, learn = self.config, self.when, self.learn
+        place, last = pipes.place, pipes.last_of_learn
         tile = Signal(config.tile_addr_bits)
-        m.d.comb += tile.eq(issue.tile)
-        with m.If(is_learn):
-            m.d.comb += tile.eq(places[when.learn_address - 1])
-            if config.weight_ports == 1:
-                with m.If(lasts[when.learn_write - 1]):
-                    m.d.comb += tile.eq(places[when.learn_write - 1])
-            if config.integral_shift:
-                with m.If(learn["integral"]):
-                    m.d.comb += tile.eq(places[when.learn_write - 2])
-                    with m.If(lasts[when.learn_write - 3]):
-                        m.d.comb += tile.eq(places[when.learn_write - 3] + 1)
         written = Signal(config.tile_addr_bits)
         writes = Signal()
         memory_writes = Signal()
         m.d.comb += [
-            written.eq(places[when.learn_write - 1]),
-            writes.eq(lasts[when.learn_write - 1]),
+            tile.eq(self.issue.tile),
+            written.eq(into(place, when.learn_write)),
+            writes.eq(into(last, when.learn_write)),
         ]
-        if config.integral_shift:
-            with m.If(learn["integral"]):
+        with m.If(self.is_learn):
+            m.d.comb += tile.eq(into(place, when.learn_address))
+            if config.weight_ports == 1:
+                with m.If(into(last, when.learn_write)):
+                    m.d.comb += tile.eq(into(place, when.learn_write))
+        if config.integral_shift:  # a tile's memories are in the word behind its weights
+            with m.If(self.is_learn & learn.integral):
+                m.d.comb += tile.eq(into(place, when.integral_address))
+                with m.If(into(last, when.memory_address)):
+                    m.d.comb += tile.eq(into(place, when.memory_address) + 1)
+            with m.If(learn.integral):
                 m.d.comb += [
-                    written.eq(places[end - 1]),
-                    writes.eq(lasts[end - 1]),
-                    memory_writes.eq(lasts[end - 2]),
+                    written.eq(into(place, when.integral_write)),
+                    writes.eq(into(last, when.integral_write)),
+                    memory_writes.eq(into(last, when.memory_write)),
                 ]
-                with m.If(lasts[end - 2]):
-                    m.d.comb += written.eq(places[end - 2] + 1)
+                with m.If(into(last, when.memory_write)):
+                    m.d.comb += written.eq(into(place, when.memory_write) + 1)
+        rows = self.cell_rows
+        tiles_read = copies(m, tile, rows, "tile_read")
+        tiles_written = copies(m, written, rows, "tile_written")
+        write = copies(m, writes, rows, "write", reset=True)
+        write_memory = copies(m, memory_writes, rows, "write_memory", reset=True)
+        for (r, _), cell in self.cells.items():
+            row = r % rows
+            m.d.comb += [
+                cell.r_addr.eq(tiles_read[row]),
+                cell.w_addr.eq(tiles_written[row]),
+                cell.control.write.eq(write[row]),
+                cell.control.write_memory.eq(write_memory[row]),
+            ]
 
-        # Operands ------------------------------------------------------------------------------
+    @property
+    def cell_rows(self) -> int:
+        """Registers for what goes to all cells: on a long pipeline one for each row of them."""
+        return 1 if self.when.short else self.config.p
 
+    def operate(self, m: Module, pipes: Pipes) -> None:
+        """Words of the banks to cells and lanes, products to the adder trees."""
+        when, cells, mac = self.when, self.cells, self.mac
+        p, n = self.config.p, self.config.state_bits
         # A tile's sign is that of the first port's words, unless the multipliers see to it.
         negates = cells[0, 0].negates
-        minus = signs[when.operand]
-        reads_old = (mac["step"] != 0) | (mac["judge"] == Judge.CHANGE)
-        a_words, b_words, old_inverted = [], [], []
-        for k in range(p):
-            a_data, b_data = states[k].a_data.as_signed(), states[k].b_data.as_signed()
+        minus = pipes.sign[when.operand]
+        reads_old = (mac.step != 0) | (mac.judge == Judge.CHANGE)
+        for k, (lane, bank) in enumerate(zip(self.lanes, self.states, strict=True)):
+            a_data, b_data = bank.a_data.as_signed(), bank.b_data.as_signed()
             a_word = Signal(signed(n + (not negates)), name=f"a_word_{k}", reset_less=True)
             b_word = Signal(signed(n), name=f"b_word_{k}", reset_less=True)
             inverted = Signal(signed(n), name=f"old_inverted_{k}", reset_less=True)
             m.d.comb += [
                 a_word.eq(a_data if negates else negated(a_data, minus)),
                 b_word.eq(b_data),
+                lane.gate.eq(b_word),
+                lane.old_inverted.eq(when.late(m, inverted, f"old_inverted_{k}")),
+                lane.d.eq(self.drives[k].r_data),
             ]
             m.d.sync += inverted.eq(Mux(reads_old, ~b_data, -1))
-            if not when.merged:
-                inverted = delay(m, inverted, 1, f"old_inverted_{k}")[1]
-            a_words.append(a_word)
-            b_words.append(b_word)
-            old_inverted.append(inverted)
+            for j in range(p):
+                m.d.comb += [
+                    cells[j, k].col.eq(a_word),
+                    cells[k, j].row_b.eq(b_word),
+                    cells[k, j].mirror.eq(cells[j, k].weight),
+                ]
+            # A lane adds up its row.
+            products = [cells[k, j].product for j in range(p)]
+            m.d.comb += lane.sum.eq(tree(m, products, f"tree_{k}"))
 
-        # Dither and random planes ----------------------------------------------------------------
+    def dither(self, m: Module, pipes: Pipes) -> None:
+        """The dither of a LEARN's tile, counted from its first, to the cells; the random plane's
+        bits of a MAC's destination to the lanes."""
+        if not self.config.dither_bits:
+            return
+        when, issue = self.when, self.issue
+        m.submodules.hash = hasher = Hash(when.dither - when.hash_address)
+        base = Signal(self.config.tile_addr_bits, reset_less=True)
+        address = Signal(16, reset_less=True)
+        with m.If(issue.begin):
+            m.d.sync += base.eq(issue.tile)
+        # On a long pipeline the register does not have the first tile yet when that comes by.
+        lowest = base if when.short else Mux(issue.begin, issue.tile, base)
+        m.d.sync += address.eq(into(pipes.place, when.hash_address) - Mux(self.is_learn, lowest, 0))
+        m.d.comb += [
+            hasher.a.eq(address),
+            hasher.key.eq(Mux(self.is_learn, self.update_key, self.sample_key)),
+        ]
+        for (r, c), cell in self.cells.items():
+            m.d.comb += [cell.u.eq(rotl(hasher.u, 3 * r)), cell.v.eq(rotl(hasher.v, 5 * c))]
+        wait = when.rounded - when.dither
+        for k, lane in enumerate(self.lanes):
+            chances = delay(m, rotl(hasher.u, 3 * k)[0], wait, f"chance_{k}")
+            m.d.comb += lane.chance.eq(chances[wait])
 
-        u = v = None
-        if config.dither_bits:
-            m.submodules.hash = hasher = Hash(when.dither - (2 if when.merged else 1))
-            base = Signal(config.tile_addr_bits, reset_less=True)
-            address = Signal(16, reset_less=True)
-            with m.If(issue.begin):
-                m.d.sync += base.eq(issue.tile)
-            if when.merged:
-                m.d.sync += address.eq(places[1] - Mux(is_learn, base, 0))
-            else:
-                lowest = Mux(issue.begin, issue.tile, base)
-                m.d.sync += address.eq(place - Mux(is_learn, lowest, 0))
-            m.d.comb += [
-                hasher.a.eq(address),
-                hasher.key.eq(Mux(is_learn, self.update_key, self.sample_key)),
-            ]
-            u, v = hasher.u, hasher.v
-
-        # Cells -----------------------------------------------------------------------------------
-
-        # What all cells are told, a register for each row of them. Modes are there a cycle after
-        # the row, in which no cell needs them yet.
-        rows = 1 if when.merged else p
-        modes = {
-            "transposed": is_mac & mac["transposed"],
-            "learn": is_learn,
-            "position": learn["position"],
+    def control_cells(self, m: Module, pipes: Pipes) -> None:
+        """Control fields of all cells but the writes (`address_tiles`). The flags of a LEARN are
+        there a cycle after the row; no cell needs them before."""
+        when, learn = self.when, self.learn
+        flags = {
+            "transposed": self.is_mac & self.mac.transposed,
+            "learn": self.is_learn,
+            "position": learn.position,
             **{flag: learn[flag] for flag in CELL_FLAGS},
         }
-        told = {
-            name: [mode] if when.merged else copies(m, mode, rows, name)
-            for name, mode in modes.items()
+        rows = self.cell_rows
+        fields = {
+            name: [flag] if when.short else copies(m, flag, rows, name)
+            for name, flag in flags.items()
         }
-        told["first"] = copies(m, firsts[when.product - 1], rows, "first")
-        told["write"] = copies(m, writes, rows, "write", reset=True)
-        told["write_memory"] = copies(m, memory_writes, rows, "write_memory", reset=True)
-        tiles_read = copies(m, tile, rows, "tile_read")
-        tiles_written = copies(m, written, rows, "tile_written")
-        for (r, c), cell in cells.items():
-            control = cell.control
-            row = r % rows
+        fields["first"] = copies(m, into(pipes.first, when.product), rows, "first")
+        for (r, _), cell in self.cells.items():
             m.d.comb += [
-                *(getattr(control, name).eq(values[row]) for name, values in told.items()),
-                control.negate.eq(signs[when.product - 1]),
-                cell.threshold.eq(learn["threshold"]),
-                cell.r_addr.eq(tiles_read[row]),
-                cell.w_addr.eq(tiles_written[row]),
-                cell.col.eq(a_words[c]),
-                cell.mirror.eq(cells[c, r].weight),
-                cell.row_b.eq(b_words[r]),
+                *(cell.control[name].eq(field[r % rows]) for name, field in fields.items()),
+                cell.control.negate.eq(pipes.sign[when.negate]),
+                cell.threshold.eq(learn.threshold),
             ]
-            if config.dither_bits:
-                m.d.comb += [cell.u.eq(rotl(u, 3 * r)), cell.v.eq(rotl(v, 5 * c))]
-        met = Signal(reset_less=True)
-        m.d.sync += met.eq(Cat(cell.saturated for cell in cells.values()).any())
-        m.d.comb += self.weight_saturated.eq(met)
+        saturated = Signal(reset_less=True)
+        m.d.sync += saturated.eq(Cat(cell.saturated for cell in self.cells.values()).any())
+        m.d.comb += self.weight_saturated.eq(saturated)
 
-        # Trees: a lane adds up its row -----------------------------------------------------------
+    def lanes_on(self, tail: Value) -> list[Value]:
+        """For each lane, whether it has a neuron in a group of this ``tail``."""
+        return [~tail | (self.mac.tail > k) for k in range(self.config.p)]
 
-        for k in range(p):
-            products = [cells[k, j].product for j in range(p)]
-            m.d.comb += lanes[k].sum.eq(tree(m, products, f"tree_{k}"))
+    def control_lanes(self, m: Module, pipes: Pipes) -> None:
+        """Control fields of all lanes, and the states that their groups' ends clip."""
+        when = self.when
+        m.submodules.decoder = decoder = LaneDecoder(self.config)
+        m.d.comb += decoder.row.eq(self.row)
+        lanes_on = self.lanes_on(pipes.tail[when.activated])
+        clipped = []
+        for lane, on in zip(self.lanes, lanes_on, strict=True):
+            m.d.comb += [
+                lane.control.eq(decoder.control),
+                lane.first.eq(pipes.first[when.sum]),
+            ]
+            clipped.append(lane.saturated & on)
+        saturated = Signal()
+        group = pipes.last_of_mac[when.activated]
+        m.d.sync += saturated.eq(Cat(clipped).any() & group & ~self.mac.to_drive)
+        m.d.comb += self.state_saturated.eq(saturated)
 
-        # Lanes ------------------------------------------------------------------------------------
+    def write_banks(self, m: Module, pipes: Pipes) -> None:
+        """What is written to S, D and the activation table: a MAC's results, and elements. A
+        state from outside goes through its lane, and takes as long."""
+        config, when, mac, element = self.config, self.when, self.mac, self.element
+        index = when.late(m, element.index, "x_index")
+        lane_index = when.late(m, element.lane, "x_lane")
+        word = when.late(m, element.data, "x_data")
+        write_state = when.late(m, element.write_state, "x_write_state", reset=True)
+        write_drive = when.late(m, element.write_drive, "x_write_drive", reset=True)
+        write_table = when.late(m, element.write_table, "x_write_table", reset=True)
+        s_index = when.late(m, index, "s_index")
+        s_lanes = self.one_hot(when.late(m, lane_index, "s_lane"))
+        drive_word = when.late(m, word, "x_drive")
 
-        lane_control = Signal(lane_control_layout(config))
-        self.steady(m, mac, lane_control)
-        randoms = u
-        # What comes from outside to be written, and when a state is, where to. Where the fabric is
-        # fast, all of it comes through registers.
-        x_index, x_lane_index, x_data = self.x_index, self.x_lane, self.x_data
-        x_write_state, x_write_drive = self.x_write_state, self.x_write_drive
-        x_write_table = self.x_write_table
-        s_index, s_lane_index = x_index, x_lane_index
-        if not when.merged:
-            _, x_index, s_index = delay(m, x_index, 2, "x_index")
-            _, x_lane_index, s_lane_index = delay(m, x_lane_index, 2, "x_lane")
-            _, x_data = delay(m, x_data, 1, "x_data")
-            _, x_write_state = delay(m, x_write_state, 1, "x_write_state", reset=True)
-            _, x_write_drive = delay(m, x_write_drive, 1, "x_write_drive", reset=True)
-            _, x_write_table = delay(m, x_write_table, 1, "x_write_table", reset=True)
-
-        def lane_is(number):
-            return [number == k if p > 1 else Const(1) for k in range(p)]
-
-        x_lane = lane_is(x_lane_index)
-        s_lane = x_lane if when.merged else lane_is(s_lane_index)
-        lane_on = [~tails[when.new - 1] | (mac["tail"] > k) for k in range(p)]
-        lane_on_drive = [~tails[when.acc - 1] | (mac["tail"] > k) for k in range(p)]
-        lane_on_clip = [~tails[when.acc + 4] | (mac["tail"] > k) for k in range(p)]
         x_writes = Signal(2, reset_less=True)
         s_addr = Signal(config.state_addr_bits, reset_less=True)
-        dw_addr = Signal(config.drive_addr_bits, reset_less=True)
+        d_addr = Signal(config.drive_addr_bits, reset_less=True)
         m.d.sync += [
-            x_writes.eq(Cat(x_write_state, x_write_drive)),
-            s_addr.eq(Mux(x_writes[0], s_index, places[when.new - 1])),
-            dw_addr.eq(Mux(x_write_drive, x_index, places[when.acc - 1])),
+            x_writes.eq(Cat(write_state, write_drive)),
+            s_addr.eq(Mux(x_writes[0], s_index, into(pipes.place, when.new))),
+            d_addr.eq(Mux(write_drive, index, into(pipes.place, when.acc))),
         ]
-        x_drive = x_data
-        if not when.merged:
-            x_drive = delay(m, x_data, 1, "x_drive")[-1]
-        judged = []
-        saturated = []
-        for k in range(p):
-            lane = lanes[k]
+        s_group = into(pipes.last_of_mac, when.new) & ~mac.to_drive
+        d_group = into(pipes.last_of_mac, when.acc) & mac.to_drive
+        s_on = self.lanes_on(into(pipes.tail, when.new))
+        d_on = self.lanes_on(into(pipes.tail, when.acc))
+        for k, (lane, x_lane) in enumerate(zip(self.lanes, self.one_hot(lane_index), strict=True)):
+            state, drive = self.states[k], self.drives[k]
             s_en = Signal(name=f"s_en_{k}")
             d_en = Signal(name=f"d_en_{k}")
             m.d.sync += [
-                s_en.eq(
-                    (x_writes[0] & s_lane[k]) | (groups[when.new - 1] & ~to_drive & lane_on[k])
-                ),
-                d_en.eq(
-                    (x_write_drive & x_lane[k])
-                    | (groups[when.acc - 1] & to_drive & lane_on_drive[k])
-                ),
+                s_en.eq((x_writes[0] & s_lanes[k]) | (s_group & s_on[k])),
+                d_en.eq((write_drive & x_lane) | (d_group & d_on[k])),
             ]
             m.d.comb += [
-                lane.control.eq(lane_control),
-                lane.first.eq(firsts[when.sum]),
-                lane.d.eq(drives[k].r_data),
-                lane.gate.eq(b_words[k]),
-                lane.old_inverted.eq(old_inverted[k]),
-                lane.x_write.eq(x_write_state),
-                lane.x_data.eq(x_data),
-                states[k].w_addr.eq(s_addr),
-                states[k].w_data.eq(lane.new),
-                states[k].w_en.eq(s_en),
-                drives[k].w_addr.eq(dw_addr),
-                drives[k].w_data.eq(Mux(x_writes[1], x_drive, lane.acc)),
-                drives[k].w_en.eq(d_en),
+                lane.write.eq(write_state),
+                lane.write_data.eq(word),
+                state.w_addr.eq(s_addr),
+                state.w_data.eq(lane.new),
+                state.w_en.eq(s_en),
+                drive.w_addr.eq(d_addr),
+                drive.w_data.eq(Mux(x_writes[1], drive_word, lane.acc)),
+                drive.w_en.eq(d_en),
             ]
             if config.table_bits:
                 m.d.comb += [
-                    lane.t_addr.eq(x_index),
-                    lane.t_data.eq(x_data),
-                    lane.t_en.eq(x_write_table),
+                    lane.t_addr.eq(index),
+                    lane.t_data.eq(word),
+                    lane.t_en.eq(write_table),
                 ]
-            if config.dither_bits:
-                wait = when.acc + 3 - when.dither
-                chances = delay(m, rotl(randoms, 3 * k)[0], wait, f"chance_{k}")
-                m.d.comb += lane.chance.eq(chances[wait])
-            judged.append(lane.judged & s_en)
-            saturated.append(lane.saturated & lane_on_clip[k])
 
-        some_saturated = Signal()
-        m.d.sync += some_saturated.eq(Cat(saturated).any() & groups[when.acc + 4] & ~to_drive)
-        m.d.comb += self.state_saturated.eq(some_saturated)
+    def one_hot(self, lane: Value) -> list[Value]:
+        """For each lane, whether it is this one."""
+        p = self.config.p
+        return [lane == k for k in range(p)] if p > 1 else [Const(1)]
 
-        judging = is_mac & (mac["judge"] != Judge.NONE)
-        if not when.merged:
-            judging = delay(m, judging, 1, "judging")[1]
-        with m.If(judging & Cat(judged).any()):
+    def raise_flag(self, m: Module) -> None:
+        """The flag: set as a MAC that judges begins, cleared by the first lane that it judges to be
+        outside the tolerance."""
+        mac = self.mac
+        judges = self.is_mac & (mac.judge != Judge.NONE)
+        judged = [
+            lane.judged & state.w_en for lane, state in zip(self.lanes, self.states, strict=True)
+        ]
+        with m.If(self.when.late(m, judges, "judging") & Cat(judged).any()):
             m.d.sync += self.flag.eq(0)
-        with m.If(issue.begin & is_mac & (mac["judge"] != Judge.NONE) & mac["fresh"]):
+        with m.If(self.issue.begin & judges & mac.fresh):
             m.d.sync += self.flag.eq(1)
         with m.If(self.clear_flag):
             m.d.sync += self.flag.eq(0)
 
-        # Reads from outside -----------------------------------------------------------------------
-
-        if when.merged:
-
-            def chosen(words):
-                return Choice(words)[self.x_lane]
-        else:
-            # The lane is named long before its word comes.
-            one_hot = delay(m, Cat(self.x_lane == k for k in range(p)), 1, "x_lane_is")[1]
-
-            def chosen(words):
-                return reduce(or_, (w & one_hot[k].replicate(len(w)) for k, w in enumerate(words)))
-
-        m.d.comb += [
-            self.x_state.eq(chosen([bank.a_data for bank in states])),
-            self.x_drive.eq(chosen([bank.r_data for bank in drives])),
-        ]
-        return m
-
-    def steady(self, m: Module, mac: dict, control) -> None:
-        """What the lanes are told, from the fields of a MAC. What has to be decoded is so into
-        registers, long before the first sum arrives."""
-        n = self.config.state_bits
-        up = Signal(range(n + 1))
-        linear = Signal()
-        one = Signal(n)
-        above_one = Signal(n)
-        activation = mac["activation"]
-        top = 1 << (n - 1)
-        ones = Const((1 << n) - 1, n)
-        m.d.comb += [
-            linear.eq((activation == Activation.LINEAR) | (activation == Activation.RELU)),
-            # Beyond n bits a grid has only 0 within the format, and so it has with n.
-            up.eq(Mux(mac["up"] > n, n, mac["up"])),
-            one.eq(Const(1, n) << mac["one"]),
-            above_one.eq(ones << mac["one"]),
-        ]
-        told = {
-            "from_drive": mac["from_drive"],
-            "gating": mac["gating"],
-            "step": mac["step"],
-            "judge_value": mac["judge"] == Judge.VALUE,
-            "tol": mac["tol"],
-            "round_bit": up == 0,
-            "positive": (activation == Activation.CLIP01) | (activation == Activation.RELU),
-            "linear": linear,
-            "table": activation == Activation.TABLE,
-            "random": activation == Activation.RANDOM,
-        }
-        if self.config.table_bits:  # its index is the number before ``up``
-            with m.If(told["table"]):
-                m.d.comb += up.eq(0)
-        decoded = {
-            "amount": mac["shift"] - up,
-            "half": (Const(1, n + 1) << up) >> 1,
-            "keep": ones << up,
-            "above_one": above_one,
-            "above": Mux(linear, top, above_one),
-            "high": Mux(linear, top - 1, one),
-        }
-        if not Schedule(self.config).merged:  # so are the others: many a path begins there
-            decoded = told | decoded
-            told = {}
-        m.d.comb += [getattr(control, name).eq(value) for name, value in told.items()]
-        for name, value in decoded.items():
-            register = Signal.like(getattr(control, name), name=name, reset_less=True)
-            m.d.sync += register.eq(value)
-            m.d.comb += getattr(control, name).eq(register)
+    def answer(self, m: Module) -> None:
+        """Words that ``element`` reads."""
+        element = self.element
+        # On a long pipeline the lane is decoded before its word comes.
+        lanes = None
+        if not self.when.short:
+            lanes = delay(m, Cat(self.one_hot(element.lane)), 1, "x_lane_is")[1]
+        for word, words in (
+            (element.state, [bank.a_data for bank in self.states]),
+            (element.drive, [bank.r_data for bank in self.drives]),
+        ):
+            m.d.comb += word.eq(
+                Choice(words)[element.lane]
+                if lanes is None
+                else reduce(or_, (w & lanes[k].replicate(len(w)) for k, w in enumerate(words)))
+            )
 
 
 def negated(word, minus):

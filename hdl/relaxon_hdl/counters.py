@@ -1,7 +1,9 @@
 """The registers: keys and counters."""
 
+from collections.abc import Iterable
+
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from relaxon_isa.config import ArrayConfig
@@ -11,7 +13,7 @@ from .hash import mix
 from .primitives import Ram, delay
 from .schedule import Schedule
 
-__all__ = ["COUNTED", "Registers"]
+__all__ = ["COUNTED", "Registers", "event_layout"]
 
 KEYS = (Register.UPDATE_KEY, Register.SAMPLE_KEY)
 KINDS = (
@@ -30,6 +32,11 @@ WAITING_BITS = 7
 half of them."""
 
 
+def event_layout(registers: Iterable[Register]) -> data.StructLayout:
+    """A bit for each of these counters: count one."""
+    return data.StructLayout({register.name.lower(): 1 for register in registers})
+
+
 class Registers(wiring.Component):
     """Keys and counters of `Register`, written by the host, advanced by events.
 
@@ -41,8 +48,8 @@ class Registers(wiring.Component):
 
     Members
     -------
-    events : In
-        A bit for each of `COUNTED`, in that order: count one.
+    events : In(event_layout)
+        Of each of `COUNTED`.
     counting : In(1)
         Count events, those of the link apart, which always count.
     next_update, next_sample : In(1)
@@ -65,7 +72,7 @@ class Registers(wiring.Component):
         self.family = family
         super().__init__(
             {
-                "events": In(len(COUNTED)),
+                "events": In(event_layout(COUNTED)),
                 "counting": In(1),
                 "next_update": In(1),
                 "next_sample": In(1),
@@ -113,12 +120,13 @@ class Registers(wiring.Component):
         # Events ----------------------------------------------------------------------------------
 
         counts = {}
-        for bit, register in enumerate(COUNTED):
+        for register in COUNTED:
             always = register in ALWAYS
             target = register
             if register in KINDS and not config.kind_counters:
                 target = Register.MAC_CYCLES
-            counts[target] = counts.get(target, 0) | (self.events[bit] & (always | self.counting))
+            event = self.events[register.name.lower()]
+            counts[target] = counts.get(target, 0) | (event & (always | self.counting))
         waiting = [Const(0, WAITING_BITS)] * (1 << INDEX_BITS)
         if not merged:
             counts = {

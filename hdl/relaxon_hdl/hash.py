@@ -1,8 +1,9 @@
 """The stateless dither: xorshift32 words that depend on a key and an address alone."""
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+
+from .component import Component
 
 __all__ = ["Hash", "mix", "rotl"]
 
@@ -25,7 +26,7 @@ def mix(word: Value) -> Value:
     return x ^ Cat(Const(0, 5), x[: WORD - 5])
 
 
-class Hash(wiring.Component):
+class Hash(Component):
     """``(u, v) = hash(key, a)`` of the contract.
 
     Latency ``latency``, one pair a cycle::
@@ -45,11 +46,6 @@ class Hash(wiring.Component):
     a : In(16)
     u, v : Out(32)
     """
-
-    key: Signal
-    a: Signal
-    u: Signal
-    v: Signal
 
     def __init__(self, latency: int = 4):
         self.latency = latency

@@ -1,15 +1,19 @@
 """The neuron lane: accumulate, shift and round, activate, gate, step, judge."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from relaxon_isa.config import ArrayConfig, clog2
+from relaxon_isa.instructions import Activation, Gating, Judge
+from relaxon_isa.memory import row_bits
 
-from .primitives import Ram, RightShift, delay
+from .component import Component
+from .primitives import Ram, RightShift
+from .rows import row_view
 from .schedule import Schedule
 
-__all__ = ["Lane", "lane_control_layout", "window_bits"]
+__all__ = ["Lane", "LaneDecoder", "lane_control_layout", "window_bits"]
 
 FINE_BITS = 3
 """The second stage of the shifter moves by less than 2**FINE_BITS."""
@@ -22,7 +26,7 @@ def window_bits(config: ArrayConfig) -> int:
 
 
 def lane_control_layout(config: ArrayConfig) -> data.StructLayout:
-    """What all lanes are told; steady while an instruction is under way."""
+    """The control fields of all lanes; constant while an instruction is under way."""
     n = config.state_bits
     return data.StructLayout(
         {
@@ -35,7 +39,7 @@ def lane_control_layout(config: ArrayConfig) -> data.StructLayout:
             "above": n,  # bits that a value within its bounds has equal to its sign
             "high": n,  # the upper bound
             "positive": 1,  # the lower bound is 0, else what ``above`` says, as a number
-            "linear": 1,  # bounds are the state format's: meeting them counts
+            "linear": 1,  # bounds are the state format's: clipping there counts as saturation
             "table": 1,
             "random": 1,
             "gating": 2,
@@ -46,7 +50,79 @@ def lane_control_layout(config: ArrayConfig) -> data.StructLayout:
     )
 
 
-class Lane(wiring.Component):
+class LaneDecoder(Component):
+    """Decodes a MAC's head row into the lanes' control fields.
+
+    Latency: a cycle for the fields that are computed, none for those that are copied; on a long
+    pipeline, where many paths begin at them, a cycle for all. Both are long before the first sum
+    arrives at a lane.
+
+    Parameters
+    ----------
+    config
+        The machine.
+
+    Members
+    -------
+    row : In
+        The head row of the MAC under way; of other instructions the result is not used.
+    control : Out(lane_control_layout)
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        super().__init__({"row": In(row_bits(config)), "control": Out(lane_control_layout(config))})
+
+    def elaborate(self, platform):
+        m = Module()
+        n = self.config.state_bits
+        mac = row_view(self.config, "MAC", self.row)
+        activation = mac["activation"]
+        up = Signal(range(n + 1))
+        linear = Signal()
+        one = Signal(n)
+        above_one = Signal(n)
+        top = 1 << (n - 1)
+        ones = Const((1 << n) - 1, n)
+        m.d.comb += [
+            linear.eq((activation == Activation.LINEAR) | (activation == Activation.RELU)),
+            # Beyond n bits a grid has only 0 within the format, and so it has with n.
+            up.eq(Mux(mac["up"] > n, n, mac["up"])),
+            one.eq(Const(1, n) << mac["one"]),
+            above_one.eq(ones << mac["one"]),
+        ]
+        if self.config.table_bits:  # its index is the number before ``up``
+            with m.If(activation == Activation.TABLE):
+                m.d.comb += up.eq(0)
+        copied = {
+            "from_drive": mac["from_drive"],
+            "gating": mac["gating"],
+            "step": mac["step"],
+            "judge_value": mac["judge"] == Judge.VALUE,
+            "tol": mac["tol"],
+            "round_bit": up == 0,
+            "positive": (activation == Activation.CLIP01) | (activation == Activation.RELU),
+            "linear": linear,
+            "table": activation == Activation.TABLE,
+            "random": activation == Activation.RANDOM,
+        }
+        computed = {
+            "amount": mac["shift"] - up,
+            "half": (Const(1, n + 1) << up) >> 1,
+            "keep": ones << up,
+            "above_one": above_one,
+            "above": Mux(linear, top, above_one),
+            "high": Mux(linear, top - 1, one),
+        }
+        for name, value in (copied | computed).items():
+            field = Signal.like(self.control[name], name=name, reset_less=True)
+            domain = "sync" if name in computed else Schedule(self.config).domain
+            m.d[domain] += field.eq(value)
+            m.d.comb += self.control[name].eq(field)
+        return m
+
+
+class Lane(Component):
     """Adds up the sums of a group, and turns them into a state.
 
     ::
@@ -56,16 +132,22 @@ class Lane(wiring.Component):
          .--'           |                          `-->[table]--'                    old--(+)--> new
          `--------------'                                                    |new - old| > tol
 
-    Latency: acc 1 cycle after ``sum``, ``new`` 7 after acc; a group a cycle.
+    Latency: `Schedule`, whose stage ``sum`` is the cycle of the group's last sum. Throughput: a sum
+    per cycle, a group per cycle.
 
     Parameters
     ----------
-    config, family
+    config
+        The machine.
+    family
+        FPGA family whose primitives to instantiate; None for the portable ones.
 
     Members
     -------
     control : In(lane_control_layout)
+        From `LaneDecoder`.
     sum : In(signed)
+        The sum of a tile's products in this lane's row.
     first : In(1)
         With ``sum``: a group's first.
     d : In(signed)
@@ -73,18 +155,20 @@ class Lane(wiring.Component):
     gate : In(signed)
         The gate's word, at `Schedule.gate`.
     old_inverted : In(signed)
-        The inverse of the old value (of 0 if it is not used), 4 cycles after acc: what a
+        The inverse of the old value (of 0 if it is not used), at `Schedule.activated`: what a
         subtraction adds.
-    x_write : In(1), x_data : In(signed)
-        ``new`` is ``x_data`` 2 cycles later.
+    write : In(1), write_data : In(signed)
+        A value from outside: ``new`` is ``write_data`` 2 cycles later.
     chance : In(1)
-        The random plane's bit (1: minus), 3 cycles after acc.
+        The random plane's bit (1: minus), at `Schedule.rounded`.
     t_addr, t_data, t_en : In
         Writes an entry of the activation table.
     acc : Out(signed)
+        The accumulator, at `Schedule.acc`.
     saturated : Out(1)
-        4 cycles after acc, were ``new`` in the state's format.
+        At `Schedule.activated`: the value was clipped at an end of the state format.
     new : Out(signed)
+        The new state, at `Schedule.new`.
     judged : Out(1)
         With ``new``: outside the tolerance.
     """
@@ -92,8 +176,8 @@ class Lane(wiring.Component):
     def __init__(self, config: ArrayConfig, family: str | None = None):
         self.config = config
         self.family = family
+        self.when = Schedule(config)
         n = config.state_bits
-        self.table = Ram(n, 1 << config.table_bits, family) if config.table_bits else None
         sum_bits = n + config.weight_bits + clog2(config.p)
         super().__init__(
             {
@@ -104,8 +188,8 @@ class Lane(wiring.Component):
                 "gate": In(signed(n)),
                 "old_inverted": In(signed(n)),
                 "chance": In(1),
-                "x_write": In(1),
-                "x_data": In(signed(n)),
+                "write": In(1),
+                "write_data": In(signed(n)),
                 "t_addr": In(config.table_bits),
                 "t_data": In(n),
                 "t_en": In(1),
@@ -118,21 +202,24 @@ class Lane(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config, control = self.config, self.control
-        n = config.state_bits
-        window = window_bits(config)
-        merged = Schedule(config).merged
-
-        # acc ---------------------------------------------------------------------------------
-
-        acc = Signal(signed(config.acc_bits), reset_less=True)
-        base = Mux(self.first, Mux(control.from_drive, self.d, 0), acc)
+        acc = Signal(signed(self.config.acc_bits), reset_less=True)
+        base = Mux(self.first, Mux(self.control.from_drive, self.d, 0), acc)
         m.d.sync += acc.eq(base + self.sum)
         m.d.comb += self.acc.eq(acc)
+        value, over, sign = self.shift_and_round(m, acc)
+        self.step_and_judge(m, self.activate(m, value, over, sign))
+        return m
 
-        # acc + 1, acc + 2: shift. The lowest bit is the one shifted out last. What lies above the
-        # window must equal the sign, or the value is out of any bounds.
+    def shift_and_round(self, m: Module, acc: Value) -> tuple[Signal, Signal, Signal]:
+        """``acc`` in units of the state format, its sign, and whether it is out of any bounds: at
+        `Schedule.rounded`.
 
+        What lies above the window must equal the sign, or the value is out of any bounds.
+        """
+        config, control = self.config, self.control
+        window = window_bits(config)
+
+        # acc + 1: by multiples of 2**FINE_BITS. The lowest bit is the one shifted out last.
         wide = Cat(Const(0, 1), acc).as_signed()
         fine = control.amount[:FINE_BITS]
         coarse = control.amount[FINE_BITS:]
@@ -146,12 +233,13 @@ class Lane(wiring.Component):
                 with m.Case(by >> FINE_BITS):
                     moved = wide >> by
                     m.d.sync += [first.eq(moved), first_over.eq(uneven(moved, reach - 1))]
+
+        # Shifted. Step by step: a chain of two-way choices is smaller here than one of eight ways.
         shifted = Signal(signed(window), reset_less=True)
         rounds = Signal(reset_less=True)
         over = Signal(reset_less=True)
         sign = Signal(reset_less=True)
         m.d.sync += sign.eq(first_sign)
-        # Step by step: a chain of two-way choices is smaller here than one of eight ways.
         moved, beyond = first, first_over
         for bit in reversed(range(FINE_BITS)):
             by = 1 << bit
@@ -162,8 +250,7 @@ class Lane(wiring.Component):
             moved = stage
         m.d.sync += [Cat(rounds, shifted).eq(moved), over.eq(beyond)]
 
-        # acc + 3: round ------------------------------------------------------------------------
-
+        # Rounded.
         value = Signal(signed(window + 1), reset_less=True)
         value_over = Signal(reset_less=True)
         value_sign = Signal(reset_less=True)
@@ -173,25 +260,29 @@ class Lane(wiring.Component):
             value_over.eq(over),
             value_sign.eq(Mux(over, sign, rounded[window])),
         ]
+        return value, value_over, value_sign
 
-        # acc + 4: activation -------------------------------------------------------------------
-
+    def activate(self, m: Module, value: Signal, value_over: Signal, value_sign: Signal) -> Signal:
+        """The activation of a rounded value, or 0 where the gate does not pass: at
+        `Schedule.activated`."""
+        config, control = self.config, self.control
+        n = config.state_bits
         beyond = Signal()
         negative = Signal()
+        outside = Cat(control.above, Const(-1, len(value) - n))
         m.d.comb += [
             negative.eq(value_sign),
             beyond.eq(
                 value_over
                 | (value_sign & control.positive)
-                | uneven_where(value, Cat(control.above, Const(-1, window + 1 - n)), value_sign)
+                | uneven_where(value, outside, value_sign)
             ),
         ]
         if config.dither_bits:
             with m.If(control.random):
                 m.d.comb += [negative.eq(self.chance), beyond.eq(1)]
-        # Gated here already: where the gate does not pass, 0.
         passed = Signal(reset_less=True)
-        m.d.sync += passed.eq(gate(m, control, self.gate, early=not merged))
+        m.d.sync += passed.eq(self.gate_passes(m))
         low = control.above & ~control.positive.replicate(n)
         active = Signal(signed(n), reset_less=True)
         saturated = Signal(reset_less=True)
@@ -205,7 +296,7 @@ class Lane(wiring.Component):
         activated = Signal(signed(n))
         m.d.comb += activated.eq(active)
         if config.table_bits:
-            m.submodules.table = table = self.table
+            m.submodules.table = table = Ram(n, 1 << config.table_bits, self.family)
             bits = config.table_bits
             index = Signal(bits)
             inside = ~(value_over | uneven(value, bits - 1))
@@ -221,46 +312,73 @@ class Lane(wiring.Component):
                 table.w_en.eq(self.t_en),
                 activated.eq(active | Mux(looked_up, table.r_data, 0)),
             ]
+        return activated
 
-        # acc + 5: distance from the old value; acc + 6: a part of the way, rounded. What is written
-        # from outside goes the way of an old value that has nowhere to go.
+    def gate_passes(self, m: Module) -> Value:
+        """Whether the gate's word is inside the bounds that ``control.gating`` names (`Gating`), at
+        `Schedule.rounded`. On a long pipeline the word is there a cycle before."""
+        word, above_one = self.gate, self.control.above_one
+        found = Cat(
+            word[-1],
+            (word & above_one).any(),
+            (word | ~above_one).all(),
+            (word & ~above_one).any(),
+            ~word[-1] & word.any(),
+        )
+        sign, above, all_above, below, positive = self.when.late(m, found, "gating")
+        gating = self.control.gating
+        return (
+            (gating == Gating.NONE)
+            | ((gating == Gating.IN01) & positive & ~above)
+            | ((gating == Gating.IN11) & Mux(sign, all_above & below, ~above))
+            | ((gating == Gating.POSITIVE) & positive)
+        )
 
+    def step_and_judge(self, m: Module, activated: Signal) -> None:
+        """Goes from the old value to the activated one, or a part of that way."""
+        control, when = self.control, self.when
+        n = self.config.state_bits
+
+        # Away, and a part of it, rounded. What is written from outside goes the way of an old value
+        # that has nowhere to go.
         far = Signal(signed(n + 1), reset_less=True)
-        m.d.sync += far.eq(activated + self.old_inverted + 1)
-        old = delay(m, ~self.old_inverted, 0 if merged else 1, "old")[-1]
         start = Signal(signed(n), reset_less=True)
-        m.d.sync += start.eq(Mux(self.x_write, self.x_data, old))
         m.submodules.shift = shift = RightShift(n + 1, self.family)
         part = Signal(signed(n + 1), reset_less=True)
         part_up = Signal(reset_less=True)
+        old = when.late(m, ~self.old_inverted, "old")
+        m.d.sync += [
+            far.eq(activated + self.old_inverted + 1),
+            start.eq(Mux(self.write, self.write_data, old)),
+        ]
         m.d.comb += [shift.i.eq(far), shift.by.eq(control.step)]
-        m.d["comb" if merged else "sync"] += [part.eq(shift.o), part_up.eq(shift.below)]
-        with m.If(self.x_write):
-            m.d.sync += [far.eq(0)] if merged else [part.eq(0), part_up.eq(0)]
+        m.d[when.domain] += [part.eq(shift.o), part_up.eq(shift.below)]
+        with m.If(self.write):
+            m.d.sync += [far.eq(0)] if when.short else [part.eq(0), part_up.eq(0)]
 
-        # acc + 7 (merged: 6): new, judged ------------------------------------------------------
-
+        # New, and judged: the value, or its change. A long pipeline chooses before the sum.
         new = Signal(signed(n), reset_less=True)
         change = Signal(signed(n + 1), reset_less=True)
-        m.d.sync += [
-            new.eq(start + part + part_up),
-            # If the value is what is judged, it: where the clock is fast, chosen here.
-            change.eq((part if merged else Mux(control.judge_value, start, 0) + part) + part_up),
-        ]
-        judged = Signal(signed(n + 1))
+        m.d.sync += new.eq(start + part + part_up)
+        if when.short:
+            m.d.sync += change.eq(part + part_up)
+            judged = Mux(control.judge_value, new, change)
+        else:
+            m.d.sync += change.eq((Mux(control.judge_value, start, 0) + part) + part_up)
+            judged = change
+        number = Signal(signed(n + 1))
         # abs(x) > tol: x - tol > 0, or ~x - tol >= 0 for negative x.
         distance = Signal(signed(n + 2))
         m.d.comb += [
             self.new.eq(new),
-            judged.eq(Mux(control.judge_value, new, change) if merged else change),
+            number.eq(judged),
             distance.eq(
-                (judged ^ judged[-1].replicate(n + 1))[: n + 1].as_signed()
+                (number ^ number[-1].replicate(n + 1))[: n + 1].as_signed()
                 + (~Cat(control.tol, Const(0, 1))).as_signed()
-                + judged[-1]
+                + number[-1]
             ),
             self.judged.eq(~distance[-1]),
         ]
-        return m
 
 
 def uneven(value, top: int):
@@ -272,23 +390,3 @@ def uneven(value, top: int):
 def uneven_where(value, mask, sign):
     """Whether a bit of ``value`` where ``mask`` is 1 differs from ``sign``."""
     return ((value ^ sign.replicate(len(value))) & mask).any()
-
-
-def gate(m: Module, control, word, *, early: bool):
-    """Whether ``word`` is inside the bounds that ``control.gating`` names (`Gating`). ``early``: it
-    is there a cycle before that is asked."""
-    sign = word[-1]
-    above = (word & control.above_one).any()
-    all_above = (word | ~control.above_one).all()
-    below = (word & ~control.above_one).any()
-    positive = ~sign & word.any()
-    if early:
-        sign, above, all_above, below, positive = delay(
-            m, Cat(sign, above, all_above, below, positive), 1, "gating"
-        )[1]
-    return (
-        (control.gating == 0)
-        | ((control.gating == 1) & positive & ~above)
-        | ((control.gating == 2) & Mux(sign, all_above & below, ~above))
-        | ((control.gating == 3) & positive)
-    )

@@ -1,36 +1,42 @@
 """The memories of a lane: the state bank (its slice of S) and the drive bank (its slice of D)."""
 
 from amaranth.hdl import Module
-from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from relaxon_isa.config import ArrayConfig
 
+from .component import Component
 from .primitives import Ram
 from .schedule import Schedule
 
 __all__ = ["DriveBank", "StateBank"]
 
 
-class StateBank(wiring.Component):
-    """A lane's words of S: two reads and a write a cycle, as two copies written together.
+class StateBank(Component):
+    """A lane's words of S, kept as two copies that are written together.
 
-    ``a_data`` and ``b_data`` are the words at ``a_addr`` and ``b_addr`` of `Schedule.read` cycles
-    before.
+    Latency: `Schedule.read`. Throughput: two reads and a write per cycle.
+
+    Parameters
+    ----------
+    config
+        The machine.
+    family
+        FPGA family whose primitives to instantiate; None for the portable ones.
 
     Members
     -------
     a_addr, b_addr : In, a_data, b_data : Out
+        Two independent reads.
     w_addr : In, w_data : In, w_en : In(1)
+        The write. What a read finds of the same word in the same cycle is undefined.
     """
 
     def __init__(self, config: ArrayConfig, family: str | None = None):
         self.config = config
-        depth = config.state_depth
+        size = config.state_bits, config.state_depth
         latency = Schedule(config).read
-        self.copies = {
-            port: Ram(config.state_bits, depth, family, latency=latency) for port in "ab"
-        }
+        self.copies = {port: Ram(*size, family, latency=latency) for port in "ab"}
         address, word = config.state_addr_bits, config.state_bits
         super().__init__(
             {
@@ -59,7 +65,17 @@ class StateBank(wiring.Component):
 
 
 class DriveBank(Ram):
-    """A lane's words of D: a read and a write a cycle (see `Ram`); latency `Schedule.read`."""
+    """A lane's words of D: a `Ram`.
+
+    Latency: `Schedule.read`. Throughput: a read and a write per cycle.
+
+    Parameters
+    ----------
+    config
+        The machine.
+    family
+        FPGA family whose primitives to instantiate; None for the portable ones.
+    """
 
     def __init__(self, config: ArrayConfig, family: str | None = None):
         latency = Schedule(config).read

@@ -1,7 +1,6 @@
 """When things happen: cycles after a tile's issue, computed from the configuration."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from amaranth.hdl import Module, Value
 
@@ -20,7 +19,6 @@ def into(pipe: Sequence[Value], stage: int) -> Value:
     return pipe[stage - 1]
 
 
-@dataclass(frozen=True)
 class Schedule:
     """Stages of the pipeline: in which cycle after a tile's issue something is in a register, at
     the input of what uses it. At issue the tile's addresses are in the sequencer's registers.
@@ -40,153 +38,82 @@ class Schedule:
     A short pipeline has no register after the memories' own (operand 2, product 5, A = 6 + T) and
     none for ``stepped`` (new A+6, flag A+7); the words of gate and old come a cycle later (A+2,
     A+3). With one weight port LEARN writes at learn_acc, as there is one access a cycle.
+
+    Parameters
+    ----------
+    config
+        The machine.
+
+    Attributes
+    ----------
+    short : bool
+        Whether stages that cost registers are merged.
+    domain : str
+        Domain for what only a long pipeline registers.
+    read : int
+        Cycles from an address to its word, of a weight, a state or a drive.
+    other names : int
+        A stage each, described where it is computed.
     """
 
-    config: ArrayConfig
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        self.short = config.pipeline == "short"
+        self.domain = "comb" if self.short else "sync"
+        self.read = 1 if self.short else 2
 
-    # A long pipeline's registers ----------------------------------------------------------------
+        # A tile's words at the multipliers, and what these make of them.
+        self.operand = 1 + self.read
+        self.product = self.operand + MULTIPLIER_LATENCY
+        # The sign where the multiplier can change it.
+        self.negate = self.product - 1
+        # What the dither is hashed of; the dither at the cells.
+        self.hash_address = 2 if self.short else 1
+        self.dither = self.product - (0 if self.short else 1)
 
-    @property
-    def short(self) -> bool:
-        """Whether stages that cost registers are merged."""
-        return self.config.pipeline == "short"
+        # MAC. The adder trees' sums, and the drive word that a group starts from.
+        self.sum = self.product + clog2(config.p)
+        self.drive_address = self.sum - self.read
+        self.acc = self.sum + 1
+        # A group's end in the lane: by the fine part of the shift; rounded; activated and gated;
+        # the distance from the old value, and a part of it; the new state; its effect on the flag.
+        self.shifted = self.acc + 2
+        self.rounded = self.shifted + 1
+        self.activated = self.rounded + 1
+        self.away = self.activated + 1
+        self.stepped = self.away + (0 if self.short else 1)
+        self.new = self.stepped + 1
+        self.flag = self.new + 1
+        # What the lane needs of the group's second port: first the gate's word, then the old one.
+        self.gate_address = self.acc + (1 if self.short else -1)
+        self.gate = self.gate_address + self.read
+        self.old_address = self.gate_address + 1
 
-    @property
-    def domain(self) -> str:
-        """Domain for what only a long pipeline registers."""
-        return "comb" if self.short else "sync"
-
-    def late(self, m: Module, value: Value, name: str, *, reset: bool = False) -> Value:
-        """``value``; of a long pipeline, a cycle later (in a register ``name``, which starts and
-        resets at 0 if ``reset``)."""
-        return value if self.short else delay(m, value, 1, name, reset=reset)[1]
-
-    # Tiles --------------------------------------------------------------------------------------
-
-    @property
-    def read(self) -> int:
-        """Cycles from an address to its word, of a weight, a state or a drive."""
-        return 1 if self.short else 2
-
-    @property
-    def operand(self) -> int:
-        """The words at the multipliers."""
-        return 1 + self.read
-
-    @property
-    def product(self) -> int:
-        return self.operand + MULTIPLIER_LATENCY
-
-    @property
-    def dither(self) -> int:
-        """The dither at the cells: with the product; in a long pipeline a cycle before."""
-        return self.product - (0 if self.short else 1)
-
-    # MAC: the lanes -----------------------------------------------------------------------------
-
-    @property
-    def sum(self) -> int:
-        """The adder trees' sums, and the drive word that a group starts from."""
-        return self.product + clog2(self.config.p)
-
-    @property
-    def drive_address(self) -> int:
-        return self.sum - self.read
-
-    @property
-    def acc(self) -> int:
-        return self.sum + 1
-
-    @property
-    def shifted(self) -> int:
-        return self.acc + 2
-
-    @property
-    def rounded(self) -> int:
-        return self.shifted + 1
-
-    @property
-    def activated(self) -> int:
-        return self.rounded + 1
-
-    @property
-    def away(self) -> int:
-        """The distance from the old value."""
-        return self.activated + 1
-
-    @property
-    def stepped(self) -> int:
-        """A part of that distance."""
-        return self.away + (0 if self.short else 1)
-
-    @property
-    def new(self) -> int:
-        return self.stepped + 1
-
-    @property
-    def flag(self) -> int:
-        return self.new + 1
-
-    @property
-    def gate_address(self) -> int:
-        """Of the last tile's group; old's follows a cycle later."""
-        return self.acc + (1 if self.short else -1)
-
-    @property
-    def gate(self) -> int:
-        """The gate's word."""
-        return self.gate_address + self.read
-
-    # LEARN: the cells ---------------------------------------------------------------------------
-
-    @property
-    def learn_acc(self) -> int:
-        return self.product + 1
-
-    @property
-    def learn_address(self) -> int:
-        """The tile's address, so that its weight comes with the accumulator."""
-        return self.learn_acc - self.config.weight_ports
-
-    @property
-    def learn_write(self) -> int:
-        """A tile's new weights at the memory's inputs. With one port they are written as they are
-        computed; with two they go through a register a step."""
-        if self.config.weight_ports == 1:
-            return self.learn_acc
-        return self.learn_acc + 2 + (self.config.decay_shift > 0)
-
-    @property
-    def memory_address(self) -> int:
-        """Integral mode: the address of a tile's memories, whose words meet the terms' sum where
-        other modes write it. The weights' follows a cycle later."""
-        return self.learn_write - self.read
-
-    @property
-    def memory_write(self) -> int:
-        """Integral mode: a tile's new memories. Behind the terms' sum three registers: away,
-        stepped, clipped."""
-        return self.learn_write + 3
-
-    @property
-    def integral_write(self) -> int:
-        """Integral mode: a tile's new weights, for which the sum is compared with the threshold."""
-        return self.memory_write + 1
-
-    @property
-    def last_write(self) -> int:
-        """The last of a LEARN's writes, in whatever mode this machine has."""
-        return self.integral_write if self.config.integral_shift else self.learn_write
+        # LEARN. The sum of a tile's terms; the tile's address, so that its weight comes with it.
+        self.learn_acc = self.product + 1
+        self.learn_address = self.learn_acc - config.weight_ports
+        # New weights at the memory's inputs: with one port as they are computed, with two through
+        # a register a step.
+        steps = 2 + (config.decay_shift > 0) if config.weight_ports == 2 else 0
+        self.learn_write = self.learn_acc + steps
+        # Integral mode. The address of a tile's memories, whose words meet the terms' sum where
+        # other modes write it; of its weights. Three registers on the way to new memories, four to
+        # new weights, for which the sum is compared with the threshold.
+        self.memory_address = self.learn_write - self.read
+        self.integral_address = self.memory_address + 1
+        self.memory_write = self.learn_write + 3
+        self.integral_write = self.memory_write + 1
+        # The last of a LEARN's writes, in whatever mode this machine has.
+        self.last_write = self.integral_write if config.integral_shift else self.learn_write
 
     @property
     def merged(self) -> bool:
         return self.short
 
-    @property
-    def integral_delay(self) -> int:
-        return self.last_write - self.learn_write
-
-    # The contract -------------------------------------------------------------------------------
+    def late(self, m: Module, value: Value, name: str, *, reset: bool = False) -> Value:
+        """``value``; of a long pipeline, a cycle later (in a register ``name``, which starts and
+        resets at 0 if ``reset``)."""
+        return value if self.short else delay(m, value, 1, name, reset=reset)[1]
 
     def check(self) -> None:
         """Raise ConfigError unless the stages take exactly the cycles that the contract promises:
@@ -195,15 +122,16 @@ class Schedule:
         After a drain the next instruction's first read of a bank has its address two cycles later,
         and its first use of the flag is one cycle later.
         """
-        config = self.config
-        for stage, promised in (
-            ("flag", mac_latency(config) + 1),
-            ("last_write", learn_latency(config)),
-        ):
-            built = getattr(self, stage)
-            if built != promised:
+        promises = {
+            "flag": mac_latency(self.config) + 1,
+            "last_write": learn_latency(self.config),
+        }
+        for stage, promised in promises.items():
+            late = getattr(self, stage) - promised
+            if late:
                 raise ConfigError(
-                    f"Schedule.{stage} = {built}: must be {promised}, which is what the contract's "
-                    f"cycles (relaxon_isa.cycles) promise of a {config.pipeline} pipeline; "
-                    f"{abs(built - promised)} too {'late' if built > promised else 'early'}"
+                    f"Schedule.{stage} = {promised + late}: must be {promised}, which is what the "
+                    "contract's cycles (relaxon_isa.cycles) promise of a "
+                    f"{self.config.pipeline} pipeline; {abs(late)} too "
+                    f"{'late' if late > 0 else 'early'}"
                 )

@@ -1,13 +1,15 @@
 """The synapse cell: one multiplier, one accumulator, one weight memory."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.instructions import LEARN_FLAGS
 
+from .component import Component
 from .primitives import Multiplier, MuxAdder, WeightRam, delay
+from .schedule import Schedule
 
 __all__ = ["CELL_FLAGS", "Synapse", "SynapseControl"]
 
@@ -17,15 +19,15 @@ CELL_FLAGS = tuple(flag for flag in LEARN_FLAGS if flag != "hold")
 
 SynapseControl = data.StructLayout(
     {
-        # Steady while an instruction is under way.
+        # Constant while an instruction is under way.
         "transposed": 1,
         "learn": 1,
         "position": 1,
         **dict.fromkeys(CELL_FLAGS, 1),
         "first": 1,  # with the product: a tile's first term
-        "negate": 1,  # a cycle before the product: change its sign, where the multiplier can
-        "write": 1,  # at `Schedule.learn_write` (integral: and its delay): a tile's new weights
-        "write_memory": 1,  # integral, a cycle before ``write``: a tile's new memories
+        "negate": 1,  # at `Schedule.negate`: change its sign, where the multiplier can
+        "write": 1,  # a tile's new weights (`Schedule.learn_write`, `Schedule.integral_write`)
+        "write_memory": 1,  # integral: a tile's new memories (`Schedule.memory_write`)
     }
 )
 """The control signals that all cells share."""
@@ -36,7 +38,7 @@ def signed_bits(low: int, high: int) -> int:
     return max((-low - 1).bit_length(), high.bit_length()) + 1
 
 
-class Synapse(wiring.Component):
+class Synapse(Component):
     """Multiplies in MAC; in LEARN accumulates products of two states and updates its weight.
 
     ::
@@ -51,37 +53,45 @@ class Synapse(wiring.Component):
     dither), and the only number that this rounds wrongly, a positive tie, gets its missing 1 with
     the carry of the last addition.
 
-    Latency: `Schedule`. A product a cycle; an update every ``accesses`` cycles (`issue_cycles`).
+    Latency: `Schedule`. Throughput: a product per cycle; an update per as many cycles as LEARN
+    accesses a tile's words (`relaxon_isa.cycles.issue_cycles`).
 
     Parameters
     ----------
-    config, family
+    config
+        The machine.
     on_diagonal
         Whether the cell's row is its column.
+    family
+        FPGA family whose primitives to instantiate; None for the portable ones.
 
     Members
     -------
     control : In(SynapseControl)
     col, row_b : In(signed)
-        State words of the column by the first port of its bank, of the row by the second, at
-        `operand`. The first port's have their sign changed already where the multiplier cannot
-        (`negates`).
+        At `Schedule.operand`: the column's state by the first port of its bank, the row's by the
+        second port. The sign of ``col`` is changed already where the multiplier cannot do it
+        (``negates``).
     weight : Out(signed), mirror : In(signed)
-        The word that is read, and the one of the cell whose row is this one's column: what a
-        transposed tile has here.
+        At `Schedule.operand`: the word that is read here, and the one read by the cell whose row is
+        this one's column, which a transposed tile has here.
     u, v : In(dither_bits)
-        The row's and the column's part of the dither, at `Schedule.dither`.
+        At `Schedule.dither`: the row's and the column's part of the dither.
     r_addr, w_addr : In
+        Tiles to read and to write; `WeightRam` says when one address serves for both.
     threshold : In
+        LEARN's field.
     product : Out(signed)
+        At `Schedule.product`.
     saturated : Out(1)
-        With ``control.write``: the weight met the end of its format, and is written.
+        With ``control.write``: the weight that is written was clipped to its format.
     """
 
     def __init__(self, config: ArrayConfig, on_diagonal: bool, family: str | None = None):
         self.config = config
         self.on_diagonal = on_diagonal
         self.family = family
+        self.when = Schedule(config)
         self.weights = WeightRam(
             config.weight_bits, config.weight_depth, config.weight_ports, family
         )
@@ -110,19 +120,14 @@ class Synapse(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config, control = self.config, self.control
-        n, wb = config.state_bits, config.weight_bits
-        low_q, high_q = config.learn_shifts
-        two_ports = config.weight_ports == 2
-
+        widest = max(config.state_bits, config.weight_bits)
         m.submodules.weights = ram = self.weights
-        m.d.comb += [ram.r_addr.eq(self.r_addr), ram.w_addr.eq(self.w_addr)]
+        m.submodules.multiplier = multiplier = Multiplier(widest, len(self.col), self.family)
         weight = self.weight
-        m.d.comb += weight.eq(ram.r_data)
-
-        # Factors -----------------------------------------------------------------------------
-
-        m.submodules.multiplier = multiplier = Multiplier(max(n, wb), len(self.col), self.family)
         m.d.comb += [
+            ram.r_addr.eq(self.r_addr),
+            ram.w_addr.eq(self.w_addr),
+            weight.eq(ram.r_data),
             multiplier.a.eq(
                 Mux(control.learn, self.row_b, Mux(control.transposed, self.mirror, weight))
             ),
@@ -130,13 +135,20 @@ class Synapse(wiring.Component):
             multiplier.negate.eq(control.negate),
             self.product.eq(multiplier.p),
         ]
+        new = self.update(m, self.accumulate(m))
+        if config.integral_shift:
+            self.integrate(m, new, weight)
+        return m
 
-        # Terms -------------------------------------------------------------------------------
-
+    def accumulate(self, m: Module) -> Signal:
+        """The sum of a tile's terms, and what rounds it: at `Schedule.learn_acc`."""
+        config, control = self.config, self.control
+        n = config.state_bits
+        low_q, high_q = config.learn_shifts
         peak = config.learn_terms << (2 * n - 2)
         acc = Signal(signed(signed_bits(-peak, peak + (1 << high_q))), reset_less=True)
         start = Signal(high_q)
-        term = multiplier.p[: 2 * n].as_signed()
+        term = self.product[: 2 * n].as_signed()
         by_q = [Const((1 << (q - 1)) - 1, high_q) for q in (low_q, high_q)]
         m.d.comb += start.eq(Mux(control.position, by_q[1], by_q[0]))
         if config.dither_bits:
@@ -146,32 +158,38 @@ class Synapse(wiring.Component):
             ]
             with m.If(control.stochastic):
                 m.d.comb += start.eq(Mux(control.position, dithers[1], dithers[0]))
-        if two_ports:
-            start = delay(m, start, 1, "start")[1]
         m.submodules.terms = terms = MuxAdder(
             len(term), high_q + 1, len(acc), len(acc), self.family
         )
         m.d.comb += [
             terms.a.eq(term),
-            terms.b.eq(start),
+            terms.b.eq(self.when.late(m, start, "start")),
             terms.c.eq(acc),
             terms.choose.eq(control.first),
         ]
         m.d.sync += acc.eq(terms.s)
+        return acc
 
-        # Update: pipelined, unless one port leaves a single cycle between read and write.
+    def update(self, m: Module, acc: Signal) -> Signal:
+        """Writes the weight that the sum makes of the one that was read. Returns the new one.
 
-        stage = "sync" if two_ports else "comb"
+        Pipelined, unless one port of the weight memory leaves a single cycle from read to write.
+        """
+        config, control, ram = self.config, self.control, self.weights
+        wb = config.weight_bits
+        low_q, high_q = config.learn_shifts
+        stage = "sync" if config.weight_ports == 2 else "comb"
         fresh = control.replace | control.integral
         kept = Signal(signed(wb), reset_less=True)
+        exact = acc
         if config.decay_shift:
             lost = Signal(signed(wb))
-            m.d.comb += lost.eq(Mux(control.decay, weight, 0))
+            m.d.comb += lost.eq(Mux(control.decay, self.weight, 0))
             by_position = [lost << q - config.decay_shift for q in (high_q, low_q)]
             bits = len(acc - by_position[0])
             exact = Signal(signed(bits), reset_less=True)
             m.submodules.decay = decay = MuxAdder(
-                len(acc), *map(len, by_position), bits, self.family, subtract=True
+                len(acc), len(by_position[0]), len(by_position[1]), bits, self.family, subtract=True
             )
             m.d.comb += [
                 decay.a.eq(acc),
@@ -179,10 +197,9 @@ class Synapse(wiring.Component):
                 decay.c.eq(by_position[1]),
                 decay.choose.eq(control.position),
             ]
-            m.d[stage] += [exact.eq(decay.s), kept.eq(Mux(fresh, 0, weight))]
-        else:
-            exact = acc
-            m.d.comb += kept.eq(Mux(fresh, 0, weight))
+            m.d[stage] += exact.eq(decay.s)
+        # Without a decay the sum is used as it comes, and so is the weight.
+        m.d[stage if config.decay_shift else "comb"] += kept.eq(Mux(fresh, 0, self.weight))
         up = Signal()
         ties = [exact[:q].all() for q in (low_q, high_q)]
         m.d.comb += up.eq(Mux(control.position, ties[1], ties[0]) & ~exact[-1])
@@ -192,7 +209,9 @@ class Synapse(wiring.Component):
         total_bits = max(wb, len(exact) - low_q) + 1
         total = Signal(signed(total_bits), reset_less=True)
         rounded = [exact >> q for q in (high_q, low_q)]
-        m.submodules.update = update = MuxAdder(wb, *map(len, rounded), total_bits, self.family)
+        m.submodules.update = update = MuxAdder(
+            wb, len(rounded[0]), len(rounded[1]), total_bits, self.family
+        )
         m.d.comb += [
             update.a.eq(kept),
             update.b.eq(rounded[0]),
@@ -203,19 +222,17 @@ class Synapse(wiring.Component):
         m.d[stage] += total.eq(update.s)
 
         new = Signal(signed(wb), reset_less=True)
-        met = Signal(reset_less=True)
+        saturated = Signal(reset_less=True)
         clipped, over = saturate(total, wb)
         bounded = Mux(control.bound & total[-1] & ~control.integral, 0, clipped)
         enable = control.write & (self.on_diagonal | ~control.diagonal)
-        m.d[stage] += [new.eq(bounded), met.eq(over)]
+        m.d[stage] += [new.eq(bounded), saturated.eq(over)]
         m.d.comb += [
             ram.w_data.eq(new),
             ram.w_en.eq(enable),
-            self.saturated.eq(met & enable),
+            self.saturated.eq(saturated & enable),
         ]
-        if config.integral_shift:
-            self.integrate(m, new, weight)
-        return m
+        return new
 
     def integrate(self, m: Module, target, word) -> None:
         """Integral mode's own stages::
@@ -246,20 +263,20 @@ class Synapse(wiring.Component):
         weight = Signal(signed(wb + 2), reset_less=True)
         new_memory = Signal(signed(wb), reset_less=True)
         new = Signal(signed(wb), reset_less=True)
-        met = Signal(reset_less=True)
+        saturated = Signal(reset_less=True)
         clipped, over = saturate(weight, wb)
         m.d.sync += [
             weight.eq(before + nearest(live, gain)),
             new_memory.eq(saturate(memory, wb)[0]),
             new.eq(Mux(control.bound & weight[-1], 0, clipped)),
-            met.eq(over),
+            saturated.eq(over),
         ]
         enable = self.on_diagonal | ~control.diagonal
         with m.If(control.integral):
             m.d.comb += [
                 ram.w_data.eq(Mux(control.write_memory, new_memory, new)),
                 ram.w_en.eq((control.write | control.write_memory) & enable),
-                self.saturated.eq(met & control.write & enable),
+                self.saturated.eq(saturated & control.write & enable),
             ]
 
 

@@ -10,8 +10,8 @@ from relaxon_isa.instructions import EmitKind, Pack
 from relaxon_isa.link import Record
 from relaxon_isa.memory import COUNTER_BITS, Space, element_bytes, row_bits
 
-from .array import row_view
 from .primitives import delay
+from .rows import row_view
 from .schedule import Schedule
 
 __all__ = ["Mover"]

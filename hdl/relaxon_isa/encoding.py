@@ -30,7 +30,7 @@ from .instructions import (
     nest_levels,
 )
 
-__all__ = ["RowLayout", "decode", "encode", "row_layouts", "row_starts", "rows_of"]
+__all__ = ["STREAMS", "RowLayout", "decode", "encode", "row_layouts", "row_starts", "rows_of"]
 
 
 @dataclass(frozen=True)

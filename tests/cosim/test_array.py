@@ -8,12 +8,13 @@ import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 
 from campaign import CAMPAIGN
-from relaxon_hdl.array import Array, issue_layout
+from relaxon_hdl.array import Array
+from relaxon_hdl.nest import issue_layout
 from relaxon_hdl.schedule import Schedule
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.cycles import drain_cycles, issue_cycles, trips
 from relaxon_isa.instructions import Halt, Learn, Mac
-from relaxon_isa.memory import Register, Space, row_bits
+from relaxon_isa.memory import Register, Space
 from relaxon_isa.presets import preset
 from relaxon_isa.program import Program
 from relaxon_sim.cosim import bench, simulate
@@ -34,7 +35,7 @@ SATURATIONS = {"state": Register.STATE_SATURATIONS, "weight": Register.WEIGHT_SA
 @pytest.mark.parametrize("name", CONFIGS)
 def test_array(name, seed):
     config = CONFIGS[name]
-    array = Array(config, row_bits(config))
+    array = Array(config)
     simulate(array, __file__, parameters={"config": config.to_json()}, seed=seed)
 
 
@@ -59,13 +60,13 @@ class ArrayBench:
 
     async def write(self, space: Space, start: int, values: list[int]) -> None:
         dut, config = self.dut, self.config
-        strobe = getattr(dut, f"x_write_{space.name.lower()}")
+        strobe = getattr(dut, f"element__write_{space.name.lower()}")
         for i, value in enumerate(values, start):
             if space is Space.TABLE:
-                dut.x_index.value = i
+                dut.element__index.value = i
             else:
-                dut.x_index.value, dut.x_lane.value = divmod(i, config.p)
-            dut.x_data.value = value & ((1 << config.acc_bits) - 1)
+                dut.element__index.value, dut.element__lane.value = divmod(i, config.p)
+            dut.element__data.value = value & ((1 << config.acc_bits) - 1)
             strobe.value = 1
             await self.cycle()
             strobe.value = 0
@@ -76,20 +77,20 @@ class ArrayBench:
         dut, config = self.dut, self.config
         found = {Space.STATE: [], Space.DRIVE: []}
         depths = {Space.STATE: config.state_depth, Space.DRIVE: config.drive_depth}
-        dut.x_read.value = 1
+        dut.element__read.value = 1
         for group in range(max(depths.values())):
-            dut.x_index.value = group
+            dut.element__index.value = group
             for lane in range(config.p):
-                dut.x_lane.value = lane
+                dut.element__lane.value = lane
                 for _ in range(1 + Schedule(config).read):
                     await self.cycle()
                 await ReadOnly()
                 for space, depth in depths.items():
                     if group < depth:
-                        port = getattr(dut, f"x_{space.name.lower()}")
+                        port = getattr(dut, f"element__{space.name.lower()}")
                         found[space].append(port.value.to_signed())
                 await FallingEdge(dut.clk)
-        dut.x_read.value = 0
+        dut.element__read.value = 0
         return found
 
     async def execute(self, op: Mac | Learn, row: int, keys: tuple[int, int], idle: float) -> None:
@@ -137,10 +138,10 @@ async def executes_as_the_golden_model(dut):
     bench.start_clock(dut)
     golden = Machine(config)
     array = ArrayBench(dut, config, rng)
-    for name in ("row", "update_key", "sample_key", "clear_flag", "x_read", "x_index", "x_lane"):
+    for name in ("row", "update_key", "sample_key", "clear_flag"):
         getattr(dut, name).value = 0
-    for name in ("x_data", "x_write_state", "x_write_drive", "x_write_table"):
-        getattr(dut, name).value = 0
+    for name in ("read", "index", "lane", "data", "write_state", "write_drive", "write_table"):
+        getattr(dut, f"element__{name}").value = 0
     await FallingEdge(dut.clk)
     executed = 0
     for _ in range(PROGRAMS):
@@ -172,12 +173,12 @@ async def executes_as_the_golden_model(dut):
             list(golden.run())
             array.saturated = dict.fromkeys(SATURATIONS, 0)
             await array.execute(op, program.rows[0], keys, idle)
-            told = program.listing()
+            listing = program.listing()
             counted = {name: golden.registers.read(r) for name, r in SATURATIONS.items()}
-            assert bool(dut.flag.value) == golden.flag, told
+            assert bool(dut.flag.value) == golden.flag, listing
             found = await array.planes()
-            assert found[Space.STATE] == golden.state.reshape(-1).tolist(), told
-            assert found[Space.DRIVE] == golden.drive.reshape(-1).tolist(), told
-            assert array.saturated == counted, told
+            assert found[Space.STATE] == golden.state.reshape(-1).tolist(), listing
+            assert found[Space.DRIVE] == golden.drive.reshape(-1).tolist(), listing
+            assert array.saturated == counted, listing
             executed += 1
     assert executed > 10 * PROGRAMS

@@ -1,5 +1,4 @@
-"""The neuron lane under Verilator, told what it does as the array tells it, against the golden
-model's lanes."""
+"""The neuron lane and its decoder under Verilator, against the golden model's lanes."""
 
 from collections import defaultdict
 from dataclasses import replace
@@ -13,8 +12,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 from cocotb.triggers import FallingEdge, ReadOnly
 
-from relaxon_hdl.array import Array, row_view
-from relaxon_hdl.neuron import Lane
+from relaxon_hdl.neuron import Lane, LaneDecoder
 from relaxon_hdl.schedule import Schedule
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ProgramError
@@ -41,7 +39,7 @@ def machine(name: str) -> ArrayConfig:
 CONFIGS = {name: machine(name) for name in ("default", "verify24", "up5k")}
 
 
-class ToldLane(wiring.Component):
+class DecodedLane(wiring.Component):
     """A lane and what decodes a MAC's head row for it."""
 
     def __init__(self, config: ArrayConfig):
@@ -53,8 +51,8 @@ class ToldLane(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.lane = lane = self.lane
-        mac = row_view(self.config, "MAC", self.row)
-        Array.steady(self, m, mac, lane.control)  # pyright: ignore (it asks for the config alone)
+        m.submodules.decoder = decoder = LaneDecoder(self.config)
+        m.d.comb += [decoder.row.eq(self.row), lane.control.eq(decoder.control)]
         for name, member in self.signature.members.items():
             if name != "row":
                 mine, its = getattr(self, name), getattr(lane, name)
@@ -64,7 +62,7 @@ class ToldLane(wiring.Component):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_neuron(name, seed):
-    simulate(ToldLane(CONFIGS[name]), __file__, parameters={"machine": name}, seed=seed)
+    simulate(DecodedLane(CONFIGS[name]), __file__, parameters={"machine": name}, seed=seed)
 
 
 def some_mac(config: ArrayConfig, rng: Random) -> Mac:
@@ -130,7 +128,7 @@ class LaneBench:
         for name, width in self.widths.items():
             value = values.get(name, self.rng.getrandbits(width))
             getattr(self.dut, name).value = value & ((1 << width) - 1)
-        self.dut.x_write.value = 0
+        self.dut.write.value = 0
         if self.config.table_bits:
             self.dut.t_en.value = "t_data" in values
             self.dut.t_addr.value = values.get("t_addr", 0)
@@ -149,6 +147,7 @@ class LaneBench:
         for _ in range(when.sum):
             await self.cycle({})
         accesses = max(1, mac.reads_old + bool(mac.gating))
+        to_activated, to_new = when.activated - when.acc, when.new - when.acc
         plan: dict[int, dict] = defaultdict(dict)
         ends, at, acc = [], 0, 0
         for group in groups:
@@ -158,13 +157,12 @@ class LaneBench:
                 plan[last] |= {"sum": value}
                 plan[last].setdefault("first", 0)
             acc = last + 1
-            plan[acc + 3]["chance"] = group["chance"]
+            plan[acc + when.rounded - when.acc]["chance"] = group["chance"]
             if mac.gating:
                 plan[acc - when.acc + when.gate]["gate"] = group["gate"]
-            plan[acc + 4]["old_inverted"] = ~group["old"] if mac.reads_old else -1
+            plan[acc + to_activated]["old_inverted"] = ~group["old"] if mac.reads_old else -1
             ends.append(acc)
             at = acc + rng.choice([0, 0, 1, 4])
-        to_new = when.new - when.acc
         dut, seen = self.dut, []
         for cycle in range(ends[-1] + to_new + 1):
             await self.cycle(plan.get(cycle, {}))
@@ -180,7 +178,7 @@ class LaneBench:
         return [
             {
                 "acc": seen[end][0],
-                "saturated": seen[end + 4][1],
+                "saturated": seen[end + to_activated][1],
                 "new": seen[end + to_new][2],
                 "judged": seen[end + to_new][3],
             }

@@ -15,10 +15,10 @@ def test_every_machine_keeps_the_contract(name):
     Schedule(config.replace(decay_shift=0, integral_shift=0)).check()
 
 
-@pytest.mark.parametrize(("more", "said"), [(1, "1 too late"), (-1, "1 too early")])
-@pytest.mark.parametrize(("stage", "ends"), [("activated", "flag"), ("learn_acc", "last_write")])
-def test_a_stage_too_many_or_too_few_is_named(stage, ends, more, said):
-    at = getattr(Schedule, stage).fget
-    changed = type("Changed", (Schedule,), {stage: property(lambda self: at(self) + more)})
-    with pytest.raises(ConfigError, match=rf"Schedule\.{ends} = \d+: must be \d+.*{said}"):
-        changed(preset("default")).check()
+@pytest.mark.parametrize(("more", "said"), [(1, "1 too late"), (-2, "2 too early")])
+@pytest.mark.parametrize("stage", ["flag", "last_write"])
+def test_a_stage_too_many_or_too_few_is_named(stage, more, said):
+    when = Schedule(preset("default"))
+    setattr(when, stage, getattr(when, stage) + more)
+    with pytest.raises(ConfigError, match=rf"Schedule\.{stage} = \d+: must be \d+.*{said}"):
+        when.check()

@@ -116,7 +116,7 @@ class Cell:
         names = ("position", *CELL_FLAGS)
         modes = {"learn": 1} | {name: int(getattr(learn, name)) for name in names}
         accesses = 2 if learn.integral or self.config.weight_ports == 1 else 1
-        end = when.learn_write + (when.integral_delay if learn.integral else 0)
+        end = when.integral_write if learn.integral else when.learn_write
         plan: dict[int, dict] = defaultdict(dict)
         ends, at, last = [], 0, -accesses
         for job in jobs:
@@ -128,9 +128,9 @@ class Cell:
             at = last + 1 + self.gap()
             tile = job["tile"]
             if learn.integral:
-                plan[last + when.learn_write - 2]["r_addr"] = tile + 1
-                plan[last + when.learn_write - 1]["r_addr"] = tile
-                plan[last + end - 1] |= {"write_memory": 1, "w_addr": tile + 1}
+                plan[last + when.memory_address]["r_addr"] = tile + 1
+                plan[last + when.integral_address]["r_addr"] = tile
+                plan[last + when.memory_write] |= {"write_memory": 1, "w_addr": tile + 1}
             else:
                 plan[last + when.learn_address]["r_addr"] = tile
             plan[last + end] |= {"write": 1, "w_addr": tile}

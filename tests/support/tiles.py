@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from relaxon_hdl.array import issue_layout
+from relaxon_hdl.nest import issue_layout
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.instructions import Learn, Mac
 
