@@ -173,7 +173,7 @@ class Lab:
             self.configure(beta=beta)
             self.device.write(Space.STATE, 0, planes)
         self.run(self.rule.phase_program("nudged"))
-        return {name: self.states(name) for name in self.rule.nudged}
+        return {name: self.states(name) for name in self.rule.nudged_planes}
 
     def update(self) -> None:
         """LEARN from the phases as they are in the planes."""
@@ -212,7 +212,7 @@ class Lab:
         return [self.plane(name, i, raw=raw) for i in range(1, self.layout.depth + 1)]
 
     def drive(self, name: str, layer: int, *, raw: bool = False) -> np.ndarray:
-        """Read a drive: "still" of any layer, "below" of a middle one, "nudge" of the output
+        """Read a drive: "static" of any layer, "partial" of a middle one, "nudge" of the output
         (those two: of the first nudged phase)."""
         group = self.layout.drive(name, layer)
         size = self.network.sizes[layer]

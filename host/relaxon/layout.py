@@ -6,13 +6,14 @@ from functools import cached_property
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ConfigError
 
+from .connections import Block, Layer
 from .network import Network
 
-__all__ = ["Block", "Layout", "Needs"]
+__all__ = ["Layout", "MemoryNeeds"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Needs:
+class MemoryNeeds:
     """What a rule, its objective and its architecture keep in memory beyond plain layers.
 
     Parameters
@@ -48,42 +49,7 @@ class Needs:
         return (self.phases + 1) // 2
 
 
-PLAIN = Needs()
-
-
-@dataclass(frozen=True)
-class Block:
-    """The weights from layer ``lower`` into layer ``upper``.
-
-    Members
-    -------
-    rows, columns
-        Tiles, row by row: groups of ``upper``, and groups of ``lower`` and the bias.
-    tile
-        The first one.
-    shape
-        Of the matrix: (neurons of ``upper``, neurons of ``lower`` + 1), bias last. A skip
-        connection from the input has a bias, since the always-on neuron is one of the inputs; in
-        other skip connections and in backward weights the last column is always 0.
-    bias_column
-        Where the biases are, counted in neurons.
-    words
-        Words a synapse: how far apart tiles are.
-    """
-
-    lower: int
-    upper: int
-    rows: int
-    columns: int
-    tile: int
-    shape: tuple[int, int]
-    bias_column: int
-    words: int = 1
-
-    @property
-    def tiles(self) -> int:
-        """Words of weight memory."""
-        return self.rows * self.columns * self.words
+PLAIN = MemoryNeeds()
 
 
 @dataclass(frozen=True)
@@ -94,21 +60,19 @@ class Layout:
     layer's biases hang on; the constant group (lane 0 is 1.0) of the other biases; zeros; target
     y; error e; for each layer l >= 1 the planes free, plus, minus, mean and two error planes
     (``rise``: scaled by the rate of the weights below, ``fall``: by that of the weights above),
-    then what `Needs` adds; and at the top a scratch area for weight access. With more pairs of
-    phases there are plus1, minus1 and so on behind minus, mean1, rise1, fall1 behind fall. A skip
-    connection into layer u has its own ``fall>u``.
+    then what `MemoryNeeds` adds; and at the top a scratch area for weight access. With more pairs
+    of phases there are plus1, minus1 and so on behind minus, mean1, rise1, fall1 behind fall. A
+    skip connection into layer u has its own ``fall>u``.
 
-    Weight memory, in tiles: for each layer l >= 1 a block of groups(l) x columns(l) tiles, row by
-    row; in the first layer the bias is the column behind the last input, in the others a column of
-    tiles of its own; then blocks of skip connections and of backward weights; then the constant
-    tiles: one, beta and gain, diagonal each, and those that `Needs` adds.
+    Weight memory, in tiles: `blocks`, then the constant tiles: one, beta and gain, diagonal each,
+    and those that `MemoryNeeds` adds.
 
     Raises ConfigError, with what would fit, if the machine is too small.
     """
 
     network: Network
     config: ArrayConfig
-    needs: Needs = PLAIN
+    needs: MemoryNeeds = PLAIN
 
     def __post_init__(self) -> None:
         for lower, upper in self.needs.skips:
@@ -126,8 +90,8 @@ class Layout:
 
     def _shortage(self) -> str:
         config = self.config
-        skipped = sum(block.columns for block in self.skips)
-        terms = max(self.columns(i) + self.groups(i) for i in range(1, self.depth + 1))
+        skipped = sum(block.tile_columns for block in self.skips)
+        terms = max(block.most_terms for block in self.blocks[: self.depth])
         for what, needed, present in (
             ("tiles of weights", self.tiles, config.weight_depth),
             ("groups of states", self.state_groups + self.scratch_groups, config.state_depth),
@@ -164,13 +128,16 @@ class Layout:
     def depth(self) -> int:
         return self.network.depth
 
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """From 0, the input, which has the always-on neuron of the first layer's biases."""
+        first, *others = self.network.sizes
+        p = self.config.p
+        return Layer(first, p, 1), *(Layer(n, p) for n in others)
+
     def groups(self, layer: int) -> int:
         """Groups of a layer's planes."""
-        return -(-self.network.sizes[layer] // self.config.p)
-
-    def tail(self, layer: int) -> int:
-        """Valid lanes of a layer's last group (0: all)."""
-        return self.network.sizes[layer] % self.config.p
+        return self.layers[layer].groups
 
     # State memory
 
@@ -180,7 +147,7 @@ class Layout:
 
     @property
     def constant(self) -> int:
-        return self.columns(1)
+        return self.groups(0)
 
     @property
     def zero(self) -> int:
@@ -228,7 +195,7 @@ class Layout:
         return bases
 
     def area(self, name: str) -> int:
-        """First group of an area of `Needs`."""
+        """First group of an area of `MemoryNeeds`."""
         return self._planes[name, 0]
 
     def plane(self, name: str, layer: int) -> int:
@@ -264,11 +231,11 @@ class Layout:
                 at += count * self.groups(layer)
 
         every = range(1, self.depth + 1)
-        place("still", every)  # what no sweep changes: input and bias
+        place("static", every)  # what no sweep changes: input and bias
         skipping = {layer for skip in self.needs.skips for layer in skip} - {0}
         first = 1 if skipping else 2
         last = self.depth + 1 if skipping else self.depth
-        place("below", range(first, last), phases)  # still + forward current, one a phase
+        place("partial", range(first, last), phases)  # static + forward current, one a phase
         place("nudge", range(self.depth, self.depth + 1), phases)  # the output's, one a phase
         for name in self.needs.drives:
             place(name, every)
@@ -276,8 +243,8 @@ class Layout:
         return bases
 
     def drive(self, name: str, layer: int) -> int:
-        """First drive group of "still" (any layer), "below" (middle ones), "nudge" (output), or a
-        drive of `Needs` (any layer, side by side). Raises ConfigError if there is no such drive."""
+        """First drive group of "static" (any layer), "partial" (middle ones), "nudge" (output), or
+        a drive of `MemoryNeeds` (any layer, side by side). Raises ConfigError if there is none."""
         if (name, layer) not in self._drives:
             there = ", ".join(f"{n!r} of layer {k}" for n, k in self._drives if n != "end")
             raise ConfigError(f"drive {name!r} of layer {layer}: there are {there}")
@@ -289,36 +256,22 @@ class Layout:
 
     # Weight memory
 
-    def columns(self, layer: int) -> int:
-        """Tiles of a row of the block of weights into ``layer``, bias included."""
-        if layer == 1:
-            return -(-(self.network.sizes[0] + 1) // self.config.p)
-        return self.groups(layer - 1) + 1
-
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """All weights: of the layers 1 .. depth, of skip connections, backward ones of 2 .. depth.
 
         Backward weights are stored as the forward ones of the same layer, and read transposed.
+        Skip connections between hidden layers and backward weights have no biases.
         """
-        sizes, at, blocks = self.network.sizes, 0, []
-
-        def place(lower: int, upper: int) -> None:
-            nonlocal at
-            columns = self.columns(1) if lower == 0 else self.groups(lower) + 1
-            bias = sizes[0] if lower == 0 else self.groups(lower) * self.config.p
-            shape = (sizes[upper], sizes[lower] + 1)
-            words, rows = self.needs.words, self.groups(upper)
-            blocks.append(Block(lower, upper, rows, columns, at, shape, bias, words))
-            at += blocks[-1].tiles
-
-        for layer in range(1, self.depth + 1):
-            place(layer - 1, layer)
-        for lower, upper in self.needs.skips:
-            place(lower, upper)
-        if self.needs.backward:
-            for layer in range(2, self.depth + 1):
-                place(layer - 1, layer)
+        own = [(layer - 1, layer, True) for layer in range(1, self.depth + 1)]
+        skips = [(*skip, not skip[0]) for skip in self.needs.skips]
+        backward = [(k - 1, k, False) for k in range(2, self.depth + 1)] * self.needs.backward
+        at, blocks = 0, []
+        for lower, upper, biased in (*own, *skips, *backward):
+            ends = self.layers[lower], self.layers[upper]
+            block = Block(lower, upper, *ends, at, self.needs.words, self.constant, biased)
+            blocks.append(block)
+            at = block.extent.stop
         return tuple(blocks)
 
     def block(self, layer: int) -> Block:
@@ -331,6 +284,12 @@ class Layout:
             return self.block(layer)
         return self.blocks[self.depth + len(self.needs.skips) + layer - 2]
 
+    def twins(self, block: Block) -> tuple[Block, ...]:
+        """Backward weights beside a block: one or none."""
+        if block not in self.blocks[1 : self.depth] or not self.needs.backward:
+            return ()
+        return (self.backward(block.upper),)
+
     @property
     def skips(self) -> tuple[Block, ...]:
         return self.blocks[self.depth : self.depth + len(self.needs.skips)]
@@ -341,17 +300,22 @@ class Layout:
         return [block.shape for block in self.blocks]
 
     @property
+    def fans(self) -> list[tuple[int, int]]:
+        """Of the weights of `blocks`, as `Network.fans`."""
+        return [block.fans for block in self.blocks]
+
+    @property
     def tile_names(self) -> tuple[str, ...]:
         return ("one", "beta", "gain", *self.needs.tiles)
 
     def tile(self, name: str) -> int:
-        """A tile of constants: "one", "beta", "gain" (diagonal), or one of `Needs`."""
+        """A tile of constants: "one", "beta", "gain" (diagonal), or one of `MemoryNeeds`."""
         return self.weight_tiles + self.tile_names.index(name)
 
     @property
     def weight_tiles(self) -> int:
         """Words of weight memory that the blocks take."""
-        return sum(block.tiles for block in self.blocks)
+        return self.blocks[-1].extent.stop
 
     @property
     def tiles(self) -> int:

@@ -1,6 +1,7 @@
 """Networks: layer sizes, number formats, initial weights."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -34,6 +35,12 @@ class Formats:
     def product_frac(self) -> int:
         """Fraction bits of accumulators and drives."""
         return self.state_frac + self.weight_frac
+
+    @property
+    def replace_unit(self) -> int:
+        """A LEARN with *replace* at the first position writes 2**replace_unit times the product of
+        its states."""
+        return 2 * self.state_frac - self.config.learn_shifts[0] - self.weight_frac
 
     def error_frac(self, position: int) -> int:
         """Fraction bits of an error plane whose LEARN rounds at ``learn_shifts[position]``."""
@@ -91,6 +98,11 @@ class Network:
     def shapes(self) -> list[tuple[int, int]]:
         return [(self.sizes[i + 1], self.sizes[i] + 1) for i in range(self.depth)]
 
+    @property
+    def fans(self) -> list[tuple[int, int]]:
+        """Of each weight: weights into a neuron above, weights out of a neuron below."""
+        return list(pairwise(self.sizes))
+
     def __str__(self) -> str:
         return "-".join(map(str, self.sizes))
 
@@ -106,24 +118,26 @@ class Network:
 
 
 class Shaped(Protocol):
-    """Something that has weights."""
+    """What has weights: a `Network`, or a `Layout`, which knows of more than those of layers."""
 
     @property
     def shapes(self) -> list[tuple[int, int]]: ...
+
+    @property
+    def fans(self) -> list[tuple[int, int]]: ...
 
 
 def initial_weights(network: Shaped, seed: int, gain: float = 0.5) -> list[np.ndarray]:
     """Uniform in +-gain * sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16); biases 0.
 
-    Half the bound by default: at the full one, output units die at the clip.
-    ``network``: a `Network`, or a `Layout` where there are weights besides those of the layers.
-    Returns float64 arrays of its ``shapes``.
+    Half the bound by default: at the full one, output units die at the clip. Returns float64
+    arrays of the network's ``shapes``.
     """
     rng = np.random.default_rng(seed)
     weights = []
-    for rows, columns in network.shapes:
-        bound = gain * np.sqrt(6 / (rows + columns - 1))
-        weight = rng.uniform(-bound, bound, size=(rows, columns))
+    for shape, fans in zip(network.shapes, network.fans, strict=True):
+        bound = gain * np.sqrt(6 / sum(fans))
+        weight = rng.uniform(-bound, bound, size=shape)
         weight[:, -1] = 0
         weights.append(weight)
     return weights

@@ -26,15 +26,13 @@ from relaxon_isa.instructions import (
 from relaxon_isa.memory import Space
 from relaxon_isa.program import Builder, Program
 
-from .layout import Block, Layout
+from .layout import Layout
 
 __all__ = [
-    "from_tiles",
     "load_identity",
     "load_layers",
     "read_layers",
     "read_tiles",
-    "to_tiles",
     "write_tiles",
 ]
 
@@ -141,39 +139,13 @@ def write_tiles(device: Device, tile: int, values: np.ndarray) -> None:
             pass
 
 
-def to_tiles(layout: Layout, block: Block, matrix: np.ndarray) -> np.ndarray:
-    """A block's matrix (out, in + 1), bias last, to its tiles (n, P, P); second words are 0."""
-    p = layout.config.p
-    out, width = matrix.shape
-    padded = np.zeros((block.rows * p, block.columns * p), dtype=np.int64)
-    padded[:out, : width - 1] = matrix[:, :-1]
-    padded[:out, block.bias_column] = matrix[:, -1]
-    tiles = padded.reshape(block.rows, p, block.columns, p).transpose(0, 2, 1, 3)
-    words = np.zeros((block.rows * block.columns, block.words, p, p), dtype=np.int64)
-    words[:, 0] = tiles.reshape(-1, p, p)
-    return words.reshape(-1, p, p)
-
-
-def from_tiles(layout: Layout, block: Block, tiles: np.ndarray) -> np.ndarray:
-    """Inverse of `to_tiles`."""
-    p = layout.config.p
-    out, width = block.shape
-    padded = tiles[:: block.words].reshape(block.rows, block.columns, p, p).transpose(0, 2, 1, 3)
-    padded = padded.reshape(block.rows * p, block.columns * p)
-    bias = padded[:out, block.bias_column, None]
-    return np.concatenate([padded[:out, : width - 1], bias], axis=1)
-
-
 def load_layers(device: Device, layout: Layout, weights: list[np.ndarray]) -> None:
     """Load every block's integer matrix (`Layout.shapes`)."""
-    tiles = [to_tiles(layout, *pair) for pair in zip(layout.blocks, weights, strict=True)]
+    tiles = [block.to_tiles(w) for block, w in zip(layout.blocks, weights, strict=True)]
     write_tiles(device, 0, np.concatenate(tiles))
 
 
 def read_layers(device: Device, layout: Layout) -> list[np.ndarray]:
     """Every block's integer matrix (`Layout.shapes`)."""
     tiles = read_tiles(device, 0, layout.weight_tiles)
-    return [
-        from_tiles(layout, block, tiles[block.tile : block.tile + block.tiles])
-        for block in layout.blocks
-    ]
+    return [block.from_tiles(tiles[block.extent]) for block in layout.blocks]

@@ -10,7 +10,7 @@ NETWORK = "8-6-3"
 WRONG = {
     "a layer that is not there": (lambda lab: lab.relax_layer(3), ConfigError, "layer 3.*layer 2"),
     "the input as a layer": (lambda lab: lab.relax_layer(0), ConfigError, "layer 0"),
-    "an unknown drive": (lambda lab: lab.drive("stil", 1), ConfigError, "'still' of layer 1"),
+    "an unknown drive": (lambda lab: lab.drive("stat", 1), ConfigError, "'static' of layer 1"),
     "an unknown plane": (lambda lab: lab.plane("fre", 1), ConfigError, "free, plus"),
     "a plane of the input": (lambda lab: lab.plane("free", 0), ConfigError, "layers 1 to 2"),
     "a label too high": (lambda lab: lab.train_step(np.zeros(8), 3), DataError, "0 to 2"),

@@ -25,7 +25,7 @@ from relaxon.rules import (
 )
 from relaxon.studies import comparison, equivalence
 from relaxon.training import Trainer, TrainSettings
-from relaxon.weights import from_tiles, read_tiles
+from relaxon.weights import read_tiles
 from relaxon_isa.errors import ConfigError, ProgramError
 from relaxon_isa.memory import Register
 from relaxon_isa.presets import preset
@@ -276,8 +276,8 @@ def test_memories_begin_at_the_products_of_the_settled_state():
     with lab("tcl", beta=0.0, rate_shifts=(1, 2)) as bench:
         assert not step(bench).any()
         block = bench.layout.block(1)
-        memories = read_tiles(bench.device, block.tile + 1, block.tiles)
-        found = from_tiles(bench.layout, block, memories)
+        first, end = block.extent.start, block.extent.stop
+        found = block.from_tiles(read_tiles(bench.device, first + 1, end - first))
         products = np.outer(bench.plane("free", 1), np.append(bench.plane("x"), 1)) / 2
         frac = 2 * bench.formats.state_frac - bench.device.config.learn_shifts[0]
         assert np.allclose(found / 2.0**frac, products, atol=2.0**-13)
@@ -297,8 +297,9 @@ def test_held_weights_get_what_the_tooth_added_up():
     with lab("tcl", options={"held": 1}) as bench:
         before, change = bench.weights(), step(bench)
         for k, block in enumerate(bench.layout.blocks):
-            tiles = read_tiles(bench.device, block.tile + 1, block.tiles - 1)
-            added = from_tiles(bench.layout, block, np.concatenate([tiles, tiles[:1]]))
+            first, end = block.extent.start, block.extent.stop
+            tiles = read_tiles(bench.device, first + 1, end - first - 1)
+            added = block.from_tiles(np.concatenate([tiles, tiles[:1]]))
             found = bench.weights()[k] - before[k]
             assert np.array_equal(added / 2.0**bench.formats.weight_frac, found)
         assert change.any()
@@ -523,9 +524,9 @@ def test_nonsense_is_refused_with_the_reason(name, changes, says):
 
 def test_a_machine_without_the_mode_refuses_by_name():
     for name, says in (
-        ("ep-random", "random bits"),
-        ("continual", "stochastic rounding"),
-        ("tcl", "integral feedback"),
+        ("ep-random", "RANDOM: .* built without it"),
+        ("continual", "stochastic: .* built without it"),
+        ("tcl", "integral: .* built without it"),
     ):
         rule = make_rule(NETWORK, preset("up5k"), settings_for(name, 2))
         with pytest.raises(ProgramError, match=says):
@@ -615,6 +616,14 @@ class Mine(PositiveEP):
         ("    def train_body(self, b, m):\n        self.relx(b)\n", "'relx' (mine.py, line 7)"),
         ("    def gains(self):\n        return [1 / 0]\n", "division by zero (mine.py, line 7)"),
         ("    def gains(self):\n        return []\n", "cannot be compiled: ValueError"),
+        (
+            "    def nudged_phase(self, b):\n        self.layout.drive('nudge', 9)\n",
+            "cannot be compiled: drive 'nudge' of layer 9: there are",
+        ),
+        (
+            "    def update(self, b, m):\n        self.layout.plane('pluss', 1)\n",
+            "(mine.py, line 7)",
+        ),
         ("    DEFAULTS = {'betta': 0.5}\n", "needs DEFAULTS by names of name, objective"),
         ("    OPTIONS = {'k': 3}\n", "needs OPTIONS, name: (default, meaning)"),
         ("    OBJECTIVES = ('hinge',)\n", "needs OBJECTIVES, a tuple of some of squared-error"),
@@ -629,6 +638,14 @@ def test_a_mistake_in_a_rule_of_ones_own_is_an_error_that_says_where(text, says,
         said = CliRunner().invoke(cli, [*command, "--rule", f"{path}:Mine"])
         assert said.exit_code == 3, said.output
         assert says in " ".join(said.stderr.split()) and f"{path}:Mine" in said.stderr
+
+
+def test_a_program_of_ones_own_that_cannot_run_names_the_rule(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(MINE + "    def update(self, b, m):\n        b.add(self.combine(1, 0, [-1]))\n")
+    said = CliRunner().invoke(cli, ["train", "--backend", "golden", "--rule", f"{path}:Mine"])
+    text = " ".join(said.stderr.split())
+    assert said.exit_code == 4 and f"{path}:Mine cannot be compiled: instruction 18" in text
 
 
 def test_an_option_that_is_a_whole_number_stays_one(tmp_path):
@@ -833,4 +850,5 @@ def test_a_machine_without_a_mode_is_refused_by_name_and_others_are_named():
     said = CliRunner().invoke(cli, command)
     text = " ".join(said.stderr.split())
     assert said.exit_code == 4 and "rule tcl" in text
-    assert "built without: integral; presets that hold it with this network: default, large" in text
+    assert "needs a machine with: integral. Presets that have it and hold this network: " in text
+    assert "default, large" in text

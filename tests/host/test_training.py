@@ -256,7 +256,7 @@ def test_lab_reads_back_what_it_loads():
         y = rng.integers(-(1 << 15), 1 << 15, 5)
         bench.set_plane("y", y)
         assert np.array_equal(bench.plane("y", raw=True), y)
-        assert bench.drive("still", 1).shape == (15,)
+        assert bench.drive("static", 1).shape == (15,)
         assert bench.counters()[Register.SAMPLES] == 0
         with pytest.raises(DataError, match="NaN"):
             bench.set_plane("y", np.full(5, np.nan))

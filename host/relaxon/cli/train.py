@@ -15,9 +15,9 @@ from ..backends import open_device
 from ..checkpoint import Checkpoint, load_float_weights, save_float_weights
 from ..datasets import Dataset, load
 from ..network import Network
-from ..objectives import OBJECTIVES
 from ..rules import own_file, settings_for
-from ..rules.settings import OUTPUTS, RuleSettings
+from ..rules.objectives import OBJECTIVES
+from ..rules.settings import OUTPUTS, RATES, RuleSettings
 from ..runs import choose_preset, load_run, refuse_other_preset, spec_of
 from ..training import Trainer, TrainSettings
 from ..verify import GoldenRun
@@ -96,8 +96,8 @@ _TRAIN = TrainSettings()
 @click.option(
     "--rate-shifts",
     callback=numbers(int),
-    help="Learning rate 2**-shift of each weight layer, input side first; default 6 for all but "
-    "the last, 9 for the last.",
+    help="Learning rate 2**-shift of each weight layer, input side first; default, unless the rule "
+    f"has its own, {RATES[0]} for all but the last, {RATES[1]} for the last.",
 )
 @click.option(
     "--rate-halvings",

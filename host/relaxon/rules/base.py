@@ -12,31 +12,27 @@ Phases come in pairs (A, B) with opposite coefficients c and -c, so that each pa
 two terms of a LEARN, error planes ``rise`` and ``fall`` (d, scaled by the rates of the weights
 below and above) against the plane ``mean``. `Rule` has the parts; what a rule adds is which phases
 there are and in which order the parts run. What pulls at the outputs is the objective's matter
-(`relaxon.objectives`), which weights there are the layout's (`relaxon.layout`).
+(`relaxon.rules.objectives`), which weights there are the layout's (`relaxon.layout`), how a nest
+passes them the block's (`relaxon.connections`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from math import floor, isfinite, log2
-from typing import Any, ClassVar
+from math import floor, log2
+from typing import ClassVar
 
 import numpy as np
 
 from relaxon_device.base import Device
 from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ConfigError, meant
+from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import (
     Activation,
     Emit,
     EmitKind,
     Halt,
     Judge,
-    Learn,
     LearnLevel,
-    Loop,
     Mac,
-    MacLevel,
-    Next,
     Pack,
     Sign,
     Skip,
@@ -45,44 +41,25 @@ from relaxon_isa.instructions import (
 from relaxon_isa.memory import Space
 from relaxon_isa.program import Builder, Program
 
-from ..layout import Block, Layout, Needs
-from ..network import Formats, Network, to_integers
-from ..objectives import OBJECTIVES, Objective
+from ..connections import Block, Region
+from ..layout import MemoryNeeds
+from ..network import Network, to_integers
 from ..weights import write_tiles
-from .settings import INPUT_PACKS, RuleSettings, parse_skips
+from .encoding import pack_levels, pack_words
+from .objectives import OBJECTIVES, Objective
+from .parts import Parts, PatchPoints, Source
+from .settings import INPUT_PACKS, RATES, RuleSettings, check_choices, parse_skips, rate_shifts
 
-__all__ = ["Marks", "Rule", "Source", "open_loops"]
-
-
-@dataclass
-class Marks:
-    """Indices of instructions that a schedule patches: the loop over samples; the MACs whose
-    shift is a weight layer's learning rate."""
-
-    samples: int = -1
-    rates: dict[int, list[int]] = field(default_factory=dict)
+__all__ = ["Rule"]
 
 
-@dataclass(frozen=True)
-class Source:
-    """What drives a layer: weights, read forward or transposed, times a plane.
-
-    ``plane`` is the first phase's; the next phase's lies ``stride`` groups behind.
-    """
-
-    block: Block
-    transposed: bool
-    plane: int
-    stride: int = 0
-
-
-class Rule:
+class Rule(Parts):
     """The programs of a learning rule for one network on one configuration.
 
-    `train_program` takes samples (`encode_sample`), trains on each and hands over the arg max of
-    the free outputs; `infer_program` relaxes and hands over arg max or outputs. `phase_program`
-    and `layer_program` run one part for measurement. Before the first run, `prepare` loads the
-    constants: the ones group and the tiles of constants.
+    `train_program` takes samples (`encode_inputs`, then `encode_targets`), trains on each and EMITs
+    the arg max of the free outputs; `infer_program` relaxes and EMITs arg max or outputs.
+    `phase_program` and `layer_program` run one part for measurement. Before the first run,
+    `prepare` loads the constants: the ones group and the tiles of constants.
 
     A rule of its own derives from this class or from another rule, sets the names below, and says
     in `train_body` which parts run in which order.
@@ -108,10 +85,10 @@ class Rule:
         "backward": "it has no use for backward weights of their own",
     }
     """Those it refuses, with the reason."""
-    RATES: ClassVar[tuple[int, int]] = (6, 9)
+    RATES: ClassVar[tuple[int, int]] = RATES
     """Default rate shifts: of all weight layers but the last, of the last."""
     OUTPUT: ClassVar[str] = "clip"
-    """Default of the setting."""
+    """Default of the setting `output`."""
     FEEDFORWARD: ClassVar[str] = ""
     """The activation ("clip", "relu") if its free phase is one forward pass."""
     OUTSIDE: ClassVar[bool] = False
@@ -120,29 +97,15 @@ class Rule:
     """Whether weights are conductances between nodes."""
     REPORT: ClassVar[str] = "free"
     """The plane whose output a training sample reports."""
-    HEADROOM: ClassVar[int] = 0
-    """Bits of the state format above [-2, 2)."""
-    LEARNS_BACKWARD: ClassVar[bool] = True
-    """Whether backward weights learn as the forward ones do, both with decay."""
-    SIGN: ClassVar[Sign] = Sign.PLUS
-    """Of the first nudge."""
     UPDATE_SIGN: ClassVar[Sign] = Sign.PLUS
-    """Of the differences that are learned."""
+    """Sign of the differences that are learned."""
 
     def __init__(self, network: Network, config: ArrayConfig, settings: RuleSettings) -> None:
-        self.settings = settings
-        self.config = config
-        depth = network.depth
-        self._check(depth)
+        self.settings, self.config = settings, config
+        self._check(network.depth)
         self.output = settings.output or self.OUTPUT
         objective = OBJECTIVES[settings.objective or self.OBJECTIVES[0]]
-        self.layout = Layout(network, config, objective.needs(self.needs(network)))
-        self.formats = Formats(config, self.HEADROOM)
-        if not 1 <= settings.grid <= self.formats.state_frac:
-            raise ConfigError(
-                f"grid = {settings.grid}: states of this machine have 1 to "
-                f"{self.formats.state_frac} fraction bits"
-            )
+        super().__init__(network, config, settings, objective.needs(self.needs(network)))
         self.objective: Objective = objective(self)
         gains = self.gains()
         largest = max(gains)
@@ -150,49 +113,19 @@ class Rule:
         self._gains = [gain * 2.0**-self._gain_exponent for gain in gains]
 
     def _check(self, depth: int) -> None:
-        s = self.settings
-        if len(s.rate_shifts) != depth:
-            raise ConfigError(
-                f"{len(s.rate_shifts)} learning-rate shifts for {depth} weight layers: "
-                "give one for each, input side first"
-            )
-        if any(not 1 <= layer <= depth for layer in s.frozen):
-            raise ConfigError(f"frozen layers {s.frozen}: there are layers 1 to {depth}")
-        if s.objective is not None and s.objective not in OBJECTIVES:
-            raise ConfigError(f"objective {s.objective!r}: there are " + ", ".join(OBJECTIVES))
-        if s.objective is not None and s.objective not in self.OBJECTIVES:
-            raise ConfigError(
-                f"objective {s.objective} with rule {self.name}: that objective asks "
-                f"{OBJECTIVES[s.objective].ASKS}; {self.name} pursues "
-                + " or ".join(self.OBJECTIVES)
-            )
-        kind = s.architecture.partition(":")[0]
-        if kind in self.ARCHITECTURES:
-            raise ConfigError(
-                f"architecture {kind} with rule {self.name}: {self.ARCHITECTURES[kind]}"
-            )
-        unknown = set(s.options) - set(self.OPTIONS)
-        if unknown:
-            has = ", ".join(self.OPTIONS) or "none"
-            wrong = min(unknown)
-            raise ConfigError(
-                f"option {wrong}{meant(wrong, self.OPTIONS)} of rule {self.name}: it has {has}"
-            )
-        for name in s.options:
-            if not isfinite(self.option(name)):
-                raise ConfigError(f"{name} = {self.option(name):g}: must be a finite number")
+        """Raise ConfigError for settings that make no sense with this rule."""
+        check_choices(self.settings, type(self), OBJECTIVES, depth)
 
     @classmethod
     def rate_shifts(cls, depth: int, decay: bool = False) -> tuple[int, ...]:
         """Default learning rates of ``depth`` weight layers; larger where they decay."""
-        most, last = (5, 4) if decay else cls.RATES
-        return (most,) * (depth - 1) + (last,)
+        return rate_shifts(depth, (5, 4) if decay else cls.RATES)
 
     # What a rule says of itself ---------------------------------------------------------------
 
-    def needs(self, network: Network) -> Needs:
+    def needs(self, network: Network) -> MemoryNeeds:
         """Memory beyond plain layers; called before there is a layout."""
-        return Needs(
+        return MemoryNeeds(
             skips=parse_skips(self.settings.architecture),
             backward=self.settings.architecture == "backward",
         )
@@ -209,7 +142,7 @@ class Rule:
             raise ConfigError(f"{name} = {value:g}: must be {limits}")
 
     def gains(self) -> list[float]:
-        """Of each pair of phases: its coefficient c."""
+        """The coefficient c of each pair of phases."""
         return [1.0]
 
     @property
@@ -217,15 +150,7 @@ class Rule:
         """Planes whose difference is learned."""
         return [("plus", "minus")]
 
-    @property
-    def nudged(self) -> list[str]:
-        """Planes of the nudged phases, side by side from the first one on."""
-        return []
-
     # Shared parts of the programs -------------------------------------------------------------
-
-    def tail(self, layer: int) -> dict:
-        return {"tail": self.layout.tail(layer)}
 
     def to_state(self, layer: int) -> dict:
         """Round the accumulator to the grid and clip: the exact minimiser on the grid."""
@@ -267,160 +192,38 @@ class Rule:
             )
         )
 
-    def still_drives(self, b: Builder) -> None:
+    def static_drives(self, b: Builder) -> None:
         """D = W x + b once a sample, and the biases of the other layers."""
         lay = self.layout
-        for layer in range(1, lay.depth + 1):
-            block = lay.block(layer)
-            first = layer == 1
-            bias = 0 if first else (block.columns - 1) * block.words
-            self._still(b, block, block.columns if first else 1, bias, layer)
-        for block in lay.skips:
-            if block.lower == 0:
-                self._still(b, block, lay.block(1).columns, 0, block.upper, add=True)
-
-    def _still(
-        self, b: Builder, block: Block, columns: int, skip: int, layer: int, add: bool = False
-    ) -> None:
-        lay, words = self.layout, block.words
-        drive = lay.drive("still", layer)
-        onto: dict[str, Any] = {"from_drive": True, "drive": drive} if add else {}
-        row = MacLevel(count=block.rows, tile=block.columns * words, dst=1, drive=int(add))
-        whole = columns > 1 or block.lower == 0
-        b.add(
-            Mac(
-                outer=(row,),
-                inner=(MacLevel(count=columns, tile=words, src=1),) if whole else (),
-                tile=block.tile + skip,
-                src=lay.x if block.lower == 0 else lay.constant,
-                dst=drive,
-                to_drive=True,
-                **onto,
-            )
-        )
+        for block in (*lay.blocks[: lay.depth], *(skip for skip in lay.skips if not skip.lower)):
+            drive = Region(lay.drive("static", block.upper))
+            for nest in block.static(lay.x, drive, drive if block in lay.skips else None):
+                b.add(Mac(to_drive=True, **nest))
 
     def clear(self, b: Builder, first: int = 2) -> None:
         """Free states from layer ``first`` on to 0, so that a sample starts from a known state.
         (The first layer's are not read before they are written, unless a step reads its own.)"""
         lay = self.layout
-        if first > lay.depth:
-            return
-        groups = sum(lay.groups(layer) for layer in range(first, lay.depth + 1))
-        b.add(
-            Mac(
-                outer=(MacLevel(count=groups, dst=1),),
-                tile=lay.tile("one"),
-                src=lay.zero,
-                dst=lay.plane("free", first),
-            )
-        )
-
-    def stride(self, plane: str) -> int:
-        """How far behind a plane the next phase's lies: the free plane is shared by all."""
-        return 0 if plane == "free" else self.layout.span
+        if groups := sum(layer.groups for layer in lay.layers[first:]):
+            self.clear_planes(b, lay.plane("free", first), groups)
 
     def sources(self, layer: int, below: str, above: str) -> list[Source]:
-        """All that drives a layer but what is still: the planes below, then those above."""
-        lay, top = self.layout, self.objective.relaxed
+        """All that drives a layer but what is static: the planes below, then those above."""
+        lay, top = self.layout, self.objective.top_relaxed
         skips = [block for block in lay.skips if block.upper <= top]
         lower = [lay.block(layer)] if layer >= 2 else []
         lower += [block for block in skips if block.upper == layer and block.lower > 0]
         upper = [lay.backward(layer + 1)] if layer < top else []
         upper += [block for block in skips if block.lower == layer]
         return [
-            *(Source(s, False, lay.plane(below, s.lower), self.stride(below)) for s in lower),
-            *(Source(s, True, lay.plane(above, s.upper), self.stride(above)) for s in upper),
+            *(Source(block, False, self.at(below, block.lower)) for block in lower),
+            *(Source(block, True, self.at(above, block.upper)) for block in upper),
         ]
 
-    def drive_layer(
-        self,
-        b: Builder,
-        layer: int,
-        sources: Sequence[Source],
-        *,
-        dst: int,
-        dst_stride: int = 0,
-        drive: int | None = None,
-        drive_stride: int = 0,
-        phases: int = 1,
-        gate: int | None = None,
-        **state,
-    ) -> None:
-        """A layer's plane from its sources and a drive: one MAC a source, the last one writes.
-
-        ``dst``, ``drive``: the first phase's group of S and of D; ``dst_stride``,
-        ``drive_stride``: how far behind the next phase's lies. ``gate``: a plane that all phases
-        share. ``state``: fields of the last MAC.
-        """
-        lay = self.layout
-        groups = lay.groups(layer)
-
-        def nest(source: Source | None, dst: int, gate: int | None = None) -> dict:
-            src, tile, inner = lay.zero, lay.tile("one"), ()
-            row: dict[str, Any] = {}
-            outer: tuple[MacLevel, ...] = ()
-            held: dict[str, Any] = {} if drive is None else {"drive": 1}
-            if source is not None:
-                block, src, tile = source.block, source.plane, source.block.tile
-                along, across = block.words, block.columns * block.words
-                count = block.rows if source.transposed else lay.groups(block.lower)
-                if source.transposed:
-                    along, across = across, along
-                row = {"tile": across}
-                inner = (MacLevel(count=count, tile=along, src=1),)
-            if phases > 1:
-                stride = source.stride if source else 0
-                step: dict[str, Any] = {"drive": drive_stride} if held else {}
-                outer = (MacLevel(count=phases, src=stride, dst=dst, **step),)
-            return {
-                "outer": (
-                    *outer,
-                    MacLevel(count=groups, dst=1, gate=int(gate is not None), **row, **held),
-                ),
-                "gate": gate or 0,
-                "inner": inner,
-                "src": src,
-                "tile": tile,
-                "transposed": bool(source and source.transposed),
-                **({} if drive is None else {"drive": drive, "from_drive": True}),
-            }
-
-        *first, last = sources or [None]
-        for source in first:
-            below = lay.drive("below", layer)
-            b.add(Mac(dst=below, to_drive=True, **nest(source, groups)))
-            drive, drive_stride = below, groups
-        b.add(Mac(dst=dst, **nest(last, dst_stride, gate), **state))
-
-    def standing(self, b: Builder, layer: int, plane: str, drive: int) -> int:
-        """The drive that a layer's step adds its neighbours' currents to, given the one without
-        the layer's own state: the same, unless nodes are slow."""
+    def with_own_state(self, b: Builder, layer: int, plane: str, drive: Region) -> Region:
+        """Hook: the drive that a layer's accumulation starts from. Returns ``drive``; rules whose
+        units keep part of their old state return one that contains it."""
         return drive
-
-    def inert(
-        self, b: Builder, layer: int, plane: str, drive: int, tile: str, trips: int = 1
-    ) -> int:
-        """A layer's own state, times a diagonal tile, ``trips`` times on top of a drive.
-
-        ``tile``: "one", or the first of a tile for every group. Returns the drive that holds the
-        sum, "own" of `Needs`.
-        """
-        lay = self.layout
-        own = lay.drive("own", layer)
-        level = MacLevel(count=lay.groups(layer), tile=int(tile != "one"), src=1, dst=1, drive=1)
-        b.add(
-            Mac(
-                outer=(level,),
-                inner=(MacLevel(count=trips),) if trips > 1 else (),
-                tile=lay.tile(tile),
-                src=lay.plane(plane, layer),
-                dst=own,
-                drive=drive,
-                from_drive=True,
-                to_drive=True,
-            )
-        )
-        return own
 
     def relax(
         self,
@@ -441,34 +244,24 @@ class Rule:
         "free" neighbour is shared by all. ``nudged``: with the objective's nudge (by default all
         but the free plane).
         """
-        lay = self.layout
         nudged = dst != "free" if nudged is None else nudged
-        drive, drive_stride = self.objective.drive(layer) if nudged else (None, 0)
-        if drive is None:
-            drive, drive_stride = lay.drive("still", layer), 0
+        drive = self.objective.drive(layer) if nudged else None
+        drive = drive or Region(self.layout.drive("static", layer))
         fields = {**self.to_state(layer), **self.tail(layer), **(judged or {}), **state}
-        if nudged and layer == lay.depth and self.objective.RELAXES_OUTPUT:
-            sources = self.sources(layer, below, above)
+        sources = self.sources(layer, below, above)
+        if nudged and layer == self.layout.depth and self.objective.RELAXES_OUTPUT:
             self.objective.relax_output(b, sources, dst, phases, **fields)
             return
-        self.drive_layer(
-            b,
-            layer,
-            self.sources(layer, below, above),
-            dst=lay.plane(dst, layer),
-            dst_stride=self.stride(dst),
-            drive=self.standing(b, layer, dst, drive),
-            drive_stride=drive_stride,
-            phases=phases,
-            **fields,
-        )
+        drive = self.with_own_state(b, layer, dst, drive)
+        place = self.at(dst, layer)
+        self.drive_layer(b, layer, sources, dst=place, drive=drive, phases=phases, **fields)
 
     def free_phase(self, b: Builder) -> None:
         """argmin E, from zeros, layer by layer upwards."""
         s = self.settings
         self.clear(b)
         with b.loop(s.free_cap, until=not s.fixed_sweeps, sweep=True):
-            for layer in range(1, self.objective.relaxed + 1):
+            for layer in range(1, self.objective.top_relaxed + 1):
                 self.relax(
                     b, layer, dst="free", below="free", above="free",
                     judged=self.judged(layer == 1),
@@ -477,58 +270,26 @@ class Rule:
 
     def nudged_phase(self, b: Builder) -> None:
         """From the free state: the first sweep reads it, so that nothing is copied."""
-        s, (name, *_), phases = self.settings, self.nudged, len(self.nudged)
+        s, (name, *_), phases = self.settings, self.nudged_planes, len(self.nudged_planes)
         self.objective.nudge(b)
-        top = self.objective.nudged
+        top = self.objective.top_nudged
         layers = range(top, 0, -1)  # from the outputs down, as the nudge spreads
         for layer in layers:
             self.relax(b, layer, dst=name, below="free", above=name, phases=phases)
         # A layer alone is at its minimum after one step.
-        if s.nudged_cap == 1 or (top < self.objective.relaxed and top <= 1):
+        if s.nudged_cap == 1 or (top < self.objective.top_relaxed and top <= 1):
             return
         with b.loop(s.nudged_cap - 1, until=not s.fixed_sweeps, sweep=True):
             for layer in layers:
                 judged = self.judged(layer == top)
                 self.relax(b, layer, dst=name, below=name, above=name, phases=phases, judged=judged)
 
-    def precise(self) -> dict:
-        """Fields of a MAC that writes an error: no bounds, all the fraction bits there are."""
-        return {"shift": self.formats.weight_frac, "activation": Activation.LINEAR}
-
     # Updates ----------------------------------------------------------------------------------
-
-    def combine(
-        self, layer: int, dst: int, planes: Sequence[int], tile: str = "one", **fields
-    ) -> Mac:
-        """A plane of ``layer`` from one or two others, times a tile of constants.
-
-        ``dst``, ``planes``: first groups. ``flip`` among the fields: the second one's sign.
-        """
-        flip = fields.pop("flip", False)
-        inner: tuple[MacLevel, ...] = ()
-        if len(planes) == 2:
-            inner = (MacLevel(count=2, src=planes[1] - planes[0], flip=flip),)
-        return Mac(
-            outer=(MacLevel(count=self.layout.groups(layer), src=1, dst=1),),
-            inner=inner,
-            tile=self.layout.tile(tile),
-            src=planes[0],
-            dst=dst,
-            **{**self.tail(layer), **fields},
-        )
 
     def position(self, layer: int, extra: int = 0) -> int:
         """The finest rounding position whose error plane holds rate * (s_A - s_B) * c."""
         shift = self.settings.rate_shifts[layer - 1] + extra
         return self.finest(max(self._gains) * 2.0 ** (self._gain_exponent - shift))
-
-    def finest(self, largest: float) -> int:
-        """The finest rounding position whose error plane holds values below twice ``largest``."""
-        for position in (1, 0):
-            top = 2.0 ** (self.config.state_bits - 1 - self.formats.error_frac(position))
-            if largest < top:
-                return position
-        return 0
 
     def rate_shift(self, weights: int) -> int:
         """The shift of a MAC from states times a gain to the error plane of a weight layer."""
@@ -577,7 +338,7 @@ class Rule:
 
     def learning(self) -> list[Block]:
         """Forward weights that learn from pairs of phases."""
-        lay, top = self.layout, self.objective.relaxed
+        lay, top = self.layout, self.objective.top_relaxed
         return [
             block
             for block in (*lay.blocks[: lay.depth], *lay.skips)
@@ -588,16 +349,16 @@ class Rule:
         """The plane of layer ``block.lower`` at the rate of these weights."""
         return "fall" if block.upper == block.lower + 1 else f"fall>{block.upper}"
 
-    def update(self, b: Builder, marks: Marks) -> None:
+    def update(self, b: Builder, marks: PatchPoints) -> None:
         """Error planes and means of each layer, then LEARN of each block."""
         learning = self.learning()
-        for layer in range(1, self.objective.relaxed + 1):
+        for layer in range(1, self.objective.top_relaxed + 1):
             self.errors(b, marks, layer, learning)
         for block in learning:
             self.learn_block(b, block)
         self.objective.update(b, marks)
 
-    def errors(self, b: Builder, marks: Marks, layer: int, learning: Sequence[Block]) -> None:
+    def errors(self, b: Builder, marks: PatchPoints, layer: int, learning: Sequence[Block]) -> None:
         """The planes that a layer brings to the LEARN of weights below and above it."""
         rates = {layer} if any(block.upper == layer for block in learning) else set()
         planes = [("rise", rate) for rate in rates]
@@ -616,82 +377,24 @@ class Rule:
         lay, pairs = self.layout, len(self._gains)
         rise = lay.plane("rise", block.upper)
         apart = lay.plane("rise1", block.upper) - rise if pairs > 1 else 0
-        if block.lower == 0:  # the input is the same in both phases: one term, bias included
-            columns = block.columns if block.upper == 1 else lay.block(1).columns
-            terms = (LearnLevel(count=pairs, row=apart),) if pairs > 1 else ()
-            self.learn(b, block, columns, row=rise, col=lay.x, terms=terms)
+        single = (LearnLevel(count=pairs, row=apart),) if pairs > 1 else ()
+        if block.lower == 0:  # the input is the same in both phases
+            self.learn(b, block, row=rise, col=lay.x, terms=single, bias=single)
             return
         mean, below = lay.plane(self.MEAN, block.upper), lay.plane(self.MEAN, block.lower)
         fall = lay.plane(self.falls(block), block.lower)
         terms = (LearnLevel(count=2, row=mean - rise, col=fall - below),)
         if pairs > 1:
             terms = (LearnLevel(count=pairs, row=apart, col=apart), *terms)
-        columns = block.columns - 1
-        self.learn(b, block, columns, row=rise, col=below, terms=terms)
-        if block in lay.skips:
-            return
-        bias = (LearnLevel(count=pairs, row=apart),) if pairs > 1 else ()
-        self.learn(b, block, 1, first=columns, row=rise, col=lay.constant, terms=bias)
-
-    def learn(
-        self,
-        b: Builder,
-        block: Block,
-        columns: int,
-        *,
-        first: int = 0,
-        row: int,
-        col: int,
-        terms: tuple[LearnLevel, ...] = (),
-        word: int = 0,
-        **fields,
-    ) -> None:
-        """LEARN on ``columns`` columns of a block's tiles, from column ``first`` on. Backward
-        weights of the same layer get the same, with the same random bits. ``word``: which of a
-        synapse's words."""
-        lay, words = self.layout, block.words
-        outer = (LearnLevel(count=block.rows, tile=block.columns * words, row=1),)
-        if not first:
-            outer = (*outer, LearnLevel(count=columns, tile=words, col=1))
-        blocks = [block]
-        twin = lay.backward(block.upper) if block in lay.blocks[1 : lay.depth] else block
-        fields = {"position": self.position(block.upper), **self.learn_fields(block), **fields}
-        if twin is not block and not first and self.LEARNS_BACKWARD:
-            blocks.append(twin)
-        for target in blocks:
-            b.add(
-                Learn(
-                    outer=outer,
-                    inner=terms,
-                    tile=target.tile + first * words + word,
-                    col=col,
-                    row=row,
-                    **{**fields, "hold": fields.get("hold", False) or target is not blocks[-1]},
-                )
-            )
-
-    def hebb(self, b: Builder, block: Block, row: int, plane: str, **fields) -> None:
-        """LEARN of one term: a row plane of the upper layer with ``plane`` of the lower one; with
-        the always-on neuron for the biases. ``fields``: as of `learn`."""
-        lay, whole = self.layout, block.lower == 0
-        columns = lay.block(1).columns if whole and block.upper > 1 else block.columns
-        columns -= not whole
-        self.learn(b, block, columns, row=row, col=lay.plane(plane, block.lower), **fields)
-        if not whole and block not in lay.skips:
-            self.learn(b, block, 1, first=columns, row=row, col=lay.constant, **fields)
-
-    def learn_fields(self, block: Block) -> dict:
-        """Fields of every LEARN on a block. Backward weights decay with their forward ones."""
-        twin = self.layout.needs.backward and block.lower > 0 and self.LEARNS_BACKWARD
-        return {"decay": True} if twin else {}
+        self.learn(b, block, row=rise, col=below, terms=terms, bias=single)
 
     # Programs ---------------------------------------------------------------------------------
 
-    def train_body(self, b: Builder, marks: Marks) -> None:
+    def train_body(self, b: Builder, marks: PatchPoints) -> None:
         """What is done with a sample whose input and target are in their planes: drives, free
         phase, error; then, unless all is within the margin, nudge and update. Leaves the free
         output in its plane."""
-        self.still_drives(b)
+        self.static_drives(b)
         self.free_phase(b)
         self.objective.error(b)
         if self.settings.margin:
@@ -702,12 +405,12 @@ class Rule:
             self.nudged_phase(b)
             self.update(b, marks)
 
-    def train_program(self, *, report: bool = True) -> tuple[Program, Marks]:
+    def train_program(self, *, report: bool = True) -> tuple[Program, PatchPoints]:
         """One pass over the samples of a run. ``report``: EMIT the arg max of each free output.
 
         The trips of its outermost loop are the samples.
         """
-        b, marks = Builder(self.config), Marks()
+        b, marks = Builder(self.config), PatchPoints()
         with b.loop(1) as marks.samples:
             self.take_input(b, tick=True)
             self.take_target(b)
@@ -726,7 +429,7 @@ class Rule:
     def resident_program(self) -> Program:
         """One training sample that is in the planes already: what `bench cycles` measures."""
         b = Builder(self.config)
-        self.train_body(b, Marks())
+        self.train_body(b, PatchPoints())
         b.add(Halt())
         return b.build()
 
@@ -737,7 +440,7 @@ class Rule:
         with b.loop(1):
             if not resident:
                 self.take_input(b, tick=False)
-            self.still_drives(b)
+            self.static_drives(b)
             self.free_phase(b)
             if not resident:
                 b.add(
@@ -763,13 +466,13 @@ class Rule:
         (means, error planes, LEARN)."""
         b = Builder(self.config)
         if phase == "free":
-            self.still_drives(b)
+            self.static_drives(b)
             self.free_phase(b)
         elif phase == "nudged":
             self.objective.error(b)
             self.nudged_phase(b)
         elif phase == "update":
-            self.update(b, Marks())
+            self.update(b, PatchPoints())
         else:
             raise ConfigError(f"phase {phase!r}: must be free, nudged or update")
         b.add(Halt())
@@ -789,7 +492,7 @@ class Rule:
         planes = np.zeros((lay.state_groups, p), dtype=np.int64)
         one = 1 << f.state_frac
         planes[lay.constant, 0] = one
-        planes.reshape(-1)[lay.x * p + self.layout.block(1).bias_column] = one
+        planes.reshape(-1)[lay.x * p + lay.network.sizes[0]] = one
         device.write(Space.STATE, 0, planes.reshape(-1))
         values = self.constants()
         tiles = [
@@ -805,17 +508,12 @@ class Rule:
         """Inputs, float (n, features), to the bytes that WAIT takes, one entry a sample."""
         bits = self.settings.input_bits
         if bits == 16:
-            words = to_integers(x, self.formats.state_frac, self.config.state_bits)
-            return self._words(words)
-        levels = np.clip(np.rint(x * (1 << bits)), 0, (1 << bits) - 1).astype(np.uint8)
-        spread = np.unpackbits(levels[..., None], axis=-1, bitorder="little")[..., :bits]
-        packed = np.packbits(spread.reshape(len(x), -1), axis=-1, bitorder="little")
-        return [row.tobytes() for row in packed]
+            return self._words(x)
+        return pack_levels(x, bits)
 
     def encode_targets(self, y: np.ndarray) -> list[bytes]:
         """Labels (n,) int, or real targets (n, outputs) float, to the bytes that WAIT takes."""
-        values = self.targets_of(y)
-        return self._words(to_integers(values, self.formats.state_frac, self.config.state_bits))
+        return self._words(self.targets_of(y))
 
     def class_targets(self, outputs: int) -> np.ndarray:
         """Targets of each class, (classes, outputs)."""
@@ -841,17 +539,9 @@ class Rule:
         y = np.asarray(y)
         return self.class_targets(self.layout.network.sizes[-1])[y] if y.ndim == 1 else y
 
-    def _words(self, words: np.ndarray) -> list[bytes]:
-        size = (self.config.state_bits + 7) // 8
-        raw = np.ascontiguousarray(words.astype("<i8")).view(np.uint8)
-        raw = raw.reshape(*words.shape, 8)[..., :size]
-        return [row.tobytes() for row in np.ascontiguousarray(raw)]
-
-
-def open_loops(b: Builder) -> int:
-    """How many LOOPs are open: the innermost one's index is X of that number."""
-    kinds = [type(instruction) for instruction in b.instructions]
-    return kinds.count(Loop) - kinds.count(Next)
+    def _words(self, values: np.ndarray) -> list[bytes]:
+        bits = self.config.state_bits
+        return pack_words(to_integers(values, self.formats.state_frac, bits), bits)
 
 
 def _behind(pair: int) -> str:

@@ -18,7 +18,8 @@ from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import Sign
 from relaxon_isa.program import Builder
 
-from ..layout import Needs
+from ..connections import Region
+from ..layout import MemoryNeeds
 from ..network import Network
 from .base import Rule
 
@@ -46,7 +47,7 @@ class CenteredEP(Rule):
     ARCHITECTURES: ClassVar[dict[str, str]] = {}
 
     @property
-    def nudged(self) -> list[str]:
+    def nudged_planes(self) -> list[str]:
         return ["plus", "minus"]
 
     def gains(self) -> list[float]:
@@ -66,7 +67,7 @@ class PositiveEP(CenteredEP):
         return [("plus", "free")]
 
     @property
-    def nudged(self) -> list[str]:
+    def nudged_planes(self) -> list[str]:
         return ["plus"]
 
     def gains(self) -> list[float]:
@@ -89,7 +90,7 @@ class NegativeEP(PositiveEP):
         return [("free", "minus")]
 
     @property
-    def nudged(self) -> list[str]:
+    def nudged_planes(self) -> list[str]:
         return ["minus"]
 
     def _check(self, depth: int) -> None:
@@ -137,7 +138,7 @@ class SmallStepEP(RandomEP):
             if cap % 2:
                 raise ConfigError(f"{name} = {cap}: rule {self.name} goes back and forth, by twos")
 
-    def needs(self, network: Network) -> Needs:
+    def needs(self, network: Network) -> MemoryNeeds:
         needs = super().needs(network)
         return replace(needs, drives=(*needs.drives, "own"))
 
@@ -154,15 +155,15 @@ class SmallStepEP(RandomEP):
         lay = self.layout
         with b.loop(1, sweep=True):
             for layer in range(1, lay.depth + 1):
-                drive = self.objective.drive(layer)[0] if nudged else None
-                drive = lay.drive("still", layer) if drive is None else drive
+                drive = self.objective.drive(layer) if nudged else None
+                drive = drive or Region(lay.drive("static", layer))
                 judge = {**self.judged(layer == 1), "old": lay.plane(old, layer)} if judged else {}
                 self.drive_layer(
                     b,
                     layer,
                     self.sources(layer, old, old),
-                    dst=lay.plane(new, layer),
-                    drive=self.inert(b, layer, old, drive, "one"),
+                    dst=self.at(new, layer),
+                    drive=self.add_own_state(b, layer, old, drive, "one"),
                     **{**self.to_state(layer), **self.tail(layer), **judge},
                 )
 
@@ -201,7 +202,7 @@ class CoupledNegative(NegativeEP):
     paper = "Scellier et al. 2023 (CpL, negative)"
     summary = "free; outputs held at o - beta (y - o); (ss0 - ss-) / beta"
     OBJECTIVES = ("clamping",)
-    RATES = (6, 9)
+    RATES = Rule.RATES
     OUTPUT = "clip"
 
 
@@ -265,7 +266,7 @@ class LockIn(CenteredEP):
                 f"points = {points:g}: a whole number, 3 to 32 (with 2 the sine is 0 everywhere)"
             )
 
-    def needs(self, network: Network) -> Needs:
+    def needs(self, network: Network) -> MemoryNeeds:
         pairs = len(self._waveform())
         tiles = tuple(f"{name}{j}" for j in range(1, pairs) for name in ("beta", "gain"))
         return replace(super().needs(network), phases=2 * pairs, tiles=tiles)
@@ -276,7 +277,7 @@ class LockIn(CenteredEP):
         return [("plus" + j, "minus" + j) for j in behind]
 
     @property
-    def nudged(self) -> list[str]:
+    def nudged_planes(self) -> list[str]:
         return [name for pair in self.pairs for name in pair]
 
     def gains(self) -> list[float]:

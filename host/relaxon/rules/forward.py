@@ -21,9 +21,11 @@ from relaxon_isa.instructions import (
 )
 from relaxon_isa.program import Builder
 
-from ..layout import Block, Needs
+from ..connections import Block, Region, repeated
+from ..layout import MemoryNeeds
 from ..network import Network
-from .base import Marks, Rule, Source
+from .base import Rule
+from .parts import PatchPoints, Source
 
 __all__ = [
     "Backpropagation",
@@ -68,14 +70,11 @@ class ForwardRule(Rule):
         lay = self.layout
         if layer == 1:
             return []
-        return [Source(lay.block(layer), False, lay.plane(plane, layer - 1), self.stride(plane))]
+        return [Source(lay.block(layer), False, self.at(plane, layer - 1))]
 
     def downward(self, layer: int, plane: str) -> Source:
         """Errors of the layer above, brought down."""
-        lay = self.layout
-        return Source(
-            lay.backward(layer + 1), True, lay.plane(plane, layer + 1), self.stride(plane)
-        )
+        return Source(self.layout.backward(layer + 1), True, self.at(plane, layer + 1))
 
     def free_phase(self, b: Builder) -> None:
         lay = self.layout
@@ -84,8 +83,8 @@ class ForwardRule(Rule):
                 b,
                 layer,
                 self.forward(layer, "free"),
-                dst=lay.plane("free", layer),
-                drive=lay.drive("still", layer),
+                dst=self.at("free", layer),
+                drive=Region(lay.drive("static", layer)),
                 **self.to_state(layer),
                 **self.tail(layer),
             )
@@ -93,7 +92,7 @@ class ForwardRule(Rule):
     RISES = ("rise", "fall")
     """Error planes at the rate of the weights below, one a phase."""
 
-    def errors(self, b: Builder, marks: Marks, layer: int, learning: object) -> None:
+    def errors(self, b: Builder, marks: PatchPoints, layer: int, learning: object) -> None:
         if layer in self.settings.frozen:
             return
         lay = self.layout
@@ -112,20 +111,13 @@ class ForwardRule(Rule):
 
     def learn_block(self, b: Builder, block: Block) -> None:
         lay, phases = self.layout, len(self.ERRORS)
-        rise, first = lay.plane("rise", block.upper), block.lower == 0
-        apart = lay.span
+        rise = lay.plane("rise", block.upper)
+        met = self.at(self.MET, block.lower) if block.lower else Region(lay.x)
 
         def terms(col: int) -> tuple[LearnLevel, ...]:
-            return (LearnLevel(count=phases, row=apart, col=col),) if phases > 1 else ()
+            return (LearnLevel(count=phases, row=lay.span, col=col),) if phases > 1 else ()
 
-        if first:
-            self.learn(b, block, block.columns, row=rise, col=lay.x, terms=terms(0))
-            return
-        columns = block.columns - 1
-        below = lay.plane(self.MET, block.lower)
-        met = self.stride(self.MET)
-        self.learn(b, block, columns, row=rise, col=below, terms=terms(met))
-        self.learn(b, block, 1, first=columns, row=rise, col=lay.constant, terms=terms(0))
+        self.learn(b, block, row=rise, col=met.base, terms=terms(met.phase), bias=terms(0))
 
 
 class PredictiveCoding(ForwardRule):
@@ -150,12 +142,12 @@ class PredictiveCoding(ForwardRule):
         super()._check(depth)
         self._check_whole("sweeps", 1, 1 << LOOP_COUNT_BITS)
 
-    def needs(self, network: Network) -> Needs:
+    def needs(self, network: Network) -> MemoryNeeds:
         names = ("mind", "mind-", "eps", "eps-")
         return replace(super().needs(network), planes=names)
 
     @property
-    def nudged(self) -> list[str]:
+    def nudged_planes(self) -> list[str]:
         return ["plus", "minus"][: len(self.ERRORS)]
 
     def gains(self) -> list[float]:
@@ -164,36 +156,30 @@ class PredictiveCoding(ForwardRule):
 
     def predict(self, b: Builder, layer: int, below: str) -> None:
         """``mind``: f(a) of a layer, from the plane below."""
-        lay = self.layout
         self.drive_layer(
             b,
             layer,
             self.forward(layer, below),
-            dst=lay.plane("mind", layer),
-            dst_stride=lay.span,
-            drive=lay.drive("still", layer),
-            phases=len(self.nudged),
+            dst=self.at("mind", layer),
+            drive=Region(self.layout.drive("static", layer)),
+            phases=len(self.nudged_planes),
             **self.to_state(layer),
             **self.tail(layer),
         )
 
     def surprise(self, b: Builder, layer: int, state: str = "plus") -> None:
         """``eps`` = gate(h - f(a), a > 0); outputs are linear, so nothing gates them."""
-        lay, span = self.layout, self.layout.span
+        lay = self.layout
         hidden = layer < lay.depth
-        h, mind = lay.plane(state, layer), lay.plane("mind", layer)
-        phases = len(self.nudged)
+        h, mind = self.at(state, layer), self.at("mind", layer)
+        nest = lay.layers[layer].walk(src=h, dst=self.at("eps", layer), gate=mind)
+        span = lay.span
+        nest = repeated(nest, len(self.nudged_planes), src=span, dst=span, gate=span)
         b.add(
             Mac(
-                outer=(
-                    MacLevel(count=phases, src=span, dst=span, gate=span),
-                    MacLevel(count=lay.groups(layer), src=1, dst=1, gate=1),
-                ),
-                inner=(MacLevel(count=2, src=mind - h, flip=True),),
+                **nest,
+                inner=(MacLevel(count=2, src=mind.base - h.base, flip=True),),
                 tile=lay.tile("one"),
-                src=h,
-                dst=lay.plane("eps", layer),
-                gate=mind,
                 gating=Gating.POSITIVE if hidden else Gating.NONE,
                 **self.precise(),
                 **self.tail(layer),
@@ -205,20 +191,17 @@ class PredictiveCoding(ForwardRule):
         lay = self.layout
         for layer in range(lay.depth, 0, -1):
             self.predict(b, layer, below)
-            drive, stride = self.objective.drive(layer)
+            drive = self.objective.drive(layer) or Region(lay.drive("static", layer))
             sources = self.forward(layer, below)
             if layer < lay.depth:
-                drive, stride = lay.drive("still", layer), 0
                 sources = [*sources, self.downward(layer, "eps")]
             self.drive_layer(
                 b,
                 layer,
                 sources,
-                dst=lay.plane("plus", layer),
-                dst_stride=lay.span,
+                dst=self.at("plus", layer),
                 drive=drive,
-                drive_stride=stride,
-                phases=len(self.nudged),
+                phases=len(self.nudged_planes),
                 **self.to_state(layer),
                 **self.tail(layer),
             )
@@ -269,8 +252,8 @@ class Backpropagation(ForwardRule):
                 b,
                 layer,
                 [self.downward(layer, "plus")],
-                dst=lay.plane("plus", layer),
-                gate=lay.plane("free", layer),
+                dst=self.at("plus", layer),
+                gate=self.at("free", layer),
                 gating=Gating.POSITIVE,
                 **fields,
             )
@@ -290,7 +273,7 @@ class FeedbackAlignment(Backpropagation):
         "backward": "it has backward weights already, and they stay as they are",
     }
 
-    def needs(self, network: Network) -> Needs:
+    def needs(self, network: Network) -> MemoryNeeds:
         return replace(super().needs(network), backward=True)
 
     LEARNS_BACKWARD = False
@@ -318,7 +301,7 @@ class InSilico(Backpropagation):
     def nudged_phase(self, b: Builder) -> None:
         """Nothing happens on the machine."""
 
-    def update(self, b: Builder, marks: Marks) -> None:
+    def update(self, b: Builder, marks: PatchPoints) -> None:
         """See `outside`."""
 
     def outside(

@@ -10,9 +10,10 @@ from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import Mac, MacLevel
 from relaxon_isa.program import Builder
 
-from ..layout import Needs
+from ..connections import Region
+from ..layout import MemoryNeeds
 from ..network import Network
-from .base import open_loops
+from .parts import open_loops
 from .relaxation import ErrorPlaneRule
 
 __all__ = ["Frequency", "QuasiStaticFrequency", "WaveformRule"]
@@ -36,7 +37,7 @@ class WaveformRule(ErrorPlaneRule):
         """w(n), each in [-1, 1]."""
         raise NotImplementedError
 
-    def needs(self, network: Network) -> Needs:
+    def needs(self, network: Network) -> MemoryNeeds:
         tiles = tuple(f"wave{n}" for n in range(len(self.waveform())))
         return replace(super().needs(network), tiles=tiles)
 
@@ -53,18 +54,12 @@ class WaveformRule(ErrorPlaneRule):
     def follow(self, b: Builder) -> None:
         """One step of the waveform, the innermost loop's: the outputs' current, and a sweep."""
         lay, output = self.layout, self.layout.depth
-        b.add(
-            Mac(
-                outer=(MacLevel(count=lay.groups(output), src=1, dst=1, drive=1),),
-                tile=lay.tile("wave0"),
-                tile_x=open_loops(b),
-                src=lay.plane("plus", output),
-                dst=lay.drive("nudge", output),
-                drive=lay.drive("still", output),
-                from_drive=True,
-                to_drive=True,
-            )
+        nest = lay.layers[output].walk(
+            src=self.at("plus", output),
+            dst=self.objective.drive(output),
+            drive=Region(lay.drive("static", output)),
         )
+        b.add(Mac(**nest, tile=lay.tile("wave0"), tile_x=open_loops(b), to_drive=True))
         self.sweep(b)
 
     def sweep(self, b: Builder) -> None:
@@ -107,7 +102,7 @@ class Frequency(WaveformRule):
     def points(self) -> int:
         return int(self.option("points"))
 
-    def needs(self, network: Network) -> Needs:
+    def needs(self, network: Network) -> MemoryNeeds:
         return replace(super().needs(network), drives=("activation", "response"))
 
     def gains(self) -> list[float]:
@@ -123,15 +118,7 @@ class Frequency(WaveformRule):
         lay = self.layout
         self.amplitude(b)  # then both sums begin at 0
         for drive in ("activation", "response"):
-            b.add(
-                Mac(
-                    outer=(MacLevel(count=lay.span, dst=1),),
-                    tile=lay.tile("one"),
-                    src=lay.zero,
-                    dst=lay.drive(drive, 1),
-                    to_drive=True,
-                )
-            )
+            self.clear_planes(b, lay.drive(drive, 1), lay.span, to_drive=True)
         with b.loop(self.points, step=1):
             self.follow(b)
         with b.loop(self.points, step=1):
@@ -160,14 +147,13 @@ class Frequency(WaveformRule):
 
     def _read(self, b: Builder, drive: str, plane: str, bits: int) -> None:
         """A drive over 2**bits, to a plane of every layer."""
-        lay = self.layout
-        for layer in range(1, lay.depth + 1):
+        for layer in range(1, self.layout.depth + 1):
             self.drive_layer(
                 b,
                 layer,
                 [],
-                dst=lay.plane(plane, layer),
-                drive=lay.drive(drive, layer),
+                dst=self.at(plane, layer),
+                drive=Region(self.layout.drive(drive, layer)),
                 shift=self.formats.weight_frac + bits,
                 **self.tail(layer),
             )

@@ -1,7 +1,7 @@
 """Weight perturbation: the cost of two free phases, and nothing else, says where to go."""
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -9,9 +9,10 @@ from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import Activation, Learn, LearnLevel, Mac, MacLevel, Sign
 from relaxon_isa.program import Builder
 
-from ..layout import Needs
+from ..layout import MemoryNeeds
 from ..network import Network
-from .base import Marks, Rule
+from .base import Rule
+from .parts import PatchPoints
 
 __all__ = ["SPSA"]
 
@@ -40,7 +41,7 @@ class SPSA(Rule):
         if self.option("delta") not in range(2, 11):
             raise ConfigError(f"delta = {self.option('delta'):g}: must be a whole number, 2 to 10")
 
-    def needs(self, network: Network) -> Needs:
+    def needs(self, network: Network) -> MemoryNeeds:
         p = self.config.p
         costs = -(-network.sizes[-1] // p)
         return replace(
@@ -65,13 +66,13 @@ class SPSA(Rule):
     def delta(self) -> int:
         return int(self.option("delta"))
 
-    def train_body(self, b: Builder, marks: Marks) -> None:
+    def train_body(self, b: Builder, marks: PatchPoints) -> None:
         self._draw(b)
-        self._move(b, "plus", Sign.PLUS)
+        self._move(b, "plus")
         self._cost(b, Sign.PLUS)
-        self._move(b, "minus", Sign.MINUS)
+        self._move(b, "minus", sign=Sign.MINUS)
         self._cost(b, Sign.MINUS)
-        self._move(b, "plus", Sign.PLUS)
+        self._move(b, "plus")
         self.update(b, marks)
 
     def _draw(self, b: Builder) -> None:
@@ -93,42 +94,37 @@ class SPSA(Rule):
             )
 
         for layer in range(1, lay.depth + 1):
-            below = lay.network.sizes[layer - 1]
+            row, below = lay.layers[layer], lay.layers[layer - 1]
             column = lay.area(f"column{layer}")
-            draw(lay.plane("row", layer), lay.groups(layer), lay.tail(layer))
-            if layer == 1:
-                draw(column, lay.columns(1), (below + 1) % self.config.p)
-            else:
-                draw(column, lay.groups(layer - 1), lay.tail(layer - 1))
-                draw(column + lay.groups(layer - 1), 1, 1 % self.config.p)
-            # A LEARN at the first position multiplies states by 2**unit weights.
-            unit = 2 * f.state_frac - self.config.learn_shifts[0] - f.weight_frac
+            draw(lay.plane("row", layer), row.groups, row.tail)
+            draw(column, below.groups, below.tail)
+            if layer > 1:
+                draw(column + below.groups, 1, 1 % self.config.p)
             for plane, extra in (("plus", 0), ("minus", -1)):
                 b.add(
                     self.combine(
                         layer,
                         lay.plane(plane, layer),
                         [lay.plane("row", layer)],
-                        shift=f.weight_frac + self.delta + unit + extra,
+                        shift=f.weight_frac + self.delta + f.replace_unit + extra,
                     )
                 )
 
-    def _outer(self, b: Builder, plane: str, **fields) -> None:
+    def _move(self, b: Builder, plane: str, learn: bool = False, **fields: Any) -> None:
+        """Weights by the product of a row plane with the columns' signs."""
         lay = self.layout
         for layer in range(1, lay.depth + 1):
             if layer in self.settings.frozen:
                 continue
-            block = lay.block(layer)
-            place = {"row": lay.plane(plane, layer), "col": lay.area(f"column{layer}")}
-            self.learn(b, block, block.columns, **place, **{"position": 0, **fields})
-
-    def _move(self, b: Builder, plane: str, sign: Sign) -> None:
-        self._outer(b, plane, sign=sign)
+            nest = lay.block(layer).outer_product(
+                lay.plane(plane, layer), lay.area(f"column{layer}")
+            )
+            b.add(Learn(**nest, **fields, position=self.position(layer) if learn else 0))
 
     def _cost(self, b: Builder, sign: Sign) -> None:
         """+-2 |e|^2 on top of the costs' drive, in lane 0: e as tiles times e as a plane."""
         lay, output = self.layout, self.layout.depth
-        self.still_drives(b)
+        self.static_drives(b)
         self.free_phase(b)
         self.objective.error(b)
         groups, tile = lay.groups(output), lay.tile("cost0")
@@ -155,7 +151,7 @@ class SPSA(Rule):
             )
         )
 
-    def update(self, b: Builder, marks: Marks) -> None:
+    def update(self, b: Builder, marks: PatchPoints) -> None:
         """The difference of costs to every lane, onto a diagonal, times the rows' signs."""
         lay, f, cost = self.layout, self.formats, self.layout.area("cost")
         free = lay.area("ones")
@@ -172,13 +168,14 @@ class SPSA(Rule):
         everywhere = lay.area("everywhere")
         b.add(Mac(tile=lay.tile("all"), src=cost, dst=everywhere, **self.precise()))
         b.add(Learn(tile=lay.tile("scale"), row=everywhere, col=free, replace=True, diagonal=True))
-        # Tiles hold what LEARN with *replace* wrote, 2**unit times the value: twice such a one.
-        unit = 2 * f.state_frac - self.config.learn_shifts[0] - f.weight_frac
+        # Two tiles of what LEARN with *replace* wrote, 2**replace_unit times the value each.
         for layer in range(1, lay.depth + 1):
             if layer in self.settings.frozen:
                 continue
             rate, position = self.settings.rate_shifts[layer - 1], self.position(layer)
-            shift = f.product_frac - f.error_frac(position) + rate + 2 - self.delta + 2 * unit
+            shift = (
+                f.product_frac - f.error_frac(position) + rate + 2 - self.delta + 2 * f.replace_unit
+            )
             index = b.add(
                 self.combine(
                     layer,
@@ -190,14 +187,4 @@ class SPSA(Rule):
                 )
             )
             marks.rates.setdefault(layer, []).append(index)
-        for layer in range(1, lay.depth + 1):
-            if layer not in self.settings.frozen:
-                block = lay.block(layer)
-                self.learn(
-                    b,
-                    block,
-                    block.columns,
-                    row=lay.plane("rise", layer),
-                    col=lay.area(f"column{layer}"),
-                    position=self.position(layer),
-                )
+        self._move(b, "rise", learn=True)

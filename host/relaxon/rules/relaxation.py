@@ -2,12 +2,12 @@
 
 from typing import ClassVar
 
-from relaxon_isa.instructions import Activation, Gating, Judge, Mac, MacLevel
+from relaxon_isa.instructions import Activation, Gating, Judge, Mac
 from relaxon_isa.program import Builder
 
-from ..layout import Block
-from .base import Marks
+from ..connections import Block, Region
 from .ep import CenteredEP, PositiveEP
+from .parts import PatchPoints
 
 __all__ = ["ContinualEP", "ErrorPlaneRule", "RecurrentBackprop"]
 
@@ -38,7 +38,7 @@ class ContinualEP(PositiveEP):
     def nudged_phase(self, b: Builder) -> None:
         """All of it, updates included; see `update`."""
 
-    def update(self, b: Builder, marks: Marks) -> None:
+    def update(self, b: Builder, marks: PatchPoints) -> None:
         s = self.settings
         self._step(b, marks, "plus", "free", judged=False)
         if s.nudged_cap > 1:
@@ -46,10 +46,12 @@ class ContinualEP(PositiveEP):
                 self._step(b, marks, "minus", "plus")
                 self._step(b, marks, "plus", "minus")
 
-    def _step(self, b: Builder, marks: Marks, new: str, old: str, judged: bool = True) -> None:
+    def _step(
+        self, b: Builder, marks: PatchPoints, new: str, old: str, judged: bool = True
+    ) -> None:
         lay = self.layout
         if old != "free":
-            self.still_drives(b)
+            self.static_drives(b)
         self.objective.nudge(b)
         for layer in range(lay.depth, 0, -1):
             judge = self.judged(layer == lay.depth) if judged else None
@@ -68,7 +70,7 @@ class ErrorPlaneRule(CenteredEP):
     }
 
     @property
-    def nudged(self) -> list[str]:
+    def nudged_planes(self) -> list[str]:
         return ["plus"]
 
     def difference(self, plane: str, layer: int, weights: int, pair: int = 0) -> Mac:
@@ -104,24 +106,10 @@ class RecurrentBackprop(ErrorPlaneRule):
 
     def nudged_phase(self, b: Builder) -> None:
         lay, s = self.layout, self.settings
-        b.add(
-            Mac(
-                outer=(MacLevel(count=lay.span, dst=1),),
-                tile=lay.tile("one"),
-                src=lay.zero,
-                dst=lay.plane("plus", 1),
-            )
-        )
+        self.clear_planes(b, lay.plane("plus", 1), lay.span)
         output = lay.depth
-        b.add(
-            Mac(
-                outer=(MacLevel(count=lay.groups(output), src=1, dst=1),),
-                tile=lay.tile("one"),
-                src=lay.e,
-                dst=lay.drive("nudge", output),
-                to_drive=True,
-            )
-        )
+        error = lay.layers[output].walk(src=Region(lay.e), dst=self.objective.drive(output))
+        b.add(Mac(**error, tile=lay.tile("one"), to_drive=True))
         with b.loop(s.nudged_cap, until=not s.fixed_sweeps, sweep=True):
             for layer in range(output, 0, -1):
                 self._error_sweep(b, layer)
@@ -133,9 +121,9 @@ class RecurrentBackprop(ErrorPlaneRule):
             b,
             layer,
             self.sources(layer, "plus", "plus"),
-            dst=lay.plane("plus", layer),
-            drive=lay.drive("nudge", layer) if output else None,
-            gate=None if output else lay.plane("free", layer),
+            dst=self.at("plus", layer),
+            drive=self.objective.drive(layer),
+            gate=None if output else self.at("free", layer),
             shift=self.formats.weight_frac,
             activation=Activation.LINEAR,
             gating=Gating.NONE if output else Gating.IN01,

@@ -11,10 +11,11 @@ from relaxon_isa.instructions import Activation, Learn, LearnLevel, Mac, MacLeve
 from relaxon_isa.memory import Space
 from relaxon_isa.program import Builder
 
-from ..layout import Block, Needs
+from ..connections import Block, Layer, Region
+from ..layout import MemoryNeeds
 from ..network import Network
-from .base import Marks
 from .oscillation import Frequency
+from .parts import PatchPoints
 
 __all__ = ["ResistiveFrequency"]
 
@@ -66,14 +67,14 @@ class ResistiveFrequency(Frequency):
         if self.settings.output == "clip":
             raise ConfigError(f"rule {self.name}: its voltages are linear")
 
-    def needs(self, network: Network) -> Needs:
+    def needs(self, network: Network) -> MemoryNeeds:
         needs, p = super().needs(network), self.config.p
-        groups = sum(-(-n // p) for n in network.sizes[1:])
+        groups = sum(Layer(n, p).groups for n in network.sizes[1:])
         own = tuple(f"{name}{g}" for name in ("own", "times") for g in range(groups))
         return replace(
             needs,
             planes=("ones", "rise-power", "fall-power"),  # as far behind mean, rise, fall each
-            areas=(("sources", network.sizes[0] // p + 1), ("every", 1)),
+            areas=(("sources", Layer(network.sizes[0], p, 1).groups), ("every", 1)),
             drives=(*needs.drives, "own"),
             tiles=(*needs.tiles, *own),
         )
@@ -115,12 +116,6 @@ class ResistiveFrequency(Frequency):
     def _step(self) -> int:
         return int(self.option("step"))
 
-    @property
-    def _unit(self) -> int:
-        """Tiles hold what LEARN with *replace* wrote, 2**unit times the value."""
-        f = self.formats
-        return 2 * f.state_frac - self.config.learn_shifts[0] - f.weight_frac
-
     def to_state(self, layer: int) -> dict:
         f, grid = self.formats, self.settings.grid
         return {
@@ -132,35 +127,26 @@ class ResistiveFrequency(Frequency):
     def clear(self, b: Builder, first: int = 1) -> None:
         super().clear(b, first)
 
-    def standing(self, b: Builder, layer: int, plane: str, drive: int) -> int:
+    def with_own_state(self, b: Builder, layer: int, plane: str, drive: Region) -> Region:
         """(1 - G / 2**s) v of every node on top."""
         first = sum(self.layout.groups(i) for i in range(1, layer))
-        trips = 1 << self._step - self._unit
-        return self.inert(b, layer, plane, drive, f"own{first}", trips)
+        trips = 1 << self._step - self.formats.replace_unit
+        return self.add_own_state(b, layer, plane, drive, f"own{first}", trips)
 
-    def still_drives(self, b: Builder) -> None:
+    def static_drives(self, b: Builder) -> None:
         """The currents of the sources, and 1 - G / 2**s of every node onto its diagonal tile."""
-        super().still_drives(b)
+        super().static_drives(b)
         lay, f = self.layout, self.formats
-        block = lay.block(1)
-        b.add(
-            Mac(
-                outer=(MacLevel(count=block.rows, tile=block.columns, dst=1),),
-                inner=(MacLevel(count=block.columns, tile=1, src=1),),
-                tile=block.tile,
-                src=lay.area("sources"),
-                dst=lay.drive("own", 1),
-                to_drive=True,
-            )
-        )
+        for nest in lay.block(1).static(lay.area("sources"), Region(lay.drive("own", 1))):
+            b.add(Mac(**nest, to_drive=True))
         for layer in range(1, lay.depth + 1):
             total, ones = lay.plane("minus", layer), lay.plane("ones", layer)
             self.drive_layer(
                 b,
                 layer,
                 self.sources(layer, "ones", "ones"),
-                dst=total,
-                drive=lay.drive("own" if layer == 1 else "still", layer),
+                dst=Region(total),
+                drive=Region(lay.drive("own" if layer == 1 else "static", layer)),
                 shift=f.weight_frac + self._step,
                 **self.tail(layer),
             )
@@ -184,7 +170,7 @@ class ResistiveFrequency(Frequency):
 
     # Update
 
-    def update(self, b: Builder, marks: Marks) -> None:
+    def update(self, b: Builder, marks: PatchPoints) -> None:
         """a b of every node, node by node, then the four terms."""
         lay = self.layout
         self._onto(b, "times0", lay.plane("mean", 1))
@@ -194,12 +180,12 @@ class ResistiveFrequency(Frequency):
                 tile=lay.tile("times0"),
                 src=lay.plane("plus", 1),
                 dst=lay.plane("minus", 1),
-                shift=self.formats.weight_frac + self._unit,
+                shift=self.formats.weight_frac + self.formats.replace_unit,
             )
         )
         super().update(b, marks)
 
-    def errors(self, b: Builder, marks: Marks, layer: int, learning: Any) -> None:
+    def errors(self, b: Builder, marks: PatchPoints, layer: int, learning: Any) -> None:
         """b and a b, each at the rates of the conductances below and above."""
         lay = self.layout
         for plane, weights in (("rise", layer), ("fall", layer + 1)):
@@ -223,18 +209,17 @@ class ResistiveFrequency(Frequency):
         rise, power = lay.plane("rise", block.upper), 3 * lay.span
         if block.lower == 0:
             apart = LearnLevel(count=2, row=power, col=lay.area("sources") - lay.x, flip=True)
-            self.learn(b, block, block.columns, row=rise, col=lay.x, terms=(apart,))
+            self.learn(b, block, row=rise, col=lay.x, terms=(apart,))
             return
-        met, columns = lay.plane("mean", block.lower), block.columns - 1
+        met = lay.plane("mean", block.lower)
         pair = LearnLevel(
             count=2,
             row=lay.plane("mean", block.upper) - rise,
             col=lay.plane("fall", block.lower) - met,
         )
         apart = LearnLevel(count=2, row=power, col=power, flip=True)
-        self.learn(b, block, columns, row=rise, col=met, terms=(apart, pair))
-        apart = LearnLevel(count=2, row=power, flip=True)
-        self.learn(b, block, 1, first=columns, row=rise, col=lay.constant, terms=(apart,))
+        bias = LearnLevel(count=2, row=power, flip=True)
+        self.learn(b, block, row=rise, col=met, terms=(apart, pair), bias=(bias,))
 
     def learn_fields(self, block: Block) -> dict:
         return {"bound": True}

@@ -1,17 +1,21 @@
 """What a run asks of a learning rule: settings that all rules read alike."""
 
 from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
 
-from relaxon_isa.errors import ConfigError
+from relaxon_isa.errors import ConfigError, meant
 from relaxon_isa.instructions import Pack
 
 __all__ = [
     "ARCHITECTURES",
     "INPUT_PACKS",
     "OUTPUTS",
+    "RATES",
     "RuleSettings",
-    "default_rate_shifts",
+    "check_choices",
     "parse_skips",
+    "rate_shifts",
 ]
 
 INPUT_PACKS = {1: Pack.B1, 2: Pack.B2, 4: Pack.B4, 8: Pack.B8, 16: Pack.WORD}
@@ -19,9 +23,13 @@ OUTPUTS = ("clip", "linear")
 ARCHITECTURES = ("layers", "skip", "backward")
 
 
-def default_rate_shifts(depth: int) -> tuple[int, ...]:
-    """2**-6 for all weight layers but the last, 2**-9 for the last."""
-    return (6,) * (depth - 1) + (9,)
+RATES = (6, 9)
+"""Learning rates 2**-shift where no rule has others: all weight layers but the last, the last."""
+
+
+def rate_shifts(depth: int, rates: tuple[int, int] = RATES) -> tuple[int, ...]:
+    """Shifts of ``depth`` weight layers from that of all but the last and that of the last."""
+    return (rates[0],) * (depth - 1) + (rates[1],)
 
 
 def parse_skips(architecture: str) -> tuple[tuple[int, int], ...]:
@@ -93,7 +101,7 @@ class RuleSettings:
     architecture: str = "layers"
     output: str | None = None
     beta: float = 0.5
-    rate_shifts: tuple[int, ...] = default_rate_shifts(2)
+    rate_shifts: tuple[int, ...] = rate_shifts(2)
     margin: float = 0.0
     free_cap: int = 40
     nudged_cap: int = 20
@@ -126,3 +134,35 @@ class RuleSettings:
         need(self.input_bits in INPUT_PACKS, "input_bits", "1, 2, 4, 8 or 16")
         need(all(-2 <= t < 2 for t in self.targets), "targets", "in [-2, 2)")
         need(all(0 <= s <= 24 for s in self.rate_shifts), "rate_shifts", "each 0 to 24")
+
+
+def check_choices(s: RuleSettings, rule: Any, objectives: dict[str, Any], depth: int) -> None:
+    """Raise ConfigError for choices that a rule class does not have, or that do not go together.
+
+    ``objectives``: all that there are, by name; ``depth``: weight layers.
+    """
+    if len(s.rate_shifts) != depth:
+        raise ConfigError(
+            f"{len(s.rate_shifts)} learning-rate shifts for {depth} weight layers: "
+            "give one for each, input side first"
+        )
+    if any(not 1 <= layer <= depth for layer in s.frozen):
+        raise ConfigError(f"frozen layers {s.frozen}: there are layers 1 to {depth}")
+    if s.objective is not None and s.objective not in objectives:
+        raise ConfigError(f"objective {s.objective!r}: there are " + ", ".join(objectives))
+    if s.objective is not None and s.objective not in rule.OBJECTIVES:
+        raise ConfigError(
+            f"objective {s.objective} with rule {rule.name}: that objective asks "
+            f"{objectives[s.objective].ASKS}; {rule.name} pursues " + " or ".join(rule.OBJECTIVES)
+        )
+    kind = s.architecture.partition(":")[0]
+    if kind in rule.ARCHITECTURES:
+        raise ConfigError(f"architecture {kind} with rule {rule.name}: {rule.ARCHITECTURES[kind]}")
+    if unknown := set(s.options) - set(rule.OPTIONS):
+        has, wrong = ", ".join(rule.OPTIONS) or "none", min(unknown)
+        raise ConfigError(
+            f"option {wrong}{meant(wrong, rule.OPTIONS)} of rule {rule.name}: it has {has}"
+        )
+    for name, value in s.options.items():
+        if not isfinite(value):
+            raise ConfigError(f"{name} = {value:g}: must be a finite number")

@@ -8,11 +8,11 @@ from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import Learn, LearnLevel, Mac, MacLevel
 from relaxon_isa.program import Builder
 
-from ..layout import Needs
+from ..layout import MemoryNeeds
 from ..network import Network
 from ..weights import load_identity
-from .base import Marks, open_loops
 from .oscillation import WaveformRule
+from .parts import PatchPoints, open_loops
 
 __all__ = ["TemporalContrastive"]
 
@@ -87,7 +87,7 @@ class TemporalContrastive(WaveformRule):
         """The word of a synapse that the tooth changes; its memory is the one behind."""
         return int(self.option("held"))
 
-    def needs(self, network: Network) -> Needs:
+    def needs(self, network: Network) -> MemoryNeeds:
         needs, p = super().needs(network), self.config.p
         areas = (("identity", p), ("columns", p)) if self.held else ()
         return replace(needs, words=2 + self.held, areas=(*needs.areas, *areas))
@@ -109,7 +109,7 @@ class TemporalContrastive(WaveformRule):
     def nudged_phase(self, b: Builder) -> None:
         """All of it, updates included; see `update`."""
 
-    def update(self, b: Builder, marks: Marks) -> None:
+    def update(self, b: Builder, marks: PatchPoints) -> None:
         lay, output, steps = self.layout, self.layout.depth, len(self.waveform())
         free = [lay.plane("free", output)]
         b.add(self.combine(output, lay.plane(self.REPORT, output), free, **self.precise()))
@@ -119,7 +119,7 @@ class TemporalContrastive(WaveformRule):
             b.add(Learn(outer=(every,), tile=1, row=lay.zero, col=lay.zero, replace=True))
         self._synapses(b, marks, word=self.held + 1, replace=True)
         never = (1 << self.config.weight_bits) - 1
-        frac = 2 * self.formats.state_frac - self.config.learn_shifts[0]
+        frac = self.formats.replace_unit + self.formats.weight_frac
         dead = min(never, round(self.option("dead") * 2**frac))
         for threshold in (*(never,) * int(self.option("warm")), dead):
             with b.loop(steps, step=1):
@@ -148,7 +148,7 @@ class TemporalContrastive(WaveformRule):
             terms = (LearnLevel(count=p, row=1, col=1),)
             b.add(Learn(inner=terms, tile_x=x, row=columns, col=identity))
 
-    def _synapses(self, b: Builder, marks: Marks, **fields) -> None:
+    def _synapses(self, b: Builder, marks: PatchPoints, **fields) -> None:
         """The products of all synapses, at their rates, to a LEARN."""
         lay = self.layout
         learning = self.learning()

@@ -18,6 +18,7 @@ import numpy as np
 from relaxon_isa.instructions import Activation, Gating, Halt
 from relaxon_isa.program import Builder, Program
 
+from ..connections import Region
 from ..lab import Lab
 from ..network import Network, initial_weights
 from ..rules import settings_for
@@ -37,19 +38,16 @@ def _program(rule: Rule, old: str, new: str, *, side: bool) -> Program:
     b, lay = Builder(rule.config), rule.layout
     for layer in range(1, lay.depth + 1):
         state = {**rule.to_state(layer), **rule.tail(layer), "old": lay.plane(old, layer)}
-        drive: int | None = lay.drive("still", layer)
+        drive = rule.objective.drive(layer) or Region(lay.drive("static", layer))
         if side:
             state |= {"activation": Activation.LINEAR, "gating": Gating.IN01}
-            drive = None
-        elif layer == lay.depth:
-            drive = lay.drive("nudge", layer)
         rule.drive_layer(
             b,
             layer,
             rule.sources(layer, old, old),
-            dst=lay.plane(new, layer),
-            drive=drive,
-            gate=lay.plane("free", layer) if side else None,
+            dst=rule.at(new, layer),
+            drive=None if side else drive,
+            gate=rule.at("free", layer) if side else None,
             step=STEP,
             **state,
         )

@@ -1,14 +1,12 @@
 """What pulls at the outputs: the objective, chosen independently of rule and architecture.
 
-An objective says how far the free phase reaches (`relaxed`), what the error is, and how a nudge of
-strength beta enters the nudged phases.
+An objective says how far the free phase reaches (`top_relaxed`), what the error is, and how a nudge
+of strength beta enters the nudged phases.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -16,10 +14,9 @@ from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import Activation, Judge, Mac, MacLevel, Sign
 from relaxon_isa.program import Builder
 
-from .layout import Needs
-
-if TYPE_CHECKING:
-    from .rules.base import Marks, Rule, Source
+from ..connections import Region, repeated
+from ..layout import MemoryNeeds
+from .parts import Parts, PatchPoints, Source
 
 __all__ = ["OBJECTIVES", "Clamping", "CrossEntropy", "Objective", "SquaredError", "TrueCost"]
 
@@ -33,29 +30,29 @@ class Objective:
 
     name: ClassVar[str]
     ASKS: ClassVar[str]
-    """What it asks of a rule, in words that follow "asks"."""
+    """Requirement on the rule, completing "that objective asks ..."."""
     RATES: ClassVar[tuple[int, int] | None] = None
     """Default rate shifts, of the hidden layers and the last one, where not the rule's."""
     RELAXES_OUTPUT: ClassVar[bool] = False
     """Whether nudged outputs have a minimiser of their own: `relax_output`."""
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Parts) -> None:
         self.rule = rule
 
     @classmethod
-    def needs(cls, needs: Needs) -> Needs:
+    def needs(cls, needs: MemoryNeeds) -> MemoryNeeds:
         """The rule's memory, with what the objective adds."""
         return needs
 
     @property
-    def relaxed(self) -> int:
+    def top_relaxed(self) -> int:
         """The last layer that the free phase relaxes, and whose states pairs of phases learn."""
         return self.rule.layout.depth
 
     @property
-    def nudged(self) -> int:
+    def top_nudged(self) -> int:
         """The last layer that the nudged phases relax."""
-        return self.relaxed
+        return self.top_relaxed
 
     def constants(self) -> dict[str, np.ndarray]:
         """Tiles of constants, (P, P)."""
@@ -70,7 +67,7 @@ class Objective:
         return self.rule.settings.targets
 
     def read_out(self, b: Builder) -> None:
-        """What follows the free phase."""
+        """Read the outputs after the free phase, if no layer relaxed to them."""
 
     def error(self, b: Builder) -> None:
         """e = y - o_free; with a margin, the flag says whether every |e| is within it."""
@@ -91,40 +88,34 @@ class Objective:
         return f"beta{pair}" if pair else "beta"
 
     def nudge(self, b: Builder) -> None:
-        """The outputs' drive in each nudged phase: still, +beta e and -beta e on top."""
+        """The outputs' drive in each nudged phase: static, +beta e and -beta e on top."""
         rule, lay = self.rule, self.rule.layout
-        groups, phases = lay.groups(lay.depth), len(rule.nudged)
-        outer: tuple[MacLevel, ...] = (MacLevel(count=groups, src=1, dst=1, drive=1),)
-        if phases > 1:
-            outer = (MacLevel(count=2, dst=groups, flip=True), *outer)
+        groups, phases = lay.groups(lay.depth), len(rule.nudged_planes)
         for pair in range((phases + 1) // 2):
-            b.add(
-                Mac(
-                    outer=outer,
-                    tile=lay.tile(self.nudge_tile(pair)),
-                    src=lay.e,
-                    dst=lay.drive("nudge", lay.depth) + 2 * pair * groups,
-                    drive=lay.drive("still", lay.depth),
-                    from_drive=True,
-                    to_drive=True,
-                    sign=rule.SIGN,
-                )
+            nest = lay.layers[lay.depth].walk(
+                min(phases, 2),
+                flip=True,
+                src=Region(lay.e),
+                dst=Region(lay.drive("nudge", lay.depth) + 2 * pair * groups, groups),
+                drive=Region(lay.drive("static", lay.depth)),
             )
+            tile = lay.tile(self.nudge_tile(pair))
+            b.add(Mac(**nest, tile=tile, to_drive=True, sign=rule.SIGN))
 
-    def drive(self, layer: int) -> tuple[int | None, int]:
-        """The drive of a layer in the nudged phases, and the stride from one to the next."""
+    def drive(self, layer: int) -> Region | None:
+        """The drive of a layer in the nudged phases, if it has one of its own."""
         lay = self.rule.layout
         if layer < lay.depth:
-            return None, 0
-        return lay.drive("nudge", layer), lay.groups(layer)
+            return None
+        return Region(lay.drive("nudge", layer), lay.groups(layer))
 
     def relax_output(
-        self, b: Builder, sources: Sequence[Source], dst: str, phases: int, **state
+        self, b: Builder, sources: Sequence[Source], dst: str, phases: int, **state: Any
     ) -> None:
         """Set the nudged outputs to their minimiser, as `Rule.relax` does for other layers."""
         raise NotImplementedError
 
-    def update(self, b: Builder, marks: Marks) -> None:
+    def update(self, b: Builder, marks: PatchPoints) -> None:
         """Weights that learn by the objective alone."""
 
 
@@ -149,22 +140,22 @@ class TrueCost(Objective):
     TRIPS = 4
     """Tiles hold a quarter of their value and are read four times: 1 / (1 - beta) may exceed 2."""
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Parts) -> None:
         super().__init__(rule)
-        if "minus" in rule.nudged and rule.settings.beta > 0.75:
+        if "minus" in rule.nudged_planes and rule.settings.beta > 0.75:
             raise ConfigError(
                 f"beta = {rule.settings.beta} with objective true-cost: E - beta C needs a minimum "
                 "well below beta = 1, so at most 0.75"
             )
 
     @classmethod
-    def needs(cls, needs: Needs) -> Needs:
+    def needs(cls, needs: MemoryNeeds) -> MemoryNeeds:
         return replace(needs, tiles=(*needs.tiles, "pull0", "pull1", "inverse0", "inverse1"))
 
     def constants(self) -> dict[str, np.ndarray]:
         eye, beta = np.eye(self.rule.config.p) / self.TRIPS, self.rule.settings.beta
         tiles = {f"{name}{k}": 0 * eye for name in ("pull", "inverse") for k in range(2)}
-        for k, plane in enumerate(self.rule.nudged):
+        for k, plane in enumerate(self.rule.nudged_planes):
             pull = -beta if plane == "minus" else beta
             tiles |= {f"pull{k}": pull / (1 + pull) * eye, f"inverse{k}": 1 / (1 + pull) * eye}
         return tiles
@@ -172,53 +163,28 @@ class TrueCost(Objective):
     def nudge(self, b: Builder) -> None:
         """The outputs' drive in each nudged phase: +-beta y / (1 +- beta)."""
         lay = self.rule.layout
-        groups = lay.groups(lay.depth)
-        b.add(
-            Mac(
-                outer=(
-                    MacLevel(count=len(self.rule.nudged), tile=1, dst=groups),
-                    MacLevel(count=groups, src=1, dst=1),
-                ),
-                inner=(MacLevel(count=self.TRIPS),),
-                tile=lay.tile("pull0"),
-                src=lay.y,
-                dst=lay.drive("nudge", lay.depth),
-                to_drive=True,
-            )
-        )
+        dst = Region(lay.drive("nudge", lay.depth))
+        nest = lay.layers[lay.depth].walk(src=Region(lay.y), dst=dst)
+        phases, groups = len(self.rule.nudged_planes), lay.groups(lay.depth)
+        nest = repeated(nest, phases, tile=1, dst=groups)
+        inner = (MacLevel(count=self.TRIPS),)
+        b.add(Mac(**nest, inner=inner, tile=lay.tile("pull0"), to_drive=True))
 
     def relax_output(
-        self, b: Builder, sources: Sequence[Source], dst: str, phases: int, **state
+        self, b: Builder, sources: Sequence[Source], dst: str, phases: int, **state: Any
     ) -> None:
-        rule, lay = self.rule, self.rule.layout
-        depth, groups = lay.depth, lay.groups(lay.depth)
+        rule, lay, depth = self.rule, self.rule.layout, self.rule.layout.depth
         trial = lay.plane("rise", depth)
-        apart = lay.plane("fall", depth) - trial
-        rule.drive_layer(
-            b,
-            depth,
-            sources,
-            dst=trial,
-            dst_stride=apart,
-            drive=lay.drive("still", depth),
-            phases=phases,
-            **{**rule.precise(), **rule.tail(depth)},
-        )
-        b.add(
-            Mac(
-                outer=(
-                    MacLevel(count=phases, tile=1, src=apart, dst=rule.stride(dst), drive=groups),
-                    MacLevel(count=groups, src=1, dst=1, drive=1),
-                ),
-                inner=(MacLevel(count=self.TRIPS),),
-                tile=lay.tile("inverse0"),
-                src=trial,
-                dst=lay.plane(dst, depth),
-                drive=lay.drive("nudge", depth),
-                from_drive=True,
-                **state,
-            )
-        )
+        trials = Region(trial, lay.plane("fall", depth) - trial)
+        static = Region(lay.drive("static", depth))
+        fields = {**rule.precise(), **rule.tail(depth)}
+        rule.drive_layer(b, depth, sources, dst=trials, drive=static, phases=phases, **fields)
+        place, drive = rule.at(dst, depth), Region(lay.drive("nudge", depth))
+        nest = lay.layers[depth].walk(src=trials, dst=place, drive=drive)
+        step = {"src": trials.phase, "dst": place.phase, "drive": lay.groups(depth)}
+        nest = repeated(nest, phases, tile=1, **step)
+        inner = (MacLevel(count=self.TRIPS),)
+        b.add(Mac(**nest, inner=inner, tile=lay.tile("inverse0"), **state))
 
 
 class Clamping(Objective):
@@ -231,24 +197,22 @@ class Clamping(Objective):
     ASKS = "for nudged phases that need not move the outputs, and one strength of nudge"
 
     @property
-    def nudged(self) -> int:
+    def top_nudged(self) -> int:
         return self.rule.layout.depth - 1
 
     def nudge(self, b: Builder) -> None:
         rule, lay, f = self.rule, self.rule.layout, self.rule.formats
-        free, groups = lay.plane("free", lay.depth), lay.groups(lay.depth)
-        grid = rule.settings.grid
-        for plane in rule.nudged:
+        free, one, grid = lay.plane("free", lay.depth), lay.tile("one"), rule.settings.grid
+        for plane in rule.nudged_planes:
             minus = plane.startswith("minus")
-            tile, beta = lay.tile("one"), lay.tile("beta")
-            level = MacLevel(count=2, tile=beta - tile, src=lay.e - free, flip=minus)
+            dst = lay.plane(plane, lay.depth)
+            nest = lay.layers[lay.depth].walk(src=Region(free), dst=Region(dst))
+            step = MacLevel(count=2, tile=lay.tile("beta") - one, src=lay.e - free, flip=minus)
             b.add(
                 Mac(
-                    outer=(MacLevel(count=groups, src=1, dst=1),),
-                    inner=(level,),
-                    tile=tile,
-                    src=free,
-                    dst=lay.plane(plane, lay.depth),
+                    **nest,
+                    inner=(step,),
+                    tile=one,
                     shift=f.product_frac - grid,
                     up=f.state_frac - grid,
                     activation=Activation.LINEAR,
@@ -281,7 +245,7 @@ class CrossEntropy(Objective):
     GAIN = 1 / 16
     CAP, TOLERANCE = 48, 2.0**-10
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Parts) -> None:
         super().__init__(rule)
         depth = rule.layout.depth
         if depth < 2:
@@ -293,16 +257,16 @@ class CrossEntropy(Objective):
             )
 
     @classmethod
-    def needs(cls, needs: Needs) -> Needs:
+    def needs(cls, needs: MemoryNeeds) -> MemoryNeeds:
         return replace(
             needs,
             planes=(*needs.planes, "softmax", "norm"),
-            drives=(*needs.drives, "logits", "push", "push2"),
+            drives=(*needs.drives, "logits", "pull", "pull2"),
             tiles=(*needs.tiles, "two", "spread"),
         )
 
     @property
-    def relaxed(self) -> int:
+    def top_relaxed(self) -> int:
         return self.rule.layout.depth - 1
 
     def constants(self) -> dict[str, np.ndarray]:
@@ -321,29 +285,18 @@ class CrossEntropy(Objective):
 
     def read_out(self, b: Builder) -> None:
         """Logits into a drive and, divided, into the free plane of the output."""
-        rule, lay = self.rule, self.rule.layout
-        block, groups = lay.block(lay.depth), lay.groups(lay.depth)
-        logits = lay.drive("logits", lay.depth)
-        b.add(
-            Mac(
-                outer=(MacLevel(count=groups, tile=block.columns * block.words, dst=1, drive=1),),
-                inner=(MacLevel(count=block.columns - 1, tile=block.words, src=1),),
-                tile=block.tile,
-                src=lay.plane("free", block.lower),
-                dst=logits,
-                drive=lay.drive("still", lay.depth),
-                from_drive=True,
-                to_drive=True,
-            )
-        )
+        rule, lay, depth = self.rule, self.rule.layout, self.rule.layout.depth
+        logits, static = (Region(lay.drive(name, depth)) for name in ("logits", "static"))
+        free = rule.at("free", depth - 1)
+        b.add(Mac(**lay.block(depth).forward(free, dst=logits, drive=static), to_drive=True))
         rule.drive_layer(
             b,
-            lay.depth,
+            depth,
             [],
-            dst=lay.plane("free", lay.depth),
+            dst=rule.at("free", depth),
             drive=logits,
             shift=rule.formats.weight_frac + self.HEADROOM,
-            **rule.tail(lay.depth),
+            **rule.tail(depth),
         )
 
     def error(self, b: Builder) -> None:
@@ -354,19 +307,20 @@ class CrossEntropy(Objective):
         rule, lay, f = self.rule, self.rule.layout, self.rule.formats
         groups, norm = lay.groups(lay.depth), lay.plane("norm", lay.depth)
         softmax, spread = lay.plane("softmax", lay.depth), lay.tile("spread")
-        less, total = lay.drive("push", 1), lay.drive("push2", 1)  # free until the nudge
+        less, total = lay.drive("pull", 1), lay.drive("pull2", 1)  # free until the nudge
         b.add(Mac(tile=lay.tile("one"), src=lay.zero, dst=norm))
         b.add(Mac(tile=spread, src=lay.constant, dst=less, to_drive=True, sign=Sign.MINUS))
         with b.loop(self.CAP, until=True):
+            nest = lay.layers[lay.depth].walk(
+                src=Region(norm, group=0),
+                dst=Region(softmax),
+                drive=Region(lay.drive("logits", lay.depth)),
+            )
             b.add(  # p = table(a - n), n in eighths: four times two of it
                 Mac(
-                    outer=(MacLevel(count=groups, dst=1, drive=1),),
+                    **nest,
                     inner=(MacLevel(count=1 << self.HEADROOM - 1),),
                     tile=lay.tile("two"),
-                    src=norm,
-                    dst=softmax,
-                    drive=lay.drive("logits", lay.depth),
-                    from_drive=True,
                     sign=Sign.MINUS,
                     shift=f.product_frac - self.STEPS,
                     activation=Activation.TABLE,
@@ -403,37 +357,25 @@ class CrossEntropy(Objective):
         return self.rule.layout.plane("softmax", self.rule.layout.depth)
 
     def nudge(self, b: Builder) -> None:
-        """beta (y - softmax) down the read-out, onto the last hidden layer's still drive."""
+        """beta (y - softmax) down the read-out, onto the last hidden layer's static drive."""
         rule, lay, depth = self.rule, self.rule.layout, self.rule.layout.depth
         scaled = lay.plane("plus", depth)
         b.add(rule.combine(depth, scaled, [lay.e], tile="beta", **rule.precise()))
-        block = lay.backward(depth)
-        groups = lay.groups(depth - 1)
-        outer: tuple[MacLevel, ...] = (MacLevel(count=groups, tile=block.words, dst=1, drive=1),)
-        if len(rule.nudged) > 1:
-            outer = (MacLevel(count=2, dst=lay.span, flip=True), *outer)
-        b.add(
-            Mac(
-                outer=outer,
-                inner=(MacLevel(count=block.rows, tile=block.columns * block.words, src=1),),
-                tile=block.tile,
-                src=scaled,
-                dst=lay.drive("push", depth - 1),
-                drive=lay.drive("still", depth - 1),
-                transposed=True,
-                from_drive=True,
-                to_drive=True,
-                sign=rule.SIGN,
-            )
+        nests = lay.backward(depth).transposed(
+            Region(scaled),
+            len(rule.nudged_planes),
+            flip=True,
+            dst=self.drive(depth - 1),
+            drive=Region(lay.drive("static", depth - 1)),
         )
+        for nest in nests:
+            b.add(Mac(**nest, to_drive=True, sign=rule.SIGN))
 
-    def drive(self, layer: int) -> tuple[int | None, int]:
+    def drive(self, layer: int) -> Region | None:
         lay = self.rule.layout
-        if layer < lay.depth - 1:
-            return None, 0
-        return lay.drive("push", layer), lay.span
+        return Region(lay.drive("pull", layer), lay.span) if layer == lay.depth - 1 else None
 
-    def update(self, b: Builder, marks: Marks) -> None:
+    def update(self, b: Builder, marks: PatchPoints) -> None:
         """W_L += rate (y - softmax) s_{L-1}^T."""
         rule, lay, depth = self.rule, self.rule.layout, self.rule.layout.depth
         if depth in rule.settings.frozen:

@@ -1,0 +1,233 @@
+"""What the programs of rules and objectives are made of."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from relaxon_isa.config import ArrayConfig
+from relaxon_isa.errors import ConfigError
+from relaxon_isa.instructions import Activation, Learn, LearnLevel, Loop, Mac, MacLevel, Next, Sign
+from relaxon_isa.program import Builder
+
+from ..connections import Block, Region
+from ..layout import Layout, MemoryNeeds
+from ..network import Formats, Network
+from .settings import RuleSettings
+
+__all__ = ["Parts", "PatchPoints", "Source", "open_loops"]
+
+
+@dataclass
+class PatchPoints:
+    """Indices of the instructions that a training schedule patches.
+
+    Members
+    -------
+    samples
+        The LOOP over samples.
+    rates
+        By weight layer: the MACs whose shift is that layer's learning rate.
+    """
+
+    samples: int = -1
+    rates: dict[int, list[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What drives a layer: a block of weights, read forward or transposed, times a plane."""
+
+    block: Block
+    transposed: bool
+    plane: Region
+
+    def nests(self, phases: int, **operands: Any) -> list[dict]:
+        """Fields of its MACs; ``operands``: those of the driven layer (`Layer.walk`)."""
+        if self.transposed:
+            return self.block.transposed(self.plane, phases, **operands)
+        return [self.block.forward(self.plane, phases, **operands)]
+
+
+class Parts:
+    """One network on one machine under one rule's settings: its memory, formats and MACs.
+
+    Parameters
+    ----------
+    network, config, settings
+        As of `relaxon.rules.make_rule`.
+    needs
+        What rule and objective keep in memory.
+
+    Raises ConfigError if the network does not fit the machine or the grid its format.
+    """
+
+    HEADROOM: ClassVar[int] = 0
+    """Bits of the state format above [-2, 2)."""
+    SIGN: ClassVar[Sign] = Sign.PLUS
+    """Sign of the first nudged phase's nudge."""
+    LEARNS_BACKWARD: ClassVar[bool] = True
+    """Whether backward weights learn as the forward ones do, both with decay."""
+
+    def __init__(
+        self, network: Network, config: ArrayConfig, settings: RuleSettings, needs: MemoryNeeds
+    ) -> None:
+        self.config, self.settings = config, settings
+        self.layout = Layout(network, config, needs)
+        self.formats = Formats(config, self.HEADROOM)
+        if not 1 <= settings.grid <= self.formats.state_frac:
+            raise ConfigError(
+                f"grid = {settings.grid}: states of this machine have 1 to "
+                f"{self.formats.state_frac} fraction bits"
+            )
+
+    @property
+    def nudged_planes(self) -> list[str]:
+        """Planes of the nudged phases, side by side from the first one on."""
+        return []
+
+    # Operands and fields
+
+    def at(self, plane: str, layer: int) -> Region:
+        """A plane of the first phase; those of the other phases lie behind it, but for the free
+        plane, which all phases share."""
+        phase = 0 if plane == "free" else self.layout.span
+        return Region(self.layout.plane(plane, layer), phase)
+
+    def tail(self, layer: int) -> dict:
+        """Fields of a MAC that writes a plane of ``layer``: lanes without a neuron stay 0."""
+        return {"tail": self.layout.layers[layer].tail}
+
+    def precise(self) -> dict:
+        """Fields of a MAC that writes an error: no bounds, all the fraction bits there are."""
+        return {"shift": self.formats.weight_frac, "activation": Activation.LINEAR}
+
+    def finest(self, largest: float) -> int:
+        """The finest rounding position whose error plane holds values below twice ``largest``."""
+        for position in (1, 0):
+            top = 2.0 ** (self.config.state_bits - 1 - self.formats.error_frac(position))
+            if largest < top:
+                return position
+        return 0
+
+    # MACs
+
+    def drive_layer(
+        self,
+        b: Builder,
+        layer: int,
+        sources: Sequence[Source],
+        *,
+        dst: Region,
+        drive: Region | None = None,
+        phases: int = 1,
+        gate: Region | None = None,
+        **state: Any,
+    ) -> None:
+        """A layer's plane from its sources and a drive: the MACs of the last source write it.
+
+        ``dst``, ``gate``: groups of S; ``drive``: of D; each the first phase's. ``state``: fields
+        of the MACs that write.
+        """
+        lay = self.layout
+        *first, last = [source.nests for source in sources] or [
+            lambda phases, **operands: [self._bare(layer, phases, **operands)]
+        ]
+        partial = Region(lay.drive("partial", layer), lay.groups(layer)) if first else None
+        for nests in first:
+            for nest in nests(phases, dst=partial, drive=drive):
+                b.add(Mac(to_drive=True, **nest))
+            drive = partial
+        for nest in last(phases, dst=dst, drive=drive, gate=gate):
+            b.add(Mac(**nest, **state))
+            state |= {"fresh": False}
+
+    def _bare(self, layer: int, phases: int, **operands: Any) -> dict:
+        """Fields of a MAC whose products are all 0: what a drive alone comes to."""
+        lay = self.layout
+        zeros = {"tile": Region(lay.tile("one"), group=0), "src": Region(lay.zero, group=0)}
+        return lay.layers[layer].walk(phases, **zeros, **operands)
+
+    def add_own_state(
+        self, b: Builder, layer: int, plane: str, drive: Region, tile: str, trips: int = 1
+    ) -> Region:
+        """A layer's own state, times a diagonal tile, ``trips`` times on top of a drive.
+
+        ``tile``: "one", or the first of a tile for every group. Returns the drive that holds the
+        sum, "own" of `MemoryNeeds`.
+        """
+        lay = self.layout
+        own = Region(lay.drive("own", layer))
+        nest = lay.layers[layer].walk(
+            src=self.at(plane, layer),
+            tile=Region(lay.tile(tile), group=int(tile != "one")),
+            dst=own,
+            drive=drive,
+        )
+        inner = (MacLevel(count=trips),) if trips > 1 else ()
+        b.add(Mac(**nest, inner=inner, to_drive=True))
+        return own
+
+    def combine(
+        self, layer: int, dst: int, planes: Sequence[int], tile: str = "one", **fields: Any
+    ) -> Mac:
+        """A plane of ``layer`` from one or two others, times a tile of constants.
+
+        ``dst``, ``planes``: first groups. ``flip`` among the fields: the second one's sign.
+        """
+        flip = fields.pop("flip", False)
+        inner: tuple[MacLevel, ...] = ()
+        if len(planes) == 2:
+            inner = (MacLevel(count=2, src=planes[1] - planes[0], flip=flip),)
+        nest = self.layout.layers[layer].walk(src=Region(planes[0]), dst=Region(dst))
+        place = {**nest, "inner": inner, "tile": self.layout.tile(tile)}
+        return Mac(**place, **{**self.tail(layer), **fields})
+
+    def clear_planes(self, b: Builder, dst: int, groups: int, **fields: Any) -> None:
+        """``groups`` groups of S (or, to_drive among the ``fields``, of D) to 0."""
+        lay = self.layout
+        outer = (MacLevel(count=groups, dst=1),)
+        b.add(Mac(outer=outer, tile=lay.tile("one"), src=lay.zero, dst=dst, **fields))
+
+    # LEARNs
+
+    def position(self, layer: int) -> int:
+        """Rounding position of the LEARN of the weights into ``layer``."""
+        raise NotImplementedError
+
+    def learn_fields(self, block: Block) -> dict:
+        """Fields of every LEARN on a block. Backward weights decay with their forward ones."""
+        twin = self.layout.needs.backward and block.lower > 0 and self.LEARNS_BACKWARD
+        return {"decay": True} if twin else {}
+
+    def learn(
+        self,
+        b: Builder,
+        block: Block,
+        *,
+        row: int,
+        col: int,
+        terms: tuple[LearnLevel, ...] = (),
+        bias: tuple[LearnLevel, ...] = (),
+        word: int = 0,
+        **fields: Any,
+    ) -> None:
+        """LEARN on a block: arguments as of `Block.learn`. Backward weights of the same layer get
+        the same, with the same random bits."""
+        twins = self.layout.twins(block) if self.LEARNS_BACKWARD else ()
+        fields = {"position": self.position(block.upper), **self.learn_fields(block), **fields}
+        own = block.learn(row, col, terms, bias, word)
+        others = [nest for twin in twins for nest in twin.learn(row, col, terms, word=word)]
+        hold = fields.pop("hold", False)
+        for i, nest in enumerate([own[0], *others, *own[1:]]):
+            b.add(Learn(**nest, **fields, hold=hold or i < len(others)))
+
+    def hebb(self, b: Builder, block: Block, row: int, plane: str, **fields: Any) -> None:
+        """LEARN of one term: a row plane of the upper layer with ``plane`` of the lower one; with
+        the always-on neuron for the biases. ``fields``: as of `learn`."""
+        self.learn(b, block, row=row, col=self.layout.plane(plane, block.lower), **fields)
+
+
+def open_loops(b: Builder) -> int:
+    """How many LOOPs are open: the innermost one's index is X of that number."""
+    kinds = [type(instruction) for instruction in b.instructions]
+    return kinds.count(Loop) - kinds.count(Next)

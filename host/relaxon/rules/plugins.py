@@ -1,0 +1,106 @@
+"""Rules of one's own: in a Python file, or in a package that registers them."""
+
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from traceback import extract_tb
+
+from relaxon_isa.errors import ConfigError, RelaxonError
+
+from .base import Rule
+from .objectives import OBJECTIVES
+from .settings import RuleSettings
+
+__all__ = ["blamed", "load_file", "load_point", "own_file", "registered"]
+
+HOME = Path(__file__).parents[1]
+
+
+def own_file(name: str) -> tuple[Path, str] | None:
+    """File and class of a rule of one's own, "file.py:Class"; None for the others."""
+    path, colon, attribute = name.rpartition(":")
+    return (Path(path), attribute) if colon and path.endswith(".py") else None
+
+
+def registered() -> dict[str, EntryPoint]:
+    """Entry points of the group ``relaxon.rules`` by name."""
+    return {point.name: point for point in entry_points(group="relaxon.rules")}
+
+
+def load_point(point: EntryPoint) -> type[Rule]:
+    """The rule class of an entry point. Raises ConfigError for what is none."""
+    with blamed(f"rule {point.name} cannot be read"):
+        rule = point.load()
+    return _declared(rule, f"entry point {point.name}, {point.value},")
+
+
+def load_file(path: Path, attribute: str) -> type[Rule]:
+    """A rule class of a Python file. Raises ConfigError for what is none."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ConfigError(f"rule file {path}: no such Python file")
+    module = importlib.util.module_from_spec(spec)
+    with blamed(f"rule file {path} cannot be read"):
+        spec.loader.exec_module(module)
+    if not hasattr(module, attribute):
+        raise ConfigError(f"{path} has no class {attribute} derived from relaxon.rules.base.Rule")
+    return _declared(getattr(module, attribute), f"{path}:{attribute}")
+
+
+@contextmanager
+def blamed(whose: str, file: Path | None = None) -> Iterator[None]:
+    """Turn exceptions of a user's code into errors that name its file and line.
+
+    ``file``: where that code is; None: not known yet. Our own errors keep their class; a
+    ConfigError that did not pass through the file is about settings, and raised as it is.
+    """
+    try:
+        yield
+    except RelaxonError as error:
+        place = file and _place(error, file)
+        if not place and isinstance(error, ConfigError):
+            raise
+        raise type(error)(f"{whose}: {error}{place or ''}") from error
+    except (Exception, SystemExit) as error:
+        said = f"{type(error).__name__}: {getattr(error, 'msg', error)}"
+        raise ConfigError(f"{whose}: {said}{_place(error, file)}") from error
+
+
+def _place(error: BaseException, file: Path | None) -> str:
+    """The last line of the traceback that is in the file; or neither ours nor Python's own."""
+    if isinstance(error, SyntaxError):
+        return f" (line {error.lineno})"
+    for frame in reversed(extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        foreign = path.exists() and HOME not in path.parents and path.parent.name != "importlib"
+        if path.resolve() == file.resolve() if file else foreign:
+            return f" ({path.name}, line {frame.lineno})"
+    return ""
+
+
+def _declared(rule: object, whose: str) -> type[Rule]:
+    """The class, if it says of itself what every rule has to."""
+    if not (isinstance(rule, type) and issubclass(rule, Rule)):
+        raise ConfigError(f"{whose} is no class derived from relaxon.rules.base.Rule")
+    names = [item.name for item in fields(RuleSettings)]
+    for ok, need in (
+        (
+            all(isinstance(getattr(rule, key, None), str) for key in ("name", "paper", "summary")),
+            "name, paper and summary, a text each",
+        ),
+        (
+            isinstance(rule.OBJECTIVES, tuple) and set() < set(rule.OBJECTIVES) <= set(OBJECTIVES),
+            f"OBJECTIVES, a tuple of some of {', '.join(OBJECTIVES)}",
+        ),
+        (set(rule.DEFAULTS) <= set(names), f"DEFAULTS by names of {', '.join(names)}"),
+        (
+            all(isinstance(o, tuple) and len(o) == 2 for o in rule.OPTIONS.values()),
+            "OPTIONS, name: (default, meaning)",
+        ),
+    ):
+        if not ok:
+            raise ConfigError(f"{whose} needs {need}")
+    return rule
