@@ -1,4 +1,8 @@
-"""Data sets: digits, iris, IDX folders (MNIST and its kin) and .npz files, all in one shape."""
+"""Data sets: digits, iris, IDX folders (MNIST and its kin) and .npz files, all in one shape.
+
+Another package adds one by an entry point of the group ``relaxon.datasets``: a function of the
+number of classes (or None) that returns a `Dataset`.
+"""
 
 import gzip
 import hashlib
@@ -7,6 +11,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import numpy as np
@@ -66,12 +71,12 @@ class Dataset:
 
     @property
     def features(self) -> int:
-        """Values a sample."""
+        """Input values per sample."""
         return self.x_train.shape[1]
 
     @property
     def outputs(self) -> int:
-        """Classes, or values a target."""
+        """Outputs that a network needs: classes, or values per target."""
         return self.y_train.shape[1] if self.classes is None else self.classes
 
     @property
@@ -146,8 +151,10 @@ def load(
 
     Raises DataError that says what was found and what is accepted.
     """
-    if str(source) in NAMED:
+    if source in NAMED:
         return NAMED[str(source)](classes)
+    for point in entry_points(group="relaxon.datasets", name=str(source)):
+        return _registered(point)(classes)
     path = Path(source)
     if path.is_dir():
         return _idx_folder(path, classes)
@@ -158,6 +165,17 @@ def load(
     if path.suffix != ".npz":
         raise DataError(f"{source}: not a data set; {ACCEPTED}")
     return _npz(path, classes, test_fraction, seed)
+
+
+def _registered(point: EntryPoint) -> Callable[[int | None], Dataset]:
+    """What an entry point of another package names. Raises DataError if that cannot be imported."""
+    try:
+        return point.load()
+    except Exception as error:
+        raise DataError(
+            f"data set {point.name}: its package cannot give {point.value} "
+            f"({type(error).__name__}: {error})"
+        ) from error
 
 
 def _dataset(

@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from typing import Any, TypeAlias
 
-from relaxon_isa.errors import ToolError, install
+from relaxon_isa.errors import ConfigError, ToolError, install
 
 __all__ = ["Pool", "one_by_one", "open_pool"]
 
@@ -29,6 +29,8 @@ def open_pool(jobs: int, backend: str = "loky") -> Iterator[Pool]:
     DASK_SCHEDULER_ADDRESS names, else to a cluster of its own on this computer. Raises ToolError
     where joblib, the backend or the scheduler is absent.
     """
+    if not jobs:
+        raise ConfigError("0 processes do nothing: 1 or more, or -1 for all processors")
     if jobs == 1 and backend == "loky":
         yield one_by_one
         return

@@ -19,9 +19,10 @@ __all__ = ["choose_preset", "load_run", "refuse_other_preset", "spec_of"]
 
 def spec_of(source: str, data: Dataset, network: Network, settings: TrainSettings) -> dict:
     """What a run was asked for, as JSON values: `Checkpoint.spec`. ``source``: of `load`."""
+    path = Path(source)
     return {
-        # Where it lies, from wherever the run goes on.
-        "data": source if source in NAMED else str(Path(source).absolute()),
+        # Where it lies, from wherever the run goes on; what is no file has a name.
+        "data": str(path.absolute()) if source not in NAMED and path.exists() else source,
         "data_digest": data.digest,
         "rule_digest": rule_digest(settings.rule.name),
         "sizes": list(network.sizes),

@@ -65,8 +65,8 @@ from .backends import open_device
 
 __all__ = ["PARTS", "Difference", "Part", "SelfTest", "self_test"]
 
-MOST = 4
-"""Differences of a part that are told one by one."""
+MAX_DIFFERENCES = 4
+"""So many differences of a part are listed, the others counted."""
 RUN_SECONDS = 5.0
 """A program of the test that says nothing for so long will not end."""
 KEPT = tuple(r for r in Register if r not in (Register.LINK_ERRORS, Register.LINK_DROPS))
@@ -87,7 +87,7 @@ class Difference:
 
 @dataclass
 class Part:
-    """What came of one part of the test.
+    """The result of one part of the test.
 
     Members
     -------
@@ -120,7 +120,7 @@ class SelfTest:
         return all(part.passed for part in self.parts.values())
 
     def failures(self) -> Iterator[str]:
-        """Lines for the user."""
+        """One line per failure, with the differences of each part."""
         for name, part in self.parts.items():
             if part.wrong:
                 yield f"{name}: {part.wrong} of {part.compared} values are wrong"
@@ -132,8 +132,8 @@ class SelfTest:
 def self_test(device: Device, progress: Callable[[int], object] = lambda _: None) -> SelfTest:
     """Test a device, overwriting all of its memories, which end as after power-on: zero.
 
-    ``progress`` is told 1 after each of `PARTS`. A device that ceases to answer fails the part
-    that it was at. Raises ConfigError for a machine too small to be tested.
+    Calls ``progress(1)`` after each entry of `PARTS`. If the device stops answering, the current
+    part fails. Raises ConfigError for a machine too small to be tested.
     """
     pair = _Pair(device)
     result = SelfTest()
@@ -243,7 +243,7 @@ class _Pair:
         wrong = np.flatnonzero(wanted != found)
         self.part.compared += len(wanted)
         self.part.wrong += len(wrong)
-        for i in wrong[: MOST - len(self.part.first)].tolist():
+        for i in wrong[: MAX_DIFFERENCES - len(self.part.first)].tolist():
             self.part.first.append(Difference(place(i), int(wanted[i]), int(found[i])))
         return wrong
 
@@ -434,7 +434,7 @@ def _sums(pair: _Pair) -> None:
             loop = Loop(count=end - start, step=1)
             shown = pair.show(start, keys, tile_x=1)
             pair.run(loop, *shown, Next(), space=Space.DRIVE, place=partial(pair.cell, start))
-            pair.part.first = [*pair.part.first, *sums][:MOST]
+            pair.part.first = [*pair.part.first, *sums][:MAX_DIFFERENCES]
 
 
 def _mac(pair: _Pair) -> None:

@@ -1,6 +1,6 @@
 """Training and inference on a device: epochs, sample order, schedules, checkpoints."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,10 +20,15 @@ from .rules import check
 from .rules.settings import RuleSettings
 from .weights import load_layers, read_layers
 
-__all__ = ["TrainSettings", "Trainer", "check_data"]
+__all__ = ["Progress", "TrainSettings", "Trainer", "check_data", "silent"]
 
 Progress = Callable[[int], None]
 """Called with the number of samples done since the last call."""
+
+
+def silent(done: int) -> None:
+    """The `Progress` that tells nobody."""
+
 
 SAMPLES_A_RUN = 1 << 16
 KEY_STREAM = 0x6B657973  # separates the seeds of keys from those of weights and order
@@ -65,14 +70,14 @@ class TrainSettings:
     rule: RuleSettings = field(default_factory=RuleSettings)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.epochs <= 100_000:
-            raise ConfigError(f"epochs = {self.epochs}: must be 1 to 100000")
-        if not 0 <= self.seed < 1 << 32:
-            raise ConfigError(f"seed = {self.seed}: must be 0 to {(1 << 32) - 1}")
-        if not 0 <= self.rate_halvings <= 16:
-            raise ConfigError(f"rate_halvings = {self.rate_halvings}: must be 0 to 16")
-        if not 0 <= self.init_gain <= 16:
-            raise ConfigError(f"init_gain = {self.init_gain}: must be 0 to 16")
+        for name, low, high in (
+            ("epochs", 1, 100_000),
+            ("seed", 0, (1 << 32) - 1),
+            ("rate_halvings", 0, 16),
+            ("init_gain", 0, 16),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(f"{name} = {getattr(self, name)}: must be {low} to {high}")
 
     def to_json(self) -> dict:
         return asdict(self)
@@ -97,22 +102,16 @@ def check_data(network: Network, data: Dataset, objective: str | None = None) ->
             "--data must have integer labels, or --objective be another"
         )
     features, outputs = network.sizes[0], network.sizes[-1]
-    if data.x_train.shape[1] != features:
+    if data.features != features:
         raise DataError(
-            f"{data.name} has {data.x_train.shape[1]} inputs a sample, the network {network} takes "
-            f"{features}: --data must be another, or the first of --layers must be "
-            f"{data.x_train.shape[1]}"
+            f"{data.name} has {data.features} inputs a sample, the network {network} takes "
+            f"{features}: --data must be another, or the first of --layers must be {data.features}"
         )
-    if data.classes is not None and data.classes > outputs:
+    if data.outputs > outputs or (data.classes is None and data.outputs < outputs):
+        what, least = ("targets a sample", "") if data.classes is None else ("classes", "at least ")
         raise DataError(
-            f"{data.name} has {data.classes} classes, the network {network} has {outputs} outputs: "
-            f"--data must be another, or the last of --layers must be at least {data.classes}"
-        )
-    if data.classes is None and data.y_train.shape[1] != outputs:
-        raise DataError(
-            f"{data.name} has {data.y_train.shape[1]} targets a sample, the network {network} has "
-            f"{outputs} outputs: --data must be another, or the last of --layers must be "
-            f"{data.y_train.shape[1]}"
+            f"{data.name} has {data.outputs} {what}, the network {network} has {outputs} outputs: "
+            f"--data must be another, or the last of --layers must be {least}{data.outputs}"
         )
 
 
@@ -232,7 +231,7 @@ class Trainer:
                 program, _, _ = program.patch(index, shift=shift)
         return program
 
-    def run_epoch(self, progress: Progress | None = None) -> dict:
+    def run_epoch(self, progress: Progress = silent) -> dict:
         """Train on every sample once; returns the epoch's entry of `history`."""
         order = self.order(self.epoch)
         program = self._scheduled(self.epoch)
@@ -246,8 +245,7 @@ class Trainer:
                 if self.data.classes is not None:
                     right += int.from_bytes(payload, "little") == self.data.y_train[i]
                 done += 1
-                if progress:
-                    progress(1)
+                progress(1)
         if self.rule.OUTSIDE:
             x, y = self.data.x_train[order], self.data.y_train[order]
             learned = self.rule.outside(self.real_weights(), x, y, self._halvings(self.epoch))
@@ -259,19 +257,34 @@ class Trainer:
         self.history.append(entry)
         return entry
 
-    def evaluate(self, progress: Progress | None = None) -> dict:
+    def _infer(self, inputs: list[bytes], outputs: bool, progress: Progress) -> np.ndarray:
+        """Run the inference program over encoded inputs: arg max (n,), or outputs (n, k)."""
+        program = self.rule.infer_program(outputs=outputs)
+        results = []
+        for start in range(0, len(inputs), SAMPLES_A_RUN):
+            part = inputs[start : start + SAMPLES_A_RUN]
+            self.device.load(program.patch(0, count=len(part))[0].rows)
+            for payload in self.device.run(part, count=False):
+                results.append(payload)
+                progress(1)
+        if not outputs:
+            return np.array([int.from_bytes(r, "little") for r in results], dtype=np.int64)
+        words = np.array([self.device.layouts[Space.STATE].decode(r) for r in results])
+        return from_integers(words, self.formats.state_frac)
+
+    def evaluate(self, progress: Progress = silent) -> dict:
         """Accuracy on the test set (classes) or mean squared error (targets).
 
         Disturbs nothing: weights, keys and counters stay.
         """
-        outputs = infer(self, self._test_inputs, self.data.classes is None, progress)
+        outputs = self._infer(self._test_inputs, self.data.classes is None, progress)
         if self.data.classes is None:
             return {"mse": float(np.mean((outputs - self.data.y_test) ** 2))}
         return {"accuracy": float(np.mean(outputs == self.data.y_test))}
 
     def predict(self, x: np.ndarray, *, outputs: bool = False) -> np.ndarray:
         """Arg max (n,) of the free outputs for inputs (n, features), or the outputs (n, k)."""
-        return infer(self, self.rule.encode_inputs(x), outputs, None)
+        return self._infer(self.rule.encode_inputs(x), outputs, silent)
 
     def summary(self) -> dict:
         """Cycles and events a training sample since `start`, from the device's counters."""
@@ -289,29 +302,3 @@ class Trainer:
             "weight_saturations": counters[Register.WEIGHT_SATURATIONS],
             "link_errors": counters[Register.LINK_ERRORS],
         }
-
-
-def infer(
-    trainer: Trainer, inputs: list[bytes], outputs: bool, progress: Progress | None
-) -> np.ndarray:
-    """Run the inference program over encoded inputs."""
-    program = trainer.rule.infer_program(outputs=outputs)
-    results = []
-    for start in range(0, len(inputs), SAMPLES_A_RUN):
-        part = inputs[start : start + SAMPLES_A_RUN]
-        patched, _, _ = program.patch(0, count=len(part))
-        trainer.device.load(patched.rows)
-        results += _collect(trainer.device.run(part, count=False), progress)
-    if not outputs:
-        return np.array([int.from_bytes(r, "little") for r in results], dtype=np.int64)
-    words = np.array([trainer.device.layouts[Space.STATE].decode(r) for r in results])
-    return from_integers(words, trainer.formats.state_frac)
-
-
-def _collect(payloads: Iterator[bytes], progress: Progress | None) -> list[bytes]:
-    results = []
-    for payload in payloads:
-        results.append(payload)
-        if progress:
-            progress(1)
-    return results

@@ -83,7 +83,7 @@ class GoldenRun:
 
 
 def run(request: dict) -> None:
-    """What the other process does."""
+    """Train the golden model as a request of `GoldenRun` says, and save its checkpoint."""
     from .backends import open_device
     from .checkpoint import load_float_weights
     from .datasets import load

@@ -236,7 +236,7 @@ def test_full_disk_leaves_nothing_by_halves(limit, straw, tmp_path):
 
 def test_no_processes(straw):
     said = CliRunner().invoke(cli, ["build", "icebreaker", "--seeds", "2", "--jobs", "0"])
-    assert said.exit_code == 2 and "0 processes do nothing" in said.stderr
+    assert said.exit_code == 3 and "0 processes do nothing" in said.stderr
 
 
 def test_unknown_pool(straw):

@@ -197,3 +197,28 @@ def test_a_data_set_checks_itself() -> None:
         Dataset("mine", x.astype(float), y, x, y, 1)
     with pytest.raises(DataError, match="mine: y_train is int32"):
         Dataset("mine", x, y.astype(np.int32), x, y, 1)
+
+
+def stripes(classes: int | None) -> Dataset:
+    x = np.eye(4, dtype=np.float32)
+    return Dataset("stripes", x, np.arange(4), x, np.arange(4), classes or 4)
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """An installed package that registers data sets."""
+    info = tmp_path / "stripes-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stripes\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(
+        f"[relaxon.datasets]\nstripes = {__name__}:stripes\nlost = nowhere.at.all:lost\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
+
+
+def test_data_sets_of_other_packages(package):
+    assert load("stripes").classes == 4
+    assert load("stripes", classes=7).classes == 7
+    with pytest.raises(DataError, match=r"lost: its package cannot give nowhere\.at\.all"):
+        load("lost")

@@ -24,8 +24,9 @@ from .options import (
     data_option,
     epochs_option,
     file_option,
+    jobs_option,
     layers_option,
-    pool_options,
+    pool_option,
     seeds_option,
 )
 
@@ -205,7 +206,8 @@ def bench_equivalence(steps: int, beta: float, plot: Path | None, as_json: bool)
 @click.option("--rule", "names", multiple=True, help="Only this one; may be repeated.")
 @seeds_option
 @epochs_option
-@pool_options(1, "Processes side by side; -1: one a processor.")
+@jobs_option(1, "Processes side by side; -1: one a processor.")
+@pool_option
 @file_option("--plot", "Draw the table to this file.")
 @click.option(
     "--keep",

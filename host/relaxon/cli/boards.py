@@ -18,7 +18,7 @@ from ..rules import fits, settings_for
 from ..studies.estimate import FREE_SWEEPS, NUDGED_SWEEPS, Cost
 from ..studies.estimate import estimate as cost_of
 from .console import console, json_option, print_json, show
-from .options import input_bits_option, layers_option, pool_options
+from .options import input_bits_option, jobs_option, layers_option, pool_option
 
 __all__ = ["COMMANDS"]
 
@@ -50,7 +50,8 @@ board_argument = click.argument(
 @click.command()
 @board_argument
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1), help="Placements.")
-@pool_options(-1, "Seeds at a time; -1: one a processor.")
+@jobs_option(-1, "Seeds at a time; -1: one a processor.")
+@pool_option
 @click.option("--baud", type=click.IntRange(1), help="Instead of the board's default.")
 @click.option("--vendor", is_flag=True, help="With the vendor's tool (Arty: Vivado), untested.")
 @directory_option

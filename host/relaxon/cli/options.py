@@ -21,9 +21,10 @@ __all__ = [
     "epochs_option",
     "file_option",
     "input_bits_option",
+    "jobs_option",
     "layers_option",
     "numbers",
-    "pool_options",
+    "pool_option",
     "preset_option",
     "seeds_option",
 ]
@@ -111,25 +112,19 @@ input_bits_option = click.option(
 )
 
 
-def pool_options(default: int, text: str) -> Callable:
-    """``--jobs``, as joblib counts them, for which 0 means nothing, and ``--pool`` of a command."""
+pool_option = click.option(
+    "--pool",
+    default="loky",
+    show_default=True,
+    help="joblib backend: loky (this computer), or dask (of DASK_SCHEDULER_ADDRESS).",
+)
 
-    def check(context: click.Context, option: click.Parameter, value: int) -> int:
-        if value == 0:
-            raise click.BadParameter("0 processes do nothing: 1 or more, or -1 for all processors")
-        return value
 
-    def decorate(command: Callable) -> Callable:
-        pool = click.option(
-            "--pool",
-            default="loky",
-            show_default=True,
-            help="joblib backend: loky (this computer), or dask (of DASK_SCHEDULER_ADDRESS).",
-        )
-        jobs = click.option("--jobs", default=default, show_default=True, callback=check, help=text)
-        return jobs(pool(command))
-
-    return decorate
+def jobs_option(default: int, text: str) -> Callable:
+    """``--jobs``, as joblib counts them."""
+    return click.option(
+        "--jobs", default=default, show_default=True, type=click.IntRange(-1), help=text
+    )
 
 
 def check_output(path: Path | None) -> None:

@@ -26,7 +26,7 @@ from ..network import Network, initial_weights
 from ..parallel import Pool, one_by_one
 from ..rules import first_preset, rule_class, rule_digest, settings_for
 from ..rules.base import Rule
-from ..training import Progress, Trainer, TrainSettings
+from ..training import Progress, Trainer, TrainSettings, silent
 from .plots import pyplot
 
 __all__ = ["accuracy", "alignment", "cosine", "digits", "draw", "rules", "updates"]
@@ -44,7 +44,7 @@ def accuracy(
     data: Dataset | None = None,
     settings: dict | None = None,
     training: dict | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> dict:
     """Train 64-32-10 on digits with a rule's defaults; test accuracy and cost of a sample.
 
@@ -75,7 +75,7 @@ def accuracy(
 
 
 def digits(
-    data: Dataset, seeds: int = 5, epochs: int = 10, progress: Progress | None = None
+    data: Dataset, seeds: int = 5, epochs: int = 10, progress: Progress = silent
 ) -> list[dict]:
     """Test accuracy of centered EP, one row per seed: of the defaults ("accuracy"), and of the same
     program without the first layer's LEARN ("frozen"), a read-out of random features."""
@@ -167,7 +167,7 @@ def rules(
     epochs: int = 10,
     pool: Pool = one_by_one,
     keep: Path | None = None,
-    progress: Callable[[int], None] = lambda n: None,
+    progress: Progress = silent,
 ) -> list[dict]:
     """One row a rule: accuracy over seeds, cost of a sample, memory, update against gradient.
 

@@ -7,7 +7,7 @@ from relaxon_isa.errors import ConfigError
 from ..lab import Lab
 from ..network import Network, initial_weights
 from ..rules.settings import RuleSettings
-from ..training import Progress
+from ..training import Progress, silent
 from .comparison import cosine
 
 __all__ = ["gradient"]
@@ -19,7 +19,7 @@ FAINT = 8
 
 
 def gradient(
-    networks: int = 200, seed: int = 0, beta: float = 0.125, progress: Progress | None = None
+    networks: int = 200, seed: int = 0, beta: float = 0.125, progress: Progress = silent
 ) -> dict:
     """Centered EP's update on the golden model against the gradient of the cost.
 
@@ -88,8 +88,7 @@ def gradient(
                 faintest = min(faintest, *found)
                 continue
             cosines.append(found)
-            if progress:
-                progress(1)
+            progress(1)
     layers = [
         {
             "layer": i,
