@@ -11,13 +11,7 @@ from .bus import MemorySignature, element_bits
 from .component import Component
 from .schedule import Schedule
 
-__all__ = [
-    "Access",
-    "ElementPort",
-    "ProgramPort",
-    "RegisterPort",
-    "TransferPort",
-]
+__all__ = ["Access", "ElementPort", "ProgramPort", "RegisterPort", "TransferPort"]
 
 
 class ElementPort(wiring.Signature):
@@ -257,7 +251,7 @@ class Access(Component):
         above these bytes is a program row's."""
         config, when = self.config, Schedule(self.config)
         state, registers = self.element.state, self.registers
-        # On a long pipeline through registers: they are steady for long when they count.
+        # On a long pipeline through registers: both have been constant for cycles when they count.
         space = when.late(m, space, "space")
         row = when.late(m, self.program.row, "p_row")
         whole = 8 * max(element_bytes(config, space) for space in (Space.DRIVE, Space.REGISTER))

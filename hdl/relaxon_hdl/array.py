@@ -155,12 +155,12 @@ class Array(Component):
         longest = max(when.new, when.last_write) - 1
         if when.short:  # a memory for the first part, where registers are dear
             early = when.learn_address - 1
-            m.submodules.places = line = DelayLine(len(place), early, self.family)
+            m.submodules.place_line = line = DelayLine(len(place), early, self.family)
             m.d.comb += line.i.eq(place)
             later = delay(m, line.o, longest - early, "place")
-            places = [*delay(m, place, 1, "place_early"), *[None] * (early - 2), *later]
+            past = [*delay(m, place, 1, "place_early"), *[None] * (early - 2), *later]
         else:
-            places = delay(m, place, longest, "place")
+            past = delay(m, place, longest, "place")
         return Pipes(
             sign=delay(m, sign, when.product, "sign"),
             first=delay(m, issue.first, when.sum, "first"),
@@ -169,7 +169,7 @@ class Array(Component):
             tail=delay(m, tail, when.new, "tail"),
             gate=delay(m, issue.gate, when.acc, "gate"),
             drive=delay(m, issue.drive, when.drive_address, "drive"),
-            place=places,
+            place=past,
         )
 
     def address_banks(self, m: Module, pipes: Pipes) -> None:

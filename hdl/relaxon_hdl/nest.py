@@ -291,8 +291,8 @@ class NestWalker(Component):
 def count_up(m: Module, k: int, clear, load, count, step, start) -> Value:
     """Counts the trips of level ``k``. Returns whether this is not the last one.
 
-    ``clear``: there is one trip only, until ``load`` tells of ``count`` more. ``step``: to the next
-    trip. ``start``: this is the first one.
+    ``clear``: from now on there is one trip. ``load``: there are ``count`` more. ``step``: go to
+    the next one. ``start``: this is the first one.
     """
     trip, last = (
         Signal(LEVEL_COUNT_BITS, name=f"{name}_{k}", reset_less=True) for name in ("trip", "last")

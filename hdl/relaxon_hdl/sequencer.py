@@ -1,5 +1,6 @@
 """The sequencer: fetches instructions, has their nests walked, keeps the loops."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from amaranth.hdl import Array as Choice
@@ -128,8 +129,6 @@ class Sequencer(Component):
         drained = Signal()
         head = row_view(config, "MAC", word)
         head_nest = Signal()
-        loop = row_view(config, "LOOP", row)
-        repeat = row_view(config, "NEXT", row)
         m.d.comb += [
             rows.w_addr.eq(self.program.index),
             rows.w_data.eq(self.program.data),
@@ -141,8 +140,6 @@ class Sequencer(Component):
             walker.count.eq(count),
             walker.indices.eq(loops.indices),
             self.issue.eq(walker.issue),
-            loops.count.eq(loop.count),
-            loops.by.eq(repeat.step),
             head_nest.eq((head.opcode == Opcode.MAC) | (head.opcode == Opcode.LEARN)),
             drained.eq(drain <= 1),
             self.running.eq(1),
@@ -231,36 +228,51 @@ class Sequencer(Component):
                 stop()
             with m.State("EXECUTE"):
                 m.d.comb += [issuing.eq(1), executes.eq(1)]
-                with m.Switch(row[:OPCODE_BITS]):
-                    with m.Case(Opcode.LOOP):
-                        skipped = (loop.skip == Skip.IF_FLAG) & self.flag | (
-                            loop.skip == Skip.UNLESS_FLAG
-                        ) & ~self.flag
-                        with m.If(skipped):
-                            fetch_from(loop.end)
-                        with m.Else():
-                            m.d.comb += loops.open.eq(1)
-                            fetch_from(at)
-                    with m.Case(Opcode.NEXT):
-                        m.d.comb += self.events.sweeps.eq(repeat.sweep)
-                        with m.If(loops.last | (repeat.until & self.flag)):
-                            m.d.comb += loops.close.eq(1)
-                            fetch_from(at)
-                        with m.Else():
-                            m.d.comb += loops.step.eq(1)
-                            fetch_from(repeat.body)
-                    with m.Case(Opcode.WAIT, Opcode.EMIT), m.If(self.finished):
-                        m.d.comb += leaves.eq(1)
-                        fetch_from(at)
-                    with m.Default():  # HALT
-                        m.d.comb += self.done.eq(~self.abort)
-                        m.next = "IDLE"
+                self.execute(m, loops, fetch_from, at, leaves)
                 stop()
             with m.State("ABORT"), m.If(drain == 0):
                 m.next = "IDLE"
         self.transfer(m, loops, decodes=decodes, enters=enters, executes=executes, leaves=leaves)
         self.account(m, drain, fetching, issuing)
         return m
+
+    def execute(
+        self,
+        m: Module,
+        loops: "LoopStack",
+        fetch_from: Callable[[Value], None],
+        at: Signal,
+        leaves: Signal,
+    ) -> None:
+        """An instruction without a nest, and where the fetch goes on: at row ``at`` behind it, or
+        elsewhere."""
+        loop = row_view(self.config, "LOOP", self.row)
+        repeat = row_view(self.config, "NEXT", self.row)
+        m.d.comb += [loops.count.eq(loop.count), loops.by.eq(repeat.step)]
+        with m.Switch(self.row[:OPCODE_BITS]):
+            with m.Case(Opcode.LOOP):
+                skipped = (loop.skip == Skip.IF_FLAG) & self.flag | (
+                    loop.skip == Skip.UNLESS_FLAG
+                ) & ~self.flag
+                with m.If(skipped):
+                    fetch_from(loop.end)
+                with m.Else():
+                    m.d.comb += loops.open.eq(1)
+                    fetch_from(at)
+            with m.Case(Opcode.NEXT):
+                m.d.comb += self.events.sweeps.eq(repeat.sweep)
+                with m.If(loops.last | (repeat.until & self.flag)):
+                    m.d.comb += loops.close.eq(1)
+                    fetch_from(at)
+                with m.Else():
+                    m.d.comb += loops.step.eq(1)
+                    fetch_from(repeat.body)
+            with m.Case(Opcode.WAIT, Opcode.EMIT), m.If(self.finished):
+                m.d.comb += leaves.eq(1)
+                fetch_from(at)
+            with m.Default():  # HALT
+                m.d.comb += self.done.eq(~self.abort)
+                m.next = "IDLE"
 
     def is_opcode(self, code: Opcode) -> Value:
         """Whether that is the instruction under way."""
