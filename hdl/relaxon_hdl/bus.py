@@ -6,7 +6,10 @@ from amaranth.lib.wiring import In, Out
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.memory import Space, element_bytes
 
-__all__ = ["CoreSignature", "MemorySignature", "RunRequest", "element_bits"]
+__all__ = ["RUN_REQUEST", "CoreSignature", "MemorySignature", "element_bits"]
+
+RUN_REQUEST = data.StructLayout({"row": 16, "count": 1})
+"""First row of the program; whether counters count during this run."""
 
 
 def element_bits(config: ArrayConfig) -> int:
@@ -15,11 +18,11 @@ def element_bits(config: ArrayConfig) -> int:
 
 
 class MemorySignature(wiring.Signature):
-    """One element a request, seen from the command unit.
+    """One element per request, seen from the command unit.
 
-    The requester holds ``valid`` and the request until ``ready``; ``ready`` is high for one cycle
-    a request, with ``rdata`` (sign-extended) if it was a read. While a program runs and is not
-    stalled in WAIT, no request is answered.
+    The requester holds ``valid`` and the request until ``ready``, which is high for one cycle per
+    request; if it was a read, ``rdata`` then is the element, sign-extended. While a program runs
+    and is not stalled in WAIT, no request is answered.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -37,34 +40,41 @@ class MemorySignature(wiring.Signature):
         )
 
 
-class RunRequest(data.Struct):
-    row: 16
-    count: 1
-    """Whether counters count during this run."""
-
-
 class CoreSignature(wiring.Signature):
-    """Everything the command unit sees of the core (seen from the command unit)."""
+    """All that the command unit sees of the core, seen from the command unit.
+
+    Members
+    -------
+    memory : Out(MemorySignature)
+        The host's reads and writes.
+    run : Out(stream of RUN_REQUEST)
+        Accepted while no program runs.
+    sample : Out(stream of 8 bits)
+        Bytes of SAMPLE commands, for WAIT.
+    emit : In(stream of 8 bits)
+        Whole EMIT records, tag and length included.
+    abort : Out(1)
+        One cycle: issue nothing more, let the pipeline drain, close all loops.
+    running, waiting : In(1)
+        A program runs; it is stalled in WAIT for a byte.
+    done : In(1)
+        One cycle: the program met HALT and everything it wrote is in memory. Bytes of its EMITs
+        may still be offered.
+    link_error, link_drop : Out(1)
+        Pulses that the registers LINK_ERRORS and LINK_DROPS count.
+    """
 
     def __init__(self, config: ArrayConfig):
         super().__init__(
             {
                 "memory": Out(MemorySignature(config)),
-                # Accepted while no program runs.
-                "run": Out(stream.Signature(RunRequest)),
-                # Bytes of SAMPLE commands, for WAIT.
+                "run": Out(stream.Signature(RUN_REQUEST)),
                 "sample": Out(stream.Signature(8)),
-                # Whole EMIT records, tag and length included.
                 "emit": In(stream.Signature(8)),
-                # One cycle: stop issuing, let the pipeline drain, close all loops.
                 "abort": Out(1),
                 "running": In(1),
-                # Running, and stalled in WAIT for a byte.
                 "waiting": In(1),
-                # One cycle: the program met HALT and everything it wrote is in memory. Bytes
-                # of its EMITs may still be offered.
                 "done": In(1),
-                # Pulses counted by the core's LINK_ERRORS and LINK_DROPS registers.
                 "link_error": Out(1),
                 "link_drop": Out(1),
             }

@@ -1,16 +1,18 @@
 """Consistent overhead byte stuffing: frames without zeros, ended by one."""
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import memory, stream, wiring
+from amaranth.lib import memory, stream
 from amaranth.lib.wiring import In, Out
+
+from .component import Component
 
 __all__ = ["CobsDecoder", "CobsEncoder"]
 
 
-class CobsDecoder(wiring.Component):
+class CobsDecoder(Component):
     """Takes COBS frames apart.
 
-    Latency: one cycle. Throughput: a byte a cycle. No back-pressure. Empty frames (delimiters in
+    Latency: one cycle. Throughput: a byte per cycle. No back-pressure. Empty frames (delimiters in
     a row) give nothing at all.
 
     Members
@@ -26,12 +28,6 @@ class CobsDecoder(wiring.Component):
     bad : Out(1)
         With ``end``: the frame is spoiled, or its last block is shorter than its code says.
     """
-
-    i: stream.Interface
-    spoil: Signal
-    o: stream.Interface
-    end: Signal
-    bad: Signal
 
     def __init__(self):
         super().__init__(
@@ -79,7 +75,7 @@ class CobsDecoder(wiring.Component):
         return m
 
 
-class CobsEncoder(wiring.Component):
+class CobsEncoder(Component):
     """Collects a frame in a block RAM, encoding it in place, then sends it.
 
     Every byte is written as it comes, to ``place``; a zero is not: the code of the block it ends
@@ -87,7 +83,7 @@ class CobsEncoder(wiring.Component):
     code. A frame has to be shorter than one block, so no code is ever 0xFF.
 
     Latency: from ``finish`` to the first byte out three cycles; after the delimiter is taken two
-    until ``i`` is ready again. Throughput: in a byte a cycle, out a byte every other cycle.
+    until ``i`` is ready again. Throughput: in a byte per cycle, out a byte every other cycle.
 
     Members
     -------
@@ -106,13 +102,6 @@ class CobsEncoder(wiring.Component):
     """
 
     CAPACITY = 253
-
-    i: stream.Interface
-    finish: Signal
-    abort: Signal
-    o: stream.Interface
-    used: Signal
-    sending: Signal
 
     def __init__(self):
         super().__init__(

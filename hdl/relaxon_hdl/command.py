@@ -8,19 +8,27 @@ from relaxon_isa.config import ArrayConfig
 from relaxon_isa.link import BoardError, Command, Record
 from relaxon_isa.memory import INFO_BYTES, Register, Space, element_bytes
 
+from .buffers import SkidBuffer
 from .bus import CoreSignature, element_bits
-from .primitives import delay
+from .component import Component
+from .link import LinkSignature
 from .schedule import Schedule
 
-__all__ = ["CommandUnit"]
+__all__ = ["Arguments", "CommandUnit", "ElementRegister", "Kind", "RecordWriter"]
 
 LANED = (Space.STATE, Space.DRIVE)
 """Spaces whose elements have a lane; the others step the index only."""
 
 
+CODE_MASK = 3
+"""Bits of a command that tell the four apart."""
+
+
 class Field(enum.IntEnum, shape=3):
-    """The arguments of a command, in their order on the wire. WRITE and READ have all of them,
-    RUN has a row and flags in place of three, SAMPLE a length in place of the last two."""
+    """The arguments of a command, in their order on the wire.
+
+    WRITE and READ have all of them. RUN has its row at INDEX and its flags at LANE, SAMPLE its
+    length at COUNT."""
 
     SPACE = 0
     INDEX_LOW = 1
@@ -39,7 +47,7 @@ class Kind(enum.IntEnum, shape=2):
 
 
 def index_bits(config: ArrayConfig) -> int:
-    """Bits that any index (group, row, entry, byte of the identity) needs."""
+    """Bits of the largest index of any space (group, row, entry, byte of the identity)."""
     return max(
         bits.bit_length()
         for bits in (
@@ -53,21 +61,341 @@ def index_bits(config: ArrayConfig) -> int:
     )
 
 
-class CommandUnit(wiring.Component):
-    """Executes commands strictly in order, and puts records together.
+class Arguments(Component):
+    """A command's code and arguments, and the address of the element that it is at.
 
-    One element at a time goes through a shift register: a WRITE fills it byte by byte and hands it
-    to the core, a READ has the core fill it and empties it. Indices beyond what any space needs
+    Parameters
+    ----------
+    config
+        The machine.
+
+    Members
+    -------
+    byte : In(8)
+        Of the host's stream.
+    start : In(1)
+        Hold it until ``byte`` is a command: its code is taken.
+    load : In(1)
+        ``byte`` is the command's next argument.
+    step : In(1)
+        Go to the next element's address.
+    count_down : In(1)
+        Take one off ``count``.
+    code : Out(2)
+        The command's lower two bits, which tell the four apart.
+    last : Out(1)
+        The next argument is the command's last.
+    space : Out(3), index : Out, lane : Out, count : Out(16)
+        The arguments, as loaded, stepped and counted down.
+    is_info : Out(1)
+        ``space`` is the identity's (INFO or unknown); with the long pipeline a cycle late.
+    none : Out(1)
+        ``count`` is 0; with the long pipeline a cycle late after ``load``.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        super().__init__(
+            {
+                "byte": In(8),
+                "start": In(1),
+                "load": In(1),
+                "step": In(1),
+                "count_down": In(1),
+                "code": Out(2),
+                "last": Out(1),
+                "space": Out(3),
+                "index": Out(index_bits(config)),
+                "lane": Out(config.lane_bits),
+                "count": Out(16),
+                "is_info": Out(1),
+                "none": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        when = Schedule(self.config)
+
+        field = Signal(Field)
+        laned = Signal()
+        m.d.comb += self.last.eq(
+            (field == Field.COUNT_HIGH)
+            | ((field == Field.LANE) & (self.code == Command.RUN & CODE_MASK))
+        )
+        m.d[when.domain] += [
+            self.is_info.eq(self.space >= Space.INFO),
+            laned.eq(Cat(self.space == each for each in LANED).any()),
+            self.none.eq(self.count == 0),
+        ]
+        with m.If(self.start):
+            m.d.sync += self.code.eq(self.byte)
+            with m.Switch(self.byte):
+                with m.Case(Command.RUN):
+                    m.d.sync += field.eq(Field.INDEX_LOW)
+                with m.Case(Command.SAMPLE):
+                    m.d.sync += field.eq(Field.COUNT_LOW)
+                with m.Default():
+                    m.d.sync += field.eq(Field.SPACE)
+        with m.If(self.load):
+            m.d.sync += field.eq(field + 1)
+            with m.Switch(field):
+                for each, target in (
+                    (Field.SPACE, self.space),
+                    (Field.INDEX_LOW, self.index[:8]),
+                    (Field.INDEX_HIGH, self.index[8:16]),
+                    (Field.LANE, self.lane),
+                    (Field.COUNT_LOW, self.count[:8]),
+                    (Field.COUNT_HIGH, self.count[8:]),
+                ):
+                    with m.Case(each):
+                        m.d.sync += target.eq(self.byte)
+        with m.If(self.step):
+            with m.If(laned & (self.lane != self.config.p - 1)):
+                m.d.sync += self.lane.eq(self.lane + 1)
+            with m.Else():
+                m.d.sync += [self.index.eq(self.index + 1), self.lane.eq(0)]
+        with m.If(self.count_down):
+            m.d.sync += self.count.eq(self.count - 1)
+            if not when.short:
+                m.d.sync += self.none.eq(self.count == 1)
+        return m
+
+
+class ElementRegister(Component):
+    """A shift register for one element: bytes in at the top, bytes out at the bottom.
+
+    Parameters
+    ----------
+    config
+        The machine; the register is `bus.element_bits` wide.
+
+    Members
+    -------
+    space : In(3)
+        The element's, which says how many bytes it has. With the long pipeline it has to be steady
+        for two cycles before bytes are counted.
+    byte : In(8), valid : In(1)
+        Bytes to fill in.
+    fill : In(1)
+        Hold it until ``filled``: takes the element's bytes, one per cycle with ``valid``, then
+        moves them down.
+    taking : Out(1)
+        A byte is taken, if ``fill`` and ``valid``.
+    filled : Out(1)
+        One cycle, the last of ``fill``: the element is complete in the next.
+    load : In(1), data : In
+        Take a whole element.
+    drop : In(1)
+        Its lowest byte is done with: move the next one down.
+    count : In(1)
+        Count a byte without moving any.
+    last : Out(1)
+        The byte moved or counted in this cycle is the element's last.
+    value : Out
+        The element.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        super().__init__(
+            {
+                "space": In(3),
+                "byte": In(8),
+                "valid": In(1),
+                "fill": In(1),
+                "taking": Out(1),
+                "filled": Out(1),
+                "load": In(1),
+                "data": In(element_bits(config)),
+                "drop": In(1),
+                "count": In(1),
+                "last": Out(1),
+                "value": Out(element_bits(config)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        config, when = self.config, Schedule(self.config)
+        whole = element_bits(config) // 8
+
+        beat = Signal(range(whole))
+        size = Signal(range(whole + 1))
+        complete = Signal()  # all bytes are in; the first has to get to the bottom
+        shift_in = Signal()
+        with m.Switch(self.space):
+            for each in Space:
+                with m.Case(each):
+                    m.d.comb += size.eq(element_bytes(config, each))
+            with m.Default():
+                m.d.comb += size.eq(1)
+        m.d.comb += [
+            self.last.eq(beat == when.late(m, (size - 1)[: len(beat)], "last_beat")),
+            self.taking.eq(~complete),
+            shift_in.eq(self.fill & (self.valid | complete)),
+            self.filled.eq(shift_in & (beat == whole - 1)),
+        ]
+        with m.If(shift_in | self.drop | self.count):
+            m.d.sync += beat.eq(beat + 1)
+        with m.If(shift_in):
+            m.d.sync += [
+                self.value.eq(Cat(self.value[8:], self.byte)),
+                complete.eq((complete | self.last) & ~self.filled),
+            ]
+        with m.If(self.load):
+            m.d.sync += self.value.eq(self.data)
+        with m.If(self.drop):
+            m.d.sync += self.value.eq(Cat(self.value[8:], Const(0, 8)))
+        with m.If(self.filled | ((self.drop | self.count) & self.last)):
+            m.d.sync += beat.eq(0)
+        return m
+
+
+class RecordWriter(Component):
+    """Puts the board's stream together so that records never mix.
+
+    EMIT bytes pass as they come. A record made here starts only while none is offered and, unless
+    it is DONE, no program runs or it is stalled in WAIT. DONE goes before what waits here.
+
+    Members
+    -------
+    emit : In(stream of 8 bits), running, waiting, done : In(1)
+        See `bus.CoreSignature`. After a reset EMIT bytes and a DONE are dropped until the core does
+        not run.
+    wanted : In(1), kind : In(Kind)
+        Hold them until ``granted``: a DATA or an ERROR is to be written.
+    granted : Out(1)
+        One cycle: its record begins.
+    length : In(16)
+        Bytes of a DATA.
+    body : In(stream of 8 bits)
+        The record's bytes.
+    end : In(1)
+        Hold it until ``in_body``: all of them are taken, or the last one is now.
+    in_body : Out(1)
+        The record's header has been taken.
+    o : Out(stream of 8 bits)
+        The board's stream.
+    idle : Out(1)
+        No program runs, and the DONE of the last one has begun.
+    passing : Out(1)
+        No record is being written here.
+    quiet : Out(1)
+        Nothing changes before ``wanted`` or something from the core.
+    """
+
+    def __init__(self):
+        super().__init__(
+            {
+                "emit": In(stream.Signature(8)),
+                "running": In(1),
+                "waiting": In(1),
+                "done": In(1),
+                "wanted": In(1),
+                "kind": In(Kind),
+                "granted": Out(1),
+                "length": In(16),
+                "body": In(stream.Signature(8)),
+                "end": In(1),
+                "in_body": Out(1),
+                "o": Out(stream.Signature(8)),
+                "idle": Out(1),
+                "passing": Out(1),
+                "quiet": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        emit, o = self.emit, self.o
+
+        kind = Signal(Kind)
+        no_emit = Signal()  # the core is not, and will not be, within an EMIT
+        done = Signal()
+        dropping = Signal(init=1)  # EMIT and DONE of an aborted program
+        m.d.comb += [
+            self.idle.eq(~self.running & ~self.done & ~done & ~dropping),
+            no_emit.eq((self.idle | self.waiting) & ~emit.valid & ~dropping),
+            self.quiet.eq(self.passing & ~done & ~dropping),
+        ]
+        with m.If(self.done & ~dropping):
+            m.d.sync += done.eq(1)
+        with m.If(~self.running & ~emit.valid):
+            m.d.sync += dropping.eq(0)
+
+        with m.FSM(name="record"):
+            with m.State("PASS"):
+                m.d.comb += [
+                    self.passing.eq(1),
+                    o.payload.eq(emit.payload),
+                    o.valid.eq(emit.valid & ~dropping),
+                    emit.ready.eq(o.ready | dropping),
+                ]
+                with m.If(done & ~emit.valid):
+                    m.d.sync += [done.eq(0), kind.eq(Kind.DONE)]
+                    m.next = "TAG"
+                with m.Elif(self.wanted & no_emit):
+                    m.d.comb += self.granted.eq(1)
+                    m.d.sync += kind.eq(self.kind)
+                    m.next = "TAG"
+            with m.State("TAG"):
+                m.d.comb += o.valid.eq(1)
+                with m.Switch(kind):
+                    for each in Kind:
+                        with m.Case(each):
+                            m.d.comb += o.payload.eq(Record[each.name])
+                with m.If(o.ready):
+                    m.next = "LENGTH_LOW"
+            with m.State("LENGTH_LOW"):
+                m.d.comb += o.valid.eq(1)
+                with m.Switch(kind):
+                    with m.Case(Kind.DATA):
+                        m.d.comb += o.payload.eq(self.length[:8])
+                    with m.Case(Kind.ERROR):
+                        m.d.comb += o.payload.eq(1)
+                with m.If(o.ready):
+                    m.next = "LENGTH_HIGH"
+            with m.State("LENGTH_HIGH"):
+                m.d.comb += o.valid.eq(1)
+                with m.If(kind == Kind.DATA):
+                    m.d.comb += o.payload.eq(self.length[8:])
+                with m.If(o.ready):
+                    m.next = "BODY"
+                    with m.If(kind == Kind.DONE):
+                        m.next = "PASS"
+            with m.State("BODY"):
+                m.d.comb += [
+                    self.in_body.eq(1),
+                    o.payload.eq(self.body.payload),
+                    o.valid.eq(self.body.valid),
+                    self.body.ready.eq(o.ready),
+                ]
+                with m.If(self.end):
+                    m.next = "PASS"
+        return m
+
+
+class CommandUnit(Component):
+    """Executes commands strictly in order, and answers them with records.
+
+    ::
+
+        link.from_host --> commands --> Arguments --address--> core.memory
+                     '--> ElementRegister <--element-- core.memory, identity
+                                  '--> RecordWriter --> link.to_host
+                             core.emit --'
+
+    One element at a time goes through the element register: a WRITE fills it byte by byte and hands
+    it to the core, a READ has the core load it and empties it. Indices beyond what any space needs
     wrap. The identity text is answered from here and cannot be written; spaces 6 and 7 are it too.
+    A RUN waits for the DONE of the run before. The ERROR of an unknown command waits until no
+    program runs, or one is stalled in WAIT (`RecordWriter`).
 
-    Records never mix: EMIT bytes pass as they come; a record made here starts only while none is
-    offered and, unless it is DONE, no program runs or it is stalled in WAIT. DONE goes before what
-    waits here, and a RUN waits for the DONE of the run before. So the ERROR of an unknown command
-    waits for a program to end or stall.
-
-    Latency: a command's first effect two cycles after its last byte. Throughput: an element takes
-    (WRITE) the cycles of a whole shift register, or its bytes if those come more slowly, and 2,
-    (READ) one a byte and 3, and what the core takes to answer.
+    Latency: a command's first effect two cycles after its last byte (with the long pipeline three:
+    the bytes come through a `SkidBuffer`). Throughput: an element takes (WRITE) the cycles of a
+    whole element register, or its bytes if those come more slowly, and 2, (READ) one per byte and
+    3, and the cycles until the core answers.
 
     Parameters
     ----------
@@ -78,28 +406,14 @@ class CommandUnit(wiring.Component):
 
     Members
     -------
-    i : In(stream of 8 bits)
-        The host's stream.
-    o : Out(stream of 8 bits)
-        The board's stream. Its valid falls, with nothing taken, after ``reset``.
-    reset : In(1)
-        The link was reset: forget everything and abort the core. EMIT bytes and a DONE of what
-        was aborted are dropped until the core does not run. Whatever was offered to the core
-        (``valid``) is withdrawn.
-    link_error, link_drop : In(1)
-        Passed on to the core, which counts.
+    link : In(LinkSignature)
+        ``reset`` makes the unit forget everything and aborts the core. EMIT bytes and a DONE of
+        the aborted program are dropped until the core does not run. Whatever was offered to the
+        core (``valid``) is withdrawn. ``waiting`` is low while a byte is on its way to the core.
     core : Out(CoreSignature)
     quiet : Out(1)
-        Without a byte at ``i`` or something from the core, nothing will change any more.
+        Nothing changes before a byte at ``link.from_host`` or something from the core.
     """
-
-    i: stream.Interface
-    o: stream.Interface
-    reset: Signal
-    link_error: Signal
-    link_drop: Signal
-    core: wiring.PureInterface
-    quiet: Signal
 
     def __init__(self, config: ArrayConfig, info: bytes):
         if len(info) > INFO_BYTES:
@@ -107,315 +421,166 @@ class CommandUnit(wiring.Component):
         self.config = config
         self.info = bytes(info)
         super().__init__(
-            {
-                "i": In(stream.Signature(8)),
-                "o": Out(stream.Signature(8)),
-                "reset": In(1),
-                "link_error": In(1),
-                "link_drop": In(1),
-                "core": Out(CoreSignature(config)),
-                "quiet": Out(1),
-            }
+            {"link": In(LinkSignature()), "core": Out(CoreSignature(config)), "quiet": Out(1)}
         )
 
     def elaborate(self, platform):
         m = Module()
-        core = self.core
-        config = self.config
-        merged = Schedule(config).merged
+        link, core = self.link, self.core
+        host, waiting = link.from_host, core.waiting
+        short = Schedule(self.config).short
+        if not short:  # the bytes come from a block RAM, and decide much
+            m.submodules.host_buffer = buffer = SkidBuffer()
+            wiring.connect(m, wiring.flipped(link.from_host), buffer.i)
+            host = buffer.o
+            # The host must not read that a program waits when a byte is on its way.
+            waiting = waiting & ~link.from_host.valid & ~host.valid
 
-        m.d.comb += [
-            core.abort.eq(self.reset),
-            core.link_error.eq(self.link_error),
-            core.link_drop.eq(self.link_drop),
-        ]
-
-        # A command -----------------------------------------------------------------------------
-
-        code = Signal(2)  # of a command, without the bits that the four do not need
-        field = Signal(Field)
-        space = Signal(3)
-        index = Signal(index_bits(config))
-        lane = Signal(config.lane_bits)
-        count = Signal(16)
-        lost = Signal()  # bytes of a SAMPLE
-        writing = Signal()
-        running_command = Signal()
-        m.d.comb += [
-            writing.eq(code == Command.WRITE & 3),
-            running_command.eq(code == Command.RUN & 3),
-        ]
-
-        def load(target: Signal, low: int):
-            """Take a byte into bits of ``target`` from ``low`` on."""
-            return target[low : low + 8].eq(self.i.payload)
-
-        # An element ------------------------------------------------------------------------------
-
+        m.submodules.arguments = arguments = Arguments(self.config)
+        m.submodules.element = element = ElementRegister(self.config)
+        m.submodules.records = records = RecordWriter()
         m.submodules.info = info = memory.Memory(
             shape=8, depth=INFO_BYTES, init=self.info.ljust(INFO_BYTES, b"\0")
         )
         info_read = info.read_port()
 
-        whole = element_bits(config) // 8
-        element = Signal(8 * whole)
-        beat = Signal(range(whole))
         length = Signal(16)
-        is_info = Signal()
-        last_byte = Signal()
-        size = Signal(range(whole + 1))
-        if not merged:  # the space is named long before its first element comes
-            last_beat = delay(m, (size - 1)[: len(beat)], 1, "last_beat")[1]
-        with m.Switch(space):
-            for each in Space:
-                with m.Case(each):
-                    m.d.comb += size.eq(element_bytes(config, each))
-            with m.Default():
-                m.d.comb += size.eq(1)
-        m.d["comb" if merged else "sync"] += is_info.eq(space >= Space.INFO)
+        lost = Signal()  # bytes of a SAMPLE
+        writing = Signal()
         m.d.comb += [
-            last_byte.eq(beat + 1 == size if merged else beat == last_beat),
-            info_read.addr.eq(index),
+            core.abort.eq(link.reset),
+            core.link_error.eq(link.link_error),
+            core.link_drop.eq(link.link_drop),
+            link.running.eq(core.running),
+            link.waiting.eq(waiting),
+            arguments.byte.eq(host.payload),
+            element.space.eq(arguments.space),
+            element.byte.eq(host.payload),
+            element.valid.eq(host.valid),
+            element.data.eq(core.memory.rdata),
+            info_read.addr.eq(arguments.index),
+            writing.eq(arguments.code == Command.WRITE & CODE_MASK),
             core.memory.write.eq(writing),
-            core.memory.space.eq(space),
-            core.memory.index.eq(index),
-            core.memory.lane.eq(lane),
-            core.memory.wdata.eq(element),
-            core.run.payload.row.eq(index),
-            core.run.payload.count.eq(lane[0]),
-            core.sample.payload.eq(self.i.payload),
+            core.memory.space.eq(arguments.space),
+            core.memory.index.eq(arguments.index),
+            core.memory.lane.eq(arguments.lane),
+            core.memory.wdata.eq(element.value),
+            core.run.payload.row.eq(arguments.index),
+            core.run.payload.count.eq(arguments.lane[0]),
+            core.sample.payload.eq(host.payload),
+            records.running.eq(core.running),
+            records.waiting.eq(core.waiting),
+            records.done.eq(core.done),
+            records.length.eq(length),
+            records.body.payload.eq(element.value[:8]),
         ]
+        with m.If(arguments.is_info):
+            m.d.comb += element.data[:8].eq(info_read.data)
+        wiring.connect(m, wiring.flipped(core.emit), records.emit)
+        wiring.connect(m, records.o, wiring.flipped(link.to_host))
 
-        step = Signal()  # on to the next element
-        laned = Signal()
-        m.d["comb" if merged else "sync"] += laned.eq(Cat(space == each for each in LANED).any())
-        with m.If(step):
-            with m.If(laned & (lane != config.p - 1)):
-                m.d.sync += lane.eq(lane + 1)
-            with m.Else():
-                m.d.sync += [index.eq(index + 1), lane.eq(0)]
-
-        # Records ---------------------------------------------------------------------------------
-
-        kind = Signal(Kind)
-        wanted = Signal()  # DATA or ERROR: the command's
-        wanted_kind = Signal(Kind)
-        granted = Signal()
-        body_valid = Signal()
-        body_ready = Signal()
-        body_end = Signal()
-        in_body = Signal()
-        over = Signal()  # no program runs, and the last one's DONE was begun
-        calm = Signal()  # the core is not, and will not be, within an EMIT
-        done = Signal()
-        dropping = Signal(init=1)  # what comes of a program aborted
-        passing = Signal()
-        m.d.comb += [
-            over.eq(~core.running & ~core.done & ~done & ~dropping),
-            calm.eq((over | core.waiting) & ~core.emit.valid & ~dropping),
-        ]
-        with m.If(core.done & ~dropping):
-            m.d.sync += done.eq(1)
-        with m.If(~core.running & ~core.emit.valid):
-            m.d.sync += dropping.eq(0)
-
-        with m.FSM(name="record"):
-            with m.State("PASS"):
-                m.d.comb += [
-                    passing.eq(1),
-                    self.o.payload.eq(core.emit.payload),
-                    self.o.valid.eq(core.emit.valid & ~dropping),
-                    core.emit.ready.eq(self.o.ready | dropping),
-                ]
-                with m.If(done & ~core.emit.valid):
-                    m.d.sync += [done.eq(0), kind.eq(Kind.DONE)]
-                    m.next = "TAG"
-                with m.Elif(wanted & calm):
-                    m.d.comb += granted.eq(1)
-                    m.d.sync += kind.eq(wanted_kind)
-                    m.next = "TAG"
-            with m.State("TAG"):
-                m.d.comb += self.o.valid.eq(1)
-                with m.Switch(kind):
-                    for each in Kind:
-                        with m.Case(each):
-                            m.d.comb += self.o.payload.eq(Record[each.name])
-                with m.If(self.o.ready):
-                    m.next = "LENGTH_LOW"
-            with m.State("LENGTH_LOW"):
-                m.d.comb += self.o.valid.eq(1)
-                with m.Switch(kind):
-                    with m.Case(Kind.DATA):
-                        m.d.comb += self.o.payload.eq(length[:8])
-                    with m.Case(Kind.ERROR):
-                        m.d.comb += self.o.payload.eq(1)
-                with m.If(self.o.ready):
-                    m.next = "LENGTH_HIGH"
-            with m.State("LENGTH_HIGH"):
-                m.d.comb += self.o.valid.eq(1)
-                with m.If(kind == Kind.DATA):
-                    m.d.comb += self.o.payload.eq(length[8:])
-                with m.If(self.o.ready):
-                    m.next = "BODY"
-                    with m.If(kind == Kind.DONE):
-                        m.next = "PASS"
-            with m.State("BODY"):
-                m.d.comb += [
-                    in_body.eq(1),
-                    self.o.payload.eq(element[:8]),
-                    self.o.valid.eq(body_valid),
-                    body_ready.eq(self.o.ready),
-                ]
-                with m.If(kind == Kind.ERROR):
-                    m.d.comb += self.o.payload.eq(
-                        Mux(lost, BoardError.SAMPLE_WITHOUT_PROGRAM, BoardError.UNKNOWN_COMMAND)
-                    )
-                with m.If(body_end):
-                    m.next = "PASS"
-
-        # Execution --------------------------------------------------------------------------------
-
-        none = count == 0
-        if not merged:
-            none = delay(m, none, 1, "none")[1]
-        m.d.sync += beat.eq(0)
         with m.FSM(name="command"):
             with m.State("COMMAND"):
-                m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [code.eq(self.i.payload), length.eq(0), lost.eq(0)]
-                with m.If(self.i.valid):
-                    m.next = "ARGUMENTS"
-                    with m.Switch(self.i.payload):
-                        with m.Case(Command.WRITE, Command.READ):
-                            m.d.sync += field.eq(Field.SPACE)
-                        with m.Case(Command.RUN):
-                            m.d.sync += field.eq(Field.INDEX_LOW)
-                        with m.Case(Command.SAMPLE):
-                            m.d.sync += field.eq(Field.COUNT_LOW)
-                        with m.Default():
-                            m.next = "ERROR"
+                m.d.comb += [host.ready.eq(1), arguments.start.eq(1)]
+                m.d.sync += [length.eq(0), lost.eq(0)]
+                with m.If(host.valid), m.Switch(host.payload):
+                    with m.Case(*Command):
+                        m.next = "ARGUMENTS"
+                    with m.Default():
+                        m.next = "ERROR"
             with m.State("ARGUMENTS"):
-                m.d.comb += self.i.ready.eq(1)
-                with m.If(self.i.valid):
-                    m.d.sync += field.eq(field + 1)
-                    with m.Switch(field):
-                        with m.Case(Field.SPACE):
-                            m.d.sync += space.eq(self.i.payload)
-                        with m.Case(Field.INDEX_LOW):
-                            m.d.sync += load(index, 0)
-                        with m.Case(Field.INDEX_HIGH):
-                            m.d.sync += load(index, 8)
-                        with m.Case(Field.LANE):
-                            m.d.sync += lane.eq(self.i.payload)
-                            with m.If(running_command):
-                                m.next = "RUN_WAIT"
-                        with m.Case(Field.COUNT_LOW):
-                            m.d.sync += load(count, 0)
-                        with m.Case(Field.COUNT_HIGH):
-                            m.d.sync += load(count, 8)
-                            with m.Switch(code):
-                                with m.Case(Command.WRITE & 3):
-                                    m.next = "ELEMENT"
-                                with m.Case(Command.READ & 3):
-                                    m.next = "LENGTH"
-                                with m.Default():
-                                    m.next = "SAMPLE" if merged else "SETTLE"
+                m.d.comb += [host.ready.eq(1), arguments.load.eq(host.valid)]
+                with m.If(host.valid & arguments.last), m.Switch(arguments.code):
+                    for command, state in (
+                        (Command.WRITE, "ELEMENT"),
+                        (Command.READ, "LENGTH"),
+                        (Command.RUN, "RUN_WAIT"),
+                        (Command.SAMPLE, "SAMPLE" if short else "SETTLE"),
+                    ):
+                        with m.Case(command & CODE_MASK):
+                            m.next = state
 
-            with m.State("RUN_WAIT"), m.If(over & passing):
+            with m.State("RUN_WAIT"), m.If(records.idle & records.passing):
                 m.next = "RUN"
             with m.State("RUN"):
                 m.d.comb += core.run.valid.eq(1)
                 with m.If(core.run.ready):
                     m.next = "COMMAND"
 
-            if not merged:
-                with m.State("SETTLE"):  # ``none`` comes a cycle after ``count``
+            if not short:
+                with m.State("SETTLE"):  # `Arguments.none` comes a cycle after the count
                     m.next = "SAMPLE"
             with m.State("SAMPLE"):
-                with m.If(none):
+                with m.If(arguments.none):
                     m.next = "COMMAND"
                     with m.If(lost):
                         m.next = "ERROR"
                 with m.Else():
                     m.d.comb += [
-                        core.sample.valid.eq(self.i.valid & core.running),
-                        self.i.ready.eq(core.sample.ready | ~core.running),
+                        core.sample.valid.eq(host.valid & core.running),
+                        host.ready.eq(core.sample.ready | ~core.running),
+                        arguments.count_down.eq(host.valid & host.ready),
                     ]
-                    with m.If(self.i.valid & self.i.ready):
-                        m.d.sync += count.eq(count - 1)
-                        if not merged:
-                            m.d.sync += none.eq(count == 1)
-                        with m.If(~core.running):
-                            m.d.sync += lost.eq(1)
+                    with m.If(arguments.count_down & ~core.running):
+                        m.d.sync += lost.eq(1)
 
             with m.State("LENGTH"):  # count times size
-                m.d.sync += [length.eq(length + count), beat.eq(beat + 1)]
-                with m.If(last_byte):
-                    m.d.sync += beat.eq(0)
+                m.d.comb += element.count.eq(1)
+                m.d.sync += length.eq(length + arguments.count)
+                with m.If(element.last):
                     m.next = "DATA"
             with m.State("DATA"):
-                m.d.comb += [wanted.eq(1), wanted_kind.eq(Kind.DATA)]
-                with m.If(granted):
+                m.d.comb += [records.wanted.eq(1), records.kind.eq(Kind.DATA)]
+                with m.If(records.granted):
                     m.next = "ELEMENT"
             with m.State("ELEMENT"):
-                m.d.sync += count.eq(count - 1)
+                m.d.comb += arguments.count_down.eq(1)
                 m.next = "MEMORY"
                 with m.If(writing):
                     m.next = "FILL"
-                with m.If(count == 0):
+                with m.If(arguments.count == 0):
                     m.next = "COMMAND"
                     with m.If(~writing):
                         m.next = "END"
             with m.State("FILL"):
-                # The first byte has to get to the bottom; what comes after the last is no matter.
-                filled = Signal()
-                m.d.comb += self.i.ready.eq(~filled)
-                m.d.sync += beat.eq(beat)
-                with m.If(self.i.valid | filled):
-                    m.d.sync += [
-                        beat.eq(beat + 1),
-                        element.eq(Cat(element[8:], self.i.payload)),
-                        filled.eq(filled | last_byte),
-                    ]
-                    with m.If(beat == whole - 1):
-                        m.d.sync += [beat.eq(0), filled.eq(0)]
-                        m.next = "MEMORY"
+                m.d.comb += [element.fill.eq(1), host.ready.eq(element.taking)]
+                with m.If(element.filled):
+                    m.next = "MEMORY"
             with m.State("MEMORY"):
-                m.d.comb += core.memory.valid.eq(~is_info)
-                with m.If(core.memory.ready | is_info):
-                    m.d.sync += element.eq(core.memory.rdata)
+                m.d.comb += core.memory.valid.eq(~arguments.is_info)
+                with m.If(core.memory.ready | arguments.is_info):
+                    m.d.comb += [element.load.eq(1), arguments.step.eq(writing)]
                     m.next = "EMPTY"
-                    with m.If(is_info):
-                        m.d.sync += element[:8].eq(info_read.data)
                     with m.If(writing):
-                        m.d.comb += step.eq(1)
                         m.next = "ELEMENT"
             with m.State("EMPTY"):
-                m.d.comb += body_valid.eq(1)
-                m.d.sync += beat.eq(beat)
-                with m.If(body_ready):
-                    m.d.sync += [beat.eq(beat + 1), element.eq(Cat(element[8:], Const(0, 8)))]
-                    with m.If(last_byte):
-                        m.d.sync += beat.eq(0)
-                        m.d.comb += step.eq(1)
-                        m.next = "ELEMENT"
+                m.d.comb += [records.body.valid.eq(1), element.drop.eq(records.body.ready)]
+                with m.If(element.drop & element.last):
+                    m.d.comb += arguments.step.eq(1)
+                    m.next = "ELEMENT"
             with m.State("END"):
-                m.d.comb += body_end.eq(1)
-                with m.If(in_body):  # the header may still be on its way, if count was 0
+                m.d.comb += records.end.eq(1)
+                with m.If(records.in_body):  # the header may still be on its way, if count was 0
                     m.next = "COMMAND"
 
             with m.State("ERROR"):
-                m.d.comb += [wanted.eq(1), wanted_kind.eq(Kind.ERROR)]
-                with m.If(granted):
+                m.d.comb += [records.wanted.eq(1), records.kind.eq(Kind.ERROR)]
+                with m.If(records.granted):
                     m.next = "ERROR_BODY"
             with m.State("ERROR_BODY"):
-                m.d.comb += [body_valid.eq(1), body_end.eq(body_ready)]
-                with m.If(body_ready):
+                m.d.comb += [
+                    records.body.valid.eq(1),
+                    records.body.payload.eq(
+                        Mux(lost, BoardError.SAMPLE_WITHOUT_PROGRAM, BoardError.UNKNOWN_COMMAND)
+                    ),
+                    records.end.eq(records.body.ready),
+                ]
+                with m.If(records.body.ready):
                     m.next = "DISCARD"
                     with m.If(lost):
                         m.next = "COMMAND"
             with m.State("DISCARD"):
-                m.d.comb += self.i.ready.eq(1)
+                m.d.comb += host.ready.eq(1)
 
-        m.d.comb += self.quiet.eq(self.i.ready & ~self.i.valid & passing & ~done & ~dropping)
-        return ResetInserter(self.reset)(m)
+        m.d.comb += self.quiet.eq(host.ready & ~host.valid & records.quiet)
+        return ResetInserter(link.reset)(m)

@@ -8,13 +8,13 @@ from relaxon_isa.config import ArrayConfig
 
 from .access import Access
 from .array import Array
+from .buffers import SkidBuffer
 from .bus import CoreSignature
 from .component import Component
-from .counters import Registers
+from .counters import RegisterFile
 from .schedule import Schedule
 from .sequencer import Sequencer
-from .slices import Slice
-from .transfer import Mover
+from .transfer import TransferUnit
 
 __all__ = ["Core"]
 
@@ -26,9 +26,9 @@ class Core(Component):
 
         bus.run --> Sequencer --row, issue--> Array (cells, lanes, banks) --flag--> Sequencer
                       |  |                      ^
-        bus.sample -> Mover ---------values-----+
+        bus.sample -> TransferUnit --values-----+
         bus.emit <----'  '------.               |
-        bus.memory -------------+--> element ---'--- Registers, program rows
+        bus.memory -------------+--> element ---'--- RegisterFile, program rows
 
     Parameters
     ----------
@@ -58,40 +58,40 @@ class Core(Component):
         m.submodules.sequencer = sequencer = self.sequencer
         m.submodules.array = array = self.array
         m.submodules.access = access = Access(config)
-        m.submodules.mover = mover = Mover(config)
-        m.submodules.registers = registers = Registers(config, self.family)
+        m.submodules.transfer = transfer = TransferUnit(config)
+        m.submodules.registers = registers = RegisterFile(config, self.family)
 
         wiring.connect(m, wiring.flipped(bus.run), sequencer.run)
-        wiring.connect(m, wiring.flipped(bus.sample), mover.sample)
+        wiring.connect(m, wiring.flipped(bus.sample), transfer.sample)
         wiring.connect(m, wiring.flipped(bus.memory), access.memory)
         wiring.connect(m, access.element, array.element)
         wiring.connect(m, access.program, sequencer.program)
         if when.short:
-            wiring.connect(m, mover.emit, wiring.flipped(bus.emit))
+            wiring.connect(m, transfer.emit, wiring.flipped(bus.emit))
         else:
-            m.submodules.emitted = emitted = Slice()
-            wiring.connect(m, mover.emit, emitted.i)
+            m.submodules.emitted = emitted = SkidBuffer()
+            wiring.connect(m, transfer.emit, emitted.i)
             wiring.connect(m, emitted.o, wiring.flipped(bus.emit))
-        for port, component in ((access.transfer, mover), (access.registers, registers)):
+        for port, component in ((access.transfer, transfer), (access.registers, registers)):
             for name, member in port.signature.members.items():
                 mine, its = getattr(port, name), getattr(component, name)
                 m.d.comb += mine.eq(its) if member.flow is In else its.eq(mine)
-        stalled = sequencer.wait_run & mover.stalled
+        stalled = sequencer.wait_run & transfer.stalled
         m.d.comb += [
             sequencer.abort.eq(bus.abort),
             sequencer.flag.eq(array.flag),
-            sequencer.stalled.eq(mover.stalled),
-            sequencer.finished.eq(mover.finished),
+            sequencer.stalled.eq(transfer.stalled),
+            sequencer.finished.eq(transfer.finished),
             array.row.eq(sequencer.row),
             array.issue.eq(sequencer.issue),
             array.clear_flag.eq(sequencer.start),
             array.update_key.eq(registers.update_key),
             array.sample_key.eq(registers.sample_key),
-            mover.wait_run.eq(sequencer.wait_run),
-            mover.emit_run.eq(sequencer.emit_run),
-            mover.row.eq(sequencer.row),
-            mover.index.eq(sequencer.index),
-            mover.hold.eq(access.serving),
+            transfer.wait_run.eq(sequencer.wait_run),
+            transfer.emit_run.eq(sequencer.emit_run),
+            transfer.row.eq(sequencer.row),
+            transfer.index.eq(sequencer.index),
+            transfer.hold.eq(access.serving),
             access.wait_run.eq(sequencer.wait_run),
             access.emit_run.eq(sequencer.emit_run),
             access.free.eq(~sequencer.running | (stalled & ~bus.sample.valid)),
@@ -110,14 +110,14 @@ class Core(Component):
         m.d.comb += [
             *(events[name].eq(sequencer.events[name]) for name in sequencer.events.shape().members),
             events.wait_stalls.eq(stalled),
-            events.emit_stalls.eq(sequencer.emit_run & mover.stalled),
-            events.samples.eq(mover.tick),
+            events.emit_stalls.eq(sequencer.emit_run & transfer.stalled),
+            events.samples.eq(transfer.tick),
             events.state_saturations.eq(array.state_saturated),
             events.weight_saturations.eq(array.weight_saturated),
             events.link_errors.eq(bus.link_error),
             events.link_drops.eq(bus.link_drop),
             registers.counting.eq(sequencer.counting),
             registers.next_update.eq(sequencer.learned),
-            registers.next_sample.eq(mover.tick),
+            registers.next_sample.eq(transfer.tick),
         ]
         return m

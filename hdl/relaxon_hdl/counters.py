@@ -3,17 +3,18 @@
 from collections.abc import Iterable
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.memory import COUNTER_BITS, Register
 
+from .component import Component
 from .hash import mix
-from .primitives import Ram, delay
+from .primitives import Ram
 from .schedule import Schedule
 
-__all__ = ["COUNTED", "Registers", "event_layout"]
+__all__ = ["COUNTED", "RegisterFile", "event_layout"]
 
 KEYS = (Register.UPDATE_KEY, Register.SAMPLE_KEY)
 KINDS = (
@@ -28,8 +29,8 @@ ALWAYS = (Register.LINK_ERRORS, Register.LINK_DROPS)
 HALF = COUNTER_BITS // 2
 INDEX_BITS = 4
 WAITING_BITS = 7
-"""A counter's turn comes every 2 * 2**INDEX_BITS cycles, or twice that where ``lock`` takes up to
-half of them."""
+"""A counter's turn comes every 2 * 2**INDEX_BITS cycles; where ``lock`` takes up to half of them,
+every 4 * 2**INDEX_BITS. A counter's events until then have to fit."""
 
 
 def event_layout(registers: Iterable[Register]) -> data.StructLayout:
@@ -37,7 +38,7 @@ def event_layout(registers: Iterable[Register]) -> data.StructLayout:
     return data.StructLayout({register.name.lower(): 1 for register in registers})
 
 
-class Registers(wiring.Component):
+class RegisterFile(Component):
     """Keys and counters of `Register`, written by the host, advanced by events.
 
     A counter's 32 bits are two words of one memory. Events wait in a few bits each until their
@@ -46,25 +47,34 @@ class Registers(wiring.Component):
         turn --> memory --> low + waiting, then high + carry --> memory
                               `--> value
 
+    Parameters
+    ----------
+    config
+        The machine.
+    family
+        FPGA family whose memory is instantiated; None for the portable one.
+
     Members
     -------
     events : In(event_layout)
         Of each of `COUNTED`.
     counting : In(1)
-        Count events, those of the link apart, which always count.
+        Count events. Those of the link always count.
     next_update, next_sample : In(1)
         Advance a key.
     index : In(4), lock : In(1)
-        The next turns are all of ``index``. Never for more than a few cycles, and then not for
-        as many.
+        While ``lock`` is high every turn serves register ``index``. Hold it for at most 16 cycles,
+        then low for at least as many, or other counters overflow (`WAITING_BITS`).
     value : Out(16)
         With ``low`` and, a cycle later, ``high``: the halves of the locked register, the first
-        time at most 3 and 4 cycles after ``lock`` rises. Events count that came by the cycle before
-        ``low``.
+        time at most 3 and 4 cycles after ``lock`` rises. Events that came before the cycle of
+        ``low`` are counted.
     low, high : Out(1)
+        Which half ``value`` is.
     write : In(1), data : In(32)
         With ``lock``, and from 2 cycles after it rose: for 4 cycles, set the register.
     update_key, sample_key : Out(32)
+        The keys; 0 if the machine has none.
     """
 
     def __init__(self, config: ArrayConfig, family: str | None = None):
@@ -96,13 +106,10 @@ class Registers(wiring.Component):
 
         # Whose turn it is: its low word is read in the even cycle, its high one in the odd.
 
-        merged = Schedule(config).merged
-        index, lock, write = self.index, self.lock, self.write
-        if not merged:
-            index, lock, write = (
-                delay(m, value, 1, name)[1]
-                for value, name in ((index, "index"), (lock, "lock"), (write, "write"))
-            )
+        when = Schedule(config)
+        index = when.late(m, self.index, "index")
+        lock = when.late(m, self.lock, "lock")
+        write = when.late(m, self.write, "write")
         odd = Signal()
         turn = Signal(INDEX_BITS)
         chosen = Signal(INDEX_BITS)
@@ -128,16 +135,15 @@ class Registers(wiring.Component):
             event = self.events[register.name.lower()]
             counts[target] = counts.get(target, 0) | (event & (always | self.counting))
         waiting = [Const(0, WAITING_BITS)] * (1 << INDEX_BITS)
-        if not merged:
-            counts = {
-                register: delay(m, event, 1, f"event_{register.name.lower()}", reset=True)[1]
-                for register, event in counts.items()
-            }
+        counts = {
+            register: when.late(m, event, f"event_{register.name.lower()}", reset=True)
+            for register, event in counts.items()
+        }
         after = list(waiting)
         for register, event in counts.items():
             waits = Signal(WAITING_BITS, name=f"waiting_{register.name.lower()}")
             m.d.sync += waits.eq(waits + event)
-            if merged:
+            if when.short:
                 with m.If(first & (place == register)):
                     m.d.sync += waits.eq(event)
             else:  # what comes in the two cycles of the turn is in the sum already
@@ -150,7 +156,7 @@ class Registers(wiring.Component):
 
         carry = Signal()
         total = Signal(HALF + 1)
-        if merged:
+        if when.short:
             added = words.r_data + Mux(first, Array(waiting)[place], carry)
         else:  # what waits is taken as the word is read; one more event comes a cycle later
             waited = Signal(WAITING_BITS, reset_less=True)
@@ -176,17 +182,11 @@ class Registers(wiring.Component):
 
         if config.dither_bits:
             advance = (self.next_update, self.next_sample)
-            if not merged:
-                names = ("next_update", "next_sample")
-                advance = tuple(
-                    delay(m, go, 1, name, reset=True)[1]
-                    for go, name in zip(advance, names, strict=True)
-                )
             keys = (self.update_key, self.sample_key)
             for register, go, out in zip(KEYS, advance, keys, strict=True):
                 key = Signal(COUNTER_BITS, init=1, name=register.name.lower())
                 m.d.comb += out.eq(key)
-                with m.If(go):
+                with m.If(when.late(m, go, f"next_{register.name.lower()}", reset=True)):
                     m.d.sync += key.eq(mix(key))
                 with m.If(place == register):
                     m.d.comb += self.value.eq(Mux(first, key[:HALF], key[HALF:]))

@@ -1,56 +1,571 @@
 """The board's end of the link; `relaxon_isa.link` is its contract."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
-from amaranth.lib import crc, data, memory, stream, wiring
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, Value
+from amaranth.lib import (
+    crc,  # pyright: ignore[reportAttributeAccessIssue] (no stubs)
+    data,
+    memory,
+    stream,
+    wiring,
+)
 from amaranth.lib.crc.catalog import CRC16_GENIBUS, CRC16_IBM_3740
 from amaranth.lib.wiring import In, Out
 
+from relaxon_isa.config import ArrayConfig
 from relaxon_isa.link import CRC_BYTES, HEADER_BYTES, MAX_PAYLOAD
 
 from .cobs import CobsDecoder, CobsEncoder
-from .primitives import delay
+from .component import Component
+from .schedule import Schedule
 from .uart import UartReceiver, UartTransmitter
 
-__all__ = ["Link", "LinkEngine"]
+__all__ = [
+    "FrameReceiver",
+    "FrameSender",
+    "Link",
+    "LinkEngine",
+    "LinkSignature",
+    "ReceiveRing",
+    "TransmitRing",
+]
 
 
-class ControlByte(data.Struct):
-    """The header's first byte."""
-
-    session: 4
-    reset: 1
-    resend: 1
-    running: 1
-    waiting: 1
+CONTROL_BYTE = data.StructLayout(
+    {"session": 4, "reset": 1, "resend": 1, "running": 1, "waiting": 1}
+)
+FRAME_HEADER = data.StructLayout({"control": CONTROL_BYTE, "seq": 16, "ack": 16, "room": 16})
+"""A frame's header, as `relaxon_isa.link` says."""
 
 
-class LinkEngine(wiring.Component):
-    """The link without its UART: frames in and out as bytes.
+class LinkSignature(wiring.Signature):
+    """The seam between the link and the command unit, seen from the link.
 
-    A received frame is written into the receive ring as it comes, beyond what is valid there; only
-    when its CRC is found good does it become valid. The transmit ring keeps every byte until the
-    host acknowledges it; a frame is made of what is in it and was not sent, and go-back-N starts
-    over from the last byte acknowledged::
+    Members
+    -------
+    from_host : Out(stream of 8 bits)
+        The host's stream. Its valid falls, with nothing taken, after ``reset``.
+    to_host : In(stream of 8 bits)
+        The board's stream. Its valid falls, with nothing taken, after ``reset``.
+    reset : Out(1)
+        One cycle: the host resets the link. Both streams begin anew in the next cycle.
+    running, waiting : In(1)
+        Bits RUNNING and WAITING of the headers to come.
+    link_error, link_drop : Out(1)
+        One cycle each: a frame was dropped because it was damaged; because of its sequence number
+        or for lack of room.
+    """
 
-                     +-- control byte, seq ok?, ack --> rules 1 to 6 --+--> reset, rewind, release
-        line_in -> COBS -> CRC                                         |
-                     +-- receive ring ------------------------> o      v
-        line_out <- COBS, frame buffer <- header, payload, CRC <- transmit ring <- i
+    def __init__(self):
+        super().__init__(
+            {
+                "from_host": Out(stream.Signature(8)),
+                "to_host": In(stream.Signature(8)),
+                "reset": Out(1),
+                "running": In(1),
+                "waiting": In(1),
+                "link_error": Out(1),
+                "link_drop": Out(1),
+            }
+        )
 
-    Latency: ``o`` six cycles after the delimiter of a frame. Throughput: ``o`` a byte every other
-    cycle while nothing comes in (the ring is not read in cycles in which it is written), ``i`` and
-    ``line_in`` a byte a cycle, ``line_out`` a byte every other cycle and between frames a cycle a
-    byte of the next.
 
-    Two bytes of the receive ring take the CRC, so ``rx_bytes - 2`` is the widest window.
+class FrameReceiver(Component):
+    """Decodes one frame at a time: its header into registers, its payload byte by byte.
+
+    Latency: ``o`` one cycle after ``line_in``, ``end`` one cycle after a delimiter. Throughput: a
+    byte per cycle. No back-pressure.
+
+    Members
+    -------
+    line_in : In(stream of 8 bits, always ready)
+        Bytes from the line.
+    line_error : In(1)
+        One cycle: a byte was lost here.
+    clear : In(1)
+        One cycle between two frames: forget the one received.
+    expected : In(16)
+        The sequence number to compare the frame's with.
+    o : Out(stream of 8 bits, always ready)
+        What follows the header: the payload and the two bytes of the CRC.
+    length : Out(16)
+        Bytes of ``o`` less 2, so the payload's length when the frame is whole. Negative (modulo
+        2**16) before; stops at ``MAX_PAYLOAD + 1``.
+    control : Out(CONTROL_BYTE), ack_not : Out(16)
+        From the header; ``ack_not`` is the complement of its ``ack``.
+    in_order : Out(1)
+        The header's ``seq`` is ``expected``.
+    end, good : Out(1)
+        One cycle: the frame is complete; its CRC, length and encoding are right.
+    busy : Out(1)
+        A byte or an end is on its way.
+    """
+
+    def __init__(self):
+        super().__init__(
+            {
+                "line_in": In(stream.Signature(8, always_ready=True)),
+                "line_error": In(1),
+                "clear": In(1),
+                "expected": In(16),
+                "o": Out(stream.Signature(8, always_ready=True)),
+                "length": Out(16),
+                "control": Out(CONTROL_BYTE),
+                "ack_not": Out(16),
+                "in_order": Out(1),
+                "end": Out(1),
+                "good": Out(1),
+                "busy": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.submodules.decoder = decoder = CobsDecoder()
+        wiring.connect(m, wiring.flipped(self.line_in), decoder.i)
+        check = crc.Processor(CRC16_GENIBUS())
+        m.submodules.check = ResetInserter(self.clear)(check)
+
+        # From minus the shortest frame up.
+        count = Signal(8, init=256 - HEADER_BYTES - CRC_BYTES)
+        negative = Signal()
+        too_long = Signal()
+        field = Signal(range(HEADER_BYTES + 1))
+        body = Signal()
+        in_order = Signal(init=1)
+        m.d.comb += [
+            decoder.spoil.eq(self.line_error),
+            check.data.eq(decoder.o.payload),
+            check.valid.eq(decoder.o.valid),
+            negative.eq(count[4:].all()),
+            too_long.eq(count == MAX_PAYLOAD + 1),
+            body.eq(field == HEADER_BYTES),
+            self.o.payload.eq(decoder.o.payload),
+            self.o.valid.eq(decoder.o.valid & body),
+            self.length.eq(Cat(count, negative.replicate(8))),
+            self.in_order.eq(in_order),
+            self.end.eq(decoder.end),
+            self.good.eq(check.match_detected & ~(decoder.bad | negative | too_long)),
+            self.busy.eq(decoder.o.valid | decoder.end),
+        ]
+        with m.If(decoder.o.valid):
+            with m.If(~too_long):
+                m.d.sync += count.eq(count + 1)
+            with m.If(~body):
+                m.d.sync += field.eq(field + 1)
+            with m.Switch(field):
+                with m.Case(0):
+                    m.d.sync += self.control.eq(decoder.o.payload)
+                with m.Case(1, 2):
+                    expected_byte = Mux(field[0], self.expected[:8], self.expected[8:])
+                    with m.If(decoder.o.payload != expected_byte):
+                        m.d.sync += in_order.eq(0)
+                with m.Case(3):
+                    m.d.sync += self.ack_not[:8].eq(~decoder.o.payload)
+                with m.Case(4):
+                    m.d.sync += self.ack_not[8:].eq(~decoder.o.payload)
+        with m.If(self.clear):
+            for signal in (count, field, in_order):
+                m.d.sync += signal.eq(signal.init)
+        return m
+
+
+class ReceiveRing(Component):
+    """The host's bytes: written as a frame comes, valid once it is accepted, then read.
+
+    Byte x of the stream is at x - 2: ``expected + length`` is then the place of a frame's next byte
+    and, when the frame is whole, the new ``expected``. Two bytes of the ring take the CRC, so
+    ``rx_bytes - 2`` is the widest window.
+
+    Latency: ``o`` three cycles after ``accept``. Throughput: ``o`` a byte every other cycle while
+    nothing comes in (the ring is not read in cycles in which it is written).
 
     Parameters
     ----------
-    rx_bytes, tx_bytes
-        The rings, a power of two each, 256 to 32768.
-    registered
-        For fast clocks: received bytes are written from registers, and a frame acted upon, a cycle
-        later.
+    config
+        The machine: ``rx_bytes``, and its pipeline. The long one writes from registers.
+
+    Members
+    -------
+    i : In(stream of 8 bits, always ready), length : In(16)
+        A frame's bytes; see `FrameReceiver`.
+    accept : In(1)
+        One cycle after a frame's end: its bytes are valid.
+    clear : In(1)
+        One cycle between two frames.
+    hold : In(1)
+        Keep ``room`` as it is: a header is being made.
+    reset : In(1)
+        Forget everything.
+    o : Out(stream of 8 bits)
+        The host's stream.
+    expected : Out(16)
+        Offset in the host's stream of the next byte expected.
+    room : Out
+        Bytes that can be taken beyond ``expected``.
+    overflow : Out(1)
+        This frame does not fit.
+    reopened : Out(1)
+        One cycle: ``room`` was below a payload (and half of the ring), and is half of the ring
+        again.
+    empty : Out(1)
+        Nothing is left for ``o``.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        self.window = config.rx_bytes - CRC_BYTES
+        super().__init__(
+            {
+                "i": In(stream.Signature(8, always_ready=True)),
+                "length": In(16),
+                "accept": In(1),
+                "clear": In(1),
+                "hold": In(1),
+                "reset": In(1),
+                "o": Out(stream.Signature(8)),
+                "expected": Out(16),
+                "room": Out(range(config.rx_bytes)),
+                "overflow": Out(1),
+                "reopened": Out(1),
+                "empty": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        size, bits = self.config.rx_bytes, len(self.room)
+
+        m.submodules.ring = ring = memory.Memory(shape=8, depth=size, init=[])
+        write = ring.write_port()
+        read = ring.read_port(domain="comb")
+        byte = Signal(8, reset_less=True)
+
+        after = Signal(16)
+        # One bit more than a place tells full from empty.
+        read_at = Signal(bits + 1, init=2 * size - CRC_BYTES)
+        room = Signal(bits, init=self.window)
+        at_limit = Signal()
+        have = Signal()
+        fetch = Signal()
+        shut = Signal()
+        m.d.comb += [
+            after.eq(self.expected + self.length),
+            at_limit.eq(after[: bits + 1] == read_at ^ size),
+        ]
+        m.d[Schedule(self.config).domain] += [
+            write.addr.eq(after),
+            write.data.eq(self.i.payload),
+            write.en.eq(self.i.valid & ~at_limit & ~self.overflow),
+        ]
+        m.d.comb += [
+            read.addr.eq(read_at),
+            # `room` is a cycle late: after a fetch `have` covers that. Never with a write:
+            # nothing has to be said about a collision.
+            fetch.eq(~have & (room != self.window) & ~self.hold & ~write.en),
+            self.o.payload.eq(byte),
+            self.o.valid.eq(have),
+            self.room.eq(room),
+            self.reopened.eq(shut & room[-1]),
+            self.empty.eq((room == self.window) & ~have),
+        ]
+        m.d.sync += room.eq(read_at - self.expected)
+        with m.If(self.i.valid & at_limit):
+            m.d.sync += self.overflow.eq(1)
+        with m.If(fetch):
+            m.d.sync += [byte.eq(read.data), read_at.eq(read_at + 1), have.eq(1)]
+        with m.Elif(self.o.ready):
+            m.d.sync += have.eq(0)
+        with m.If(room < min(MAX_PAYLOAD, size // 2)):
+            m.d.sync += shut.eq(1)
+        with m.If(self.reopened):
+            m.d.sync += shut.eq(0)
+        with m.If(self.accept):
+            m.d.sync += self.expected.eq(after)
+        with m.If(self.clear):
+            m.d.sync += self.overflow.eq(0)
+        with m.If(self.reset):
+            for signal in (self.expected, read_at, room, have, shut):
+                m.d.sync += signal.eq(signal.init)
+        return m
+
+
+class TransmitRing(Component):
+    """The board's bytes, each kept until the host acknowledges it.
+
+    From the acknowledged offset on the ring holds ``level`` bytes; ``flight`` of them were sent,
+    ``sent`` of them since the last rewind. All three grow by one or shrink by what the host
+    acknowledges. An acknowledgement is judged over two cycles (with the long pipeline three),
+    while nothing moves: ``weigh``, (``keep``), ``apply``.
+
+    Throughput: a byte per cycle at ``i`` and at ``byte``, not both in one cycle.
+
+    Parameters
+    ----------
+    config
+        The machine: ``tx_bytes``, and its pipeline.
+
+    Members
+    -------
+    i : In(stream of 8 bits)
+        The board's stream. Not ready unless ``open``.
+    open : In(1)
+        No frame is acted upon: bytes may come and go.
+    ack_not : In(16)
+        Complement of an acknowledged offset.
+    weigh, keep, apply : In(1)
+        One cycle each, in this order: compare ``ack_not``; go on comparing (long pipeline only);
+        release what it acknowledges, if that was sent and not yet acknowledged.
+    resend : In(1)
+        With ``apply``: send again from the acknowledged offset on.
+    reset : In(1)
+        Forget everything.
+    rewind : Out(1)
+        The next byte sent is the one behind the acknowledged offset: after ``reset``, with
+        ``resend``, and where the host has more than is being sent again. A frame being made is
+        void.
+    want : In(1)
+        Fetch a byte to send; only while ``unsent``.
+    fetched : Out(1), byte : Out(8)
+        A byte to send; a cycle after it was wanted at the earliest.
+    seq : Out(16)
+        Offset of the next byte to send.
+    unsent : Out(1)
+        There is one.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        super().__init__(
+            {
+                "i": In(stream.Signature(8)),
+                "open": In(1),
+                "ack_not": In(16),
+                "weigh": In(1),
+                "keep": In(1),
+                "apply": In(1),
+                "resend": In(1),
+                "reset": In(1),
+                "rewind": Out(1),
+                "want": In(1),
+                "fetched": Out(1),
+                "byte": Out(8),
+                "seq": Out(16),
+                "unsent": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        bits = (self.config.tx_bytes - 1).bit_length()
+
+        m.submodules.ring = ring = memory.Memory(shape=8, depth=self.config.tx_bytes, init=[])
+        write = ring.write_port()
+        read = ring.read_port(domain="comb")
+        byte = Signal(8, reset_less=True)
+
+        acked = Signal(16)
+        write_at = Signal(bits)
+        level = Signal(bits + 1)
+        flight = Signal(bits + 1)
+        sent = Signal(bits + 1)
+        minus = Signal(16)  # complement of what is released; 0 while nothing is
+
+        def moved(amount: Signal) -> tuple[Value, Value]:
+            """``amount`` plus 1 + ``minus``, and whether that is not negative."""
+            total = Signal(bits + 3, name=f"{amount.name}_moved")
+            m.d.comb += total.eq(Cat(1, amount) + Cat(1, minus[: bits + 1]))
+            return total[1:-1], total[-1]
+
+        next_level, _ = moved(level)
+        next_flight, flight_ok = moved(flight)
+        next_sent, sent_ok = moved(sent)
+        late = Schedule(self.config).late  # nothing is sent meanwhile
+        acceptable = late(m, flight_ok & minus[bits + 1 :].all(), "acceptable")
+        resent = late(m, sent_ok, "resent")
+
+        fetch = Signal()
+        release = Signal()
+        m.d.comb += [
+            self.seq.eq(acked + sent),
+            self.unsent.eq(sent != level),
+            self.byte.eq(byte),
+            self.i.ready.eq(self.open & ~level[-1]),
+            write.en.eq(self.i.valid & self.i.ready),
+            write.addr.eq(write_at),
+            write.data.eq(self.i.payload),
+            read.addr.eq(self.seq),
+            # Never with a write: nothing has to be said about a collision.
+            fetch.eq(self.open & self.want & ~write.en),
+            release.eq(self.apply & acceptable),
+            self.rewind.eq(self.reset | (self.apply & self.resend) | (release & ~resent)),
+        ]
+        m.d.sync += [self.fetched.eq(fetch), minus.eq(0)]
+        with m.If(self.weigh):
+            m.d.sync += minus.eq(acked + self.ack_not)
+        with m.If(self.keep):
+            m.d.sync += minus.eq(minus)
+        with m.If(write.en):
+            m.d.sync += write_at.eq(write_at + 1)
+        with m.If(write.en | release):
+            m.d.sync += level.eq(next_level)
+        with m.If((fetch & (sent == flight)) | release):
+            m.d.sync += flight.eq(next_flight)
+        with m.If(fetch):
+            m.d.sync += byte.eq(read.data)
+        with m.If(fetch | release):
+            m.d.sync += sent.eq(next_sent)
+        with m.If(release):
+            m.d.sync += acked.eq(~self.ack_not)
+        with m.If(self.rewind):
+            m.d.sync += sent.eq(0)
+        with m.If(self.reset):
+            for signal in (acked, write_at, level, flight):
+                m.d.sync += signal.eq(signal.init)
+        return m
+
+
+class FrameSender(Component):
+    """Makes frames: header, payload from the transmit ring, CRC, encoded.
+
+    Throughput: a byte per cycle into the frame buffer; the line takes one every other cycle.
+
+    Members
+    -------
+    start : In(1)
+        Begin a frame as soon as the frame buffer is free.
+    empty : In(1)
+        While a frame is made: it carries no payload.
+    header : In(FRAME_HEADER)
+        Must not change while ``making_header``.
+    unsent, fetched : In(1), byte : In(8)
+        See `TransmitRing`.
+    want : Out(1)
+        Fetch a byte for the payload.
+    abort : In(1)
+        Forget the frame being made.
+    begun, making_header, finished : Out(1)
+        One cycle: a frame begins, from ``start``; the header's bytes are read; one cycle: the frame
+        is complete and goes out.
+    line_out : Out(stream of 8 bits)
+        The encoded frame.
+    idle : Out(1)
+        No frame is made and none goes out.
+    """
+
+    def __init__(self):
+        super().__init__(
+            {
+                "start": In(1),
+                "empty": In(1),
+                "header": In(FRAME_HEADER),
+                "unsent": In(1),
+                "fetched": In(1),
+                "byte": In(8),
+                "want": Out(1),
+                "abort": In(1),
+                "begun": Out(1),
+                "making_header": Out(1),
+                "finished": Out(1),
+                "line_out": Out(stream.Signature(8)),
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+
+        m.submodules.encoder = encoder = CobsEncoder()
+        wiring.connect(m, encoder.o, wiring.flipped(self.line_out))
+
+        idle = Signal()
+        # The frame's CRC before its last inversion, which is done on the way out.
+        check = crc.Processor(CRC16_IBM_3740())
+        inverted = Signal()
+        m.submodules.check = ResetInserter(idle)(check)
+
+        byte = Signal(8)
+        byte_valid = Signal()
+        step = Signal(range(HEADER_BYTES))
+        full = Signal()  # up to two bytes are on their way into the frame buffer
+        more = Signal()
+        m.d.comb += [
+            encoder.i.payload.eq(byte),
+            encoder.i.valid.eq(byte_valid),
+            encoder.abort.eq(self.abort),
+            check.data.eq(byte ^ inverted.replicate(8)),
+            check.valid.eq(byte_valid),
+            full.eq(encoder.used > HEADER_BYTES + MAX_PAYLOAD - 2),
+            more.eq(self.unsent & ~full & ~self.empty),
+            self.idle.eq(idle & ~encoder.sending),
+        ]
+        m.d.sync += [byte_valid.eq(0), inverted.eq(0)]
+        with m.FSM(name="send"):
+            with m.State("IDLE"):
+                m.d.comb += [idle.eq(1), self.begun.eq(self.start & encoder.i.ready)]
+                m.d.sync += step.eq(0)
+                with m.If(self.begun):
+                    m.next = "HEADER"
+            with m.State("HEADER"):
+                m.d.comb += self.making_header.eq(1)
+                m.d.sync += [
+                    byte.eq(Value.cast(self.header).word_select(step, 8)),
+                    byte_valid.eq(1),
+                    step.eq(step + 1),
+                ]
+                with m.If(step == HEADER_BYTES - 1):
+                    m.d.sync += step.eq(0)
+                    m.next = "PAYLOAD"
+            with m.State("PAYLOAD"):
+                m.d.comb += self.want.eq(more)
+                m.d.sync += [byte.eq(self.byte), byte_valid.eq(self.fetched)]
+                with m.If(self.abort):
+                    m.next = "IDLE"
+                with m.Elif(~more & ~self.fetched):
+                    m.next = "CRC"
+            with m.State("CRC"):
+                # The first byte of the CRC, once in it, leaves the second in its place.
+                m.d.sync += [
+                    byte.eq(~check.crc[8:]),
+                    inverted.eq(1),
+                    byte_valid.eq(~step[0]),
+                    step.eq(step + 1),
+                ]
+                with m.If(step[:2] == 3):
+                    m.next = "FINISH"
+                with m.If(self.abort):
+                    m.next = "IDLE"
+            with m.State("FINISH"):
+                m.d.comb += [encoder.finish.eq(1), self.finished.eq(~self.abort)]
+                m.next = "IDLE"
+        return m
+
+
+class LinkEngine(Component):
+    """The link without its UART: frames in and out as bytes.
+
+    A received frame is written into the receive ring as it comes, beyond what is valid there; it
+    becomes valid when its CRC is found good. The transmit ring keeps every byte until the host
+    acknowledges it; a frame is made of what is in it and was not sent, and go-back-N starts over
+    from the last byte acknowledged::
+
+        line_in --> FrameReceiver --payload--> ReceiveRing --> port.from_host
+                         | control, seq ok?, ack
+                         v
+                    rules 1 to 6: accept, release, rewind, reset, answer
+                         v
+        line_out <-- FrameSender <--payload-- TransmitRing <-- port.to_host
+
+    Latency: ``port.from_host`` six cycles after the delimiter of a frame (long pipeline: seven).
+    Throughput: ``port.from_host`` a byte every other cycle while nothing comes in,
+    ``port.to_host`` and ``line_in`` a byte per cycle, ``line_out`` a byte every other cycle, with a
+    pause between two frames of about as many cycles as the second has bytes.
+
+    Parameters
+    ----------
+    config
+        The machine: its rings (``rx_bytes``, ``tx_bytes``) and its pipeline. The long one acts upon
+        a frame a cycle later.
 
     Members
     -------
@@ -61,434 +576,169 @@ class LinkEngine(wiring.Component):
         One cycle: a byte was lost here.
     line_out : Out(stream of 8 bits)
         Bytes for the line.
-    o : Out(stream of 8 bits)
-        The host's stream. Its valid falls, with nothing taken, after ``reset``.
-    i : In(stream of 8 bits)
-        The board's stream. Not ready while a frame is acted upon.
-    reset : Out(1)
-        One cycle: the host resets the link. Both streams begin anew in the cycle after it.
-    running, waiting : In(1)
-        For the header.
-    link_error, link_drop : Out(1)
-        One cycle each: a frame was dropped as bad; for its sequence number or lack of room.
+    port : Out(LinkSignature)
+        ``to_host`` is not ready while a frame is acted upon.
     quiet : Out(1)
-        Without something at ``line_in`` or ``i``, nothing will change any more: no frame acted
-        upon, nothing to send, nothing left in ``o``. A frame that has only partly come and
-        stopped coming is no reason not to be quiet.
+        Nothing changes before ``line_in``, ``line_error`` or ``port.to_host`` brings something: no
+        frame is acted upon, none is to be sent, nothing is left in ``port.from_host``. An
+        incomplete frame does not keep it low.
     """
 
     PAUSE = HEADER_BYTES + 7
 
-    line_in: stream.Interface
-    line_error: Signal
-    line_out: stream.Interface
-    o: stream.Interface
-    i: stream.Interface
-    reset: Signal
-    running: Signal
-    waiting: Signal
-    link_error: Signal
-    link_drop: Signal
-    quiet: Signal
-
-    def __init__(self, *, rx_bytes: int, tx_bytes: int, registered: bool = False):
-        for name, value in (("rx_bytes", rx_bytes), ("tx_bytes", tx_bytes)):
-            if value & (value - 1) or not 256 <= value <= 1 << 15:
-                raise ValueError(f"{name} = {value!r}: must be a power of two, 256 to 32768")
-        self.rx_bytes = rx_bytes
-        self.tx_bytes = tx_bytes
-        self.registered = registered
+    def __init__(self, config: ArrayConfig):
+        self.config = config
         super().__init__(
             {
                 "line_in": In(stream.Signature(8, always_ready=True)),
                 "line_error": In(1),
                 "line_out": Out(stream.Signature(8)),
-                "o": Out(stream.Signature(8)),
-                "i": In(stream.Signature(8)),
-                "reset": Out(1),
-                "running": In(1),
-                "waiting": In(1),
-                "link_error": Out(1),
-                "link_drop": Out(1),
+                "port": Out(LinkSignature()),
                 "quiet": Out(1),
             }
         )
 
     def elaborate(self, platform):
         m = Module()
+        port = self.port
+        short = Schedule(self.config).short
 
-        rx_bits = (self.rx_bytes - 1).bit_length()
-        tx_bits = (self.tx_bytes - 1).bit_length()
+        m.submodules.receiver = receiver = FrameReceiver()
+        m.submodules.rx_ring = rx_ring = ReceiveRing(self.config)
+        m.submodules.tx_ring = tx_ring = TransmitRing(self.config)
+        m.submodules.sender = sender = FrameSender()
+        wiring.connect(m, wiring.flipped(self.line_in), receiver.line_in)
+        wiring.connect(m, receiver.o, rx_ring.i)
+        wiring.connect(m, rx_ring.o, wiring.flipped(port.from_host))
+        wiring.connect(m, wiring.flipped(port.to_host), tx_ring.i)
+        wiring.connect(m, sender.line_out, wiring.flipped(self.line_out))
 
-        # One frame received: its header, and how its payload fares -------------------------
-
-        m.submodules.decoder = decoder = CobsDecoder()
-        wiring.connect(m, wiring.flipped(self.line_in), decoder.i)
-        m.d.comb += decoder.spoil.eq(self.line_error)
-
-        clear = Signal()  # between frames
-        rx_crc = crc.Processor(CRC16_GENIBUS())
-        m.submodules.rx_crc = ResetInserter(clear)(rx_crc)
-        m.d.comb += [rx_crc.data.eq(decoder.o.payload), rx_crc.valid.eq(decoder.o.valid)]
-
-        # Bytes received, from minus the shortest frame up: at the end it is the payload's length.
-        shortest = HEADER_BYTES + CRC_BYTES
-        count = Signal(8, init=256 - shortest)
-        negative = Signal()
-        too_long = Signal()
-        m.d.comb += [negative.eq(count[4:].all()), too_long.eq(count == MAX_PAYLOAD + 1)]
-        field = Signal(range(HEADER_BYTES + 1))
-        body = Signal()
-        m.d.comb += body.eq(field == HEADER_BYTES)
-
+        control = receiver.control
         session = Signal(4)
-        control = Signal(ControlByte)
-        seq_ok = Signal(init=1)
-        ack_not = Signal(16)  # its complement, which is what is added to `acked`
-        expected = Signal(16)
-
-        with m.If(decoder.o.valid):
-            with m.If(~too_long):
-                m.d.sync += count.eq(count + 1)
-            with m.If(~body):
-                m.d.sync += field.eq(field + 1)
-            with m.Switch(field):
-                with m.Case(0):
-                    m.d.sync += control.eq(decoder.o.payload)
-                with m.Case(1, 2):
-                    expected_byte = Mux(field[0], expected[:8], expected[8:])
-                    with m.If(decoder.o.payload != expected_byte):
-                        m.d.sync += seq_ok.eq(0)
-                with m.Case(3):
-                    m.d.sync += ack_not[:8].eq(~decoder.o.payload)
-                with m.Case(4):
-                    m.d.sync += ack_not[8:].eq(~decoder.o.payload)
-
-        # Receive ring -------------------------------------------------------------------------
-        # Byte x of the stream is at x - 2: `expected + count` then is the place of the next byte
-        # of a frame, and, when all of it is there, the new `expected`.
-
-        m.submodules.rx_ring = rx_ring = memory.Memory(shape=8, depth=self.rx_bytes, init=[])
-        rx_write = rx_ring.write_port()
-        rx_read = rx_ring.read_port(domain="comb")
-        rx_byte = Signal(8, reset_less=True)
-
-        after = Signal(16)
-        read_at = Signal(
-            rx_bits + 1, init=2 * self.rx_bytes - CRC_BYTES
-        )  # and a bit that tells full from empty
-        room = Signal(rx_bits, init=self.rx_bytes - CRC_BYTES)
-        at_limit = Signal()
-        overflow = Signal()
-        have = Signal()
-        fetch_rx = Signal()
-        making_header = Signal()
-        m.d.comb += [
-            after.eq(expected + Cat(count, negative.replicate(8))),
-            at_limit.eq(after[: rx_bits + 1] == read_at ^ self.rx_bytes),
-        ]
-        m.d["sync" if self.registered else "comb"] += [
-            rx_write.addr.eq(after),
-            rx_write.data.eq(decoder.o.payload),
-            rx_write.en.eq(decoder.o.valid & body & ~at_limit & ~overflow),
-        ]
-        m.d.comb += [
-            rx_read.addr.eq(read_at),
-            # `room` is a cycle late: after a fetch `have` covers that. It must not change while a
-            # header is made. Never with a write: nothing has to be said about a collision.
-            fetch_rx.eq(
-                ~have & (room != self.rx_bytes - CRC_BYTES) & ~making_header & ~rx_write.en
-            ),
-            self.o.payload.eq(rx_byte),
-            self.o.valid.eq(have),
-        ]
-        m.d.sync += room.eq(read_at - expected)
-        with m.If(decoder.o.valid & body & at_limit):
-            m.d.sync += overflow.eq(1)
-        with m.If(fetch_rx):
-            m.d.sync += [rx_byte.eq(rx_read.data), read_at.eq(read_at + 1), have.eq(1)]
-        with m.Elif(self.o.ready):
-            m.d.sync += have.eq(0)
-
-        # Transmit ring ------------------------------------------------------------------------
-        # From `acked` on it holds `level` bytes; `flight` were sent, `sent` are since the last
-        # rewind. All three grow by one or shrink by what the host acknowledges: `minus`, the
-        # complement of that, is 0 except when it is needed.
-
-        m.submodules.tx_ring = tx_ring = memory.Memory(shape=8, depth=self.tx_bytes, init=[])
-        tx_write = tx_ring.write_port()
-        tx_read = tx_ring.read_port(domain="comb")
-        tx_byte = Signal(8, reset_less=True)
-
-        acked = Signal(16)
-        write_at = Signal(tx_bits)
-        level = Signal(tx_bits + 1)
-        flight = Signal(tx_bits + 1)
-        sent = Signal(tx_bits + 1)
-        minus = Signal(16)
-
-        def moved(amount: Signal) -> tuple[Signal, Signal]:
-            """``amount`` plus 1 + ``minus``, and whether that is not negative."""
-            total = Signal(tx_bits + 3, name=f"{amount.name}_moved")
-            m.d.comb += total.eq(Cat(1, amount) + Cat(1, minus[: tx_bits + 1]))
-            return total[1:-1], total[-1]
-
-        next_level, _ = moved(level)
-        next_flight, flight_ok = moved(flight)
-        next_sent, sent_ok = moved(sent)
-
-        receiving = Signal()
-        fetch_tx = Signal()
-        release = Signal()
-        seq = Signal(16)
-        m.d.comb += [
-            seq.eq(acked + sent),
-            self.i.ready.eq(receiving & ~level[-1]),
-            tx_write.en.eq(self.i.valid & self.i.ready),
-            tx_write.addr.eq(write_at),
-            tx_write.data.eq(self.i.payload),
-            tx_read.addr.eq(seq),
-        ]
-        with m.If(tx_write.en):
-            m.d.sync += write_at.eq(write_at + 1)
-        with m.If(tx_write.en | release):
-            m.d.sync += level.eq(next_level)
-        with m.If((fetch_tx & (sent == flight)) | release):
-            m.d.sync += flight.eq(next_flight)
-        with m.If(fetch_tx):
-            m.d.sync += tx_byte.eq(tx_read.data)
-        with m.If(fetch_tx | release):
-            m.d.sync += sent.eq(next_sent)
-        with m.If(release):
-            m.d.sync += acked.eq(~ack_not)
-
-        # A frame to send ----------------------------------------------------------------------
-
-        m.submodules.encoder = encoder = CobsEncoder()
-        wiring.connect(m, encoder.o, wiring.flipped(self.line_out))
-
-        idle = Signal()
-        # The same CRC before its last inversion, which is done on the way out.
-        tx_crc = crc.Processor(CRC16_IBM_3740())
-        inverted = Signal()
-        m.d.sync += inverted.eq(0)
-        m.submodules.tx_crc = ResetInserter(idle)(tx_crc)
-
-        byte = Signal(8)
-        byte_valid = Signal()
-        m.d.comb += [
-            encoder.i.payload.eq(byte),
-            encoder.i.valid.eq(byte_valid),
-            tx_crc.data.eq(byte ^ inverted.replicate(8)),
-            tx_crc.valid.eq(byte_valid),
-        ]
-
         answer = Signal()  # a frame is due
-        answer_reset = Signal()  # an empty one with RESET is
-        unsent = Signal()
-        rewind = Signal()
-        step = Signal(range(HEADER_BYTES))
-        fetched = Signal()
-        full = Signal()  # up to two bytes are on their way into the frame buffer
-        own = Signal(ControlByte)
+        answer_reset = Signal()  # an empty one with RESET is due
+        due = Signal()
+        receiving = Signal()
+        clear = Signal()
         m.d.comb += [
-            unsent.eq(sent != level),
-            full.eq(encoder.used > HEADER_BYTES + MAX_PAYLOAD - 2),
-            own.session.eq(session),
-            own.reset.eq(answer_reset),
-            own.running.eq(self.running),
-            own.waiting.eq(self.waiting),
+            receiver.line_error.eq(self.line_error),
+            receiver.clear.eq(clear),
+            receiver.expected.eq(rx_ring.expected),
+            rx_ring.length.eq(receiver.length),
+            rx_ring.clear.eq(clear),
+            rx_ring.hold.eq(sender.making_header),
+            rx_ring.reset.eq(port.reset),
+            tx_ring.open.eq(receiving),
+            tx_ring.ack_not.eq(receiver.ack_not),
+            tx_ring.resend.eq(control.resend),
+            tx_ring.reset.eq(port.reset),
+            tx_ring.want.eq(sender.want),
+            due.eq(tx_ring.unsent | answer | answer_reset),
+            sender.start.eq(receiving & due),
+            sender.empty.eq(answer_reset),
+            sender.header.control.session.eq(session),
+            sender.header.control.reset.eq(answer_reset),
+            sender.header.control.running.eq(port.running),
+            sender.header.control.waiting.eq(port.waiting),
+            sender.header.seq.eq(tx_ring.seq),
+            sender.header.ack.eq(rx_ring.expected),
+            sender.header.room.eq(rx_ring.room),
+            sender.unsent.eq(tx_ring.unsent),
+            sender.fetched.eq(tx_ring.fetched),
+            sender.byte.eq(tx_ring.byte),
+            sender.abort.eq(tx_ring.rewind),
+            self.quiet.eq(
+                ~(self.line_in.valid | self.line_error | receiver.busy)
+                & receiving
+                & rx_ring.empty
+                & sender.idle
+                & ~due
+            ),
         ]
-        m.d.sync += [byte_valid.eq(0), fetched.eq(fetch_tx)]
-        with m.FSM(name="send") as send:
-            with m.State("IDLE"):
-                m.d.comb += idle.eq(1)
-                m.d.sync += step.eq(0)
-                with m.If(receiving & encoder.i.ready & (unsent | answer | answer_reset)):
-                    m.d.sync += answer.eq(0)
-                    m.next = "HEADER"
-            with m.State("HEADER"):  # nothing that it says changes meanwhile
-                m.d.comb += making_header.eq(1)
-                fields = Cat(own, seq, expected, Const(0, 16) | room)
-                m.d.sync += [
-                    byte.eq(fields.word_select(step, 8)),
-                    byte_valid.eq(1),
-                    step.eq(step + 1),
-                ]
-                with m.If(step == HEADER_BYTES - 1):
-                    m.d.sync += step.eq(0)
-                    m.next = "PAYLOAD"
-            with m.State("PAYLOAD"):
-                # Never with a write: nothing has to be said about a collision.
-                more = unsent & ~full & ~answer_reset
-                m.d.comb += fetch_tx.eq(receiving & more & ~tx_write.en)
-                m.d.sync += [byte.eq(tx_byte), byte_valid.eq(fetched)]
-                with m.If(rewind):
-                    m.next = "IDLE"
-                with m.Elif(~more & ~fetched):
-                    m.next = "CRC"
-            with m.State("CRC"):
-                # The first byte of the CRC, once in it, leaves the second in its place.
-                m.d.sync += [
-                    byte.eq(~tx_crc.crc[8:]),
-                    inverted.eq(1),
-                    byte_valid.eq(~step[0]),
-                    step.eq(step + 1),
-                ]
-                with m.If(step[:2] == 3):
-                    m.next = "FINISH"
-                with m.If(rewind):
-                    m.next = "IDLE"
-            with m.State("FINISH"):
-                m.d.comb += encoder.finish.eq(1)
-                with m.If(~rewind):  # else there is no frame
-                    m.d.sync += answer_reset.eq(0)
-                m.next = "IDLE"
+        with m.If(sender.begun):
+            m.d.sync += answer.eq(0)
+        with m.If(sender.finished):
+            m.d.sync += answer_reset.eq(0)
+        with m.If(rx_ring.reopened):
+            m.d.sync += answer.eq(1)
 
-        # The window opens again ----------------------------------------------------------------
+        # What a received frame does.
 
-        shut = Signal()
-        with m.If(room < min(MAX_PAYLOAD, self.rx_bytes // 2)):
-            m.d.sync += shut.eq(1)
-        with m.If(shut & room[-1]):
-            m.d.sync += [shut.eq(0), answer.eq(1)]
-
-        # What a frame received does ------------------------------------------------------------
-
-        acceptable = flight_ok & minus[tx_bits + 1 :].all()
-        resent = sent_ok
-        if self.registered:  # nothing is sent meanwhile
-            acceptable, resent = (
-                delay(m, value, 1, name)[1]
-                for value, name in ((acceptable, "acceptable"), (resent, "resent"))
-            )
-
-        m.d.sync += [minus.eq(0), self.link_error.eq(0), self.link_drop.eq(0)]
+        m.d.sync += [port.link_error.eq(0), port.link_drop.eq(0)]
         with m.FSM(name="receive"):
             with m.State("RECEIVE"):
                 m.d.comb += receiving.eq(1)
-                with m.If(decoder.end):
+                with m.If(receiver.end):
                     m.next = "CHECK"
-                    with m.If(decoder.bad | ~rx_crc.match_detected | negative | too_long):
-                        m.d.sync += self.link_error.eq(1)
+                    with m.If(~receiver.good):
+                        m.d.sync += port.link_error.eq(1)
                         m.next = "CLEAR"
-            with m.State("CHECK"), m.If(~making_header):
-                m.d.sync += minus.eq(acked + ack_not)
+            with m.State("CHECK"), m.If(~sender.making_header):
+                m.d.comb += tx_ring.weigh.eq(1)
                 m.next = "CLEAR"
                 with m.If(control.reset & (control.session != 0)):
                     m.next = "RESET"
                 with m.Elif(control.session == session):
-                    m.next = "WEIGH" if self.registered else "APPLY"
-            if self.registered:
+                    m.next = "APPLY" if short else "WEIGH"
+            if not short:
                 with m.State("WEIGH"):
-                    m.d.sync += minus.eq(minus)
+                    m.d.comb += tx_ring.keep.eq(1)
                     m.next = "APPLY"
             with m.State("RESET"):
-                m.d.comb += [self.reset.eq(1), rewind.eq(1)]
-                m.d.sync += session.eq(control.session)
-                for signal in (expected, read_at, room, have, shut):
-                    m.d.sync += signal.eq(signal.init)
-                for signal in (acked, write_at, level, flight, sent):
-                    m.d.sync += signal.eq(signal.init)
-                m.d.sync += [answer.eq(0), answer_reset.eq(1)]
+                m.d.comb += port.reset.eq(1)
+                m.d.sync += [session.eq(control.session), answer.eq(0), answer_reset.eq(1)]
                 m.next = "CLEAR"
             with m.State("APPLY"):
-                m.d.comb += release.eq(acceptable)
-                # Also where the host has more than is being sent again.
-                with m.If(control.resend | (release & ~resent)):
-                    m.d.comb += rewind.eq(1)
-                    m.d.sync += [sent.eq(0), answer.eq(1)]
-                with m.If(count != 0):
+                m.d.comb += tx_ring.apply.eq(1)
+                with m.If(tx_ring.rewind | (receiver.length != 0)):
                     m.d.sync += answer.eq(1)
-                    with m.If(seq_ok & ~overflow):
-                        m.d.sync += expected.eq(after)
-                    with m.Else():
-                        m.d.sync += self.link_drop.eq(1)
+                with m.If(receiver.length != 0):
+                    m.d.comb += rx_ring.accept.eq(receiver.in_order & ~rx_ring.overflow)
+                    m.d.sync += port.link_drop.eq(~rx_ring.accept)
                 m.next = "CLEAR"
             with m.State("CLEAR"):
                 m.d.comb += clear.eq(1)
-                for signal in (count, field, seq_ok, overflow):
-                    m.d.sync += signal.eq(signal.init)
                 m.next = "RECEIVE"
-
-        m.d.comb += [
-            encoder.abort.eq(rewind),
-            self.quiet.eq(
-                ~(self.line_in.valid | self.line_error)
-                & ~decoder.o.valid
-                & ~decoder.end
-                & receiving
-                & (room == self.rx_bytes - CRC_BYTES)
-                & ~have
-                & send.ongoing("IDLE")
-                & ~(unsent | answer | answer_reset)
-                & ~encoder.sending
-            ),
-        ]
         return m
 
 
-class Link(wiring.Component):
-    """Two reliable byte streams over one UART: what the host sent comes out of ``o``, what goes
-    into ``i`` reaches the host. A `UartReceiver`, a `LinkEngine` and a `UartTransmitter`.
+class Link(Component):
+    """Two reliable byte streams over one UART: a `UartReceiver`, a `LinkEngine` and a
+    `UartTransmitter`.
 
-    Throughput: limited by the line, 10 bits a byte, and 12 bytes a frame beside its payload of at
-    most 200; between two frames to the host the line idles for about a cycle a byte of the second.
+    Throughput: limited by the line, 10 bits per byte, and 12 bytes per frame beside its payload of
+    at most 200; between two frames to the host the line idles for about as many cycles as the
+    second has bytes.
 
     Parameters
     ----------
+    config
+        The machine; see `LinkEngine`.
     divisor
-        Clocks a bit, at least 2.
-    rx_bytes, tx_bytes, registered
-        See `LinkEngine`.
+        Clocks per bit, at least 2.
     stages
-        Of the synchroniser of ``rx``; see `UartReceiver`.
+        Flip-flops of the synchroniser of ``rx``; see `UartReceiver`.
 
     Members
     -------
     rx : In(1), tx : Out(1)
-        The line.
-    o, i, reset, running, waiting, link_error, link_drop
-        See `LinkEngine`.
+        The line, idle high.
+    port : Out(LinkSignature)
+        The two streams.
     quiet : Out(1)
-        Without a falling edge of ``rx`` or something at ``i``, nothing will change any more: both
-        ends of the line idle, and `LinkEngine` quiet.
+        Nothing changes before ``rx`` falls or ``port.to_host`` brings something: both directions of
+        the line are idle, and `LinkEngine` is quiet.
     """
 
-    rx: Signal
-    tx: Signal
-    o: stream.Interface
-    i: stream.Interface
-    reset: Signal
-    running: Signal
-    waiting: Signal
-    link_error: Signal
-    link_drop: Signal
-    quiet: Signal
-
-    def __init__(
-        self,
-        *,
-        divisor: int,
-        rx_bytes: int,
-        tx_bytes: int,
-        stages: int = 2,
-        registered: bool = False,
-    ):
+    def __init__(self, config: ArrayConfig, *, divisor: int, stages: int = 2):
         self.receiver = UartReceiver(divisor, stages=stages)
-        self.engine = LinkEngine(rx_bytes=rx_bytes, tx_bytes=tx_bytes, registered=registered)
+        self.engine = LinkEngine(config)
         self.transmitter = UartTransmitter(divisor)
         super().__init__(
             {
-                "rx": In(1, init=1),
-                "tx": Out(1, init=1),
-                "o": Out(stream.Signature(8)),
-                "i": In(stream.Signature(8)),
-                "reset": Out(1),
-                "running": In(1),
-                "waiting": In(1),
-                "link_error": Out(1),
-                "link_drop": Out(1),
+                "rx": In(1, init=1),  # pyright: ignore[reportCallIssue] (older stubs)
+                "tx": Out(1, init=1),  # pyright: ignore[reportCallIssue]
+                "port": Out(LinkSignature()),
                 "quiet": Out(1),
             }
         )
@@ -498,20 +748,13 @@ class Link(wiring.Component):
         m.submodules.receiver = receiver = self.receiver
         m.submodules.engine = engine = self.engine
         m.submodules.transmitter = transmitter = self.transmitter
-
         wiring.connect(m, receiver.o, engine.line_in)
         wiring.connect(m, engine.line_out, transmitter.i)
-        wiring.connect(m, engine.o, wiring.flipped(self.o))
-        wiring.connect(m, wiring.flipped(self.i), engine.i)
+        wiring.connect(m, engine.port, wiring.flipped(self.port))
         m.d.comb += [
             receiver.rx.eq(self.rx),
             engine.line_error.eq(receiver.error),
             self.tx.eq(transmitter.tx),
-            self.reset.eq(engine.reset),
-            engine.running.eq(self.running),
-            engine.waiting.eq(self.waiting),
-            self.link_error.eq(engine.link_error),
-            self.link_drop.eq(engine.link_drop),
             self.quiet.eq(~receiver.busy & engine.quiet & ~transmitter.busy),
         ]
         return m

@@ -14,7 +14,7 @@ from relaxon_isa.instructions import INDEX_SELECTS, LOOP_COUNT_BITS, Opcode, Ski
 from relaxon_isa.memory import Register, row_bits
 
 from .access import ProgramPort
-from .bus import RunRequest
+from .bus import RUN_REQUEST
 from .component import Component
 from .counters import event_layout
 from .nest import HEAD_ROWS, INDEX_BITS, NestWalker, issue_layout
@@ -65,7 +65,7 @@ class Sequencer(Component):
 
     Members
     -------
-    run : In(stream of RunRequest)
+    run : In(stream of RUN_REQUEST)
     abort : In(1)
     running, counting : Out(1)
     done : Out(1)
@@ -99,7 +99,7 @@ class Sequencer(Component):
         counted = (*CYCLES.values(), Register.CONTROL_CYCLES, Register.SWEEPS)
         super().__init__(
             {
-                "run": In(stream.Signature(RunRequest)),
+                "run": In(stream.Signature(RUN_REQUEST)),
                 "row": Out(row_bits(config)),
                 "issue": Out(issue_layout(config)),
                 "index": Out(INDEX_BITS),

@@ -1,8 +1,6 @@
 """The whole machine on three pins."""
 
-from typing import Any
-
-from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,40 +8,37 @@ from relaxon_isa.config import ArrayConfig
 from relaxon_isa.identity import encode_info
 
 from .command import CommandUnit
+from .component import Component
 from .core import Core
 from .link import Link
-from .schedule import Schedule
-from .slices import Slice
-from .verilog import to_verilog
 
-__all__ = ["Top", "to_verilog"]
+__all__ = ["Top"]
 
 STUCK_BITS = 12
 
 
-class Top(wiring.Component):
+class Top(Component):
     """UART in, UART out: link, command unit and core.
 
     ::
 
-        rx --> +------+ ---- host's stream ---> +---------+ -- CoreSignature --> +------+
-               | Link |                         | Command |                      | Core |
-        tx <-- +------+ <--- board's stream --- | Unit    | <------------------- +------+
-                                                +---------+
+        rx --> +------+ -- LinkSignature --> +-------------+ -- CoreSignature --> +------+
+               | Link |                      | CommandUnit |                      | Core |
+        tx <-- +------+ <------------------- +-------------+ <------------------- +------+
 
     Parameters
     ----------
     config
         The machine.
     divisor
-        Clocks a bit of the UART, at least 2.
+        Clocks per bit of the UART, at least 2.
     clock_hz
-        Frequency of the clock. What the board says of itself, like ``build``; nothing depends
-        on it.
+        Frequency of the clock. It is in the identity text, like ``build``; nothing else depends on
+        it.
     build
-        Which build this is: a few words for people.
+        Human-readable name of the build.
     family
-        Of `Core`: the FPGA family whose primitives are instantiated; None for the portable ones.
+        FPGA family whose primitives are instantiated; see `Core`.
     stages
         Flip-flops of the synchroniser of ``rx``; 0 where the line belongs to this clock.
 
@@ -52,15 +47,10 @@ class Top(wiring.Component):
     rx : In(1), tx : Out(1)
         The line, idle high.
     quiet : Out(1)
-        Nothing will change any more without a falling edge of ``rx``: no program runs, or it is
-        stalled in WAIT, or for long in EMIT because the host acknowledges nothing; and all the
-        rest is at rest. Counters of stalls are no change. For simulators that like to sleep; where
-        it is left open, synthesis takes it out.
+        No register except the stall counters will change until ``rx`` falls: no program runs, or it
+        is stalled in WAIT, or in EMIT for 2**`STUCK_BITS` cycles because the host acknowledges
+        nothing. Lets a simulator stop its clock; unused, it costs nothing.
     """
-
-    rx: Signal
-    tx: Signal
-    quiet: Signal
 
     def __init__(
         self,
@@ -77,51 +67,30 @@ class Top(wiring.Component):
         self.stages = stages
         self.family = family
         self.info = encode_info(config, build=build, clock_hz=clock_hz, baud=clock_hz // divisor)
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "quiet": Out(1)})
+        super().__init__(
+            {
+                "rx": In(1, init=1),  # pyright: ignore[reportCallIssue] (older stubs)
+                "tx": Out(1, init=1),  # pyright: ignore[reportCallIssue]
+                "quiet": Out(1),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
-
-        m.submodules.link = link = Link(
-            divisor=self.divisor,
-            rx_bytes=self.config.rx_bytes,
-            tx_bytes=self.config.tx_bytes,
-            stages=self.stages,
-            registered=not Schedule(self.config).merged,
-        )
+        m.submodules.link = link = Link(self.config, divisor=self.divisor, stages=self.stages)
         m.submodules.command = command = CommandUnit(self.config, self.info)
         m.submodules.core = core = Core(self.config, self.family)
-
-        bus: Any = core.bus
-
-        waiting = bus.waiting
-        if Schedule(self.config).merged:
-            wiring.connect(m, link.o, command.i)
-        else:  # the bytes come from a block RAM, and decide much
-            come = Slice()
-            m.submodules.come = ResetInserter(link.reset)(come)
-            wiring.connect(m, link.o, come.i)
-            wiring.connect(m, come.o, command.i)
-            # The host must not read that a program waits when a byte is on its way.
-            waiting = waiting & ~link.o.valid & ~come.o.valid
-        wiring.connect(m, command.o, link.i)
-        wiring.connect(m, command.core, bus)
-        m.d.comb += [
-            link.rx.eq(self.rx),
-            self.tx.eq(link.tx),
-            link.running.eq(bus.running),
-            link.waiting.eq(waiting),
-            command.reset.eq(link.reset),
-            command.link_error.eq(link.link_error),
-            command.link_drop.eq(link.link_drop),
-        ]
+        wiring.connect(m, link.port, command.link)
+        wiring.connect(m, command.core, core.bus)
+        m.d.comb += [link.rx.eq(self.rx), self.tx.eq(link.tx)]
 
         # The board has no timers: an EMIT blocked for so long behind an idle line waits for the
         # host, whatever else lies in the rings.
+        emit = core.bus.emit
         blocked = Signal(STUCK_BITS)
         stuck = Signal()
         m.d.comb += stuck.eq(blocked.all())
-        with m.If(~bus.emit.valid | bus.emit.ready | ~link.tx | ~self.rx):
+        with m.If(~emit.valid | emit.ready | ~link.tx | ~self.rx):
             m.d.sync += blocked.eq(0)
         with m.Elif(~stuck):
             m.d.sync += blocked.eq(blocked + 1)

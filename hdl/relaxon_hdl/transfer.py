@@ -1,7 +1,7 @@
 """WAIT and EMIT: bytes of the sample source into S, planes and counters into records."""
 
 from amaranth.hdl import Array, Cat, Module, Mux, ResetInserter, Signal, signed
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from relaxon_isa.config import ArrayConfig
@@ -10,11 +10,11 @@ from relaxon_isa.instructions import EmitKind, Pack
 from relaxon_isa.link import Record
 from relaxon_isa.memory import COUNTER_BITS, Space, element_bytes, row_bits
 
-from .primitives import delay
+from .component import Component
 from .rows import row_view
 from .schedule import Schedule
 
-__all__ = ["Mover"]
+__all__ = ["ElementWalk", "Maximum", "TransferUnit", "Unpacker"]
 
 SPACES = {
     EmitKind.PLANE: Space.STATE,
@@ -24,7 +24,211 @@ SPACES = {
 }
 
 
-class Mover(wiring.Component):
+class ElementWalk(Component):
+    """Counts a transfer's elements, and walks over their places lane by lane, group by group.
+
+    It is reset between two transfers.
+
+    Parameters
+    ----------
+    config
+        The machine.
+
+    Members
+    -------
+    count : In(16)
+        Elements of the transfer.
+    base : In(16)
+        Group of the first element; in the first cycle (with the long pipeline the second).
+    single : In(1)
+        A group is one element: there are no lanes.
+    advance : In(1)
+        One cycle: an element is done.
+    step : In(1)
+        One cycle: go to the next place.
+    first : Out(1)
+        The transfer's first cycle.
+    done : Out(16)
+        Elements done.
+    ends : Out(1)
+        The element after them is the transfer's last.
+    group : Out(16), lane : Out
+        The place.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        super().__init__(
+            {
+                "count": In(16),
+                "base": In(16),
+                "single": In(1),
+                "advance": In(1),
+                "step": In(1),
+                "first": Out(1),
+                "done": Out(16),
+                "ends": Out(1),
+                "group": Out(16),
+                "lane": Out(config.lane_bits),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        when = Schedule(self.config)
+
+        first = Signal(init=1)
+        after = Signal(16)
+        group = Signal(max(self.config.state_addr_bits, self.config.drive_addr_bits))
+        m.d.comb += [
+            self.first.eq(first),
+            self.group.eq(group),
+            after.eq(self.done + 1),
+        ]
+        m.d.sync += first.eq(0)
+        if when.short:
+            m.d.comb += self.ends.eq(after == self.count)
+        else:
+            left = Signal(16, reset_less=True)
+            with m.If(self.advance):
+                m.d.sync += [left.eq(left - 1), self.ends.eq(left == 2)]
+            with m.If(first):
+                m.d.sync += [left.eq(self.count), self.ends.eq(self.count == 1)]
+        with m.If(self.advance):
+            m.d.sync += self.done.eq(after)
+        with m.If(self.step):
+            m.d.sync += self.lane.eq(self.lane + 1)
+            with m.If(self.single | (self.lane == self.config.p - 1)):
+                m.d.sync += [self.lane.eq(0), group.eq(group + 1)]
+        with m.If(when.late(m, first, "entering", reset=True)):
+            m.d.sync += group.eq(self.base)
+        return m
+
+
+class Unpacker(Component):
+    """Values of a WAIT out of its bytes. The last byte taken is on top: a word is complete, or
+    values leave at that byte's lower end.
+
+    Parameters
+    ----------
+    config
+        The machine.
+
+    Members
+    -------
+    row : In
+        The WAIT's row.
+    byte : In(8), take : In(1)
+        Take a byte.
+    next : In(1)
+        Go to the byte's next value.
+    beat : In(3)
+        With ``take``: bytes of the word taken before. With ``next``: values of the byte before.
+    complete : Out(1)
+        With ``take``: the byte completes a value.
+    empties : Out(1)
+        With ``next``: the value was the byte's last.
+    value : Out
+        The value, shifted; with the long pipeline a cycle late.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        super().__init__(
+            {
+                "row": In(row_bits(config)),
+                "byte": In(8),
+                "take": In(1),
+                "next": In(1),
+                "beat": In(3),
+                "complete": Out(1),
+                "empties": Out(1),
+                "value": Out(config.state_bits),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        n = self.config.state_bits
+        word_bytes = element_bytes(self.config, Space.STATE)
+        wait = row_view(self.config, "WAIT", self.row)
+
+        taken = Signal(8 * word_bytes, reset_less=True)
+        byte = taken[-8:]
+        plain = Signal(n)
+        per_byte = Signal(3)  # values in a byte, less 1
+        with m.If(self.take):
+            m.d.sync += taken.eq(Cat(taken, self.byte)[8:])
+        with m.Switch(wait["pack"]):
+            for each in Pack:
+                with m.Case(each):
+                    if each is Pack.WORD:
+                        m.d.comb += plain.eq(taken)
+                        continue
+                    bits = byte[: each.bits]
+                    sign = bits[-1] & wait["signed"]
+                    m.d.comb += [
+                        plain.eq(Cat(bits, sign.replicate(n - each.bits))),
+                        per_byte.eq(8 // each.bits - 1),
+                    ]
+                    with m.If(self.next):
+                        m.d.sync += byte.eq(byte >> each.bits)
+        m.d.comb += [
+            self.complete.eq((wait["pack"] != Pack.WORD) | (self.beat == word_bytes - 1)),
+            self.empties.eq(self.beat == per_byte),
+            self.value.eq(Schedule(self.config).late(m, plain, "plain") << wait["shift"]),
+        ]
+        return m
+
+
+class Maximum(Component):
+    """The first of the largest words.
+
+    Latency: one cycle.
+
+    Parameters
+    ----------
+    config
+        The machine.
+
+    Members
+    -------
+    word : In(signed), place : In(16), compare : In(1)
+        A word and its place; that of place 0 begins anew.
+    best_place : Out(16)
+        Place of the largest word until now.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        self.config = config
+        super().__init__(
+            {
+                "word": In(signed(config.state_bits)),
+                "place": In(16),
+                "compare": In(1),
+                "best_place": Out(16),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        when = Schedule(self.config)
+        word = when.late(m, self.word, "word")
+        place = when.late(m, self.place, "place")
+        compare = when.late(m, self.compare, "compare", reset=True)
+        best = Signal(signed(self.config.state_bits), reset_less=True)
+        best_at = Signal(16, reset_less=True)
+        better = Signal()
+        m.d.comb += [
+            better.eq(compare & ((place == 0) | (word > best))),
+            self.best_place.eq(best_at if when.short else Mux(better, place, best_at)),
+        ]
+        with m.If(better):
+            m.d.sync += [best.eq(word), best_at.eq(place)]
+        return m
+
+
+class TransferUnit(Component):
     """Executes WAIT and EMIT; they share what counts elements.
 
     WAIT: a cycle to take a byte, a cycle to write a value; stalls without a byte. EMIT: the bytes
@@ -33,31 +237,37 @@ class Mover(wiring.Component):
     Parameters
     ----------
     config
+        The machine.
 
     Members
     -------
     wait_run, emit_run : In(1)
-        The instruction executes; without one everything is at rest.
-    row, index : In
-        The instruction's row and what it adds to its base, a cycle after the instruction began;
-        with one weight port at once.
+        The instruction executes. While none does the unit is in reset.
+    row : In, index : In(16)
+        The instruction's row, and what to add to its base, a cycle after the instruction began;
+        with the short pipeline at once.
     hold : In(1)
         Take no byte.
     sample : In(stream of 8 bits), emit : Out(stream of 8 bits)
+        Bytes for WAIT; records of EMIT.
     tick : Out(1)
         In the first cycle of a WAIT with tick.
-    stalled, finished : Out(1)
+    stalled : Out(1)
+        WAIT lacks a byte, or EMIT lacks room for one.
+    finished : Out(1)
+        The instruction's last cycle.
     space : Out(3)
-        EMIT's.
+        The space that EMIT reads (`Space`).
     group : Out(16), lane : Out
-        EMIT: of the element that is read; it is at ``data`` from the cycle behind the READ_CYCLES
-        on, and if it is a state at ``word`` in their last one. WAIT: of the value written in the
-        cycle before.
+        EMIT: address of the element being read. It is valid on ``data`` READ_CYCLES + 1 cycles
+        later (a state: on ``word`` one cycle earlier). WAIT: address of the value that was written
+        in the cycle before.
     write : Out(1), value : Out
-        WAIT: a value; on fast fabrics (not `Schedule.merged`) it comes a cycle after ``write``.
+        WAIT: a value for a state; with the long pipeline it comes a cycle after ``write``.
     read_counter : Out(1)
-        A register is read: in the READ_CYCLES. Its upper half may be a cycle late at ``data``.
-    data : In, word : In
+        A register is being read. Its upper half may be a cycle late at ``data``.
+    data : In, word : In(signed)
+        The element read; a state.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -88,128 +298,63 @@ class Mover(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        n = config.state_bits
-        merged = Schedule(config).merged
-        word_bytes = element_bytes(config, Space.STATE)
+        when = Schedule(config)
         wait = row_view(config, "WAIT", self.row)
         emit = row_view(config, "EMIT", self.row)
-        pack, kind = wait["pack"], emit["kind"]
+        kind = emit["kind"]
         sizes = {
             each: 2 if each is EmitKind.ARGMAX else element_bytes(config, SPACES[each])
             for each in EmitKind
         }
+        whole = 8 * max(sizes.values())
 
-        # Elements --------------------------------------------------------------------------------
+        m.submodules.walk = walk = ElementWalk(config)
+        m.submodules.unpacker = unpacker = Unpacker(config)
+        m.submodules.maximum = maximum = Maximum(config)
 
-        first = Signal(init=1)
-        done = Signal(16)
-        group = Signal(max(len(emit["base"]), len(wait["dst"])))
-        lane = Signal(config.lane_bits)
-        step = Signal()  # to the next element's place
-        ends = Signal()  # done will be all
-        after = Signal(16)
-        counters = Signal()
-        count = Mux(self.wait_run, wait["count"], emit["count"])
-        m.d.comb += after.eq(done + 1)
-        if merged:
-            m.d.comb += ends.eq(after == count)
-            entering = first
-        else:
-            left = Signal(16, reset_less=True)
-            advance = Signal()
-            entering = Signal()  # a cycle later: ``index`` has come
-            m.d.sync += entering.eq(first)
-            with m.If(advance):
-                m.d.sync += [left.eq(left - 1), ends.eq(left == 2)]
-            with m.If(first):
-                m.d.sync += [left.eq(count), ends.eq(count == 1)]
-        m.d.comb += [
-            self.group.eq(group),
-            self.lane.eq(lane),
-            counters.eq(self.emit_run & (kind == EmitKind.COUNTERS)),
-        ]
-        m.d.sync += first.eq(0)
-        with m.If(step):
-            m.d.sync += lane.eq(lane + 1)
-            with m.If(counters | (lane == config.p - 1)):
-                m.d.sync += [lane.eq(0), group.eq(group + 1)]
-        with m.If(entering):
-            m.d.sync += group.eq(Mux(self.wait_run, wait["dst"], emit["base"]) + self.index)
-
-        # Values of a WAIT. The last byte taken is on top: a word has come whole, or values leave at
-        # the byte's end.
-
-        taken = Signal(8 * word_bytes, reset_less=True)
-        byte = taken[-8:]
         beat = Signal(3)
         written = Signal()
-        plain = Signal(n)
-        per_byte = Signal(3)  # values in a byte, less 1
-        with m.Switch(pack):
-            for each in Pack:
-                with m.Case(each):
-                    if each is Pack.WORD:
-                        m.d.comb += plain.eq(taken)
-                    else:
-                        bits = byte[: each.bits]
-                        sign = bits[-1] & wait["signed"]
-                        m.d.comb += [
-                            plain.eq(Cat(bits, sign.replicate(n - each.bits))),
-                            per_byte.eq(8 // each.bits - 1),
-                        ]
-        m.d.sync += written.eq(self.write)
-        m.d.comb += [
-            self.tick.eq(self.wait_run & first & wait["tick"]),
-            self.value.eq((plain if merged else delay(m, plain, 1, "plain")[-1]) << wait["shift"]),
-        ]
-
-        def element_done():
-            m.d.sync += done.eq(after)
-            if not merged:
-                m.d.comb += advance.eq(1)
-
-        with m.If(written):
-            m.d.comb += step.eq(1)
-
-        # Elements of an EMIT ---------------------------------------------------------------------
-
+        counters = Signal()
         length = Signal(16, reset_less=True)
         size = Signal(range(max(sizes.values()) + 1))
-        last_byte = Signal(range(max(sizes.values())), reset_less=not merged)
-        whole = 8 * max(sizes.values())
+        last_byte = Signal(range(max(sizes.values())), reset_less=not when.short)
         data = Signal(whole)
-        best = Signal(signed(n), reset_less=True)
-        best_at = Signal(16, reset_less=True)
-        m.d.comb += data.eq(self.data.as_signed())
-        word, place = self.word, done
-        if not merged:  # compared a cycle later
-            word_comes, word_came = Signal(), Signal()
-            m.d.sync += word_came.eq(word_comes)
-            word, place = (delay(m, w, 1, n)[1] for w, n in ((word, "word"), (place, "place")))
-        better = (place == 0) | (word > best)
-        best_place = best_at
-        if not merged:
-            best_place = Mux(word_came & better, place, best_at)
-            with m.If(word_came & better):
-                m.d.sync += [best.eq(word), best_at.eq(place)]
+        sending = Signal()
+        m.d.comb += [
+            counters.eq(self.emit_run & (kind == EmitKind.COUNTERS)),
+            walk.count.eq(Mux(self.wait_run, wait["count"], emit["count"])),
+            walk.base.eq(Mux(self.wait_run, wait["dst"], emit["base"]) + self.index),
+            walk.single.eq(counters),
+            self.group.eq(walk.group),
+            self.lane.eq(walk.lane),
+            self.tick.eq(self.wait_run & walk.first & wait["tick"]),
+            unpacker.row.eq(self.row),
+            unpacker.byte.eq(self.sample.payload),
+            unpacker.take.eq(self.sample.valid & self.sample.ready),
+            unpacker.beat.eq(beat),
+            self.value.eq(unpacker.value),
+            maximum.word.eq(self.word),
+            maximum.place.eq(walk.done),
+            data.eq(self.data.as_signed()),
+            sending.eq(self.emit.valid & self.emit.ready),
+            self.stalled.eq(self.emit.valid & ~self.emit.ready),
+        ]
+        m.d.sync += written.eq(self.write)
+        with m.If(written):
+            m.d.comb += walk.step.eq(1)
+
         with m.Switch(kind):
             for each in EmitKind:
                 with m.Case(each):
-                    m.d.comb += self.space.eq(SPACES[each])
-                    m.d["comb" if merged else "sync"] += last_byte.eq(sizes[each] - 1)
-                    m.d.comb += size.eq(sizes[each])
+                    m.d.comb += [self.space.eq(SPACES[each]), size.eq(sizes[each])]
+                    m.d[when.domain] += last_byte.eq(sizes[each] - 1)
         # Not a product, for which synthesis would take a multiplier without registers.
         elements = Mux(kind == EmitKind.ARGMAX, 1, emit["count"])
         m.d.sync += length.eq(
             sum((elements << k) & bit.replicate(16) for k, bit in enumerate(size))
         )
         send = Array(data[low : low + 8] for low in range(0, whole, 8))
-        send_best = Array([best_place[:8], best_place[8:]])
-        sending = Signal()
-        m.d.comb += [
-            sending.eq(self.emit.valid & self.emit.ready),
-            self.stalled.eq(self.emit.valid & ~self.emit.ready),
-        ]
+        send_best = Array([maximum.best_place[:8], maximum.best_place[8:]])
 
         with m.FSM(name="move"):
             with m.State("REST"):
@@ -219,13 +364,10 @@ class Mover(wiring.Component):
                     self.emit.payload.eq(Record.EMIT),
                 ]
                 with m.If(self.wait_run):
-                    m.d.comb += self.stalled.eq(~(self.sample.valid & self.sample.ready))
-                with m.If(self.sample.valid & self.sample.ready):
-                    m.d.sync += [
-                        taken.eq(Cat(taken, self.sample.payload)[8:]),
-                        beat.eq(beat + 1),
-                    ]
-                    with m.If((pack != Pack.WORD) | (beat == word_bytes - 1)):
+                    m.d.comb += self.stalled.eq(~unpacker.take)
+                with m.If(unpacker.take):
+                    m.d.sync += beat.eq(beat + 1)
+                    with m.If(unpacker.complete):
                         m.d.sync += beat.eq(0)
                         m.next = "VALUE"
                 with m.If(sending):
@@ -233,15 +375,12 @@ class Mover(wiring.Component):
             with m.State("VALUE"):
                 m.d.comb += [
                     self.write.eq(self.wait_run),  # not in the cycle in which this is reset
-                    self.finished.eq(ends),
+                    self.finished.eq(walk.ends),
+                    walk.advance.eq(1),
+                    unpacker.next.eq(1),
                 ]
-                element_done()
                 m.d.sync += beat.eq(beat + 1)
-                with m.Switch(pack):
-                    for each in (Pack.B1, Pack.B2, Pack.B4):
-                        with m.Case(each):
-                            m.d.sync += byte.eq(byte >> each.bits)
-                with m.If(beat == per_byte):
+                with m.If(unpacker.empties):
                     m.d.sync += beat.eq(0)
                     m.next = "REST"
             with m.State("LENGTH_LOW"):
@@ -259,14 +398,9 @@ class Mover(wiring.Component):
                     m.d.sync += beat.eq(0)
                     m.next = "SEND"
                     with m.If(kind == EmitKind.ARGMAX):
-                        if merged:
-                            with m.If(better):
-                                m.d.sync += [best.eq(word), best_at.eq(place)]
-                        else:
-                            m.d.comb += word_comes.eq(1)
-                        with m.If(~ends):
-                            m.d.comb += step.eq(1)
-                            element_done()
+                        m.d.comb += maximum.compare.eq(1)
+                        with m.If(~walk.ends):
+                            m.d.comb += [walk.step.eq(1), walk.advance.eq(1)]
                             m.next = "READ"
             with m.State("SEND"):
                 m.d.comb += [
@@ -279,7 +413,10 @@ class Mover(wiring.Component):
                     m.d.sync += beat.eq(beat + 1)
                     with m.If(beat == last_byte):
                         m.d.sync += beat.eq(0)
-                        element_done()
-                        m.d.comb += [step.eq(1), self.finished.eq(ends)]
+                        m.d.comb += [
+                            walk.step.eq(1),
+                            walk.advance.eq(1),
+                            self.finished.eq(walk.ends),
+                        ]
                         m.next = "READ"
         return ResetInserter(~(self.wait_run | self.emit_run))(m)

@@ -1,19 +1,21 @@
 """UART, 8N1, least significant bit first: one receiver, one transmitter."""
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
+
+from .component import Component
 
 __all__ = ["UartReceiver", "UartTransmitter"]
 
 
 def check_divisor(divisor: int) -> None:
     if not isinstance(divisor, int) or divisor < 2:
-        raise ValueError(f"divisor = {divisor!r}: must be an int, at least 2 clocks a bit")
+        raise ValueError(f"divisor = {divisor!r}: must be an int, at least 2 clocks per bit")
 
 
-class UartReceiver(wiring.Component):
+class UartReceiver(Component):
     """Bytes of an 8N1 line.
 
     A start bit is a low level that is still low half a bit later; every bit is sampled in its
@@ -26,7 +28,7 @@ class UartReceiver(wiring.Component):
     Parameters
     ----------
     divisor
-        Clocks a bit, at least 2 (boards: at least 8).
+        Clocks per bit, at least 2 (boards: at least 8).
     stages
         Flip-flops of the input synchroniser; 0 where the line belongs to this clock (simulation).
 
@@ -42,11 +44,6 @@ class UartReceiver(wiring.Component):
         The line is low, or a byte is on its way.
     """
 
-    rx: Signal
-    o: stream.Interface
-    error: Signal
-    busy: Signal
-
     def __init__(self, divisor: int, *, stages: int = 2):
         check_divisor(divisor)
         if stages != 0 and stages < 2:
@@ -55,7 +52,7 @@ class UartReceiver(wiring.Component):
         self.stages = stages
         super().__init__(
             {
-                "rx": In(1, init=1),
+                "rx": In(1, init=1),  # pyright: ignore[reportCallIssue] (older stubs)
                 "o": Out(stream.Signature(8, always_ready=True)),
                 "error": Out(1),
                 "busy": Out(1),
@@ -111,17 +108,17 @@ class UartReceiver(wiring.Component):
         return m
 
 
-class UartTransmitter(wiring.Component):
+class UartTransmitter(Component):
     """Sends bytes over an 8N1 line.
 
-    The start bit follows one cycle after a byte is taken. The next byte is taken in the last
-    cycle of the stop bit, so bytes that wait go out without a gap: one every ``10 * divisor``
-    cycles exactly.
+    Latency: the start bit begins one cycle after a byte is taken. Throughput: a byte every
+    ``10 * divisor`` cycles exactly; the next byte is taken in the last cycle of the stop bit, so
+    bytes that wait go out without a gap.
 
     Parameters
     ----------
     divisor
-        Clocks a bit, at least 2.
+        Clocks per bit, at least 2.
 
     Members
     -------
@@ -129,12 +126,8 @@ class UartTransmitter(wiring.Component):
     tx : Out(1)
         The line, idle high.
     busy : Out(1)
-        A byte is on the line (but for the last cycle of its stop bit).
+        A byte is on the line. Low in the last cycle of its stop bit.
     """
-
-    i: stream.Interface
-    tx: Signal
-    busy: Signal
 
     def __init__(self, divisor: int):
         check_divisor(divisor)
@@ -142,7 +135,7 @@ class UartTransmitter(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(8)),
-                "tx": Out(1, init=1),
+                "tx": Out(1, init=1),  # pyright: ignore[reportCallIssue] (older stubs)
                 "busy": Out(1),
             }
         )

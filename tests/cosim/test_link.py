@@ -12,6 +12,7 @@ from cocotb.triggers import FallingEdge, ReadOnly
 
 from relaxon_device.link import HostLink
 from relaxon_hdl.link import LinkEngine
+from relaxon_isa.presets import preset
 from relaxon_sim.cosim import bench, simulate
 
 SECONDS = 5e-5
@@ -29,21 +30,18 @@ class Ported(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.engine = self.engine
-        for name, member in self.signature.members.items():
-            mine, its = getattr(self, name), getattr(self.engine, name)
-            if not member.is_port:
-                pair = (mine, its) if member.flow is In else (its, mine)
-                wiring.connect(m, *(wiring.flipped(x) if x is mine else x for x in pair))
-            else:
-                m.d.comb += its.eq(mine) if member.flow is In else mine.eq(its)
+        m.submodules.engine = engine = self.engine
+        wiring.connect(m, wiring.flipped(self.line_in), engine.line_in)
+        wiring.connect(m, engine.line_out, wiring.flipped(self.line_out))
+        wiring.connect(m, engine.port, wiring.flipped(self.port))
+        m.d.comb += [engine.line_error.eq(self.line_error), self.quiet.eq(engine.quiet)]
         return m
 
 
 @pytest.mark.parametrize("faults", [0.0, 0.001, 0.005])
 def test_link(faults, seed):
     """Both streams arrive whole, whatever the line and both ends' readiness do."""
-    engine = LinkEngine(rx_bytes=256, tx_bytes=512, registered=True)
+    engine = LinkEngine(preset("default").replace(rx_bytes=256, tx_bytes=512))
     simulate(Ported(engine), __file__, parameters={"faults": faults}, seed=seed)
 
 
@@ -87,24 +85,24 @@ async def streams_arrive_whole(dut):
         dut.line_in__payload.value = byte or 0
         dut.line_error.value = error
         dut.line_out__ready.value = ready = rng.random() < rates["line"]
-        dut.o__ready.value = takes = rng.random() < rates["take"]
+        dut.port__from_host__ready.value = takes = rng.random() < rates["take"]
         gives = given < BYTES and rng.random() < rates["give"]
-        dut.i__valid.value = gives
-        dut.i__payload.value = back[given] if gives else 0
+        dut.port__to_host__valid.value = gives
+        dut.port__to_host__payload.value = back[given] if gives else 0
         await ReadOnly()
         if ready and int(dut.line_out__valid.value):
             byte = int(dut.line_out__payload.value)
             if rng.random() < faults:
                 byte ^= 1 << rng.randrange(8)
             got += host.receive(bytes([byte]), now)
-        if takes and int(dut.o__valid.value):
-            taken.append(int(dut.o__payload.value))
-        given += gives and int(dut.i__ready.value)
-        if int(dut.reset.value):  # both streams begin anew
+        if takes and int(dut.port__from_host__valid.value):
+            taken.append(int(dut.port__from_host__payload.value))
+        given += gives and int(dut.port__to_host__ready.value)
+        if int(dut.port__reset.value):  # both streams begin anew
             assert not got
             taken.clear()
             given = 0
-        errors += int(dut.link_error.value)
+        errors += int(dut.port__link_error.value)
         if len(taken) == len(got) == BYTES and not host.backlog:
             break
     assert taken == there and got == back, (len(taken), len(got))

@@ -3,23 +3,10 @@
 import random
 
 import pytest
-from amaranth.sim import Simulator
 from cobs import cobs
 
 from relaxon_hdl.cobs import CobsDecoder, CobsEncoder
-
-WATCHDOG = 200_000  # cycles
-
-
-def simulate(dut, testbench):
-    """Run ``testbench`` to its end; fail if that takes too many cycles."""
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(testbench)
-    for _ in range(2 * WATCHDOG):  # an edge each
-        if not sim.advance():
-            return
-    raise AssertionError(f"not over after {WATCHDOG} cycles")
+from support.pysim import simulate
 
 
 def decode(stream, seed: int | None = None) -> list[bytes | None]:

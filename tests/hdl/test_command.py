@@ -2,15 +2,16 @@
 
 import random
 from collections import deque
+from functools import partial
 
 import pytest
-from amaranth.sim import Simulator
 
 from relaxon_hdl.command import CommandUnit
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.link import BoardError, Command, Record
 from relaxon_isa.memory import INFO_BYTES, Space, element_bytes
 from relaxon_isa.presets import preset
+from support.pysim import simulate
 
 INFO = bytes(range(1, 256)) * 3
 LANED = (Space.STATE, Space.DRIVE)
@@ -86,10 +87,10 @@ class Bench:
         give = bool(self.host) and chance()
         emit = bool(self.emit) and chance()
         take, take_sample, answer = chance(), self.waiting and chance(), chance()
-        put(dut.i.valid, give)
-        put(dut.i.payload, self.host[0] if give else 0)
-        put(dut.o.ready, take)
-        put(dut.reset, self.reset)
+        put(dut.link.from_host.valid, give)
+        put(dut.link.from_host.payload, self.host[0] if give else 0)
+        put(dut.link.to_host.ready, take)
+        put(dut.link.reset, self.reset)
         put(core.running, self.running)
         put(core.waiting, self.waiting)
         put(core.done, self.done)
@@ -116,9 +117,9 @@ class Bench:
         if self.ticks is None:
             self.ticks = aiter(
                 ctx.tick().sample(
-                    dut.i.ready,
-                    dut.o.valid,
-                    dut.o.payload,
+                    dut.link.from_host.ready,
+                    dut.link.to_host.valid,
+                    dut.link.to_host.payload,
                     core.emit.ready,
                     core.sample.valid,
                     core.sample.payload,
@@ -204,13 +205,7 @@ class Bench:
                 index, lane = index + 1, 0
 
     def play(self, scenario):
-        async def testbench(ctx):
-            await scenario(ctx, self)
-
-        sim = Simulator(self.dut)
-        sim.add_clock(1e-6)
-        sim.add_testbench(testbench)
-        sim.run()
+        simulate(self.dut, partial(scenario, bench=self))
 
 
 SMALL = preset("up5k")
@@ -514,8 +509,8 @@ def test_reset_at_any_time_of_a_command(name):
 async def test_link_pulses_pass(ctx, bench):
     dut = bench.dut
     for error_pulse, drop in ((0, 1), (1, 0), (1, 1), (0, 0)):
-        ctx.set(dut.link_error, error_pulse)
-        ctx.set(dut.link_drop, drop)
+        ctx.set(dut.link.link_error, error_pulse)
+        ctx.set(dut.link.link_drop, drop)
         assert (ctx.get(dut.core.link_error), ctx.get(dut.core.link_drop)) == (error_pulse, drop)
 
 

@@ -8,15 +8,18 @@ from collections import deque
 from dataclasses import replace
 
 import pytest
-from amaranth.sim import Simulator
 from cobs import cobs
 
 from relaxon_hdl.link import Link, LinkEngine
 from relaxon_isa.link import CRC_RESIDUE, MAX_PAYLOAD, Control, Header, crc16
+from relaxon_isa.presets import preset
+from support.pysim import simulate
 
 NONE = Control(0)
 LOST = None  # in place of a byte: a framing error
 SESSION = 5
+SHORT = preset("up5k")
+"""A machine with the short pipeline and rings of 512 bytes."""
 
 
 def frame(payload=b"", *, seq=0, ack=0, control=NONE, session=SESSION, room=0xFFFF) -> bytes:
@@ -37,7 +40,7 @@ class EngineBench:
     def __init__(self, seed: int = 0, rx_bytes: int = RX, tx_bytes: int = TX):
         print(f"seed {seed}")
         self.rng = random.Random(seed)
-        self.dut = LinkEngine(rx_bytes=rx_bytes, tx_bytes=tx_bytes)
+        self.dut = LinkEngine(SHORT.replace(rx_bytes=rx_bytes, tx_bytes=tx_bytes))
         self.line = deque()  # bytes still to go to the board
         self.pause = 0
         self.line_rate = 1.0  # chance a cycle of a byte on the line
@@ -73,11 +76,11 @@ class EngineBench:
             (dut.line_in.payload, item or 0),
             (dut.line_error, item is LOST),
             (dut.line_out.ready, ready),
-            (dut.o.ready, take),
-            (dut.i.valid, give),
-            (dut.i.payload, self.give[0] if give else 0),
-            (dut.running, self.running),
-            (dut.waiting, self.waiting),
+            (dut.port.from_host.ready, take),
+            (dut.port.to_host.valid, give),
+            (dut.port.to_host.payload, self.give[0] if give else 0),
+            (dut.port.running, self.running),
+            (dut.port.waiting, self.waiting),
         ):
             if self.inputs.get(id(signal)) != value:  # to set a signal costs time
                 self.inputs[id(signal)] = value
@@ -87,12 +90,12 @@ class EngineBench:
                 ctx.tick().sample(
                     dut.line_out.valid,
                     dut.line_out.payload,
-                    dut.o.valid,
-                    dut.o.payload,
-                    dut.i.ready,
-                    dut.link_error,
-                    dut.link_drop,
-                    dut.reset,
+                    dut.port.from_host.valid,
+                    dut.port.from_host.payload,
+                    dut.port.to_host.ready,
+                    dut.port.link_error,
+                    dut.port.link_drop,
+                    dut.port.reset,
                 )
             )
         _, _, out, out_byte, have, have_byte, taken, error, drop, reset = await anext(self.ticks)
@@ -143,7 +146,7 @@ class EngineBench:
     async def reset(self, ctx, session: int = SESSION):
         self.send(frame(control=Control.RESET, session=session))
         await self.settle(ctx)
-        self.saw(Header(session, Control.RESET, 0, 0, self.dut.rx_bytes - 2), b"")
+        self.saw(Header(session, Control.RESET, 0, 0, self.dut.config.rx_bytes - 2), b"")
 
     def saw(self, header: Header, payload: bytes):
         """Of the frames sent this is the first; ``header.room`` is the most that it can be, since
@@ -153,13 +156,7 @@ class EngineBench:
         assert (replace(seen, room=header.room), data) == (header, payload)
 
     def play(self, scenario):
-        async def testbench(ctx):
-            await scenario(ctx)
-
-        sim = Simulator(self.dut)
-        sim.add_clock(1e-6)
-        sim.add_testbench(testbench)
-        sim.run()
+        simulate(self.dut, scenario)
 
 
 def in_engine(**options):
@@ -246,11 +243,11 @@ async def test_reset_drops_what_is_in_the_rings(ctx, bench):
     bench.take_rate = 0
     bench.send(frame(b"never taken"))
     await bench.run(ctx, 300)
-    assert ctx.get(bench.dut.o.valid)
+    assert ctx.get(bench.dut.port.from_host.valid)
     bench.frames.clear()
     bench.send(frame(control=Control.RESET, session=9))
     await bench.until(ctx, lambda: bench.resets == 2)
-    assert not ctx.get(bench.dut.o.valid)
+    assert not ctx.get(bench.dut.port.from_host.valid)
     bench.take_rate = 1
     bench.send(frame(b"taken", session=9))
     await bench.settle(ctx)
@@ -720,7 +717,7 @@ def test_link_over_the_line(divisor, stages):
     seed = 50 + divisor
     print(f"seed {seed}")
     rng = random.Random(seed)
-    dut = Link(divisor=divisor, rx_bytes=512, tx_bytes=512, stages=stages)
+    dut = Link(SHORT, divisor=divisor, stages=stages)
     payloads = [contents(length, rng) for length in (200, 0, 1, 43, 200, 7)]
     back = rng.randbytes(300)
     line = wire(frame(control=Control.RESET))
@@ -743,7 +740,11 @@ def test_link_over_the_line(divisor, stages):
         for _ in range(length + 600 * 10 * divisor):
             ctx.set(dut.rx, bits.popleft() if bits else 1)
             _, _, tx, calm, valid, byte, reset = await ctx.tick().sample(
-                dut.tx, dut.quiet, dut.o.valid, dut.o.payload, dut.reset
+                dut.tx,
+                dut.quiet,
+                dut.port.from_host.valid,
+                dut.port.from_host.payload,
+                dut.port.reset,
             )
             wave.append(tx)
             quiet.append(calm)
@@ -752,26 +753,18 @@ def test_link_over_the_line(divisor, stages):
             state["reset"] += reset
 
     async def board(ctx):
-        await ctx.tick().until(dut.reset)
+        await ctx.tick().until(dut.port.reset)
         await ctx.tick()
         for byte in back:
-            ctx.set(dut.i.payload, byte)
-            ctx.set(dut.i.valid, 1)
-            await ctx.tick().until(dut.i.ready)
-        ctx.set(dut.i.valid, 0)
+            ctx.set(dut.port.to_host.payload, byte)
+            ctx.set(dut.port.to_host.valid, 1)
+            await ctx.tick().until(dut.port.to_host.ready)
+        ctx.set(dut.port.to_host.valid, 0)
 
     async def ready(ctx):
-        ctx.set(dut.o.ready, 1)
+        ctx.set(dut.port.from_host.ready, 1)
 
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    for testbench in (ready, host, board):
-        sim.add_testbench(testbench)
-    for _ in range(2 * (length + 700 * 10 * divisor)):
-        if not sim.advance():
-            break
-    else:
-        raise AssertionError("watchdog")
+    simulate(dut, ready, host, board, watchdog=length + 700 * 10 * divisor)
 
     # Bytes of one frame follow each other without a gap.
     frames = []

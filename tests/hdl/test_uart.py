@@ -6,22 +6,9 @@ import warnings
 
 import pytest
 from amaranth.hdl import Module, UnusedElaboratable
-from amaranth.sim import Simulator
 
 from relaxon_hdl.uart import UartReceiver, UartTransmitter
-
-WATCHDOG = 40_000  # cycles
-
-
-def simulate(dut, testbench):
-    """Run ``testbench`` to its end; fail if that takes too many cycles."""
-    sim = Simulator(dut)
-    sim.add_clock(1e-6)
-    sim.add_testbench(testbench)
-    for _ in range(2 * WATCHDOG):  # an edge each
-        if not sim.advance():
-            return
-    raise AssertionError(f"not over after {WATCHDOG} cycles")
+from support.pysim import simulate
 
 
 def levels(data: bytes, clocks_a_bit: float, idle=lambda: 0, stop: int = 1) -> list[int]:

@@ -1,13 +1,15 @@
 """A stream through registers."""
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Slice"]
+from .component import Component
+
+__all__ = ["SkidBuffer"]
 
 
-class Slice(wiring.Component):
+class SkidBuffer(Component):
     """Cuts a stream of bytes: ``valid``, ``payload`` and ``ready`` each come from a register.
 
     ::
@@ -15,16 +17,14 @@ class Slice(wiring.Component):
         i --+--------------> o
             '-> spare --'
 
-    Latency: one cycle. Throughput: a byte a cycle. Keeps up to two bytes.
+    Latency: one cycle. Throughput: a byte per cycle. Holds up to two bytes.
 
     Members
     -------
     i : In(stream of 8 bits), o : Out(stream of 8 bits)
-        ``i`` is ready while ``spare`` is empty, which takes what came as ``o`` was not taken.
+        ``i`` is ready while ``spare`` is empty; ``spare`` takes the byte that comes while ``o`` is
+        not taken.
     """
-
-    i: stream.Interface
-    o: stream.Interface
 
     def __init__(self):
         super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))})
