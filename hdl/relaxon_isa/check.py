@@ -5,7 +5,7 @@ from itertools import product
 
 from .config import FEATURES, ArrayConfig
 from .cycles import emit_bytes, trips
-from .encoding import rows_of
+from .encoding import loop_ends, rows_of
 from .errors import ProgramError
 from .instructions import (
     INDEX_SELECTS,
@@ -19,8 +19,10 @@ from .instructions import (
     Halt,
     Instruction,
     Learn,
+    LearnLevel,
     Loop,
     Mac,
+    MacLevel,
     Next,
     Pack,
     Wait,
@@ -47,29 +49,22 @@ def check(config: ArrayConfig, instructions: Sequence[Instruction]) -> None:
             "use fewer layers or phases, or a configuration with more program_rows"
         )
     loops: list[tuple[int, Loop]] = []
-    judged: list[bool] = []
     for i, instruction in enumerate(instructions):
         try:
             if isinstance(instruction, Loop):
                 _check_loop(config, instruction, len(loops))
                 loops.append((i, instruction))
-                judged.append(False)
             elif isinstance(instruction, Next):
-                if not loops:
-                    raise ProgramError("NEXT without a LOOP")
-                loop_at, loop = loops.pop()
-                inside = judged.pop()
-                if loop.until and not inside:
-                    raise ProgramError(
-                        f"the LOOP at instruction {loop_at} has until, but no MAC in its body "
-                        "judges: set judge in one of them"
-                    )
-                if judged:
-                    judged[-1] |= inside
+                _need(loops, "NEXT without a LOOP")
+                start, loop = loops.pop()
+                _need(
+                    not loop.until
+                    or any(isinstance(x, Mac) and x.judge for x in instructions[start:i]),
+                    f"the LOOP at instruction {start} has until, but no MAC in its body judges: "
+                    "set judge in one of them",
+                )
             else:
                 _CHECKS[type(instruction)](config, instruction, [loop for _, loop in loops])
-                if isinstance(instruction, Mac) and instruction.judge and judged:
-                    judged[-1] = True
         except ProgramError as error:
             raise ProgramError(f"instruction {i} ({describe(instruction)}): {error}") from None
     if loops:
@@ -117,6 +112,11 @@ def _index_values(select: int, loops: Sequence[Loop]) -> range:
     return range(0, loop.count * loop.step, loop.step) if loop.step else range(1)
 
 
+def _terms(levels: Sequence[MacLevel | LearnLevel], name: str) -> list[tuple[int, int]]:
+    """Count and stride of each level, for one address."""
+    return [(level.count, getattr(level, name)) for level in levels]
+
+
 def _extent(base: int, terms: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """Lowest and highest address of an affine nest of (count, stride)."""
     spans = [(count - 1) * stride for count, stride in terms]
@@ -133,14 +133,13 @@ def _addresses(base: int, terms: Sequence[tuple[int, int]]) -> list[int]:
 
 def _check_range(
     name: str, base: int, terms: Sequence[tuple[int, int]], index: range, depth: int, unit: str
-) -> tuple[int, int]:
+) -> None:
     low, high = _extent(base, terms)
     low, high = low + min(index[0], index[-1]), high + max(index[0], index[-1])
     _need(
         low >= 0 and high < depth,
         f"{name} reaches {unit} {low} to {high}; this machine has 0 to {depth - 1}",
     )
-    return low, high
 
 
 def _check_nest(config: ArrayConfig, instruction: Mac | Learn) -> None:
@@ -196,44 +195,27 @@ def _check_mac(config: ArrayConfig, mac: Mac, loops: Sequence[Loop]) -> None:
         f"{config.max_terms} (max_terms)",
     )
 
-    def stream(name: str) -> list[tuple[int, int]]:
-        return [(level.count, getattr(level, name)) for level in (*mac.outer, *mac.inner)]
-
-    outer = len(mac.outer)
-    tile_x, src_x, dst_x, drive_x, gate_x = (
-        _index_values(getattr(mac, f"{name}_x"), loops)
-        for name in ("tile", "src", "dst", "drive", "gate")
-    )
-    dst_depth = config.drive_depth if mac.to_drive else config.state_depth
-    dst_unit = "drive group" if mac.to_drive else "state group"
-    dst_terms = stream("dst")[:outer]
-    _check_range("tile", mac.tile, stream("tile"), tile_x, config.weight_depth, "tile")
-    _check_range("src", mac.src, stream("src"), src_x, config.state_depth, "state group")
-    _check_range("dst", mac.dst, dst_terms, dst_x, dst_depth, dst_unit)
+    states, drives = (config.state_depth, "state group"), (config.drive_depth, "drive group")
+    into = drives if mac.to_drive else states
+    every, dst_terms = (*mac.outer, *mac.inner), _terms(mac.outer, "dst")
+    _check_range("dst", mac.dst, dst_terms, _index_values(mac.dst_x, loops), *into)
     written = _addresses(mac.dst, dst_terms)
     _need(
         len(set(written)) == len(written),
         "dst meets a group twice: every outer level needs a stride of dst of its own",
     )
-    reads = []  # (name, base, terms, select, trips per destination group)
-    if mac.to_drive:
-        if mac.from_drive:
-            reads.append(("drive", mac.drive, stream("drive")[:outer], mac.drive_x))
-    else:
-        reads.append(("src", mac.src, stream("src"), mac.src_x))
-        if mac.reads_old:
-            old = mac.old_base
-            _check_range("old", old, dst_terms, dst_x, config.state_depth, "state group")
-            reads.append(("old", old, dst_terms, mac.dst_x))
-        if mac.reads_gate:
-            gates = stream("gate")[:outer]
-            _check_range("gate", mac.gate, gates, gate_x, config.state_depth, "state group")
-            reads.append(("gate", mac.gate, gates, mac.gate_x))
-    if mac.from_drive:
-        drives = stream("drive")[:outer]
-        _check_range("drive", mac.drive, drives, drive_x, config.drive_depth, "drive group")
-    for name, base, terms, select in reads:
-        _check_overlap(name, base, terms, select, mac, dst_terms, written, loops)
+    for name, used, base, terms, select, memory in (
+        ("tile", True, mac.tile, _terms(every, "tile"), mac.tile_x, (config.weight_depth, "tile")),
+        ("src", True, mac.src, _terms(every, "src"), mac.src_x, states),
+        ("old", mac.reads_old, mac.old_base, dst_terms, mac.dst_x, states),
+        ("gate", mac.reads_gate, mac.gate, _terms(mac.outer, "gate"), mac.gate_x, states),
+        ("drive", mac.from_drive, mac.drive, _terms(mac.outer, "drive"), mac.drive_x, drives),
+    ):
+        index = _index_values(select, loops)
+        if used:
+            _check_range(name, base, terms, index, *memory)
+            if memory == into:
+                _check_overlap(name, base, terms, select, mac, dst_terms, written, loops)
 
 
 def _check_overlap(
@@ -303,17 +285,13 @@ def _check_learn(config: ArrayConfig, learn: Learn, loops: Sequence[Loop]) -> No
             learn.threshold == 0, "threshold without integral: set integral, or leave threshold out"
         )
 
-    def stream(name: str) -> list[tuple[int, int]]:
-        return [(level.count, getattr(level, name)) for level in (*learn.outer, *learn.inner)]
-
-    tile_x, col_x, row_x = (
-        _index_values(select, loops) for select in (learn.tile_x, learn.col_x, learn.row_x)
-    )
-    tiles = stream("tile")[: len(learn.outer)]
-    last = config.weight_depth - (1 if learn.integral else 0)
-    _check_range("tile", learn.tile, tiles, tile_x, last, "tile")
-    _check_range("col", learn.col, stream("col"), col_x, config.state_depth, "state group")
-    _check_range("row", learn.row, stream("row"), row_x, config.state_depth, "state group")
+    every, tiles = (*learn.outer, *learn.inner), _terms(learn.outer, "tile")
+    for name, terms, select, depth, unit in (
+        ("tile", tiles, learn.tile_x, config.weight_depth - learn.integral, "tile"),
+        ("col", _terms(every, "col"), learn.col_x, config.state_depth, "state group"),
+        ("row", _terms(every, "row"), learn.row_x, config.state_depth, "state group"),
+    ):
+        _check_range(name, getattr(learn, name), terms, _index_values(select, loops), depth, unit)
     met = _addresses(learn.tile, tiles)
     if learn.integral:
         met += [tile + 1 for tile in met]
@@ -374,6 +352,7 @@ def _check_drive_terms(config: ArrayConfig, instructions: Sequence[Instruction])
     A drive counts as empty when a run begins: earlier runs and the host must bound what they leave.
     """
     terms: dict[int, int] = {}
+    ends = loop_ends(instructions)
 
     def run(start: int, end: int, loops: list[Loop]) -> None:
         i = start
@@ -382,9 +361,8 @@ def _check_drive_terms(config: ArrayConfig, instructions: Sequence[Instruction])
             if isinstance(instruction, Mac):
                 mac(instruction, loops)
             elif isinstance(instruction, Loop):
-                close = _closing(instructions, i)
-                repeat(i + 1, close, instruction, loops)
-                i = close
+                repeat(i + 1, ends[i], instruction, loops)
+                i = ends[i]
             i += 1
 
     def repeat(start: int, end: int, loop: Loop, loops: list[Loop]) -> None:
@@ -406,54 +384,34 @@ def _check_drive_terms(config: ArrayConfig, instructions: Sequence[Instruction])
             )
 
     def mac(instruction: Mac, loops: list[Loop]) -> None:
-        if not (instruction.to_drive or instruction.from_drive):
-            return
         outer = instruction.outer
 
         def groups(name: str) -> list[int]:
-            base = getattr(instruction, name)
             index = _index_values(getattr(instruction, f"{name}_x"), loops)
-            reached = _addresses(base, [(level.count, getattr(level, name)) for level in outer])
+            reached = _addresses(getattr(instruction, name), _terms(outer, name))
             if len(index) * len(reached) > 1 << 16:
                 return list(range(config.drive_depth))
             return sorted({g + x for g in reached for x in index})
 
+        sources = groups("drive") if instruction.from_drive else []
+        most = max((terms.get(s, 0) for s in sources), default=0)
         new = trips(instruction.inner) * config.p
-        if instruction.from_drive:
-            sources = groups("drive")
-            paired = groups("dst") if instruction.to_drive else []
-            if instruction.to_drive and not (instruction.drive_x or instruction.dst_x):
-                # Pair by pair, in execution order.
-                a = _addresses(instruction.drive, [(v.count, v.drive) for v in outer])
-                b = _addresses(instruction.dst, [(v.count, v.dst) for v in outer])
-                update = {d: terms.get(s, 0) + new for s, d in zip(a, b, strict=True)}
-            else:
-                most = max((terms.get(s, 0) for s in sources), default=0) + new
-                update = dict.fromkeys(paired or [-1], most)
-        else:
-            update = dict.fromkeys(groups("dst"), new)
         if not instruction.to_drive:
-            most = max(terms.get(s, 0) for s in groups("drive")) + new
             _need(
-                most <= config.max_terms,
-                f"{most} products with the drive's; this machine's accumulators are built for "
-                f"{config.max_terms} (max_terms)",
+                most + new <= config.max_terms,
+                f"{most + new} products with the drive's; this machine's accumulators are built "
+                f"for {config.max_terms} (max_terms)",
             )
             return
+        if instruction.from_drive and not (instruction.drive_x or instruction.dst_x):
+            # Pair by pair, in execution order.
+            a = _addresses(instruction.drive, _terms(outer, "drive"))
+            b = _addresses(instruction.dst, _terms(outer, "dst"))
+            update = {d: terms.get(s, 0) + new for s, d in zip(a, b, strict=True)}
+        else:
+            update = dict.fromkeys(groups("dst"), most + new)
         terms.update(update)
         for group in update:
             limit(group)
 
     run(0, len(instructions), [])
-
-
-def _closing(instructions: Sequence[Instruction], at: int) -> int:
-    depth = 0
-    for i in range(at, len(instructions)):
-        if isinstance(instructions[i], Loop):
-            depth += 1
-        elif isinstance(instructions[i], Next):
-            depth -= 1
-            if depth == 0:
-                return i
-    raise ProgramError(f"the LOOP at instruction {at} has no NEXT")

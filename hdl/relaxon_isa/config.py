@@ -44,6 +44,27 @@ def clog2(n: int) -> int:
     return (n - 1).bit_length()
 
 
+RANGES = {
+    "p": (1, 32),
+    "state_bits": (8, 32),
+    "weight_bits": (4, 32),
+    "weight_depth": (2, 1 << 16),
+    "state_depth": (4, 1 << 14),
+    "drive_depth": (2, 1 << 14),
+    "program_rows": (16, 1 << 12),
+    "levels": (2, 7),
+    "loop_depth": (1, 7),
+    "max_terms": (2, 1 << 20),
+    "learn_terms": (1, 1 << 12),
+    "integral_shift": (0, 12),
+    "table_bits": (0, 12),
+    "weight_ports": (1, 2),
+    "rx_bytes": (256, 1 << 14),
+    "tx_bytes": (256, 1 << 14),
+}
+"""Lowest and highest value of the fields that depend on no other."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ArrayConfig:
     """One machine.
@@ -122,23 +143,11 @@ class ArrayConfig:
             if not ok:
                 raise ConfigError(f"{field} = {getattr(self, field)!r}: must be {allowed}")
 
-        def inside(field: str, low: int, high: int) -> None:
+        for field, (low, high) in RANGES.items():
             value = getattr(self, field)
             check(
                 isinstance(value, int) and low <= value <= high, field, f"an int, {low} to {high}"
             )
-
-        inside("p", 1, 32)
-        inside("state_bits", 8, 32)
-        inside("weight_bits", 4, 32)
-        inside("weight_depth", 2, 1 << 16)
-        inside("state_depth", 4, 1 << 14)
-        inside("drive_depth", 2, 1 << 14)
-        inside("program_rows", 16, 1 << 12)
-        inside("levels", 2, 7)
-        inside("loop_depth", 1, 7)
-        inside("max_terms", 2, 1 << 20)
-        inside("learn_terms", 1, 1 << 12)
         check(
             len(self.learn_shifts) == 2
             and all(isinstance(q, int) for q in self.learn_shifts)
@@ -151,14 +160,11 @@ class ArrayConfig:
             "decay_shift",
             f"0 (no decay), or 1 to {self.learn_shifts[0]} (the first of learn_shifts)",
         )
-        inside("integral_shift", 0, 12)
-        inside("table_bits", 0, 12)
         check(
             0 <= self.dither_bits < min(17, self.learn_shifts[0]),
             "dither_bits",
             f"0 (nothing random) to {min(16, self.learn_shifts[0] - 1)}",
         )
-        inside("weight_ports", 1, 2)
         check(
             self.integral_shift == 0 or self.weight_ports == 2,
             "integral_shift",
@@ -173,9 +179,7 @@ class ArrayConfig:
             "between a weight's read and its write)",
         )
         for field in ("rx_bytes", "tx_bytes"):
-            inside(field, 256, 1 << 14)
-            value = getattr(self, field)
-            check(value & (value - 1) == 0, field, "a power of two")
+            check(getattr(self, field).bit_count() == 1, field, "a power of two")
 
     # Capabilities -------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 
-from . import cycles, instructions, link, memory
+from . import cycles, instructions, link
 from .config import ArrayConfig
 from .encoding import row_layouts
 from .errors import ConfigError
@@ -132,16 +132,13 @@ def _memory_map(machines: dict[str, ArrayConfig]) -> str:
     parts += ["| number | register | |", "|--:|---|---|"]
     parts += [f"| {value} | `{name}` | {text} |" for name, value, text in _members(Register)]
     parts += ["", "## Presets", "", _quoted(ArrayConfig)]
-    fields = list(ArrayConfig.__dataclass_fields__)
     parts += ["| | " + " | ".join(names) + " |", "|---|" + "--:|" * len(names)]
-    for field in fields:
+    computed = ("acc_bits", "learn_bits")
+    for field in (*ArrayConfig.__dataclass_fields__, *computed):
         values = " | ".join(str(getattr(machines[n], field)) for n in names)
-        parts.append(f"| {field} | {values} |")
-    for field in ("acc_bits", "learn_bits"):
-        values = " | ".join(str(getattr(machines[n], field)) for n in names)
-        parts.append(f"| {field} (computed) | {values} |")
-    parts += ["", "# Link", "", _quoted(link), _quoted(memory)]
-    return "\n".join(parts[:-1]) + "\n"
+        parts.append(f"| {field}{' (computed)' * (field in computed)} | {values} |")
+    parts += ["", "# Link", "", _quoted(link)]
+    return "\n".join(parts) + "\n"
 
 
 def contract(machines: dict[str, ArrayConfig], shown: str) -> dict[str, str]:

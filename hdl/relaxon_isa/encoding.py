@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from enum import IntEnum
 
 from .config import ArrayConfig, clog2
 from .errors import ProgramError
@@ -9,13 +10,9 @@ from .instructions import (
     LEARN_FLAGS,
     LEVEL_COUNT_BITS,
     LOOP_COUNT_BITS,
-    Activation,
     Emit,
-    EmitKind,
-    Gating,
     Halt,
     Instruction,
-    Judge,
     Learn,
     LearnLevel,
     Loop,
@@ -23,14 +20,20 @@ from .instructions import (
     MacLevel,
     Next,
     Opcode,
-    Pack,
-    Sign,
-    Skip,
     Wait,
     nest_levels,
 )
 
-__all__ = ["STREAMS", "RowLayout", "decode", "encode", "row_layouts", "row_starts", "rows_of"]
+__all__ = [
+    "STREAMS",
+    "RowLayout",
+    "decode",
+    "encode",
+    "loop_ends",
+    "row_layouts",
+    "row_starts",
+    "rows_of",
+]
 
 
 @dataclass(frozen=True)
@@ -221,47 +224,35 @@ def _encode_nest(instruction: Mac | Learn, layouts: dict[str, RowLayout]) -> lis
     return rows
 
 
-def encode(config: ArrayConfig, instructions: Sequence[Instruction]) -> tuple[int, ...]:
-    """Instructions to program rows. They must have passed `check`."""
-    layouts = row_layouts(config)
-    starts = row_starts(instructions)
-    rows: list[int] = []
+def loop_ends(instructions: Sequence[Instruction]) -> dict[int, int]:
+    """From the index of each LOOP to that of its NEXT."""
+    ends: dict[int, int] = {}
     open_loops: list[int] = []
-    loop_of_next: dict[int, int] = {}
-    next_of_loop: dict[int, int] = {}
     for i, instruction in enumerate(instructions):
         if isinstance(instruction, Loop):
             open_loops.append(i)
         elif isinstance(instruction, Next):
-            loop_of_next[i] = open_loops.pop()
-            next_of_loop[loop_of_next[i]] = i
+            ends[open_loops.pop()] = i
+    return ends
+
+
+def encode(config: ArrayConfig, instructions: Sequence[Instruction]) -> tuple[int, ...]:
+    """Instructions to program rows. They must have passed `check`."""
+    layouts, starts, ends = row_layouts(config), row_starts(instructions), loop_ends(instructions)
+    begins = {end: begin for begin, end in ends.items()}
+    rows: list[int] = []
     for i, instruction in enumerate(instructions):
-        match instruction:
-            case Mac() | Learn():
-                rows += _encode_nest(instruction, layouts)
-                continue
-            case Loop():
-                values = {
-                    "count": instruction.count - 1,
-                    "skip": instruction.skip,
-                    "end": starts[next_of_loop[i]] + 1,
-                    "until": instruction.until,
-                    "sweep": instruction.sweep,
-                    "step": instruction.step,
-                }
-            case Next():
-                loop = instructions[loop_of_next[i]]
-                assert isinstance(loop, Loop)
-                values = {
-                    "until": loop.until,
-                    "sweep": loop.sweep,
-                    "step": loop.step,
-                    "body": starts[loop_of_next[i]] + 1,
-                }
-            case _:
-                values = {f.name: int(getattr(instruction, f.name)) for f in fields(instruction)}
-        name = instruction.opcode.name
-        rows.append(layouts[name].pack(values | {"opcode": instruction.opcode}))
+        if isinstance(instruction, Mac | Learn):
+            rows += _encode_nest(instruction, layouts)
+            continue
+        source = instructions[begins.get(i, i)]  # a NEXT's row repeats fields of its LOOP
+        values = {f.name: int(getattr(source, f.name)) for f in fields(source)}
+        if isinstance(instruction, Loop):
+            values |= {"count": instruction.count - 1, "end": starts[ends[i]] + 1}
+        elif isinstance(instruction, Next):
+            values["body"] = starts[begins[i]] + 1
+        values["opcode"] = instruction.opcode
+        rows.append(layouts[instruction.opcode.name].pack(values))
     return tuple(rows)
 
 
@@ -313,27 +304,12 @@ def _decode_nest(kind: type, rows: Sequence[int], layouts: dict[str, RowLayout])
     return _typed(kind, values)
 
 
-_ENUMS = {
-    "sign": Sign,
-    "activation": Activation,
-    "gating": Gating,
-    "judge": Judge,
-    "skip": Skip,
-    "pack": Pack,
-    "kind": EmitKind,
-}
-
-
 def _typed(kind: type, values: dict):
     """An instruction from raw field values, with the types its fields are declared with."""
-    typed = {}
+    typed = {f.name: values[f.name] for f in fields(kind)}
     for f in fields(kind):
-        value = values[f.name]
-        if f.name in _ENUMS:
-            value = _ENUMS[f.name](value)
-        elif f.type is bool:
-            value = bool(value)
-        typed[f.name] = value
+        if isinstance(f.type, type) and issubclass(f.type, bool | IntEnum):
+            typed[f.name] = f.type(values[f.name])
     return kind(**typed)
 
 
