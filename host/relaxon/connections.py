@@ -111,11 +111,6 @@ class Block:
         return self.above.neurons, self.below.neurons + 1
 
     @property
-    def fans(self) -> tuple[int, int]:
-        """Weights into a neuron of ``upper``, weights out of a neuron of ``lower``."""
-        return self.below.neurons, self.above.neurons
-
-    @property
     def tile_columns(self) -> int:
         """Groups that a row of tiles meets, bias included."""
         return self.below.groups + (not self.below.always_on)

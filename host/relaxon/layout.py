@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ConfigError
@@ -81,8 +82,7 @@ class Layout:
                     f"skip connection {lower}>{upper}: must lead from a layer to one at least two "
                     f"above it, up to {self.depth}"
                 )
-        short = self._shortage()
-        if short:
+        if short := self._shortage():
             raise ConfigError(
                 f"network {self.network} does not fit this machine ({self.config.p} x "
                 f"{self.config.p} cells): {short}{self._suggestion()}"
@@ -92,9 +92,10 @@ class Layout:
         config = self.config
         skipped = sum(block.tile_columns for block in self.skips)
         terms = max(block.most_terms for block in self.blocks[: self.depth])
+        scratch = 2 * config.p  # for weight access: an identity and a tile
         for what, needed, present in (
             ("tiles of weights", self.tiles, config.weight_depth),
-            ("groups of states", self.state_groups + self.scratch_groups, config.state_depth),
+            ("groups of states", self.state_groups + scratch, config.state_depth),
             ("groups of drives", self.drive_groups, config.drive_depth),
             ("products in one accumulation", (terms + skipped + 1) * config.p, config.max_terms),
         ):
@@ -108,11 +109,7 @@ class Layout:
 
         def scaled(factor: float) -> Layout:
             hidden = tuple(max(1, int(n * factor)) for n in sizes[1:-1])
-            smaller = object.__new__(Layout)
-            object.__setattr__(smaller, "network", Network((sizes[0], *hidden, sizes[-1])))
-            object.__setattr__(smaller, "config", self.config)
-            object.__setattr__(smaller, "needs", self.needs)
-            return smaller
+            return _Draft(Network((sizes[0], *hidden, sizes[-1])), self.config, self.needs)
 
         low, high = 0.0, 1.0
         for _ in range(40):  # what is smaller fits if the larger does
@@ -141,9 +138,7 @@ class Layout:
 
     # State memory
 
-    @property
-    def x(self) -> int:
-        return 0
+    x: ClassVar[int] = 0
 
     @property
     def constant(self) -> int:
@@ -211,11 +206,6 @@ class Layout:
     def state_groups(self) -> int:
         return self._planes["end", 0]
 
-    @property
-    def scratch_groups(self) -> int:
-        """For weight access: an identity and a tile, P groups each."""
-        return 2 * self.config.p
-
     # Drive memory
 
     @cached_property
@@ -233,10 +223,10 @@ class Layout:
         every = range(1, self.depth + 1)
         place("static", every)  # what no sweep changes: input and bias
         skipping = {layer for skip in self.needs.skips for layer in skip} - {0}
-        first = 1 if skipping else 2
-        last = self.depth + 1 if skipping else self.depth
-        place("partial", range(first, last), phases)  # static + forward current, one a phase
-        place("nudge", range(self.depth, self.depth + 1), phases)  # the output's, one a phase
+        place(
+            "partial", every if skipping else every[1:-1], phases
+        )  # static + forward current, one a phase
+        place("nudge", every[-1:], phases)  # the output's, one a phase
         for name in self.needs.drives:
             place(name, every)
         bases["end", 0] = at
@@ -278,17 +268,16 @@ class Layout:
         """The weights from layer - 1 into ``layer`` (1 .. depth)."""
         return self.blocks[layer - 1]
 
+    def twins(self, block: Block) -> tuple[Block, ...]:
+        """Backward weights beside a block of forward ones: one or none."""
+        apart = self.depth - 1 + len(self.needs.skips)
+        own = block in self.blocks[1 : self.depth] and self.needs.backward
+        return (self.blocks[self.blocks.index(block) + apart],) if own else ()
+
     def backward(self, layer: int) -> Block:
         """The weights that bring layer ``layer`` down to layer - 1: those into it, or its own."""
-        if not self.needs.backward:
-            return self.block(layer)
-        return self.blocks[self.depth + len(self.needs.skips) + layer - 2]
-
-    def twins(self, block: Block) -> tuple[Block, ...]:
-        """Backward weights beside a block: one or none."""
-        if block not in self.blocks[1 : self.depth] or not self.needs.backward:
-            return ()
-        return (self.backward(block.upper),)
+        block = self.block(layer)
+        return (*self.twins(block), block)[0]
 
     @property
     def skips(self) -> tuple[Block, ...]:
@@ -298,11 +287,6 @@ class Layout:
     def shapes(self) -> list[tuple[int, int]]:
         """Of the matrices of `blocks`."""
         return [block.shape for block in self.blocks]
-
-    @property
-    def fans(self) -> list[tuple[int, int]]:
-        """Of the weights of `blocks`, as `Network.fans`."""
-        return [block.fans for block in self.blocks]
 
     @property
     def tile_names(self) -> tuple[str, ...]:
@@ -320,3 +304,10 @@ class Layout:
     @property
     def tiles(self) -> int:
         return self.weight_tiles + len(self.tile_names)
+
+
+class _Draft(Layout):
+    """A layout that may not fit."""
+
+    def __post_init__(self) -> None:
+        pass

@@ -1,13 +1,14 @@
 """Networks: layer sizes, number formats, initial weights."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 
+from relaxon_device.base import SpaceLayout
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ConfigError, DataError
+from relaxon_isa.memory import Space
 
 __all__ = ["Formats", "Network", "from_integers", "initial_weights", "to_integers"]
 
@@ -41,6 +42,11 @@ class Formats:
         """A LEARN with *replace* at the first position writes 2**replace_unit times the product of
         its states."""
         return 2 * self.state_frac - self.config.learn_shifts[0] - self.weight_frac
+
+    def pack(self, values: np.ndarray) -> list[bytes]:
+        """States, float (n, words), as the words that the link carries: one entry a row."""
+        words = to_integers(values, self.state_frac, self.config.state_bits)
+        return [*map(SpaceLayout(self.config, Space.STATE).encode, words)]
 
     def error_frac(self, position: int) -> int:
         """Fraction bits of an error plane whose LEARN rounds at ``learn_shifts[position]``."""
@@ -98,11 +104,6 @@ class Network:
     def shapes(self) -> list[tuple[int, int]]:
         return [(self.sizes[i + 1], self.sizes[i] + 1) for i in range(self.depth)]
 
-    @property
-    def fans(self) -> list[tuple[int, int]]:
-        """Of each weight: weights into a neuron above, weights out of a neuron below."""
-        return list(pairwise(self.sizes))
-
     def __str__(self) -> str:
         return "-".join(map(str, self.sizes))
 
@@ -123,9 +124,6 @@ class Shaped(Protocol):
     @property
     def shapes(self) -> list[tuple[int, int]]: ...
 
-    @property
-    def fans(self) -> list[tuple[int, int]]: ...
-
 
 def initial_weights(network: Shaped, seed: int, gain: float = 0.5) -> list[np.ndarray]:
     """Uniform in +-gain * sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16); biases 0.
@@ -135,9 +133,9 @@ def initial_weights(network: Shaped, seed: int, gain: float = 0.5) -> list[np.nd
     """
     rng = np.random.default_rng(seed)
     weights = []
-    for shape, fans in zip(network.shapes, network.fans, strict=True):
-        bound = gain * np.sqrt(6 / sum(fans))
-        weight = rng.uniform(-bound, bound, size=shape)
+    for rows, columns in network.shapes:
+        bound = gain * np.sqrt(6 / (rows + columns - 1))
+        weight = rng.uniform(-bound, bound, size=(rows, columns))
         weight[:, -1] = 0
         weights.append(weight)
     return weights

@@ -5,8 +5,6 @@ Writing: LEARN with *replace* adds up P terms, the tile's columns times the iden
 rounds at a position whose 1.0 the identity holds.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from relaxon_device.base import Device
@@ -99,17 +97,12 @@ def read_tiles(device: Device, tile: int, count: int) -> np.ndarray:
     _need_narrow(config)
     load_identity(device, _scratch(config)[0], 1)
     p = config.p
-    size = (config.state_bits + 7) // 8
     parts = []
     for start in range(tile, tile + count, TILES_A_RUN):
         number = min(TILES_A_RUN, tile + count - start)
         device.load(_read_program(config, start, number).rows)
         parts += device.run(count=False)
-    raw = np.frombuffer(b"".join(parts), dtype=np.uint8).reshape(count, p, p, size)
-    words = np.zeros((count, p, p), dtype=np.int64)
-    for i in range(size):
-        words |= raw[..., i].astype(np.int64) << (8 * i)
-    words = (words ^ (1 << (8 * size - 1))) - (1 << (8 * size - 1))
+    words = device.layouts[Space.STATE].decode(b"".join(parts)).reshape(count, p, p)
     return words.transpose(0, 2, 1)  # the machine sends columns
 
 
@@ -125,17 +118,12 @@ def write_tiles(device: Device, tile: int, values: np.ndarray) -> None:
     if values.size and (values.min() < -limit or values.max() >= limit):
         raise ConfigError(f"weights must be {-limit} to {limit - 1}; nothing was loaded")
     load_identity(device, _scratch(config)[0], 1 << config.learn_shifts[0])
-    size = (config.state_bits + 7) // 8
-
-    def samples(part: np.ndarray) -> Iterator[bytes]:
-        for columns in part.transpose(0, 2, 1):
-            words = columns.reshape(-1)
-            yield b"".join(int(w).to_bytes(size, "little", signed=True) for w in words)
-
+    encode = device.layouts[Space.STATE].encode
     for start in range(0, len(values), TILES_A_RUN):
         part = values[start : start + TILES_A_RUN]
         device.load(_write_program(config, tile + start, len(part)).rows)
-        for _ in device.run(samples(part), count=False):
+        samples = map(encode, part.transpose(0, 2, 1).reshape(len(part), -1))
+        for _ in device.run(samples, count=False):
             pass
 
 

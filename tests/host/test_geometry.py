@@ -14,7 +14,7 @@ from relaxon_isa.presets import PRESETS
 
 ROOT = Path(__file__).parents[2]
 HOMES = ("connections.py", "layout.py")
-ASKED = {"lower", "upper", "shape", "fans", "extent"}
+ASKED = {"lower", "upper", "shape", "extent"}
 """What anyone may read of a block: which layers, its matrix, its words of weight memory."""
 
 

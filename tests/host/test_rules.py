@@ -710,7 +710,7 @@ def test_a_plane_that_is_not_there_is_named():
 
 
 def test_rules_are_listed():
-    said = CliRunner().invoke(cli, ["rules"]).stdout
+    said = " ".join(CliRunner().invoke(cli, ["rules"]).stdout.split())
     for name, rule in RULES.items():
         assert f"{name}: {rule.paper}" in said
 

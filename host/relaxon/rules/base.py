@@ -16,9 +16,9 @@ there are and in which order the parts run. What pulls at the outputs is the obj
 passes them the block's (`relaxon.connections`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import floor, log2
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -45,9 +45,9 @@ from ..connections import Block, Region
 from ..layout import MemoryNeeds
 from ..network import Network, to_integers
 from ..weights import write_tiles
-from .encoding import pack_levels, pack_words
+from .encoding import pack_levels
 from .objectives import OBJECTIVES, Objective
-from .parts import Parts, PatchPoints, Source
+from .parts import Parts, PatchPoints, Source, behind
 from .settings import INPUT_PACKS, RATES, RuleSettings, check_choices, parse_skips, rate_shifts
 
 __all__ = ["Rule"]
@@ -101,7 +101,7 @@ class Rule(Parts):
     """Sign of the differences that are learned."""
 
     def __init__(self, network: Network, config: ArrayConfig, settings: RuleSettings) -> None:
-        self.settings, self.config = settings, config
+        self.settings, self.config = settings, config  # `_check` and `needs` read them
         self._check(network.depth)
         self.output = settings.output or self.OUTPUT
         objective = OBJECTIVES[settings.objective or self.OBJECTIVES[0]]
@@ -146,7 +146,7 @@ class Rule(Parts):
         return [1.0]
 
     @property
-    def pairs(self) -> list[tuple[str, str]]:
+    def pairs(self) -> list[tuple[str, ...]]:
         """Planes whose difference is learned."""
         return [("plus", "minus")]
 
@@ -286,10 +286,10 @@ class Rule(Parts):
 
     # Updates ----------------------------------------------------------------------------------
 
-    def position(self, layer: int, extra: int = 0) -> int:
+    def position(self, layer: int) -> int:
         """The finest rounding position whose error plane holds rate * (s_A - s_B) * c."""
-        shift = self.settings.rate_shifts[layer - 1] + extra
-        return self.finest(max(self._gains) * 2.0 ** (self._gain_exponent - shift))
+        exponent = self._gain_exponent - self.settings.rate_shifts[layer - 1]
+        return self.finest(max(self._gains) * 2.0**exponent)
 
     def rate_shift(self, weights: int) -> int:
         """The shift of a MAC from states times a gain to the error plane of a weight layer."""
@@ -308,30 +308,30 @@ class Rule(Parts):
             )
         return shift
 
-    def difference(self, plane: str, layer: int, weights: int, pair: int = 0) -> Mac:
-        """The error plane of ``layer`` at the rate of the weights into layer ``weights``."""
-        lay = self.layout
-        return self.combine(
-            layer,
-            lay.plane(plane + _behind(pair), layer),
-            [lay.plane(name, layer) for name in self.pairs[pair]],
-            tile="gain" + _behind(pair),
-            shift=self.rate_shift(weights),
-            flip=True,
-            sign=self.UPDATE_SIGN,
-        )
+    def difference(
+        self,
+        b: Builder,
+        marks: PatchPoints,
+        layer: int,
+        weights: int,
+        dst: str,
+        planes: Sequence[str],
+        pair: int = 0,
+        **fields: Any,
+    ) -> None:
+        """The error plane ``dst`` of ``layer``: one plane, or one minus another, times the gain of
+        the pair and the rate of the weights into layer ``weights``."""
+        names = (dst + behind(pair), *planes)
+        into, *bases = (self.layout.plane(name, layer) for name in names)
+        scale = {"tile": "gain" + behind(pair), "shift": self.rate_shift(weights)}
+        fields = {"flip": True, "sign": self.UPDATE_SIGN, **scale, **fields}
+        marks.rate(weights, b.add(self.combine(layer, into, bases, **fields)))
 
     def mean(self, b: Builder, layer: int, pair: int = 0) -> None:
-        lay = self.layout
-        planes = [lay.plane(name, layer) for name in self.pairs[pair]]
-        b.add(
-            self.combine(
-                layer,
-                lay.plane("mean" + _behind(pair), layer),
-                planes,
-                shift=self.formats.weight_frac + 1,
-            )
-        )
+        """The plane ``mean`` of a pair: half the sum of its states."""
+        names = ("mean" + behind(pair), *self.pairs[pair])
+        into, *bases = (self.layout.plane(name, layer) for name in names)
+        b.add(self.combine(layer, into, bases, shift=self.formats.weight_frac + 1))
 
     MEAN = "mean"
     """The plane that error planes meet in LEARN."""
@@ -360,14 +360,12 @@ class Rule(Parts):
 
     def errors(self, b: Builder, marks: PatchPoints, layer: int, learning: Sequence[Block]) -> None:
         """The planes that a layer brings to the LEARN of weights below and above it."""
-        rates = {layer} if any(block.upper == layer for block in learning) else set()
-        planes = [("rise", rate) for rate in rates]
         above = [block for block in learning if block.lower == layer]
+        planes = [("rise", layer)] if any(block.upper == layer for block in learning) else []
         planes += [(self.falls(block), block.upper) for block in above]
         for pair in range(len(self._gains)):
             for plane, weights in planes:
-                index = b.add(self.difference(plane, layer, weights, pair))
-                marks.rates.setdefault(weights, []).append(index)
+                self.difference(b, marks, layer, weights, plane, self.pairs[pair], pair)
             met = above or any(block.upper == layer and block.lower for block in learning)
             if met and self.MEAN == "mean":
                 self.mean(b, layer, pair)
@@ -426,17 +424,20 @@ class Rule(Parts):
         b.add(Halt())
         return b.build(), marks
 
-    def resident_program(self) -> Program:
-        """One training sample that is in the planes already: what `bench cycles` measures."""
+    def _program(self, *parts: Callable[[Builder], None]) -> Program:
         b = Builder(self.config)
-        self.train_body(b, PatchPoints())
+        for part in parts:
+            part(b)
         b.add(Halt())
         return b.build()
 
+    def resident_program(self) -> Program:
+        """One training sample that is in the planes already: what `bench cycles` measures."""
+        return self._program(lambda b: self.train_body(b, PatchPoints()))
+
     def infer_program(self, *, outputs: bool = False, resident: bool = False) -> Program:
         """Relax each sample freely; EMIT the arg max, or the outputs' words. Learns nothing."""
-        lay = self.layout
-        b = Builder(self.config)
+        b, lay = Builder(self.config), self.layout
         with b.loop(1):
             if not resident:
                 self.take_input(b, tick=False)
@@ -455,36 +456,34 @@ class Rule(Parts):
 
     def layer_program(self, layer: int) -> Program:
         """For measurement: one layer's free step, from the planes and drives as they are."""
-        b = Builder(self.config)
-        self.relax(b, layer, dst="free", below="free", above="free")
-        b.add(Halt())
-        return b.build()
+        return self._program(lambda b: self.relax(b, layer, dst="free", below="free", above="free"))
 
     def phase_program(self, phase: str) -> Program:
         """For measurement, on planes that are loaded already: "free" (drives and free phase),
         "nudged" (error, nudge and nudged phases, from the free planes as they are) or "update"
         (means, error planes, LEARN)."""
-        b = Builder(self.config)
-        if phase == "free":
-            self.static_drives(b)
-            self.free_phase(b)
-        elif phase == "nudged":
-            self.objective.error(b)
-            self.nudged_phase(b)
-        elif phase == "update":
-            self.update(b, PatchPoints())
-        else:
+        phases = {
+            "free": (self.static_drives, self.free_phase),
+            "nudged": (self.objective.error, self.nudged_phase),
+            "update": (lambda b: self.update(b, PatchPoints()),),
+        }
+        if phase not in phases:
             raise ConfigError(f"phase {phase!r}: must be free, nudged or update")
-        b.add(Halt())
-        return b.build()
+        return self._program(*phases[phase])
 
     # Data -------------------------------------------------------------------------------------
 
     def constants(self) -> dict[str, np.ndarray]:
         """Tiles of constants by name, real, shape (P, P); those of `Layout.tile_names`."""
         eye = np.eye(self.config.p)
-        tiles = {"one": eye, "beta": self.settings.beta * eye, **self.objective.constants()}
-        return tiles | {f"gain{_behind(j)}": gain * eye for j, gain in enumerate(self._gains)}
+        zeros = dict.fromkeys(self.layout.tile_names, 0 * eye)
+        tiles = {
+            **zeros,
+            "one": eye,
+            "beta": self.settings.beta * eye,
+            **self.objective.constants(),
+        }
+        return tiles | {f"gain{behind(j)}": gain * eye for j, gain in enumerate(self._gains)}
 
     def prepare(self, device: Device) -> None:
         """Load what the programs take for granted: the constant group, zeros, constant tiles."""
@@ -507,13 +506,11 @@ class Rule(Parts):
     def encode_inputs(self, x: np.ndarray) -> list[bytes]:
         """Inputs, float (n, features), to the bytes that WAIT takes, one entry a sample."""
         bits = self.settings.input_bits
-        if bits == 16:
-            return self._words(x)
-        return pack_levels(x, bits)
+        return self.formats.pack(x) if bits == 16 else pack_levels(x, bits)
 
     def encode_targets(self, y: np.ndarray) -> list[bytes]:
         """Labels (n,) int, or real targets (n, outputs) float, to the bytes that WAIT takes."""
-        return self._words(self.targets_of(y))
+        return self.formats.pack(self.targets_of(y))
 
     def class_targets(self, outputs: int) -> np.ndarray:
         """Targets of each class, (classes, outputs)."""
@@ -538,11 +535,3 @@ class Rule(Parts):
         """Targets, (n, outputs), of labels or of targets."""
         y = np.asarray(y)
         return self.class_targets(self.layout.network.sizes[-1])[y] if y.ndim == 1 else y
-
-    def _words(self, values: np.ndarray) -> list[bytes]:
-        bits = self.config.state_bits
-        return pack_words(to_integers(values, self.formats.state_frac, bits), bits)
-
-
-def _behind(pair: int) -> str:
-    return str(pair) if pair else ""

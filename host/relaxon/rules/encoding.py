@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["pack_levels", "pack_words"]
+__all__ = ["pack_levels"]
 
 
 def pack_levels(x: np.ndarray, bits: int) -> list[bytes]:
@@ -12,12 +12,3 @@ def pack_levels(x: np.ndarray, bits: int) -> list[bytes]:
     spread = np.unpackbits(levels[..., None], axis=-1, bitorder="little")[..., :bits]
     packed = np.packbits(spread.reshape(len(x), -1), axis=-1, bitorder="little")
     return [row.tobytes() for row in packed]
-
-
-def pack_words(words: np.ndarray, bits: int) -> list[bytes]:
-    """Signed words of ``bits`` bits, int (n, words), little-endian, whole bytes each. One entry a
-    sample."""
-    size = (bits + 7) // 8
-    raw = np.ascontiguousarray(words.astype("<i8")).view(np.uint8)
-    raw = raw.reshape(*words.shape, 8)[..., :size]
-    return [row.tobytes() for row in np.ascontiguousarray(raw)]

@@ -22,6 +22,7 @@ from ..connections import Region
 from ..layout import MemoryNeeds
 from ..network import Network
 from .base import Rule
+from .parts import behind, reciprocal
 
 __all__ = [
     "CenteredEP",
@@ -48,11 +49,10 @@ class CenteredEP(Rule):
 
     @property
     def nudged_planes(self) -> list[str]:
-        return ["plus", "minus"]
+        return [name for pair in self.pairs for name in pair if name != "free"]
 
     def gains(self) -> list[float]:
-        beta = self.settings.beta
-        return [1 / (2 * beta) if beta else 0.0]
+        return [reciprocal(2 * self.settings.beta)]
 
 
 class PositiveEP(CenteredEP):
@@ -63,16 +63,11 @@ class PositiveEP(CenteredEP):
     summary = "free; +beta; (ss+ - ss0) / beta"
 
     @property
-    def pairs(self) -> list[tuple[str, str]]:
+    def pairs(self) -> list[tuple[str, ...]]:
         return [("plus", "free")]
 
-    @property
-    def nudged_planes(self) -> list[str]:
-        return ["plus"]
-
     def gains(self) -> list[float]:
-        beta = self.settings.beta
-        return [1 / beta if beta else 0.0]
+        return [reciprocal(self.settings.beta)]
 
 
 class NegativeEP(PositiveEP):
@@ -86,12 +81,8 @@ class NegativeEP(PositiveEP):
     OUTPUT = "linear"
 
     @property
-    def pairs(self) -> list[tuple[str, str]]:
+    def pairs(self) -> list[tuple[str, ...]]:
         return [("free", "minus")]
-
-    @property
-    def nudged_planes(self) -> list[str]:
-        return ["minus"]
 
     def _check(self, depth: int) -> None:
         super()._check(depth)
@@ -139,16 +130,14 @@ class SmallStepEP(RandomEP):
                 raise ConfigError(f"{name} = {cap}: rule {self.name} goes back and forth, by twos")
 
     def needs(self, network: Network) -> MemoryNeeds:
-        needs = super().needs(network)
-        return replace(needs, drives=(*needs.drives, "own"))
+        return replace(super().needs(network), drives=("own",))
 
     @property
-    def pairs(self) -> list[tuple[str, str]]:
+    def pairs(self) -> list[tuple[str, ...]]:
         return [("minus", "free")]
 
     def to_state(self, layer: int) -> dict:
-        fields = super().to_state(layer)
-        return {**fields, "shift": fields["shift"] + 1}
+        return (fields := super().to_state(layer)) | {"shift": fields["shift"] + 1}
 
     def _step(self, b: Builder, new: str, old: str, nudged: bool, judged: bool = False) -> None:
         """One step of all layers, from one plane to another."""
@@ -268,17 +257,12 @@ class LockIn(CenteredEP):
 
     def needs(self, network: Network) -> MemoryNeeds:
         pairs = len(self._waveform())
-        tiles = tuple(f"{name}{j}" for j in range(1, pairs) for name in ("beta", "gain"))
+        tiles = tuple(name + behind(j) for j in range(1, pairs) for name in ("beta", "gain"))
         return replace(super().needs(network), phases=2 * pairs, tiles=tiles)
 
     @property
-    def pairs(self) -> list[tuple[str, str]]:
-        behind = ["", *map(str, range(1, self.layout.needs.pairs))]
-        return [("plus" + j, "minus" + j) for j in behind]
-
-    @property
-    def nudged_planes(self) -> list[str]:
-        return [name for pair in self.pairs for name in pair]
+    def pairs(self) -> list[tuple[str, ...]]:
+        return [("plus" + j, "minus" + j) for j in map(behind, range(self.layout.needs.pairs))]
 
     def gains(self) -> list[float]:
         return [c for _, c in self._waveform()]
@@ -286,5 +270,5 @@ class LockIn(CenteredEP):
     def constants(self) -> dict[str, np.ndarray]:
         tiles, eye = super().constants(), np.eye(self.config.p)
         for j, (beta, _) in enumerate(self._waveform()):
-            tiles[f"beta{j}" if j else "beta"] = beta * eye
+            tiles["beta" + behind(j)] = beta * eye
         return tiles

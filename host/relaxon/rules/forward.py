@@ -25,7 +25,7 @@ from ..connections import Block, Region, repeated
 from ..layout import MemoryNeeds
 from ..network import Network
 from .base import Rule
-from .parts import PatchPoints, Source
+from .parts import PatchPoints, Source, reciprocal
 
 __all__ = [
     "Backpropagation",
@@ -60,17 +60,14 @@ class ForwardRule(Rule):
 
     def to_state(self, layer: int) -> dict:
         output = layer == self.layout.depth
-        return {
-            **super().to_state(layer),
-            "activation": Activation.LINEAR if output else Activation.RELU,
+        return super().to_state(layer) | {
+            "activation": Activation.LINEAR if output else Activation.RELU
         }
 
     def forward(self, layer: int, plane: str) -> list[Source]:
         """What drives a layer from below; the input's part is still."""
-        lay = self.layout
-        if layer == 1:
-            return []
-        return [Source(lay.block(layer), False, self.at(plane, layer - 1))]
+        block = self.layout.block(layer)
+        return [Source(block, False, self.at(plane, layer - 1))] if block.lower else []
 
     def downward(self, layer: int, plane: str) -> Source:
         """Errors of the layer above, brought down."""
@@ -95,19 +92,9 @@ class ForwardRule(Rule):
     def errors(self, b: Builder, marks: PatchPoints, layer: int, learning: object) -> None:
         if layer in self.settings.frozen:
             return
-        lay = self.layout
         for phase, plane in enumerate(self.ERRORS):
-            index = b.add(
-                self.combine(
-                    layer,
-                    lay.plane(self.RISES[phase], layer),
-                    [lay.plane(plane, layer)],
-                    tile="gain",
-                    shift=self.rate_shift(layer),
-                    sign=Sign.MINUS if phase else self.UPDATE_SIGN,
-                )
-            )
-            marks.rates.setdefault(layer, []).append(index)
+            sign = Sign.MINUS if phase else self.UPDATE_SIGN
+            self.difference(b, marks, layer, layer, self.RISES[phase], [plane], sign=sign)
 
     def learn_block(self, b: Builder, block: Block) -> None:
         lay, phases = self.layout, len(self.ERRORS)
@@ -143,16 +130,14 @@ class PredictiveCoding(ForwardRule):
         self._check_whole("sweeps", 1, 1 << LOOP_COUNT_BITS)
 
     def needs(self, network: Network) -> MemoryNeeds:
-        names = ("mind", "mind-", "eps", "eps-")
-        return replace(super().needs(network), planes=names)
+        return replace(super().needs(network), planes=("mind", "mind-", "eps", "eps-"))
 
     @property
     def nudged_planes(self) -> list[str]:
         return ["plus", "minus"][: len(self.ERRORS)]
 
     def gains(self) -> list[float]:
-        beta = self.settings.beta
-        return [1 / (len(self.ERRORS) * beta) if beta else 0.0]
+        return [reciprocal(len(self.ERRORS) * self.settings.beta)]
 
     def predict(self, b: Builder, layer: int, below: str) -> None:
         """``mind``: f(a) of a layer, from the plane below."""

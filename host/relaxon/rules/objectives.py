@@ -16,7 +16,7 @@ from relaxon_isa.program import Builder
 
 from ..connections import Region, repeated
 from ..layout import MemoryNeeds
-from .parts import Parts, PatchPoints, Source
+from .parts import Parts, PatchPoints, Source, behind
 
 __all__ = ["OBJECTIVES", "Clamping", "CrossEntropy", "Objective", "SquaredError", "TrueCost"]
 
@@ -37,7 +37,7 @@ class Objective:
     """Whether nudged outputs have a minimiser of their own: `relax_output`."""
 
     def __init__(self, rule: Parts) -> None:
-        self.rule = rule
+        self.rule, self.lay = rule, rule.layout
 
     @classmethod
     def needs(cls, needs: MemoryNeeds) -> MemoryNeeds:
@@ -47,7 +47,7 @@ class Objective:
     @property
     def top_relaxed(self) -> int:
         """The last layer that the free phase relaxes, and whose states pairs of phases learn."""
-        return self.rule.layout.depth
+        return self.lay.depth
 
     @property
     def top_nudged(self) -> int:
@@ -71,7 +71,7 @@ class Objective:
 
     def error(self, b: Builder) -> None:
         """e = y - o_free; with a margin, the flag says whether every |e| is within it."""
-        rule, lay, f = self.rule, self.rule.layout, self.rule.formats
+        rule, lay, f = self.rule, self.lay, self.rule.formats
         margin = {}
         if rule.settings.margin:
             tol = int(rule.settings.margin * 2**f.state_frac)
@@ -82,14 +82,11 @@ class Objective:
     @property
     def error_source(self) -> int:
         """The plane that the target is compared with."""
-        return self.rule.layout.plane("free", self.rule.layout.depth)
-
-    def nudge_tile(self, pair: int) -> str:
-        return f"beta{pair}" if pair else "beta"
+        return self.lay.plane("free", self.lay.depth)
 
     def nudge(self, b: Builder) -> None:
         """The outputs' drive in each nudged phase: static, +beta e and -beta e on top."""
-        rule, lay = self.rule, self.rule.layout
+        rule, lay = self.rule, self.lay
         groups, phases = lay.groups(lay.depth), len(rule.nudged_planes)
         for pair in range((phases + 1) // 2):
             nest = lay.layers[lay.depth].walk(
@@ -99,15 +96,14 @@ class Objective:
                 dst=Region(lay.drive("nudge", lay.depth) + 2 * pair * groups, groups),
                 drive=Region(lay.drive("static", lay.depth)),
             )
-            tile = lay.tile(self.nudge_tile(pair))
+            tile = lay.tile("beta" + behind(pair))
             b.add(Mac(**nest, tile=tile, to_drive=True, sign=rule.SIGN))
 
     def drive(self, layer: int) -> Region | None:
         """The drive of a layer in the nudged phases, if it has one of its own."""
-        lay = self.rule.layout
-        if layer < lay.depth:
+        if layer < self.lay.depth:
             return None
-        return Region(lay.drive("nudge", layer), lay.groups(layer))
+        return Region(self.lay.drive("nudge", layer), self.lay.groups(layer))
 
     def relax_output(
         self, b: Builder, sources: Sequence[Source], dst: str, phases: int, **state: Any
@@ -154,7 +150,7 @@ class TrueCost(Objective):
 
     def constants(self) -> dict[str, np.ndarray]:
         eye, beta = np.eye(self.rule.config.p) / self.TRIPS, self.rule.settings.beta
-        tiles = {f"{name}{k}": 0 * eye for name in ("pull", "inverse") for k in range(2)}
+        tiles = {}
         for k, plane in enumerate(self.rule.nudged_planes):
             pull = -beta if plane == "minus" else beta
             tiles |= {f"pull{k}": pull / (1 + pull) * eye, f"inverse{k}": 1 / (1 + pull) * eye}
@@ -162,18 +158,17 @@ class TrueCost(Objective):
 
     def nudge(self, b: Builder) -> None:
         """The outputs' drive in each nudged phase: +-beta y / (1 +- beta)."""
-        lay = self.rule.layout
+        lay, inner = self.lay, (MacLevel(count=self.TRIPS),)
         dst = Region(lay.drive("nudge", lay.depth))
         nest = lay.layers[lay.depth].walk(src=Region(lay.y), dst=dst)
         phases, groups = len(self.rule.nudged_planes), lay.groups(lay.depth)
         nest = repeated(nest, phases, tile=1, dst=groups)
-        inner = (MacLevel(count=self.TRIPS),)
         b.add(Mac(**nest, inner=inner, tile=lay.tile("pull0"), to_drive=True))
 
     def relax_output(
         self, b: Builder, sources: Sequence[Source], dst: str, phases: int, **state: Any
     ) -> None:
-        rule, lay, depth = self.rule, self.rule.layout, self.rule.layout.depth
+        rule, lay, depth = self.rule, self.lay, self.lay.depth
         trial = lay.plane("rise", depth)
         trials = Region(trial, lay.plane("fall", depth) - trial)
         static = Region(lay.drive("static", depth))
@@ -198,10 +193,10 @@ class Clamping(Objective):
 
     @property
     def top_nudged(self) -> int:
-        return self.rule.layout.depth - 1
+        return self.lay.depth - 1
 
     def nudge(self, b: Builder) -> None:
-        rule, lay, f = self.rule, self.rule.layout, self.rule.formats
+        rule, lay, f = self.rule, self.lay, self.rule.formats
         free, one, grid = lay.plane("free", lay.depth), lay.tile("one"), rule.settings.grid
         for plane in rule.nudged_planes:
             minus = plane.startswith("minus")
@@ -267,7 +262,7 @@ class CrossEntropy(Objective):
 
     @property
     def top_relaxed(self) -> int:
-        return self.rule.layout.depth - 1
+        return self.lay.depth - 1
 
     def constants(self) -> dict[str, np.ndarray]:
         p = self.rule.config.p
@@ -285,7 +280,7 @@ class CrossEntropy(Objective):
 
     def read_out(self, b: Builder) -> None:
         """Logits into a drive and, divided, into the free plane of the output."""
-        rule, lay, depth = self.rule, self.rule.layout, self.rule.layout.depth
+        rule, lay, depth = self.rule, self.lay, self.lay.depth
         logits, static = (Region(lay.drive(name, depth)) for name in ("logits", "static"))
         free = rule.at("free", depth - 1)
         b.add(Mac(**lay.block(depth).forward(free, dst=logits, drive=static), to_drive=True))
@@ -304,7 +299,7 @@ class CrossEntropy(Objective):
         super().error(b)
 
     def _softmax(self, b: Builder) -> None:
-        rule, lay, f = self.rule, self.rule.layout, self.rule.formats
+        rule, lay, f = self.rule, self.lay, self.rule.formats
         groups, norm = lay.groups(lay.depth), lay.plane("norm", lay.depth)
         softmax, spread = lay.plane("softmax", lay.depth), lay.tile("spread")
         less, total = lay.drive("pull", 1), lay.drive("pull2", 1)  # free until the nudge
@@ -354,11 +349,11 @@ class CrossEntropy(Objective):
 
     @property
     def error_source(self) -> int:
-        return self.rule.layout.plane("softmax", self.rule.layout.depth)
+        return self.lay.plane("softmax", self.lay.depth)
 
     def nudge(self, b: Builder) -> None:
         """beta (y - softmax) down the read-out, onto the last hidden layer's static drive."""
-        rule, lay, depth = self.rule, self.rule.layout, self.rule.layout.depth
+        rule, lay, depth = self.rule, self.lay, self.lay.depth
         scaled = lay.plane("plus", depth)
         b.add(rule.combine(depth, scaled, [lay.e], tile="beta", **rule.precise()))
         nests = lay.backward(depth).transposed(
@@ -372,20 +367,20 @@ class CrossEntropy(Objective):
             b.add(Mac(**nest, to_drive=True, sign=rule.SIGN))
 
     def drive(self, layer: int) -> Region | None:
-        lay = self.rule.layout
-        return Region(lay.drive("pull", layer), lay.span) if layer == lay.depth - 1 else None
+        if layer < self.lay.depth - 1:
+            return None
+        return Region(self.lay.drive("pull", layer), self.lay.span)
 
     def update(self, b: Builder, marks: PatchPoints) -> None:
         """W_L += rate (y - softmax) s_{L-1}^T."""
-        rule, lay, depth = self.rule, self.rule.layout, self.rule.layout.depth
+        rule, lay, depth = self.rule, self.lay, self.lay.depth
         if depth in rule.settings.frozen:
             return
         block, rise = lay.block(depth), lay.plane("rise", depth)
         rate = rule.settings.rate_shifts[depth - 1]
         position = rule.finest(2.0**-rate)
         shift = rule.formats.product_frac - rule.formats.error_frac(position) + rate
-        index = b.add(rule.combine(depth, rise, [lay.e], shift=shift))
-        marks.rates.setdefault(depth, []).append(index)
+        marks.rate(depth, b.add(rule.combine(depth, rise, [lay.e], shift=shift)))
         rule.hebb(b, block, rise, "free", position=position)
 
 

@@ -13,7 +13,7 @@ from relaxon_isa.program import Builder
 from ..connections import Region
 from ..layout import MemoryNeeds
 from ..network import Network
-from .parts import open_loops
+from .parts import open_loops, reciprocal
 from .relaxation import ErrorPlaneRule
 
 __all__ = ["Frequency", "QuasiStaticFrequency", "WaveformRule"]
@@ -47,9 +47,9 @@ class WaveformRule(ErrorPlaneRule):
 
     def amplitude(self, b: Builder) -> None:
         """beta (y - o_free), frozen, in the output's plane ``plus``."""
-        lay, output = self.layout, self.layout.depth
-        plane = lay.plane("plus", output)
-        b.add(self.combine(output, plane, [lay.e], tile="beta", **self.precise()))
+        lay = self.layout
+        plane = lay.plane("plus", lay.depth)
+        b.add(self.combine(lay.depth, plane, [lay.e], tile="beta", **self.precise()))
 
     def follow(self, b: Builder) -> None:
         """One step of the waveform, the innermost loop's: the outputs' current, and a sweep."""
@@ -106,8 +106,7 @@ class Frequency(WaveformRule):
         return replace(super().needs(network), drives=("activation", "response"))
 
     def gains(self) -> list[float]:
-        beta = self.settings.beta
-        return [1 / beta if beta else 0.0]
+        return [reciprocal(self.settings.beta)]
 
     def waveform(self) -> list[float]:
         """A period of the sine, from the starting phase on; rounded, it still sums to zero."""

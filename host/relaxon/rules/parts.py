@@ -14,7 +14,7 @@ from ..layout import Layout, MemoryNeeds
 from ..network import Formats, Network
 from .settings import RuleSettings
 
-__all__ = ["Parts", "PatchPoints", "Source", "open_loops"]
+__all__ = ["Parts", "PatchPoints", "Source", "behind", "open_loops", "reciprocal"]
 
 
 @dataclass
@@ -31,6 +31,10 @@ class PatchPoints:
 
     samples: int = -1
     rates: dict[int, list[int]] = field(default_factory=dict)
+
+    def rate(self, weights: int, index: int) -> None:
+        """Instruction ``index`` has the learning rate of weight layer ``weights``."""
+        self.rates.setdefault(weights, []).append(index)
 
 
 @dataclass(frozen=True)
@@ -225,6 +229,16 @@ class Parts:
         """LEARN of one term: a row plane of the upper layer with ``plane`` of the lower one; with
         the always-on neuron for the biases. ``fields``: as of `learn`."""
         self.learn(b, block, row=row, col=self.layout.plane(plane, block.lower), **fields)
+
+
+def behind(pair: int) -> str:
+    """What the names of a pair's planes and tiles end with."""
+    return str(pair) if pair else ""
+
+
+def reciprocal(x: float) -> float:
+    """1 / x, and 0 of 0: a rule without a nudge learns nothing."""
+    return 1 / x if x else 0.0
 
 
 def open_loops(b: Builder) -> int:

@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import Activation, Learn, LearnLevel, Mac, MacLevel, Sign
 from relaxon_isa.program import Builder
 
+from ..connections import Layer
 from ..layout import MemoryNeeds
 from ..network import Network
 from .base import Rule
@@ -38,12 +38,11 @@ class SPSA(Rule):
 
     def _check(self, depth: int) -> None:
         super()._check(depth)
-        if self.option("delta") not in range(2, 11):
-            raise ConfigError(f"delta = {self.option('delta'):g}: must be a whole number, 2 to 10")
+        self._check_whole("delta", 2, 10)
 
     def needs(self, network: Network) -> MemoryNeeds:
         p = self.config.p
-        costs = -(-network.sizes[-1] // p)
+        costs = Layer(network.sizes[-1], p).groups
         return replace(
             super().needs(network),
             planes=("row",),
@@ -58,9 +57,7 @@ class SPSA(Rule):
         )
 
     def constants(self) -> dict[str, np.ndarray]:
-        p = self.config.p
-        zeros = {name: np.zeros((p, p)) for name in self.layout.needs.tiles}
-        return super().constants() | zeros | {"all": np.ones((p, p))}
+        return super().constants() | {"all": np.ones((self.config.p, self.config.p))}
 
     @property
     def delta(self) -> int:
@@ -154,7 +151,6 @@ class SPSA(Rule):
     def update(self, b: Builder, marks: PatchPoints) -> None:
         """The difference of costs to every lane, onto a diagonal, times the rows' signs."""
         lay, f, cost = self.layout, self.formats, self.layout.area("cost")
-        free = lay.area("ones")
         b.add(
             Mac(
                 tile=lay.tile("one"),
@@ -167,7 +163,15 @@ class SPSA(Rule):
         )
         everywhere = lay.area("everywhere")
         b.add(Mac(tile=lay.tile("all"), src=cost, dst=everywhere, **self.precise()))
-        b.add(Learn(tile=lay.tile("scale"), row=everywhere, col=free, replace=True, diagonal=True))
+        b.add(
+            Learn(
+                tile=lay.tile("scale"),
+                row=everywhere,
+                col=lay.area("ones"),
+                replace=True,
+                diagonal=True,
+            )
+        )
         # Two tiles of what LEARN with *replace* wrote, 2**replace_unit times the value each.
         for layer in range(1, lay.depth + 1):
             if layer in self.settings.frozen:
@@ -176,15 +180,13 @@ class SPSA(Rule):
             shift = (
                 f.product_frac - f.error_frac(position) + rate + 2 - self.delta + 2 * f.replace_unit
             )
-            index = b.add(
-                self.combine(
-                    layer,
-                    lay.plane("rise", layer),
-                    [lay.plane("row", layer)],
-                    tile="scale",
-                    shift=shift,
-                    sign=Sign.MINUS,
-                )
+            mac = self.combine(
+                layer,
+                lay.plane("rise", layer),
+                [lay.plane("row", layer)],
+                tile="scale",
+                shift=shift,
+                sign=Sign.MINUS,
             )
-            marks.rates.setdefault(layer, []).append(index)
+            marks.rate(layer, b.add(mac))
         self._move(b, "rise", learn=True)

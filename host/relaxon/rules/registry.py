@@ -127,13 +127,11 @@ def settings_for(name: str, depth: int, **changes: object) -> RuleSettings:
     ``depth``: weight layers, for the learning rates.
     """
     rule = rule_class(name)
-    backward = changes.get("architecture") == "backward"
-    rates = rule.rate_shifts(depth, backward)
+    rates = rule.rate_shifts(depth, changes.get("architecture") == "backward")
     objective = OBJECTIVES.get(str(changes.get("objective")))
     if objective and objective.RATES:
         rates = rate_shifts(depth, objective.RATES)
-    own = {"rate_shifts": rates, **rule.DEFAULTS}
-    return RuleSettings(name=name, **{**own, **changes})  # type: ignore[arg-type]
+    return RuleSettings(name=name, **{"rate_shifts": rates, **rule.DEFAULTS, **changes})  # type: ignore[arg-type]
 
 
 def features_of(network: Network, settings: RuleSettings) -> list[str]:

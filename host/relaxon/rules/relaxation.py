@@ -29,8 +29,12 @@ class ContinualEP(PositiveEP):
     _now = ("plus", "free")
 
     @property
-    def pairs(self) -> list[tuple[str, str]]:
+    def pairs(self) -> list[tuple[str, ...]]:
         return [self._now]
+
+    @property
+    def nudged_planes(self) -> list[str]:
+        return ["plus"]
 
     def learn_fields(self, block: Block) -> dict:
         return {**super().learn_fields(block), "stochastic": True}
@@ -70,18 +74,8 @@ class ErrorPlaneRule(CenteredEP):
     }
 
     @property
-    def nudged_planes(self) -> list[str]:
-        return ["plus"]
-
-    def difference(self, plane: str, layer: int, weights: int, pair: int = 0) -> Mac:
-        lay = self.layout
-        return self.combine(
-            layer,
-            lay.plane(plane, layer),
-            [lay.plane("plus", layer)],
-            tile="gain",
-            shift=self.rate_shift(weights),
-        )
+    def pairs(self) -> list[tuple[str, ...]]:
+        return [("plus",)]
 
 
 class RecurrentBackprop(ErrorPlaneRule):
@@ -115,8 +109,7 @@ class RecurrentBackprop(ErrorPlaneRule):
                 self._error_sweep(b, layer)
 
     def _error_sweep(self, b: Builder, layer: int) -> None:
-        lay = self.layout
-        output = layer == lay.depth
+        output = layer == self.layout.depth
         self.drive_layer(
             b,
             layer,

@@ -79,14 +79,9 @@ class ResistiveFrequency(Frequency):
             tiles=(*needs.tiles, *own),
         )
 
-    def constants(self) -> dict[str, np.ndarray]:
-        p = self.config.p
-        return {name: np.zeros((p, p)) for name in self.layout.needs.tiles} | super().constants()
-
     def prepare(self, device: Device) -> None:
         super().prepare(device)
-        lay, one = self.layout, 1 << self.formats.state_frac
-        sizes = lay.network.sizes
+        lay, sizes, one = self.layout, self.layout.network.sizes, 1 << self.formats.state_frac
         ones = [(lay.plane("ones", i), sizes[i]) for i in range(1, lay.depth + 1)]
         ones += [(lay.area("sources"), sizes[0] + 1), (lay.area("every"), self.config.p)]
         for group, count in ones:
@@ -187,21 +182,10 @@ class ResistiveFrequency(Frequency):
 
     def errors(self, b: Builder, marks: PatchPoints, layer: int, learning: Any) -> None:
         """b and a b, each at the rates of the conductances below and above."""
-        lay = self.layout
         for plane, weights in (("rise", layer), ("fall", layer + 1)):
-            if not any(block.upper == weights for block in learning):
-                continue
-            for source, name in (("plus", plane), ("minus", plane + "-power")):
-                index = b.add(
-                    self.combine(
-                        layer,
-                        lay.plane(name, layer),
-                        [lay.plane(source, layer)],
-                        tile="gain",
-                        shift=self.rate_shift(weights),
-                    )
-                )
-                marks.rates.setdefault(weights, []).append(index)
+            if any(block.upper == weights for block in learning):
+                self.difference(b, marks, layer, weights, plane, ["plus"])
+                self.difference(b, marks, layer, weights, plane + "-power", ["minus"])
 
     def learn_block(self, b: Builder, block: Block) -> None:
         """b_j a_k + a_j b_k - (a b)_j 1_k - 1_j (a b)_k; of sources the two without b_k."""

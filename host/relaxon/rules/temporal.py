@@ -111,16 +111,16 @@ class TemporalContrastive(WaveformRule):
 
     def update(self, b: Builder, marks: PatchPoints) -> None:
         lay, output, steps = self.layout, self.layout.depth, len(self.waveform())
-        free = [lay.plane("free", output)]
-        b.add(self.combine(output, lay.plane(self.REPORT, output), free, **self.precise()))
+        report, free = (lay.plane(name, output) for name in (self.REPORT, "free"))
+        b.add(self.combine(output, report, [free], **self.precise()))
         self.amplitude(b)
         if self.held:
             every = LearnLevel(count=lay.weight_tiles // 3, tile=3)
             b.add(Learn(outer=(every,), tile=1, row=lay.zero, col=lay.zero, replace=True))
         self._synapses(b, marks, word=self.held + 1, replace=True)
         never = (1 << self.config.weight_bits) - 1
-        frac = self.formats.replace_unit + self.formats.weight_frac
-        dead = min(never, round(self.option("dead") * 2**frac))
+        one = 2.0 ** (self.formats.replace_unit + self.formats.weight_frac)
+        dead = min(never, round(self.option("dead") * one))
         for threshold in (*(never,) * int(self.option("warm")), dead):
             with b.loop(steps, step=1):
                 self.follow(b)
@@ -155,7 +155,7 @@ class TemporalContrastive(WaveformRule):
         for layer in sorted({block.upper for block in learning}):
             shift = self.formats.weight_frac + self.settings.rate_shifts[layer - 1]
             product = lay.plane("minus", layer)
-            index = b.add(self.combine(layer, product, [lay.plane("free", layer)], shift=shift))
-            marks.rates.setdefault(layer, []).append(index)
+            mac = self.combine(layer, product, [lay.plane("free", layer)], shift=shift)
+            marks.rate(layer, b.add(mac))
         for block in learning:
             self.hebb(b, block, lay.plane("minus", block.upper), "free", position=0, **fields)
