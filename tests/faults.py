@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import platformdirs
+
 from relaxon.cli import DIFFERENT
 
 __all__ = ["FAULTS", "PROGRAMS", "Fault", "caught_at", "caught_by_self_test", "faulty_source"]
@@ -104,9 +106,10 @@ def faulty_source(name: str) -> str:
 def faulty(name: str) -> Iterator[dict[str, str]]:
     """An environment for commands whose gateware has a fault. Nothing enters the user's cache."""
     import relaxon_hdl
-    from relaxon_hdl.cache import cache_dir
+    from relaxon_hdl.tools.cache import cache_dir
 
     source = faulty_source(name)
+    yowasp = platformdirs.user_cache_path("YoWASP", appauthor=False)
     with tempfile.TemporaryDirectory(prefix="relaxon-fault-") as directory:
         work = Path(directory)
         copy = work / "relaxon_hdl"
@@ -115,11 +118,11 @@ def faulty(name: str) -> Iterator[dict[str, str]]:
         (copy / f"{FAULTS[name].module}.py").write_text(source)
         # A cache of its own for the board, with the user's for what no fault changes.
         (work / "cache" / "relaxon").mkdir(parents=True)
-        for part in ("yosys", "runtime"):
-            (work / "cache" / "relaxon" / part).symlink_to(cache_dir(part))
+        (work / "cache" / "relaxon" / "runtime").symlink_to(cache_dir("runtime"))
         yield {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([directory, *sys.path]),
+            "YOWASP_CACHE_DIR": os.environ.get("YOWASP_CACHE_DIR", str(yowasp)),
             "XDG_CACHE_HOME": str(work / "cache"),
         }
 

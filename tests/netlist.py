@@ -13,18 +13,15 @@ from relaxon.backends import open_device
 from relaxon.network import Network
 from relaxon.rules.settings import RuleSettings
 from relaxon.training import TrainSettings
+from relaxon_hdl.families import FAMILIES
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.presets import preset
 from support.short_training import few_digits, trained
 
-__all__ = ["FAMILIES", "netlist_differs"]
+__all__ = ["TRIALS", "netlist_differs"]
 
-FAMILIES: dict[str, ArrayConfig] = {
-    "ice40": preset("up5k"),
-    "ecp5": preset("ecp5-25f").replace(p=2),
-    "gowin": preset("gowin-9k"),
-}
-"""Families, and the machine whose netlist is looked at unless another is named."""
+TRIALS = {family.name: family.trial for family in FAMILIES.values() if family.trial}
+"""The machine whose netlist is looked at unless another is named, by family."""
 
 
 def netlist_differs(family: str, config: ArrayConfig, samples: int) -> list[str]:
@@ -42,12 +39,12 @@ def netlist_differs(family: str, config: ArrayConfig, samples: int) -> list[str]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("family", choices=FAMILIES)
+    parser.add_argument("family", choices=TRIALS)
     parser.add_argument("--preset", help="machine; by default one that fits the family")
     parser.add_argument("--samples", type=int, default=50, help="digits to train on")
     arguments = parser.parse_args()
     family = arguments.family
-    config = preset(arguments.preset) if arguments.preset else FAMILIES[family]
+    config = preset(arguments.preset) if arguments.preset else TRIALS[family]
     started = time.monotonic()
     differing = netlist_differs(family, config, arguments.samples)
     said = f"differs in {', '.join(differing)}" if differing else "identical to golden"

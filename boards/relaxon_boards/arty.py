@@ -9,8 +9,7 @@ _35T = Board(
     title="Digilent Arty A7-35T",
     device="XC7A35T",
     family="xilinx",
-    platform="relaxon_boards.xilinx:Arty35",
-    vendor_platform="amaranth_boards.arty_a7:ArtyA7_35Platform",
+    platform="amaranth_boards.arty_a7:ArtyA7_35Platform",
     preset="artix-35",
     crystal_hz=100_000_000,
     pll=Pll(ref=1, feedback=9, out=12),
@@ -19,8 +18,6 @@ _35T = Board(
     usb="FT2232H",
     flash=("-b", "arty_a7_35t"),
     capacity={"LUT": 20_800, "FF": 41_600, "DSP": 90, "BRAM18": 100},
-    experimental="experimental: synthesis only, no timing and no bitstream; --vendor hands the "
-    "design to Vivado, which nobody has tried",
 )
 
 BOARDS = (
@@ -30,8 +27,7 @@ BOARDS = (
         name="arty-a7-100",
         title="Digilent Arty A7-100T",
         device="XC7A100T",
-        platform="relaxon_boards.xilinx:Arty100",
-        vendor_platform="amaranth_boards.arty_a7:ArtyA7_100Platform",
+        platform="amaranth_boards.arty_a7:ArtyA7_100Platform",
         preset="artix-100",
         flash=("-b", "arty_a7_100t"),
         capacity={"LUT": 63_400, "FF": 126_800, "DSP": 240, "BRAM18": 270},

@@ -4,37 +4,15 @@ import pkgutil
 from dataclasses import dataclass, field
 from typing import Any
 
+from relaxon_hdl.families import Pll, find_family
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ConfigError
 from relaxon_isa.presets import preset
 
 __all__ = ["Board", "Pll"]
 
-FAMILIES = {
-    "ice40": "iCE40",
-    "ecp5": "ECP5",
-    "gowin": "Gowin",
-    "xilinx": "Artix-7",
-}
 MIN_DIVISOR = 8
-"""Clocks a bit of the UART."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pll:
-    """Dividers of a PLL, each at least 1.
-
-    The oscillator runs at ``crystal / ref * feedback`` and the output at that divided by ``out``
-    (iCE40: a power of two). ECP5: the output runs at ``crystal / ref * feedback`` and the
-    oscillator at ``out`` times that.
-
-    ``pad``: the clock's pin is the PLL's own (iCE40), which then contains its buffer.
-    """
-
-    ref: int
-    feedback: int
-    out: int
-    pad: bool = False
+"""Least number of clocks per bit of the UART."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,19 +24,21 @@ class Board:
     name
         As in ``relaxon build NAME``.
     title, device
-        For people.
+        Human-readable: maker and model, the FPGA's part number.
     family
-        A key of `FAMILIES`.
+        A key of `relaxon_hdl.families.FAMILIES`.
     platform
-        Module and class of the Amaranth platform.
-    vendor_platform
-        Likewise the one for the vendor's own tool, where ``platform`` makes no bitstream.
-    preset, changes
-        Name of the machine that it is built as, and what is different (for `features` alone).
+        Module and class of the board in amaranth_boards, "module:Class".
+    preset
+        Name of the machine that it is built as.
+    machine
+        That machine, if it is none of `relaxon_isa.config.PRESETS`; None takes it from there.
+    changes
+        Fields of the machine that differ (for `features` alone).
     crystal_hz, pll, clock_hz
         The board's clock, its PLL (None: the crystal is the clock), and the array's clock.
     baud
-        What the board's USB chip is known to hold; ``build --baud`` takes others.
+        A rate that the board's USB chip is known to hold; ``build --baud`` takes others.
     usb
         That chip.
     flash
@@ -67,13 +47,11 @@ class Board:
     by_hand
         What to do instead.
     primitives
-        Family of `relaxon_hdl.primitives` to instantiate; None for the portable ones.
-    synth_opts, place_opts
-        More arguments of yosys' ``synth_FAMILY`` and of nextpnr.
+        Family of `relaxon_hdl.primitives` to instantiate; None leaves all to synthesis.
     capacity
-        What the device has, where no place and route says so.
-    experimental
-        What one has to know before one trusts a bitstream; empty for the others.
+        Resources of the device, for families without place and route.
+
+    Raises ConfigError if the PLL does not make the clock.
     """
 
     name: str
@@ -82,6 +60,7 @@ class Board:
     family: str
     platform: str
     preset: str
+    machine: ArrayConfig | None = None
     crystal_hz: int
     clock_hz: int
     baud: int
@@ -89,30 +68,30 @@ class Board:
     flash: tuple[str, ...] = ()
     by_hand: str = ""
     pll: Pll | None = None
-    vendor_platform: str = ""
     primitives: str | None = None
-    synth_opts: str = ""
-    place_opts: str = ""
     capacity: dict[str, int] = field(default_factory=dict)
     changes: dict[str, int] = field(default_factory=dict)
-    experimental: str = ""
 
     def __post_init__(self) -> None:
-        rate = self.crystal_hz
-        if self.pll:
-            rate = rate * self.pll.feedback // self.pll.ref
-            if self.family != "ecp5":
-                rate //= self.pll.out
-        if rate != self.clock_hz:
-            raise ConfigError(f"{self.name}: the PLL makes {rate} Hz, not {self.clock_hz}")
+        family = find_family(self.family)
+        try:
+            family.check_clock(self.crystal_hz, self.pll, self.clock_hz)
+        except ConfigError as error:
+            raise ConfigError(f"{self.name}: {error}") from error
 
     @property
     def config(self) -> ArrayConfig:
-        config = preset(self.preset)
+        """The machine that it is built as."""
+        config = self.machine or preset(self.preset)
         return config.replace(**self.changes) if self.changes else config
 
+    @property
+    def experimental(self) -> str:
+        """Caveat shown in listings and reports; empty if none."""
+        return find_family(self.family).experimental
+
     def divisor(self, baud: int | None = None) -> int:
-        """Clocks a bit of the UART. Raises ConfigError where the clock has no such rate."""
+        """Clocks per bit of the UART. Raises ConfigError if the clock cannot make the rate."""
         baud = baud or self.baud
         divisor = round(self.clock_hz / baud)
         if divisor < MIN_DIVISOR:
@@ -129,5 +108,9 @@ class Board:
         return divisor
 
     def make_platform(self, *, vendor: bool = False) -> Any:
-        """The Amaranth platform. Raises ImportError without Amaranth or its boards."""
-        return pkgutil.resolve_name(self.vendor_platform if vendor else self.platform)()
+        """The Amaranth platform: for open tools, or for the vendor's.
+
+        Raises ImportError without Amaranth or its boards.
+        """
+        board = pkgutil.resolve_name(self.platform)
+        return (board if vendor else find_family(self.family).platform(board))()

@@ -12,30 +12,28 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+from relaxon_hdl.families import find_family
+from relaxon_hdl.tools.cache import file_lock, replacing
+from relaxon_hdl.tools.find import find_tool, tool_version
+from relaxon_hdl.tools.run import run_tool
 from relaxon_isa.config import CONTRACT_VERSION
-from relaxon_isa.errors import ToolError
+from relaxon_isa.errors import ToolError, install
 from relaxon_isa.identity import fingerprint
 
 from .board import Board
 from .floorplan import floorplan_script
-from .report import Placement, Report, read_placement, read_synthesis
-from .tools import INSTALL, find_tool, tool_version
+from .report import Placement, Report, digest_of, read_placement, read_synthesis
 
-__all__ = ["BITSTREAM", "TimingError", "build", "build_with_vendor", "prepare"]
+__all__ = ["TimingError", "bitstream_path", "build", "build_with_vendor", "prepare"]
 
 NAME = "top"
-OUTPUTS = ("--log", "--asc", "--textcfg", "--write", "--report")
-"""Options of nextpnr whose file is a seed's own."""
-
 REPORT, STAT = f"{NAME}.report.json", f"{NAME}.stat.json"
 
-BITSTREAM = {"ice40": ".bin", "ecp5": ".bit", "gowin": ".fs", "xilinx": ".bit"}
-"""How a family's bitstreams end."""
-
-TOO_SMALL = re.compile(
+NO_ROOM = re.compile(
     r"no Bels remaining|[Uu]nable to (place|find)|[Ff]ailed to (place|expand|find)|"
     r"more .* than available|too many"
 )
+TOO_SMALL = "the device is too small for this configuration"
 
 Progress = Callable[[str], None]
 Pool = Callable[[Iterable[tuple[Callable, tuple]]], Iterable]
@@ -48,28 +46,20 @@ class TimingError(ToolError):
 def prepare(board: Board, *, baud: int | None = None):
     """Amaranth's build plan of the machine on a board. Raises ToolError without Amaranth."""
     try:
-        from relaxon_hdl.primitives import PREPARE
-
         platform = board.make_platform()
     except ImportError as error:
-        raise ToolError(f"building needs {error.name}: {INSTALL}") from error
+        raise ToolError(f"building needs {error.name}: {install('boards')}") from error
     mhz = board.clock_hz / 1e6
-    options = f"--freq {mhz:g} --report {REPORT} --timing-allow-fail {board.place_opts}"
-    more = {}
-    if board.family == "ice40":  # whose router forgets --freq for a clock from logic
-        more["add_constraints"] = f"set_frequency clk {mhz:g}"
-    if board.family in PREPARE:
-        more["script_after_read"] = PREPARE[board.family]
+    options = f"--freq {mhz:g} --report {REPORT} --timing-allow-fail"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of memories that a primitive replaces
         return platform.prepare(
-            _machine(board, baud),
+            _design(board, baud),
             NAME,
             emit_src=False,
-            synth_opts=board.synth_opts,
             script_after_synth=f"{floorplan_script(board)}\ntee -q -o {STAT} stat -json".strip(),
             nextpnr_opts=options,
-            **more,
+            **find_family(board.family).overrides(mhz),
         )
 
 
@@ -84,9 +74,10 @@ def build(
 ) -> Report:
     """Synthesise, place and route with seeds 1 .. ``seeds``, pack the fastest.
 
-    Everything stays in ``directory``: what the tools wrote, a folder a seed, the bitstream,
-    ``report.json`` and ``report.txt``. Raises TimingError, after the report is written and
-    without a bitstream, where no seed reaches the clock; ToolError for all else.
+    Everything stays in ``directory``: the tools' files, a folder per seed, the bitstream,
+    ``report.json`` and ``report.txt``. One build at a time works there. Raises TimingError, after
+    the report is written and without a bitstream, if no seed reaches the clock; ToolError for all
+    else.
 
     Parameters
     ----------
@@ -96,46 +87,72 @@ def build(
         Takes calls, a function and its arguments each, and gives results as they are done, as
         `relaxon.parallel.open_pool` does; other computers have to see ``directory``.
     progress
-        Called with what happens now.
+        Called with the step that begins, as text.
     """
     board.divisor(baud)  # what cannot be is said before minutes of work
-    with _writing(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-    progress("elaborating")
-    plan = prepare(board, baud=baud)
-    commands = json.loads(plan.files[f"build_{NAME}.json"])["commands"]
-    tools = {}
-    for command in commands:
-        progress(f"looking for {command[0]}")  # YoWASP compiles it now, if it is the first call
-        tools[command[0]] = tool_version(command[0])
-    with _writing(directory):
-        plan.extract(directory)
-        bitstream = _cleared(board, directory)
+    with _locked(directory):
+        progress("elaborating")
+        plan = prepare(board, baud=baud)
+        commands = json.loads(plan.files[f"build_{NAME}.json"])["commands"]
+        tools = {command[0]: tool_version(command[0]) for command in commands}
+        with _writing(directory):
+            plan.extract(directory)
+            bitstream = _cleared(board, directory)
 
-    progress("synthesising")
-    seconds = {"synthesis": _run(commands[0], directory)}
-    synthesised = read_synthesis(directory / STAT, board.family, board.capacity)
-    if len(commands) == 1:  # there is nothing behind synthesis
-        for name, (used, available) in synthesised.items():
-            if used > available:
-                raise ToolError(
-                    f"the device is too small for this configuration: {used} {name}, it has "
-                    f"{available}"
-                )
-        report = _report(
-            board,
-            baud,
-            tools=tools,
-            resources=synthesised,
-            seconds=seconds,
-            note=board.experimental,
-        )
+        progress("synthesising")
+        seconds = {"synthesis": _run(commands[0], directory)}
+        resources = read_synthesis(directory / STAT, board.family, board.capacity)
+        found: dict = {"tools": tools, "seconds": seconds, "note": board.experimental}
+        if len(commands) == 1:  # there is nothing behind synthesis
+            for name, (used, available) in resources.items():
+                if used > available:
+                    raise ToolError(f"{TOO_SMALL}: {used} {name}, it has {available}")
+            report = _report(board, baud, **found, resources=resources)
+            write(report, directory)
+            return report
+        _, place, pack = commands
+
+        start = time.monotonic()
+        placements = _placements(board, place, directory, seeds, pool, progress)
+        seconds["place and route"] = time.monotonic() - start
+        best = max(placements, key=lambda p: p.fmax_mhz)
+        found |= {
+            "resources": best.resources | resources,
+            "fmax_mhz": best.fmax_mhz,
+            "seed": best.seed,
+            "seeds": {str(p.seed): p.fmax_mhz for p in placements},
+            "critical_path": best.path,
+        }
+        report = _report(board, baud, **found)
+        if report.passed:
+            progress("packing")
+            home = directory / f"seed-{best.seed}"
+            _run(pack, home)
+            with _writing(directory), replacing(bitstream) as part:
+                shutil.copyfile(home / f"{NAME}{bitstream.suffix}", part)
+            made = {"bitstream": bitstream.name, "digest": digest_of(bitstream)}
+            report = _report(board, baud, **found, **made)
         write(report, directory)
-        return report
-    _, place, pack = commands
+    if not report.passed:
+        raise TimingError(
+            f"{board.name} reaches {best.fmax_mhz:.2f} MHz, its clock is {report.clock_mhz:g} MHz: "
+            f"no bitstream was made; try more --seeds ({directory / 'report.txt'} has the "
+            "critical path)"
+        )
+    return report
 
+
+def _placements(
+    board: Board,
+    place: list[str],
+    directory: Path,
+    seeds: int,
+    pool: Pool,
+    progress: Progress,
+) -> list[Placement]:
+    """Results of seeds 1 .. ``seeds`` in order, without those that failed. Raises ToolError if all
+    did."""
     progress(f"placing and routing, {seeds} seed{'s'[: seeds > 1]}")
-    start = time.monotonic()
     placements: list[Placement] = []
     failures: list[ToolError] = []
     work = [(_place, (board.family, place, directory.absolute(), n + 1)) for n in range(seeds)]
@@ -150,89 +167,65 @@ def build(
         progress(f"placing and routing, {done} of {seeds} done: {said}")
     if not placements:
         raise failures[0]
-    seconds["place and route"] = time.monotonic() - start
-    placements.sort(key=lambda p: p.seed)
-    best = max(placements, key=lambda p: p.fmax_mhz)
-
-    found: dict = {
-        "tools": tools,
-        "resources": best.resources | synthesised,
-        "fmax_mhz": best.fmax_mhz,
-        "seed": best.seed,
-        "seeds": {str(p.seed): p.fmax_mhz for p in placements},
-        "critical_path": best.path,
-        "seconds": seconds,
-        "note": board.experimental,
-    }
-    report = _report(board, baud, **found)
-    if report.passed:
-        progress("packing")
-        home = directory / f"seed-{best.seed}"
-        _run(pack, home)
-        made = home / f"{NAME}{bitstream.suffix}"
-        _put(bitstream, lambda part: shutil.copyfile(made, part))
-        report = _report(board, baud, **found, bitstream=bitstream.name)
-    write(report, directory)
-    if not report.passed:
-        raise TimingError(
-            f"{board.name} reaches {best.fmax_mhz:.2f} MHz, its clock is {report.clock_mhz:g} MHz: "
-            f"no bitstream was made; try more --seeds ({directory / 'report.txt'} has the "
-            "critical path)"
-        )
-    return report
+    return sorted(placements, key=lambda p: p.seed)
 
 
 def build_with_vendor(board: Board, directory: Path, *, baud: int | None = None) -> None:
     """Hand the design to the vendor's tool, as Amaranth does. Raises ToolError without it."""
-    if not board.vendor_platform:
+    vendor = find_family(board.family).vendor
+    if not vendor:
         raise ToolError(f"{board.name} is built by open tools alone: leave --vendor out")
-    if not shutil.which(os.environ.get("VIVADO") or "vivado"):
-        raise ToolError("no vivado: put it on PATH, or name it in the environment variable VIVADO")
+    find_tool(vendor)
     os.environ.setdefault("YOSYS", find_tool("yosys"))  # Amaranth writes Verilog with it
     try:
         platform = board.make_platform(vendor=True)
-        with _writing(directory), warnings.catch_warnings():
+        with _locked(directory), _writing(directory), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # as in `prepare`
             bitstream = _cleared(board, directory)
-            platform.build(_machine(board, baud), NAME, str(directory))
+            platform.build(_design(board, baud), NAME, str(directory))
             bitstream.with_stem(NAME).replace(bitstream)
     except ImportError as error:
-        raise ToolError(f"building needs {error.name}: {INSTALL}") from error
+        raise ToolError(f"building needs {error.name}: {install('boards')}") from error
     except subprocess.CalledProcessError as error:
         raise ToolError(
-            f"vivado failed ({error.returncode}): {directory} has its log, if it came to one"
+            f"{vendor} failed ({error.returncode}): {directory} has its log, if it came to one"
         ) from error
 
 
-def _machine(board: Board, baud: int | None):
-    from .machine import Machine
+def _design(board: Board, baud: int | None):
+    from .top import BoardTop
 
-    return Machine(board, baud=baud, build=f"{board.name} {fingerprint(board.config)}"[:31])
+    return BoardTop(board, baud=baud, build=f"{board.name} {fingerprint(board.config)}"[:31])
 
 
 @contextmanager
 def _writing(directory: Path) -> Iterator[None]:
-    """What the disk refuses is an error that says where."""
+    """Turn what the disk refuses into an error that names the place."""
     try:
         yield
     except OSError as error:
         raise ToolError(f"cannot build in {directory}: {error.strerror}") from error
 
 
-def _put(path: Path, fill: Callable[[Path], object]) -> None:
-    """A file is there whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    with _writing(path.parent):
-        try:
-            fill(part)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Make a directory and keep other builds out of it."""
+    with _writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / ".lock").touch()
+    busy = f"another build works in {directory}: wait for its end, or name another --directory"
+    with file_lock(directory / ".lock", busy=busy):
+        yield
+
+
+def bitstream_path(board: Board, directory: Path) -> Path:
+    """Where `build` puts a board's bitstream."""
+    return directory / f"{board.name}{find_family(board.family).suffix}"
 
 
 def _cleared(board: Board, directory: Path) -> Path:
-    """Where the bitstream goes. An earlier build's files are not this one's: they are gone."""
-    bitstream = directory / f"{board.name}{BITSTREAM[board.family]}"
+    """Path of the bitstream. Removes what an earlier build made, which is not this one's."""
+    bitstream = bitstream_path(board, directory)
     for path in (bitstream, *(directory / f"report.{kind}" for kind in ("json", "txt"))):
         path.unlink(missing_ok=True)
     for seed in directory.glob("seed-[0-9]*/"):  # of what we made: the user may name any folder
@@ -244,8 +237,10 @@ def _cleared(board: Board, directory: Path) -> Path:
 
 
 def write(report: Report, directory: Path) -> None:
+    """Write ``report.json`` and ``report.txt``."""
     for kind, text in (("json", report.to_json()), ("txt", report.text())):
-        _put(directory / f"report.{kind}", lambda part, text=text: part.write_text(text))
+        with _writing(directory), replacing(directory / f"report.{kind}") as part:
+            part.write_text(text)
 
 
 def _report(board: Board, baud: int | None, **found) -> Report:
@@ -263,11 +258,12 @@ def _report(board: Board, baud: int | None, **found) -> Report:
 
 
 def _place(family: str, place: list[str], directory: Path, seed: int) -> Placement | ToolError:
-    """A full device may be routable with one seed and not with another: no reason to give up."""
+    """One seed's result, or its error: a full device may be routable with another seed."""
     home = directory / f"seed-{seed}"
     command = [*place[:1], "--seed", str(seed)]
+    files = ("--log", "--report", *find_family(family).seed_files)
     for flag, value in pairwise(place):
-        command.append(f"{home.name}/{value}" if flag in OUTPUTS else value)
+        command.append(f"{home.name}/{value}" if flag in files else value)
     try:
         with _writing(directory):
             home.mkdir(exist_ok=True)
@@ -278,25 +274,12 @@ def _place(family: str, place: list[str], directory: Path, seed: int) -> Placeme
 
 
 def _run(command: list[str], directory: Path) -> float:
-    """Run a tool there; seconds that it took."""
-    start = time.monotonic()
-    path = find_tool(command[0])
+    """Run a tool of the plan there; seconds that it took."""
+    path, start = find_tool(command[0]), time.monotonic()
     try:
-        done = subprocess.run(
-            [path, *command[1:]], cwd=directory, capture_output=True, text=True, check=False
-        )
-    except OSError as error:
-        raise ToolError(f"cannot run {path}: {error.strerror}") from error
-    if done.returncode:
-        said = (done.stdout + done.stderr).strip().splitlines()
-        errors = [line for line in said if "ERROR" in line or "rror:" in line] or (
-            said[-3:] or ["it said nothing"]
-        )
-        if any(map(TOO_SMALL.search, errors)):
-            raise ToolError(
-                f"the device is too small for this configuration: {' / '.join(errors[-3:])}"
-            )
-        raise ToolError(
-            f"{command[0]} failed ({done.returncode}) in {directory}: {' / '.join(errors[-3:])}"
-        )
+        run_tool([path, *command[1:]], command[0], directory=directory)
+    except ToolError as error:
+        small = NO_ROOM.search(str(error))
+        text = f"{TOO_SMALL}: {error}" if small else f"{error}; its files are in {directory}"
+        raise ToolError(text) from error
     return time.monotonic() - start

@@ -1,12 +1,16 @@
 """Putting a bitstream on a board with openFPGALoader."""
 
+import re
 import subprocess
 from pathlib import Path
 
+from relaxon_hdl.families import find_family
+from relaxon_hdl.tools.find import find_tool
+from relaxon_hdl.tools.run import run_tool
 from relaxon_isa.errors import DataError, DeviceError, ToolError
 
 from .board import Board
-from .tools import find_tool
+from .report import Report, digest_of
 
 __all__ = ["flash"]
 
@@ -14,29 +18,45 @@ LIBRARIES = "install the system's libusb-1.0 and libftdi1 (Debian: libusb-1.0-0 
 
 
 def flash(board: Board, bitstream: Path, *, permanent: bool = False) -> None:
-    """Load a bitstream; what the tool says goes to the terminal.
+    """Load a bitstream; the tool's output goes to the terminal.
 
-    ``permanent``: into the board's flash memory too, where there is a choice.
+    ``permanent``: into the board's flash memory too, where there is a choice. Raises DataError if
+    there is no bitstream, or the report beside it is another's; ToolError if the loader cannot run,
+    DeviceError if it fails.
     """
     if not bitstream.is_file():
-        vendor = " --vendor" if board.vendor_platform else ""  # nothing else makes one then
+        vendor = " --vendor" if find_family(board.family).vendor else ""
         raise DataError(
             f"no bitstream {bitstream}: make it with  relaxon build {board.name}{vendor}"
         )
     if not bitstream.stat().st_size:
         raise DataError(f"the bitstream {bitstream} is empty: build it again")
+    _check_report(board, bitstream)
     if not board.flash:
         raise ToolError(f"openFPGALoader does not know {board.title}: {board.by_hand}: {bitstream}")
     tool = find_tool("openFPGALoader")
     try:
-        start = subprocess.run([tool, "--Version"], capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise ToolError(f"cannot run {tool}: {error.strerror}") from error
-    if start.returncode == 127 or "shared librar" in start.stderr + start.stdout:
-        raise ToolError(f"openFPGALoader cannot start: {LIBRARIES}")
+        run_tool([tool, "--Version"])
+    except ToolError as error:
+        if re.search(r"\(127\)|shared librar|cannot run", str(error)):
+            raise ToolError(f"openFPGALoader cannot start ({error}): {LIBRARIES}") from error
     command = [tool, *board.flash, *(["-f"] if permanent else []), str(bitstream)]
     if subprocess.run(command, check=False).returncode:
         raise DeviceError(
             f"openFPGALoader failed ({' '.join(command[1:])}): check cable, power and the right "
             "to use USB devices"
+        )
+
+
+def _check_report(board: Board, bitstream: Path) -> None:
+    """Raise DataError if the report beside a bitstream is of another one. (Vendors' have none.)"""
+    path = bitstream.with_name("report.json")
+    if not path.exists():
+        return
+    report, digest = Report.read(path), digest_of(bitstream)
+    described = (report.board, report.bitstream, report.digest or digest)
+    if described != (board.name, bitstream.name, digest):
+        raise DataError(
+            f"{path} is not the report of {bitstream}: the bitstream is of another build; make it "
+            f"with  relaxon build {board.name}"
         )

@@ -2,8 +2,8 @@
 
 A placer starts from where wires would like their ends to be, and moves apart what overlaps. Of
 12 x 12 cells on an 85F, which take 144 of its 156 multipliers and 199 of its 208 block RAMs, it
-makes more wires that way than the router finds room for (docs/decisions.md, ECP5). So it is told
-where these blocks go, and sees to the rest.
+makes more wires that way than the router finds room for (docs/decisions.md, ECP5). So these
+blocks have places here, and the placer finds those of the rest.
 """
 
 from .board import Board
@@ -64,7 +64,7 @@ def floorplan(board: Board) -> dict[str, str]:
 
 
 def floorplan_script(board: Board) -> str:
-    """`floorplan` as yosys is told of it after synthesis. It fails where a block is not found."""
+    """`floorplan` as commands of yosys after synthesis. They fail where a block is not found."""
     lines = []
     for pattern, place in floorplan(board).items():
         blocks = f"*/c:*.array.{pattern}"

@@ -13,6 +13,6 @@ BOARDS = (
         baud=921_600,
         usb="iCELink (DAPLink)",
         flash=(),
-        by_hand="copy the .bin to the drive that the board is (iCELink)",
+        by_hand="copy the .bin to the USB drive that iCELink presents",
     ),
 )

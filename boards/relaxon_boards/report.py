@@ -1,50 +1,24 @@
-"""What a build came to: from the tools' own reports to JSON, text and a table."""
+"""Results of a build: from the tools' own reports to JSON, text and a table."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
+from relaxon_hdl.families import find_family
 from relaxon_isa.config import CONTRACT_VERSION
 from relaxon_isa.errors import DataError
 
-__all__ = ["Hop", "Placement", "Report", "read_placement", "read_synthesis", "regressions"]
-
-RESOURCES: dict[str, dict[str, tuple[str, ...]]] = {
-    "ice40": {
-        "LC": ("ICESTORM_LC",),
-        "DSP": ("ICESTORM_DSP",),
-        "BRAM": ("ICESTORM_RAM",),
-        "SPRAM": ("ICESTORM_SPRAM",),
-    },
-    "ecp5": {
-        "LUT": ("TRELLIS_COMB",),
-        "FF": ("TRELLIS_FF",),
-        "DSP": ("MULT18X18D",),
-        "BRAM": ("DP16KD",),
-    },
-    "gowin": {
-        "LUT": ("LUT4",),
-        "ALU": ("ALU",),
-        "FF": ("DFF",),
-        "DSP": ("MULT18X18",),
-        "BRAM": ("BSRAM",),
-    },
-}
-"""Names that a family's place and route counts under."""
-
-CELLS: dict[str, dict[str, tuple[str, ...]]] = {
-    "ice40": {"LUT": ("SB_LUT4",), "FF": ("SB_DFF",)},
-    "ecp5": {},
-    "gowin": {},
-    "xilinx": {
-        "LUT": ("LUT",),
-        "FF": ("FD",),
-        "DSP": ("DSP48",),
-        "BRAM18": ("RAMB36", "RAMB36", "RAMB18"),  # a RAMB36 is two of them
-    },
-}
-"""Prefixes of synthesised cells, for what place and route does not count by itself."""
+__all__ = [
+    "Hop",
+    "Placement",
+    "Report",
+    "digest_of",
+    "read_placement",
+    "read_synthesis",
+    "regressions",
+]
 
 AREA_TOLERANCE, AREA_SLACK = 0.02, 8
 """A resource may grow by this share, or by this many, before it is a regression."""
@@ -78,7 +52,7 @@ class Report:
 
     ``resources`` are (used, available), the latter 0 where nothing says. ``fmax_mhz`` is that of
     the seed that was kept; None after synthesis alone. ``contract`` is the contract's version
-    (`relaxon_isa.config.CONTRACT_VERSION`) that was built.
+    (`relaxon_isa.config.CONTRACT_VERSION`) that was built. ``digest`` is `digest_of` the bitstream.
     """
 
     board: str
@@ -97,6 +71,7 @@ class Report:
     critical_path: tuple[Hop, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     bitstream: str = ""
+    digest: str = ""
     note: str = ""
 
     @property
@@ -106,12 +81,12 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether the array's clock is one that place and route proves."""
+        """Whether place and route reaches the array's clock."""
         return self.fmax_mhz is not None and self.fmax_mhz >= self.clock_mhz
 
     @property
     def median(self) -> float:
-        """Of Fmax over the seeds."""
+        """Median of Fmax over the seeds, in MHz."""
         return median(self.seeds.values())
 
     def to_json(self) -> str:
@@ -131,7 +106,7 @@ class Report:
             raise DataError(f"{path}: not a build report ({error})") from error
 
     def text(self) -> str:
-        """For people."""
+        """The report as text for people."""
         lines = [
             f"{self.board}: {self.device}, preset {self.preset} ({self.p} x {self.p} cells), "
             f"fingerprint {self.fingerprint}, contract {self.contract}",
@@ -188,14 +163,11 @@ def read_placement(path: Path, family: str, seed: int) -> Placement:
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path}: not a report of nextpnr ({error})") from error
     resources = {
-        label: (_total(used, names, "used"), _total(used, names, "available"))
-        for label, names in RESOURCES[family].items()
+        label: (used[name]["used"], used[name]["available"])
+        for label, name in find_family(family).resources.items()
+        if name in used
     }
     return Placement(seed, fmax, {k: v for k, v in resources.items() if v[1]}, hops)
-
-
-def _total(utilization: dict, names: tuple[str, ...], what: str) -> int:
-    return sum(entry[what] for name, entry in utilization.items() if name in names)
 
 
 def _hop(entry: dict) -> Hop:
@@ -216,12 +188,17 @@ def read_synthesis(path: Path, family: str, capacity: dict[str, int]) -> dict[st
             sum(n for prefix in prefixes for cell, n in cells.items() if cell.startswith(prefix)),
             capacity.get(label, 0),
         )
-        for label, prefixes in CELLS[family].items()
+        for label, prefixes in find_family(family).cells.items()
     }
 
 
+def digest_of(bitstream: Path) -> str:
+    """16 hex digits over a bitstream."""
+    return hashlib.sha256(bitstream.read_bytes()).hexdigest()[:16]
+
+
 def regressions(new: Report, old: Report) -> list[str]:
-    """In words, what is worse than a baseline by more than the tolerances."""
+    """Descriptions of each figure that is worse than a baseline by more than the tolerances."""
     found = []
     for name, (was, _) in old.resources.items():
         used, _ = new.resources.get(name, (0, 0))

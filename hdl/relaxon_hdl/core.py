@@ -35,7 +35,7 @@ class Core(Component):
     config
         The machine.
     family
-        FPGA family whose primitives to instantiate (a name in `primitives.FAMILIES`); None for the
+        FPGA family whose primitives to instantiate (a key of `families.FAMILIES`); None for the
         portable ones.
 
     Members

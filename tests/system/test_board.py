@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 from relaxon.cli import cli
 from relaxon.weights import read_tiles, write_tiles
 from relaxon_device.serial import SerialDevice
+from relaxon_hdl.tools.run import run_tool
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ToolError
 from relaxon_isa.instructions import Emit, EmitKind, Halt, Pack, Wait
@@ -24,6 +26,7 @@ from relaxon_isa.presets import preset
 from relaxon_isa.program import Builder
 from relaxon_sim.board import BoardOptions, VirtualBoard, build_board, virtual_device
 from relaxon_sim.board import build as board_build
+from relaxon_sim.model import find_compiler
 
 SMALL = preset("default").replace(
     p=2, weight_depth=16, state_depth=16, drive_depth=4, program_rows=64, integral_shift=0,
@@ -218,12 +221,20 @@ def test_missing_compiler(tmp_path, monkeypatch, missing, named):
     assert not list(tmp_path.glob("relaxon/board/*/board"))
 
 
+def test_compiler_behind_a_wrapper(monkeypatch):
+    """As in CXX="ccache g++"; `env` wraps here."""
+    monkeypatch.setenv("CXX", "env g++")
+    command = find_compiler()
+    assert command == [shutil.which("env"), "g++"]
+    assert "Free Software" in run_tool([*command, "--version"])
+
+
 def test_compiler_that_fails(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("CXX", "false")
     monkeypatch.setattr("relaxon_hdl.top.Top", lambda *arguments, **options: None)
     monkeypatch.setattr(
-        "relaxon_hdl.verilog.to_verilog", lambda top: "module top(input clk); endmodule"
+        "relaxon_hdl.tools.verilog.to_verilog", lambda top: "module top(input clk); endmodule"
     )
     with pytest.raises(ToolError, match=r"C\+\+ compiler failed"):
         build_board(SMALL)

@@ -108,8 +108,8 @@ def build(
 @directory_option
 def flash(board: Any, permanent: bool, directory: Path | None) -> None:
     """Load the bitstream that `build` made onto a board that is plugged in."""
-    suffix = _load("build").BITSTREAM[board.family]
-    bitstream = (directory or Path("build") / board.name) / f"{board.name}{suffix}"
+    build = _load("build")
+    bitstream = build.bitstream_path(board, directory or Path("build") / board.name)
     _load("flash").flash(board, bitstream, permanent=permanent)
 
 
@@ -123,7 +123,7 @@ def _fits(text: str, config: Any) -> bool:
 def boards(as_json: bool) -> None:
     """List the boards: device, array, memories, clock, line, and what networks fit."""
     rows = []
-    for board in _load("catalogue").BOARDS.values():
+    for board in _load("catalogue").all_boards().values():
         c = board.config
         rows.append(
             {
@@ -195,7 +195,8 @@ def estimate(
             input_bits=input_bits,
         )
     except (ConfigError, ProgramError) as error:
-        larger = [b.name for b in _load("catalogue").BOARDS.values() if _fits(layers, b.config)]
+        boards = _load("catalogue").all_boards()
+        larger = [name for name, other in boards.items() if _fits(layers, other.config)]
         if board.name in larger:
             raise
         hint = f"; {network} fits {', '.join(larger) or 'no board'}"

@@ -27,7 +27,7 @@ __all__ = ["board", "info", "virtual"]
 @preset_option
 @click.option(
     "--family",
-    help="Instantiate this FPGA family's primitives (ice40, ecp5, gowin), by their models.",
+    help="Instantiate this FPGA family's primitives, simulated by their models.",
 )
 @file_option("--vcd", "Write waveforms (slow).")
 @file_option("--fst", "Write compressed waveforms (slow).")

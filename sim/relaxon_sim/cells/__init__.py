@@ -3,18 +3,11 @@
 import re
 from pathlib import Path
 
-from relaxon_hdl.verilog import yosys_share
+from relaxon_hdl.families import find_family
+from relaxon_hdl.tools.verilog import yosys_share
 from relaxon_isa.errors import ToolError
 
 __all__ = ["cell_models"]
-
-YOSYS_MODELS = {
-    "ice40": "ice40/cells_sim.v",
-    "ecp5": "ecp5/cells_sim.v",
-    "gowin": "gowin/cells_sim.v",
-}
-"""Of each family, below yosys' shared files."""
-
 
 _INCLUDE = re.compile(r'^`include "(?P<name>[^"]+)"$', re.MULTILINE)
 _MODULE = re.compile(r"^(\(\*.*\*\)\n)?module +(?P<name>\w+)\b(?s:.*?)^endmodule$", re.MULTILINE)
@@ -26,12 +19,10 @@ def cell_models(family: str | None) -> str:
     Ours stand in place of yosys' of the same name, which are taken out: of two modules of a name
     Verilator takes the one that it likes.
 
-    Raises ToolError if the family is unknown, or yosys' files are not found.
+    Raises ConfigError if the family is unknown, ToolError if yosys' files are not found.
     """
     if family is None:
         return ""
-    if family not in YOSYS_MODELS:
-        raise ToolError(f"no family {family!r}; there are: {', '.join(YOSYS_MODELS)}")
 
     def read(path: Path) -> str:
         if not path.exists():
@@ -41,6 +32,6 @@ def cell_models(family: str | None) -> str:
     path = Path(__file__).with_name(f"{family}.v")
     ours = path.read_text() if path.exists() else ""
     names = {match["name"] for match in _MODULE.finditer(ours)}
-    theirs = read(yosys_share() / YOSYS_MODELS[family])
+    theirs = read(yosys_share() / find_family(family).models)
     kept = _MODULE.sub(lambda match: "" if match["name"] in names else match[0], theirs)
     return f"{ours}\n{kept}"

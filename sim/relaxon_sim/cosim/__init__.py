@@ -17,7 +17,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import tempfile
 import xml.etree.ElementTree as xml
 from collections.abc import Mapping
@@ -26,17 +25,16 @@ from pathlib import Path
 from amaranth.lib import wiring
 
 import relaxon_sim
-from relaxon_hdl.cache import cache_dir, file_lock
-from relaxon_hdl.verilog import to_verilog
+from relaxon_hdl.tools.cache import made_once
+from relaxon_hdl.tools.find import tool_version
+from relaxon_hdl.tools.verilog import to_verilog
 
-from ..cache import install, prune
 from ..cells import cell_models
 from ..model import compile_model, verilate
-from ..toolchain import find_verilator
 
 __all__ = ["simulate"]
 
-KEEP = 40
+KEEP = 100
 
 
 def simulate(
@@ -137,36 +135,29 @@ def _build(component: wiring.Component, family: str | None, *, visible: bool, wa
     import cocotb
     import cocotb_tools.config as cocotb_config
 
-    verilog = to_verilog(component)
+    verilog, models = to_verilog(component), cell_models(family)
     here = Path(relaxon_sim.__path__[0])
-    known = (cocotb.__version__, find_verilator().version, visible, waves)
-    models = cell_models(family)
-    text = f"{verilog}{models}{known}{cocotb_config.libs_dir}{(here / 'model.py').read_text()}"
-    root = cache_dir("cosim")
-    home = root / hashlib.sha256(text.encode()).hexdigest()[:24]
-    if not (home / "top").exists():
-        with file_lock(root / f"{home.name}.lock"):
-            if not (home / "top").exists():
-                with tempfile.TemporaryDirectory(prefix="build-", dir=root) as directory:
-                    work = Path(directory)
-                    (work / "top.v").write_text(verilog)
-                    depth = [] if visible else ["--public-depth", "1"]
-                    verilate(
-                        work,
-                        waves="vcd" if waves else None,
-                        models=models,
-                        options=["--vpi", "--public-flat-rw", *depth, "--timescale", "1ns/1ps"],
-                    )
-                    libs = cocotb_config.libs_dir
-                    compile_model(
-                        work,
-                        cocotb_config.share_dir / "lib" / "verilator" / "verilator.cpp",
-                        "top",
-                        waves="vcd" if waves else None,
-                        runtime=["verilated_vpi.cpp"],
-                        link=[f"-Wl,-rpath,{libs}", f"-L{libs}", "-lcocotbvpi_verilator"],
-                    )
-                    install(work, ["top"], home)
-                prune(root, KEEP)
-    os.utime(home)
-    return home
+    known = (cocotb.__version__, tool_version("verilator"), visible, waves)
+    libs = cocotb_config.libs_dir
+    text = f"{verilog}{models}{known}{libs}{(here / 'model.py').read_text()}"
+
+    def make(work: Path) -> None:
+        (work / "top.v").write_text(verilog)
+        depth = [] if visible else ["--public-depth", "1"]
+        verilate(
+            work,
+            waves="vcd" if waves else None,
+            models=models,
+            options=["--vpi", "--public-flat-rw", *depth, "--timescale", "1ns/1ps"],
+        )
+        compile_model(
+            work,
+            cocotb_config.share_dir / "lib" / "verilator" / "verilator.cpp",
+            "top",
+            waves="vcd" if waves else None,
+            runtime=["verilated_vpi.cpp"],
+            link=[f"-Wl,-rpath,{libs}", f"-L{libs}", "-lcocotbvpi_verilator"],
+        )
+
+    key = hashlib.sha256(text.encode()).hexdigest()[:24]
+    return made_once("cosim", key, "top", make, KEEP).parent

@@ -8,11 +8,15 @@ from relaxon_hdl.top import Top
 from .board import Board
 from .clocks import Clock
 
-__all__ = ["Machine"]
+__all__ = ["BoardTop"]
 
 
-class Machine(Elaboratable):
-    """Clock, UART pins and `Top`."""
+class BoardTop(Elaboratable):
+    """Clock, UART pins and `Top`.
+
+    ``baud`` replaces the board's default; ``build`` is the name the machine gives its build, at
+    most 31 bytes.
+    """
 
     def __init__(self, board: Board, *, baud: int | None = None, build: str = ""):
         self.board = board

@@ -1,0 +1,1 @@
+"""Programs that the gateware needs: found, run and cached in one way."""

@@ -1,0 +1,52 @@
+"""Running a program to its end, with one form of error."""
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from relaxon_isa.errors import ToolError
+
+from .yowasp import compile_once
+
+__all__ = ["run_tool"]
+
+TELLING = re.compile(r"ERROR|rror:|cannot find")
+"""Of a program's output, the lines that say why it failed."""
+SHOWN = 8
+
+
+def run_tool(
+    command: Sequence[str],
+    name: str = "",
+    *,
+    directory: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run a program to its end and return its standard output.
+
+    ``name`` is what errors call it, ``environment`` are variables beside those there are. Raises
+    ToolError with the exit code and the lines of output that tell why, if it fails.
+    """
+    name = name or Path(command[0]).name
+    compile_once(command[0])
+    try:
+        done = subprocess.run(
+            command,
+            cwd=directory,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise ToolError(f"cannot run {name} ({command[0]}): {error.strerror}") from error
+    if done.returncode:
+        lines = f"{done.stdout}\n{done.stderr}".strip().splitlines()
+        telling = [line for line in lines if TELLING.search(line)][:SHOWN] or lines[-3:]
+        said = " / ".join(telling) or "it said nothing"
+        raise ToolError(f"{name} failed ({done.returncode}): {said}")
+    return done.stdout
