@@ -51,7 +51,7 @@ class Layer:
 
     @property
     def groups(self) -> int:
-        """Groups of a plane."""
+        """State groups of a plane."""
         return -(-(self.neurons + self.always_on) // self.p)
 
     @property
@@ -107,7 +107,7 @@ class Block:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of its matrix: (neurons of ``upper``, neurons of ``lower`` + 1), bias last."""
+        """Shape of its matrix: (neurons of ``upper``, neurons of ``lower`` + 1), bias last."""
         return self.above.neurons, self.below.neurons + 1
 
     @property
@@ -117,7 +117,7 @@ class Block:
 
     @property
     def extent(self) -> slice:
-        """Its words of weight memory."""
+        """Its place in weight memory, in words."""
         return slice(
             self.first_tile,
             self.first_tile + self.above.groups * self.tile_columns * self.words_each,
@@ -125,7 +125,7 @@ class Block:
 
     @property
     def most_terms(self) -> int:
-        """Groups of products that it adds to one accumulation, forward and transposed together."""
+        """Bound of the products, in groups, in one accumulation: forward and transposed ones."""
         return self.tile_columns + self.above.groups
 
     # Nests of MAC
@@ -198,7 +198,7 @@ class Block:
     # Matrices
 
     def to_tiles(self, matrix: np.ndarray) -> np.ndarray:
-        """Its matrix to its tiles (n, P, P); second words are 0."""
+        """Its matrix, int, as its tiles, int (n, P, P); second words are 0."""
         p, (out, width) = self.above.p, self.shape
         padded = np.zeros((self.above.groups * p, self.tile_columns * p), dtype=np.int64)
         padded[:out, : width - 1] = matrix[:, :-1]

@@ -275,7 +275,7 @@ class Layout:
         return (self.blocks[self.blocks.index(block) + apart],) if own else ()
 
     def backward(self, layer: int) -> Block:
-        """The weights that bring layer ``layer`` down to layer - 1: those into it, or its own."""
+        """The weights from ``layer`` down to layer - 1: those into it, or backward ones."""
         block = self.block(layer)
         return (*self.twins(block), block)[0]
 
@@ -285,7 +285,7 @@ class Layout:
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
-        """Of the matrices of `blocks`."""
+        """Shapes of the matrices of `blocks`."""
         return [block.shape for block in self.blocks]
 
     @property

@@ -97,7 +97,7 @@ class Network:
 
     @property
     def depth(self) -> int:
-        """Weight layers."""
+        """Number of weight layers."""
         return len(self.sizes) - 1
 
     @property
@@ -109,7 +109,7 @@ class Network:
 
     @classmethod
     def parse(cls, text: str) -> "Network":
-        """From "64,32,10" or "64-32-10"."""
+        """Read "64,32,10" or "64-32-10". Raises ConfigError for other text."""
         try:
             return cls(tuple(int(part) for part in text.replace("-", ",").split(",")))
         except ValueError:

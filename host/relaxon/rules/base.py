@@ -69,30 +69,30 @@ class Rule(Parts):
     """
 
     name: ClassVar[str]
-    """What --rule calls it."""
+    """Name for --rule and `RuleSettings.name`."""
     paper: ClassVar[str]
     """Author and year."""
     summary: ClassVar[str]
-    """Its phases, in a line."""
+    """Phases and update, in a line."""
     OPTIONS: ClassVar[dict[str, tuple[float, str]]] = {}
     """Parameters of this rule alone: default and meaning."""
     DEFAULTS: ClassVar[dict] = {}
-    """Where its defaults differ from those of `RuleSettings`."""
+    """Settings whose default differs from that of `RuleSettings`."""
     OBJECTIVES: ClassVar[tuple[str, ...]] = ("squared-error",)
-    """Those it can pursue; the first is its own."""
+    """Names of the objectives that go with the rule; the first is its default."""
     ARCHITECTURES: ClassVar[dict[str, str]] = {
         "skip": "its program has no place for skip connections",
         "backward": "it has no use for backward weights of their own",
     }
-    """Those it refuses, with the reason."""
+    """Kinds of architecture that the rule refuses: kind and reason."""
     RATES: ClassVar[tuple[int, int]] = RATES
-    """Default rate shifts: of all weight layers but the last, of the last."""
+    """Default rate shifts: one for all weight layers but the last, one for the last."""
     OUTPUT: ClassVar[str] = "clip"
     """Default of the setting `output`."""
     FEEDFORWARD: ClassVar[str] = ""
     """The activation ("clip", "relu") if its free phase is one forward pass."""
     OUTSIDE: ClassVar[bool] = False
-    """Whether the host learns instead of the machine: `outside`."""
+    """Whether the host learns instead of the machine, by `outside`."""
     RESISTIVE: ClassVar[bool] = False
     """Whether weights are conductances between nodes."""
     REPORT: ClassVar[str] = "free"
@@ -124,14 +124,14 @@ class Rule(Parts):
     # What a rule says of itself ---------------------------------------------------------------
 
     def needs(self, network: Network) -> MemoryNeeds:
-        """Memory beyond plain layers; called before there is a layout."""
+        """What the rule keeps in memory beyond plain layers. Called before there is a layout."""
         return MemoryNeeds(
             skips=parse_skips(self.settings.architecture),
             backward=self.settings.architecture == "backward",
         )
 
     def option(self, name: str) -> float:
-        """A parameter of this rule alone."""
+        """Value of one of `OPTIONS`."""
         return self.settings.options.get(name, self.OPTIONS[name][0])
 
     def _check_whole(self, name: str, low: int, high: int) -> None:
@@ -147,7 +147,7 @@ class Rule(Parts):
 
     @property
     def pairs(self) -> list[tuple[str, ...]]:
-        """Planes whose difference is learned."""
+        """Names of the planes (A, B) of each pair of phases, whose difference is learned."""
         return [("plus", "minus")]
 
     # Shared parts of the programs -------------------------------------------------------------
@@ -193,7 +193,7 @@ class Rule(Parts):
         )
 
     def static_drives(self, b: Builder) -> None:
-        """D = W x + b once a sample, and the biases of the other layers."""
+        """Compute the static drives once per sample: W x + b of layer 1, b of the others."""
         lay = self.layout
         for block in (*lay.blocks[: lay.depth], *(skip for skip in lay.skips if not skip.lower)):
             drive = Region(lay.drive("static", block.upper))
@@ -208,7 +208,7 @@ class Rule(Parts):
             self.clear_planes(b, lay.plane("free", first), groups)
 
     def sources(self, layer: int, below: str, above: str) -> list[Source]:
-        """All that drives a layer but what is static: the planes below, then those above."""
+        """What drives a layer besides its static drive: the planes below, then those above."""
         lay, top = self.layout, self.objective.top_relaxed
         skips = [block for block in lay.skips if block.upper <= top]
         lower = [lay.block(layer)] if layer >= 2 else []
@@ -257,7 +257,7 @@ class Rule(Parts):
         self.drive_layer(b, layer, sources, dst=place, drive=drive, phases=phases, **fields)
 
     def free_phase(self, b: Builder) -> None:
-        """argmin E, from zeros, layer by layer upwards."""
+        """Relax to the minimum of E, from zeros, layer by layer upwards."""
         s = self.settings
         self.clear(b)
         with b.loop(s.free_cap, until=not s.fixed_sweeps, sweep=True):
@@ -269,7 +269,7 @@ class Rule(Parts):
         self.objective.read_out(b)
 
     def nudged_phase(self, b: Builder) -> None:
-        """From the free state: the first sweep reads it, so that nothing is copied."""
+        """Relax the nudged phases. The first sweep reads the free state, so nothing is copied."""
         s, (name, *_), phases = self.settings, self.nudged_planes, len(self.nudged_planes)
         self.objective.nudge(b)
         top = self.objective.top_nudged
@@ -337,7 +337,7 @@ class Rule(Parts):
     """The plane that error planes meet in LEARN."""
 
     def learning(self) -> list[Block]:
-        """Forward weights that learn from pairs of phases."""
+        """Blocks of forward weights that learn from pairs of phases."""
         lay, top = self.layout, self.objective.top_relaxed
         return [
             block
@@ -346,11 +346,11 @@ class Rule(Parts):
         ]
 
     def falls(self, block: Block) -> str:
-        """The plane of layer ``block.lower`` at the rate of these weights."""
+        """Name of the error plane of layer ``block.lower`` at the rate of this block."""
         return "fall" if block.upper == block.lower + 1 else f"fall>{block.upper}"
 
     def update(self, b: Builder, marks: PatchPoints) -> None:
-        """Error planes and means of each layer, then LEARN of each block."""
+        """Compute error planes and means of each layer, then LEARN each block."""
         learning = self.learning()
         for layer in range(1, self.objective.top_relaxed + 1):
             self.errors(b, marks, layer, learning)
@@ -359,7 +359,7 @@ class Rule(Parts):
         self.objective.update(b, marks)
 
     def errors(self, b: Builder, marks: PatchPoints, layer: int, learning: Sequence[Block]) -> None:
-        """The planes that a layer brings to the LEARN of weights below and above it."""
+        """Compute a layer's planes for the LEARN of the weights below and above it."""
         above = [block for block in learning if block.lower == layer]
         planes = [("rise", layer)] if any(block.upper == layer for block in learning) else []
         planes += [(self.falls(block), block.upper) for block in above]
@@ -371,7 +371,7 @@ class Rule(Parts):
                 self.mean(b, layer, pair)
 
     def learn_block(self, b: Builder, block: Block) -> None:
-        """d_l m_{l-1}^T + m_l d_{l-1}^T, pair by pair; of the input and of biases one term."""
+        """Add d_l m_{l-1}^T + m_l d_{l-1}^T of each pair; for input and biases the first term."""
         lay, pairs = self.layout, len(self._gains)
         rise = lay.plane("rise", block.upper)
         apart = lay.plane("rise1", block.upper) - rise if pairs > 1 else 0
@@ -504,21 +504,21 @@ class Rule(Parts):
             device.write(Space.TABLE, 0, table)
 
     def encode_inputs(self, x: np.ndarray) -> list[bytes]:
-        """Inputs, float (n, features), to the bytes that WAIT takes, one entry a sample."""
+        """Inputs, float (n, features), as the bytes that WAIT takes: one entry per sample."""
         bits = self.settings.input_bits
         return self.formats.pack(x) if bits == 16 else pack_levels(x, bits)
 
     def encode_targets(self, y: np.ndarray) -> list[bytes]:
-        """Labels (n,) int, or real targets (n, outputs) float, to the bytes that WAIT takes."""
+        """Labels, int (n,), or targets, float (n, outputs), as the bytes that WAIT takes."""
         return self.formats.pack(self.targets_of(y))
 
     def class_targets(self, outputs: int) -> np.ndarray:
-        """Targets of each class, (classes, outputs)."""
+        """Targets of each class, float (classes, outputs)."""
         low, high = self.objective.targets()
         return np.where(np.eye(outputs, dtype=bool), high, low)
 
     def initial(self, weights: list[np.ndarray]) -> list[np.ndarray]:
-        """Random weights of both signs as this rule's networks may start from them."""
+        """Turn random weights of both signs into initial weights for this rule."""
         return weights
 
     def outside(
@@ -532,6 +532,6 @@ class Rule(Parts):
         raise NotImplementedError
 
     def targets_of(self, y: np.ndarray) -> np.ndarray:
-        """Targets, (n, outputs), of labels or of targets."""
+        """Targets, float (n, outputs), from labels (n,) or from such targets."""
         y = np.asarray(y)
         return self.class_targets(self.layout.network.sizes[-1])[y] if y.ndim == 1 else y

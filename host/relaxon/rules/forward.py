@@ -50,7 +50,7 @@ class ForwardRule(Rule):
         "backward": "its errors come back through the forward weights, as its energy has them",
     }
     ERRORS: ClassVar[tuple[str, ...]] = ("plus",)
-    """Error planes of the phases, side by side, and the activities that they meet."""
+    """Planes of the phases' errors, side by side."""
     MET: ClassVar[str] = "free"
 
     def _check(self, depth: int) -> None:
@@ -65,12 +65,12 @@ class ForwardRule(Rule):
         }
 
     def forward(self, layer: int, plane: str) -> list[Source]:
-        """What drives a layer from below; the input's part is still."""
+        """What drives a layer from below; the input's current is in the static drive."""
         block = self.layout.block(layer)
         return [Source(block, False, self.at(plane, layer - 1))] if block.lower else []
 
     def downward(self, layer: int, plane: str) -> Source:
-        """Errors of the layer above, brought down."""
+        """The errors in ``plane`` of the layer above, through transposed weights."""
         return Source(self.layout.backward(layer + 1), True, self.at(plane, layer + 1))
 
     def free_phase(self, b: Builder) -> None:
@@ -87,7 +87,7 @@ class ForwardRule(Rule):
             )
 
     RISES = ("rise", "fall")
-    """Error planes at the rate of the weights below, one a phase."""
+    """Error planes at the rate of the weights below, one per phase."""
 
     def errors(self, b: Builder, marks: PatchPoints, layer: int, learning: object) -> None:
         if layer in self.settings.frozen:
@@ -140,7 +140,7 @@ class PredictiveCoding(ForwardRule):
         return [reciprocal(len(self.ERRORS) * self.settings.beta)]
 
     def predict(self, b: Builder, layer: int, below: str) -> None:
-        """``mind``: f(a) of a layer, from the plane below."""
+        """Compute a layer's prediction f(a) from the plane ``below``, into its plane ``mind``."""
         self.drive_layer(
             b,
             layer,
@@ -153,7 +153,7 @@ class PredictiveCoding(ForwardRule):
         )
 
     def surprise(self, b: Builder, layer: int, state: str = "plus") -> None:
-        """``eps`` = gate(h - f(a), a > 0); outputs are linear, so nothing gates them."""
+        """Compute eps = h - f(a), 0 where a hidden unit is off, into the plane ``eps``."""
         lay = self.layout
         hidden = layer < lay.depth
         h, mind = self.at(state, layer), self.at("mind", layer)
@@ -172,7 +172,7 @@ class PredictiveCoding(ForwardRule):
         )
 
     def sweep(self, b: Builder, below: str) -> None:
-        """From the outputs down; ``below``: the plane of the layers not yet visited."""
+        """One sweep from the outputs down; ``below``: the plane of layers not reached yet."""
         lay = self.layout
         for layer in range(lay.depth, 0, -1):
             self.predict(b, layer, below)
@@ -287,7 +287,7 @@ class InSilico(Backpropagation):
         """Nothing happens on the machine."""
 
     def update(self, b: Builder, marks: PatchPoints) -> None:
-        """See `outside`."""
+        """Nothing happens on the machine; see `outside`."""
 
     def outside(
         self, weights: list[np.ndarray], x: np.ndarray, y: np.ndarray, halvings: int = 0

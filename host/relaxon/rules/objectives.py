@@ -32,9 +32,9 @@ class Objective:
     ASKS: ClassVar[str]
     """Requirement on the rule, completing "that objective asks ..."."""
     RATES: ClassVar[tuple[int, int] | None] = None
-    """Default rate shifts, of the hidden layers and the last one, where not the rule's."""
+    """Default rate shifts (all weight layers but the last, the last), if not the rule's."""
     RELAXES_OUTPUT: ClassVar[bool] = False
-    """Whether nudged outputs have a minimiser of their own: `relax_output`."""
+    """Whether nudged outputs are set by `relax_output`."""
 
     def __init__(self, rule: Parts) -> None:
         self.rule, self.lay = rule, rule.layout
@@ -55,15 +55,15 @@ class Objective:
         return self.top_relaxed
 
     def constants(self) -> dict[str, np.ndarray]:
-        """Tiles of constants, (P, P)."""
+        """Tiles of constants by name, real, shape (P, P)."""
         return {}
 
     def table(self) -> np.ndarray | None:
-        """Entries of the activation table, if it has one."""
+        """Entries of the activation table, int (2**table_bits,); None if it is not used."""
         return None
 
     def targets(self) -> tuple[float, float]:
-        """Target of the other classes and of the right one."""
+        """Target outputs: of the other classes, of the right one."""
         return self.rule.settings.targets
 
     def read_out(self, b: Builder) -> None:
@@ -81,11 +81,11 @@ class Objective:
 
     @property
     def error_source(self) -> int:
-        """The plane that the target is compared with."""
+        """First group of the plane that the target is compared with."""
         return self.lay.plane("free", self.lay.depth)
 
     def nudge(self, b: Builder) -> None:
-        """The outputs' drive in each nudged phase: static, +beta e and -beta e on top."""
+        """Compute the outputs' drive of each nudged phase: the static one plus or minus beta e."""
         rule, lay = self.rule, self.lay
         groups, phases = lay.groups(lay.depth), len(rule.nudged_planes)
         for pair in range((phases + 1) // 2):
@@ -112,7 +112,7 @@ class Objective:
         raise NotImplementedError
 
     def update(self, b: Builder, marks: PatchPoints) -> None:
-        """Weights that learn by the objective alone."""
+        """Update the weights that learn by the objective alone."""
 
 
 class SquaredError(Objective):
@@ -157,7 +157,7 @@ class TrueCost(Objective):
         return tiles
 
     def nudge(self, b: Builder) -> None:
-        """The outputs' drive in each nudged phase: +-beta y / (1 +- beta)."""
+        """Compute the outputs' drive of each nudged phase: +-beta y / (1 +- beta)."""
         lay, inner = self.lay, (MacLevel(count=self.TRIPS),)
         dst = Region(lay.drive("nudge", lay.depth))
         nest = lay.layers[lay.depth].walk(src=Region(lay.y), dst=dst)
@@ -279,7 +279,7 @@ class CrossEntropy(Objective):
         return 0.0, 1.0
 
     def read_out(self, b: Builder) -> None:
-        """Logits into a drive and, divided, into the free plane of the output."""
+        """Compute the logits, into a drive and, divided by 2**HEADROOM, into the free plane."""
         rule, lay, depth = self.rule, self.lay, self.lay.depth
         logits, static = (Region(lay.drive(name, depth)) for name in ("logits", "static"))
         free = rule.at("free", depth - 1)
@@ -352,7 +352,7 @@ class CrossEntropy(Objective):
         return self.lay.plane("softmax", self.lay.depth)
 
     def nudge(self, b: Builder) -> None:
-        """beta (y - softmax) down the read-out, onto the last hidden layer's static drive."""
+        """Add beta (y - softmax), brought down the read-out, to the last hidden layer's drive."""
         rule, lay, depth = self.rule, self.lay, self.lay.depth
         scaled = lay.plane("plus", depth)
         b.add(rule.combine(depth, scaled, [lay.e], tile="beta", **rule.precise()))
@@ -372,7 +372,7 @@ class CrossEntropy(Objective):
         return Region(self.lay.drive("pull", layer), self.lay.span)
 
     def update(self, b: Builder, marks: PatchPoints) -> None:
-        """W_L += rate (y - softmax) s_{L-1}^T."""
+        """LEARN the read-out: W_L += rate (y - softmax) s_{L-1}^T."""
         rule, lay, depth = self.rule, self.lay, self.lay.depth
         if depth in rule.settings.frozen:
             return

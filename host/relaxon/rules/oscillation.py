@@ -34,7 +34,7 @@ class WaveformRule(ErrorPlaneRule):
         return 1
 
     def waveform(self) -> list[float]:
-        """w(n), each in [-1, 1]."""
+        """The values w(n) of a period, each in [-1, 1]."""
         raise NotImplementedError
 
     def needs(self, network: Network) -> MemoryNeeds:
@@ -46,7 +46,7 @@ class WaveformRule(ErrorPlaneRule):
         return super().constants() | {f"wave{n}": w * eye for n, w in enumerate(self.waveform())}
 
     def amplitude(self, b: Builder) -> None:
-        """beta (y - o_free), frozen, in the output's plane ``plus``."""
+        """Put beta (y - o_free) into the output's plane ``plus``, where it stays."""
         lay = self.layout
         plane = lay.plane("plus", lay.depth)
         b.add(self.combine(lay.depth, plane, [lay.e], tile="beta", **self.precise()))
@@ -145,7 +145,7 @@ class Frequency(WaveformRule):
         )
 
     def _read(self, b: Builder, drive: str, plane: str, bits: int) -> None:
-        """A drive over 2**bits, to a plane of every layer."""
+        """Put a drive, divided by 2**bits, into a plane of every layer."""
         for layer in range(1, self.layout.depth + 1):
             self.drive_layer(
                 b,
@@ -158,7 +158,7 @@ class Frequency(WaveformRule):
             )
 
     def mean(self, b: Builder, layer: int, pair: int = 0) -> None:
-        """The activations are in their planes already."""
+        """Nothing to do: the activations are in their planes already."""
 
 
 class QuasiStaticFrequency(Frequency):

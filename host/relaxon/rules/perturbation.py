@@ -73,7 +73,7 @@ class SPSA(Rule):
         self.update(b, marks)
 
     def _draw(self, b: Builder) -> None:
-        """Signs of rows and columns, and rows times delta and twice delta."""
+        """Draw the signs of rows and columns; compute rows times delta and times 2 delta."""
         lay, f = self.layout, self.formats
         b.add(Mac(tile=lay.tile("all"), src=lay.constant, dst=lay.area("ones"), **self.precise()))
 
@@ -108,7 +108,7 @@ class SPSA(Rule):
                 )
 
     def _move(self, b: Builder, plane: str, learn: bool = False, **fields: Any) -> None:
-        """Weights by the product of a row plane with the columns' signs."""
+        """Add the product of a row plane with the columns' signs to all weights."""
         lay = self.layout
         for layer in range(1, lay.depth + 1):
             if layer in self.settings.frozen:
@@ -119,7 +119,7 @@ class SPSA(Rule):
             b.add(Learn(**nest, **fields, position=self.position(layer) if learn else 0))
 
     def _cost(self, b: Builder, sign: Sign) -> None:
-        """+-2 |e|^2 on top of the costs' drive, in lane 0: e as tiles times e as a plane."""
+        """Add +-2 |e|^2 to the costs' drive, in lane 0: e as tiles times e as a plane."""
         lay, output = self.layout, self.layout.depth
         self.static_drives(b)
         self.free_phase(b)
@@ -149,7 +149,7 @@ class SPSA(Rule):
         )
 
     def update(self, b: Builder, marks: PatchPoints) -> None:
-        """The difference of costs to every lane, onto a diagonal, times the rows' signs."""
+        """Bring the difference of costs to every lane and LEARN it times the signs."""
         lay, f, cost = self.layout, self.formats, self.layout.area("cost")
         b.add(
             Mac(

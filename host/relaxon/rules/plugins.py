@@ -31,14 +31,14 @@ def registered() -> dict[str, EntryPoint]:
 
 
 def load_point(point: EntryPoint) -> type[Rule]:
-    """The rule class of an entry point. Raises ConfigError for what is none."""
+    """The rule class that an entry point names. Raises ConfigError if it is none."""
     with blamed(f"rule {point.name} cannot be read"):
         rule = point.load()
     return _declared(rule, f"entry point {point.name}, {point.value},")
 
 
 def load_file(path: Path, attribute: str) -> type[Rule]:
-    """A rule class of a Python file. Raises ConfigError for what is none."""
+    """The rule class ``attribute`` of a Python file. Raises ConfigError if it is none."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.is_file():
         raise ConfigError(f"rule file {path}: no such Python file")
@@ -82,7 +82,7 @@ def _place(error: BaseException, file: Path | None) -> str:
 
 
 def _declared(rule: object, whose: str) -> type[Rule]:
-    """The class, if it says of itself what every rule has to."""
+    """Return the class if it declares what every rule must. Raises ConfigError otherwise."""
     if not (isinstance(rule, type) and issubclass(rule, Rule)):
         raise ConfigError(f"{whose} is no class derived from relaxon.rules.base.Rule")
     names = [item.name for item in fields(RuleSettings)]

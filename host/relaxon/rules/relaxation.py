@@ -40,7 +40,7 @@ class ContinualEP(PositiveEP):
         return {**super().learn_fields(block), "stochastic": True}
 
     def nudged_phase(self, b: Builder) -> None:
-        """All of it, updates included; see `update`."""
+        """Nothing to do: `update` relaxes and learns in turn."""
 
     def update(self, b: Builder, marks: PatchPoints) -> None:
         s = self.settings

@@ -123,13 +123,13 @@ class ResistiveFrequency(Frequency):
         super().clear(b, first)
 
     def with_own_state(self, b: Builder, layer: int, plane: str, drive: Region) -> Region:
-        """(1 - G / 2**s) v of every node on top."""
+        """The drive plus (1 - G / 2**s) v of every node."""
         first = sum(self.layout.groups(i) for i in range(1, layer))
         trips = 1 << self._step - self.formats.replace_unit
         return self.add_own_state(b, layer, plane, drive, f"own{first}", trips)
 
     def static_drives(self, b: Builder) -> None:
-        """The currents of the sources, and 1 - G / 2**s of every node onto its diagonal tile."""
+        """Compute the currents of the sources, and 1 - G / 2**s of every node as diagonal tiles."""
         super().static_drives(b)
         lay, f = self.layout, self.formats
         for nest in lay.block(1).static(lay.area("sources"), Region(lay.drive("own", 1))):
@@ -149,7 +149,7 @@ class ResistiveFrequency(Frequency):
         self._onto(b, "own0", lay.plane("minus", 1))
 
     def _onto(self, b: Builder, tile: str, plane: int) -> None:
-        """A plane of all layers onto the diagonals of tiles."""
+        """Write a plane of all layers onto the diagonals of tiles, from ``tile`` on."""
         lay = self.layout
         b.add(
             Learn(
@@ -166,7 +166,7 @@ class ResistiveFrequency(Frequency):
     # Update
 
     def update(self, b: Builder, marks: PatchPoints) -> None:
-        """a b of every node, node by node, then the four terms."""
+        """Compute a b of every node, then learn from the four terms."""
         lay = self.layout
         self._onto(b, "times0", lay.plane("mean", 1))
         b.add(
@@ -181,14 +181,14 @@ class ResistiveFrequency(Frequency):
         super().update(b, marks)
 
     def errors(self, b: Builder, marks: PatchPoints, layer: int, learning: Any) -> None:
-        """b and a b, each at the rates of the conductances below and above."""
+        """Compute b and a b, each at the rates of the conductances below and above."""
         for plane, weights in (("rise", layer), ("fall", layer + 1)):
             if any(block.upper == weights for block in learning):
                 self.difference(b, marks, layer, weights, plane, ["plus"])
                 self.difference(b, marks, layer, weights, plane + "-power", ["minus"])
 
     def learn_block(self, b: Builder, block: Block) -> None:
-        """b_j a_k + a_j b_k - (a b)_j 1_k - 1_j (a b)_k; of sources the two without b_k."""
+        """Add b_j a_k + a_j b_k - (a b)_j - (a b)_k; for sources the two terms without b_k."""
         lay = self.layout
         rise, power = lay.plane("rise", block.upper), 3 * lay.span
         if block.lower == 0:

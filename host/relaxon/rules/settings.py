@@ -28,7 +28,7 @@ RATES = (6, 9)
 
 
 def rate_shifts(depth: int, rates: tuple[int, int] = RATES) -> tuple[int, ...]:
-    """Shifts of ``depth`` weight layers from that of all but the last and that of the last."""
+    """Shifts of ``depth`` weight layers; ``rates``: of all but the last, of the last."""
     return (rates[0],) * (depth - 1) + (rates[1],)
 
 

@@ -79,12 +79,12 @@ class TemporalContrastive(WaveformRule):
 
     @property
     def tau(self) -> int:
-        """Steps in which a synapse's memory follows its product."""
+        """Time constant of a synapse's memory, in steps."""
         return 1 << self.config.integral_shift
 
     @property
     def held(self) -> int:
-        """The word of a synapse that the tooth changes; its memory is the one behind."""
+        """Which word of a synapse the tooth changes; its memory is the next word."""
         return int(self.option("held"))
 
     def needs(self, network: Network) -> MemoryNeeds:
@@ -107,7 +107,7 @@ class TemporalContrastive(WaveformRule):
         return [k / up for k in range(1, up + 1)] + [1 - k / down for k in range(1, down + 1)]
 
     def nudged_phase(self, b: Builder) -> None:
-        """All of it, updates included; see `update`."""
+        """Nothing to do: `update` relaxes and learns in turn."""
 
     def update(self, b: Builder, marks: PatchPoints) -> None:
         lay, output, steps = self.layout, self.layout.depth, len(self.waveform())
@@ -149,7 +149,7 @@ class TemporalContrastive(WaveformRule):
             b.add(Learn(inner=terms, tile_x=x, row=columns, col=identity))
 
     def _synapses(self, b: Builder, marks: PatchPoints, **fields) -> None:
-        """The products of all synapses, at their rates, to a LEARN."""
+        """LEARN with the products of all synapses, each at the rate of its layer."""
         lay = self.layout
         learning = self.learning()
         for layer in sorted({block.upper for block in learning}):
