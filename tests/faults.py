@@ -80,7 +80,7 @@ FAULTS = {
     # Sequencer, transfer, counters
     "loop index not back at 0": Fault("sequencer", "index.eq(0)", "index.eq(index)"),
     "second port's turn too short": Fault(
-        "nest", "long_enough.eq(extra == 0)", "long_enough.eq(extra <= 1)"
+        "nest", "group_ends, extra == 0,", "group_ends, extra <= 1,"
     ),
     "arg max takes the last of equals": Fault("transfer", "(word > best)", "(word >= best)"),
     "carry into the upper half lost": Fault("counters", "carry.eq(total[HALF])", "carry.eq(0)"),

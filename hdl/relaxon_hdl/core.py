@@ -72,6 +72,7 @@ class Core(Component):
             m.submodules.emitted = emitted = SkidBuffer()
             wiring.connect(m, transfer.emit, emitted.i)
             wiring.connect(m, emitted.o, wiring.flipped(bus.emit))
+        # Both have the port's members among their own.
         for port, component in ((access.transfer, transfer), (access.registers, registers)):
             for name, member in port.signature.members.items():
                 mine, its = getattr(port, name), getattr(component, name)

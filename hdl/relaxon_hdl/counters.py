@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.memory import COUNTER_BITS, Register
 
+from .access import RegisterPort
 from .component import Component
 from .hash import mix
 from .primitives import Ram
@@ -86,13 +87,7 @@ class RegisterFile(Component):
                 "counting": In(1),
                 "next_update": In(1),
                 "next_sample": In(1),
-                "index": In(INDEX_BITS),
-                "lock": In(1),
-                "value": Out(HALF),
-                "low": Out(1),
-                "high": Out(1),
-                "write": In(1),
-                "data": In(COUNTER_BITS),
+                **RegisterPort().flip().members,
                 "update_key": Out(COUNTER_BITS),
                 "sample_key": Out(COUNTER_BITS),
             }

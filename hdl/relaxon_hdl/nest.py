@@ -193,21 +193,17 @@ class NestWalker(Component):
                 m.d.sync += group_new.eq(0)
             with m.If(may_leave & ~more.any()):
                 m.d.sync += self.ended.eq(1)
+        # On a long pipeline the head row counts a cycle later, and ages are compared a cycle ahead.
+        accesses = extra_accesses(self.config, when.late(m, self.row, "head_row"))
+        with m.If(self.head if when.short else self.loads(2)):
+            m.d.sync += extra.eq(accesses)
         if when.short:
             m.d.comb += long_enough.eq(age >= extra)
-            with m.If(self.head):
-                m.d.sync += extra.eq(extra_accesses(self.config, self.row))
-        else:  # a cycle later, and compared a cycle ahead
-            late_row = Signal.like(self.row, name="head_row", reset_less=True)
+        else:
             with m.If(walking):
-                m.d.sync += long_enough.eq(age + 1 >= extra)
-                with m.If(stepping & group_ends):
-                    m.d.sync += long_enough.eq(extra == 0)
-            with m.If(self.head):
-                m.d.sync += late_row.eq(self.row)
+                m.d.sync += long_enough.eq(Mux(stepping & group_ends, extra == 0, age + 1 >= extra))
             with m.If(self.loads(2)):
-                accesses = extra_accesses(self.config, late_row)
-                m.d.sync += [extra.eq(accesses), long_enough.eq(accesses == 0)]
+                m.d.sync += long_enough.eq(accesses == 0)
         with m.If(self.head):
             m.d.sync += [
                 n_inner.eq(head.inner),
@@ -253,14 +249,9 @@ class NestWalker(Component):
             with m.If(self.head if when.short else load_bases):
                 m.d.sync += register.eq(0 if when.short else bases[name])
             registers[name] = register
-        old = bases.old
-        dst = bases.dst
-        at = load_bases
-        if not when.short:  # a cycle later, of registers
-            old = Signal.like(old, name="old_base", reset_less=True)
-            dst, at = registers["dst"], add_index
-            with m.If(load_bases):
-                m.d.sync += old.eq(bases.old)
+        # Old's distance from dst: of the bases, on a long pipeline of the registers behind them.
+        at, dst = (load_bases, bases.dst) if when.short else (add_index, registers["dst"])
+        old = when.late(m, bases.old, "old_base")
         old_offset = Signal(config.state_addr_bits, reset_less=True)
         with m.If(at):
             m.d.sync += old_offset.eq(old - dst)

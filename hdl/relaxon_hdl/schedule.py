@@ -106,13 +106,9 @@ class Schedule:
         # The last of a LEARN's writes, in whatever mode this machine has.
         self.last_write = self.integral_write if config.integral_shift else self.learn_write
 
-    @property
-    def merged(self) -> bool:
-        return self.short
-
     def late(self, m: Module, value: Value, name: str, *, reset: bool = False) -> Value:
         """``value``; of a long pipeline, a cycle later (in a register ``name``, which starts and
-        resets at 0 if ``reset``)."""
+        resets at 0 if ``reset``). Not to be called within an ``If``, which would hold it."""
         return value if self.short else delay(m, value, 1, name, reset=reset)[1]
 
     def check(self) -> None:

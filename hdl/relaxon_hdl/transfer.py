@@ -8,8 +8,9 @@ from relaxon_isa.config import ArrayConfig
 from relaxon_isa.cycles import READ_CYCLES
 from relaxon_isa.instructions import EmitKind, Pack
 from relaxon_isa.link import Record
-from relaxon_isa.memory import COUNTER_BITS, Space, element_bytes, row_bits
+from relaxon_isa.memory import Space, element_bytes, row_bits
 
+from .access import TransferPort
 from .component import Component
 from .rows import row_view
 from .schedule import Schedule
@@ -256,18 +257,8 @@ class TransferUnit(Component):
         WAIT lacks a byte, or EMIT lacks room for one.
     finished : Out(1)
         The instruction's last cycle.
-    space : Out(3)
-        The space that EMIT reads (`Space`).
-    group : Out(16), lane : Out
-        EMIT: address of the element being read. It is valid on ``data`` READ_CYCLES + 1 cycles
-        later (a state: on ``word`` one cycle earlier). WAIT: address of the value that was written
-        in the cycle before.
-    write : Out(1), value : Out
-        WAIT: a value for a state; with the long pipeline it comes a cycle after ``write``.
-    read_counter : Out(1)
-        A register is being read. Its upper half may be a cycle late at ``data``.
-    data : In, word : In(signed)
-        The element read; a state.
+    space, group, lane, write, value, read_counter, data, word
+        As of `TransferPort`.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -284,14 +275,7 @@ class TransferUnit(Component):
                 "tick": Out(1),
                 "stalled": Out(1),
                 "finished": Out(1),
-                "space": Out(3),
-                "group": Out(16),
-                "lane": Out(config.lane_bits),
-                "write": Out(1),
-                "value": Out(config.state_bits),
-                "read_counter": Out(1),
-                "data": In(max(config.acc_bits, COUNTER_BITS)),
-                "word": In(signed(config.state_bits)),
+                **TransferPort(config).members,
             }
         )
 
