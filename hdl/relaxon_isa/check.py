@@ -31,7 +31,7 @@ from .instructions import (
 )
 from .memory import Register
 
-__all__ = ["check"]
+__all__ = ["check", "check_fields"]
 
 INDEX_COMBINATIONS = 4096
 """Above this many trips of indexed loops, overlap is judged by extents (refusing more)."""
@@ -51,8 +51,13 @@ def check(config: ArrayConfig, instructions: Sequence[Instruction]) -> None:
     loops: list[tuple[int, Loop]] = []
     for i, instruction in enumerate(instructions):
         try:
+            check_fields(config, instruction)
             if isinstance(instruction, Loop):
-                _check_loop(config, instruction, len(loops))
+                _need(
+                    len(loops) < config.loop_depth,
+                    f"{len(loops) + 1} LOOPs nested; this machine can nest {config.loop_depth} "
+                    "(loop_depth)",
+                )
                 loops.append((i, instruction))
             elif isinstance(instruction, Next):
                 _need(loops, "NEXT without a LOOP")
@@ -63,8 +68,8 @@ def check(config: ArrayConfig, instructions: Sequence[Instruction]) -> None:
                     f"the LOOP at instruction {start} has until, but no MAC in its body judges: "
                     "set judge in one of them",
                 )
-            else:
-                _CHECKS[type(instruction)](config, instruction, [loop for _, loop in loops])
+            elif type(instruction) in _PLACES:
+                _PLACES[type(instruction)](config, instruction, [loop for _, loop in loops])
         except ProgramError as error:
             raise ProgramError(f"instruction {i} ({describe(instruction)}): {error}") from None
     if loops:
@@ -89,15 +94,20 @@ def _within(name: str, value: int, low: int, high: int) -> None:
     _need(low <= value <= high, f"{name} = {value}: must be {low} to {high}")
 
 
-def _check_loop(config: ArrayConfig, loop: Loop, depth: int) -> None:
+def check_fields(config: ArrayConfig, instruction: Instruction) -> None:
+    """Raise ProgramError if a field's value is impossible on this configuration.
+
+    What depends on the rest of the program (places in memory, loops) is not looked at.
+    """
+    if type(instruction) in _FIELDS:
+        _FIELDS[type(instruction)](config, instruction)
+
+
+def _loop_fields(config: ArrayConfig, loop: Loop) -> None:
     _need(
         isinstance(loop.count, int) and 1 <= loop.count <= 1 << LOOP_COUNT_BITS,
         f"count = {loop.count!r}: must be 1 to {1 << LOOP_COUNT_BITS} trips, since every LOOP must "
         "be bounded",
-    )
-    _need(
-        depth < config.loop_depth,
-        f"{depth + 1} LOOPs nested; this machine can nest {config.loop_depth} (loop_depth)",
     )
     _within("step", loop.step, -(1 << 15), (1 << 15) - 1)
 
@@ -142,7 +152,7 @@ def _check_range(
     )
 
 
-def _check_nest(config: ArrayConfig, instruction: Mac | Learn) -> None:
+def _nest_fields(config: ArrayConfig, instruction: Mac | Learn) -> None:
     levels = nest_levels(instruction)
     _need(
         len(levels) <= config.levels,
@@ -153,15 +163,15 @@ def _check_nest(config: ArrayConfig, instruction: Mac | Learn) -> None:
     _need_feature(config, "signs", instruction.sign, f"sign {instruction.sign.name}")
 
 
-def _check_mac(config: ArrayConfig, mac: Mac, loops: Sequence[Loop]) -> None:
-    _check_nest(config, mac)
+def _mac_fields(config: ArrayConfig, mac: Mac) -> None:
+    _nest_fields(config, mac)
     for level in mac.inner:
         for name in ("dst", "drive", "gate"):
             _need(getattr(level, name) == 0, f"an inner level moves {name}: only outer levels may")
     _within("shift", mac.shift, 0, config.acc_bits - 1)
     _need(
-        0 <= mac.up <= min(mac.shift, 31),
-        f"up = {mac.up}: must be 0 to 31 and at most shift ({mac.shift})",
+        0 <= mac.up <= min(mac.shift, config.state_bits - 1),
+        f"up = {mac.up}: must be 0 to {config.state_bits - 1} and at most shift ({mac.shift})",
     )
     _within("one", mac.one, 0, config.state_bits - 2)
     _need(
@@ -195,6 +205,8 @@ def _check_mac(config: ArrayConfig, mac: Mac, loops: Sequence[Loop]) -> None:
         f"{config.max_terms} (max_terms)",
     )
 
+
+def _mac_places(config: ArrayConfig, mac: Mac, loops: Sequence[Loop]) -> None:
     states, drives = (config.state_depth, "state group"), (config.drive_depth, "drive group")
     into = drives if mac.to_drive else states
     every, dst_terms = (*mac.outer, *mac.inner), _terms(mac.outer, "dst")
@@ -256,8 +268,8 @@ def _check_overlap(
             _need(when.get(group + shift, len(read)) >= i // per_group, message)
 
 
-def _check_learn(config: ArrayConfig, learn: Learn, loops: Sequence[Loop]) -> None:
-    _check_nest(config, learn)
+def _learn_fields(config: ArrayConfig, learn: Learn) -> None:
+    _nest_fields(config, learn)
     for level in learn.inner:
         _need(level.tile == 0, "an inner level moves the tile: only outer levels may")
     terms = trips(learn.inner)
@@ -285,6 +297,8 @@ def _check_learn(config: ArrayConfig, learn: Learn, loops: Sequence[Loop]) -> No
             learn.threshold == 0, "threshold without integral: set integral, or leave threshold out"
         )
 
+
+def _learn_places(config: ArrayConfig, learn: Learn, loops: Sequence[Loop]) -> None:
     every, tiles = (*learn.outer, *learn.inner), _terms(learn.outer, "tile")
     for name, terms, select, depth, unit in (
         ("tile", tiles, learn.tile_x, config.weight_depth - learn.integral, "tile"),
@@ -301,49 +315,62 @@ def _check_learn(config: ArrayConfig, learn: Learn, loops: Sequence[Loop]) -> No
     )
 
 
-def _check_wait(config: ArrayConfig, wait: Wait, loops: Sequence[Loop]) -> None:
+def _wait_fields(config: ArrayConfig, wait: Wait) -> None:
     _within("count", wait.count, 1, min((1 << 16) - 1, config.state_depth * config.p))
+    if wait.pack is Pack.WORD:
+        _need(wait.shift == 0, f"shift = {wait.shift}: must be 0 with pack WORD")
+        return
+    room = config.state_bits - 1 - (wait.pack.bits - wait.signed)
+    _need(room >= 0, f"pack {wait.pack.name} without signed: a state has {config.state_bits} bits")
+    _within("shift", wait.shift, 0, room)
+
+
+def _wait_places(config: ArrayConfig, wait: Wait, loops: Sequence[Loop]) -> None:
     groups = [((wait.count + config.p - 1) // config.p, 1)]
     index = _index_values(wait.dst_x, loops)
     _check_range("dst", wait.dst, groups, index, config.state_depth, "state group")
-    if wait.pack is Pack.WORD:
-        _need(wait.shift == 0, f"shift = {wait.shift}: must be 0 with pack WORD")
-    else:
-        bits = wait.pack.bits - 1 if wait.signed else wait.pack.bits
-        _within("shift", wait.shift, 0, config.state_bits - 1 - bits)
 
 
-def _check_emit(config: ArrayConfig, emit: Emit, loops: Sequence[Loop]) -> None:
-    index = _index_values(emit.base_x, loops)
-    if emit.kind is EmitKind.COUNTERS:
-        _within("count", emit.count, 1, len(Register))
-        _check_range("base", emit.base, [(emit.count, 1)], index, len(Register), "register")
-        mine = {Register.EMIT_CYCLES, Register.EMIT_STALLS}
-        if not config.kind_counters:
-            mine.add(Register.MAC_CYCLES)
-        _need(
-            not mine & set(range(emit.base, emit.base + emit.count)),
-            "an EMIT cannot send the registers that count its own cycles: leave out "
-            + ", ".join(register.name for register in sorted(mine)),
-        )
-        return
-    depth = config.drive_depth if emit.kind is EmitKind.DRIVE else config.state_depth
-    _within("count", emit.count, 1, min((1 << 16) - 1, depth * config.p))
-    groups = [((emit.count + config.p - 1) // config.p, 1)]
-    _check_range("base", emit.base, groups, index, depth, "group")
+def _emit_memory(config: ArrayConfig, kind: EmitKind) -> tuple[int, int, str]:
+    """What an EMIT of that kind reads: elements per address, addresses, name of an address."""
+    if kind is EmitKind.COUNTERS:
+        return 1, len(Register), "register"
+    return config.p, config.drive_depth if kind is EmitKind.DRIVE else config.state_depth, "group"
+
+
+def _emit_fields(config: ArrayConfig, emit: Emit) -> None:
+    per_address, depth, _ = _emit_memory(config, emit.kind)
+    _within("count", emit.count, 1, min((1 << 16) - 1, depth * per_address))
     _need(
         emit_bytes(config, emit) < 1 << 16,
         f"{emit_bytes(config, emit)} bytes; a record holds at most 65535: emit the plane in parts",
     )
 
 
-_CHECKS = {
-    Mac: _check_mac,
-    Learn: _check_learn,
-    Wait: _check_wait,
-    Emit: _check_emit,
-    Halt: lambda config, halt, loops: None,
+def _emit_places(config: ArrayConfig, emit: Emit, loops: Sequence[Loop]) -> None:
+    per_address, depth, unit = _emit_memory(config, emit.kind)
+    index = _index_values(emit.base_x, loops)
+    size = (emit.count + per_address - 1) // per_address
+    _check_range("base", emit.base, [(size, 1)], index, depth, unit)
+    if emit.kind is EmitKind.COUNTERS:
+        mine = {Register.EMIT_CYCLES, Register.EMIT_STALLS}
+        if not config.kind_counters:
+            mine.add(Register.MAC_CYCLES)
+        _need(
+            not mine.intersection(emit.base + x + i for x in index for i in range(size)),
+            "an EMIT cannot send the registers that count its own cycles: leave out "
+            + ", ".join(register.name for register in sorted(mine)),
+        )
+
+
+_FIELDS = {
+    Loop: _loop_fields,
+    Mac: _mac_fields,
+    Learn: _learn_fields,
+    Wait: _wait_fields,
+    Emit: _emit_fields,
 }
+_PLACES = {Mac: _mac_places, Learn: _learn_places, Wait: _wait_places, Emit: _emit_places}
 
 
 def _check_drive_terms(config: ArrayConfig, instructions: Sequence[Instruction]) -> None:

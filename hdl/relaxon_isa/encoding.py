@@ -168,7 +168,7 @@ def row_layouts(config: ArrayConfig) -> dict[str, RowLayout]:
             (
                 ("opcode", 3),
                 ("kind", 2),
-                ("base", dst),
+                ("base", max(dst, 4)),  # a register's number has 4 bits
                 ("base_x", 2),
                 ("count", 16),
             )

@@ -211,12 +211,12 @@ class Mac:
 
     The results of LINEAR, CLIP01, CLIP11 and RELU lie on a grid: they are multiples of ``2**up``.
     ``one`` is the binary point of the state format: ``2**one`` is 1.0. Ranges: ``up <= shift``,
-    ``shift < acc_bits``, ``one <= state_bits - 2``, and ``up <= one`` where the activation clips at
-    ``2**one``. ``old`` defaults to ``dst``. With to_drive, ``dst`` is a group of D; activation,
-    gating, step, judge, shift, up and one must keep their defaults. ``tail = 0`` means P. The tail
-    belongs to the outer level ``tail_level``, counted from the innermost of the outer ones (0);
-    without outer levels, to the only trip. ``tile_x`` .. ``gate_x`` select the LOOP index that is
-    added to a base (``dst_x``: dst and old).
+    ``up < state_bits``, ``shift < acc_bits``, ``one <= state_bits - 2``, and ``up <= one`` where
+    the activation clips at ``2**one``. ``old`` defaults to ``dst``. With to_drive, ``dst`` is a
+    group of D; activation, gating, step, judge, shift, up and one must keep their defaults.
+    ``tail = 0`` means P. The tail belongs to the outer level ``tail_level``, counted from the
+    innermost of the outer ones (0); without outer levels, to the only trip. ``tile_x`` ..
+    ``gate_x`` select the LOOP index that is added to a base (``dst_x``: dst and old).
     """
 
     opcode: ClassVar[Opcode] = Opcode.MAC

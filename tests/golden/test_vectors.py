@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from relaxon_isa.encoding import encode
+from relaxon_isa.errors import ProgramError
 from relaxon_isa.instructions import (
     Activation,
     Gating,
@@ -206,3 +208,11 @@ def test_not_counted() -> None:
     assert list(machine.run([b"\1"], count=False)) == []
     registers = [machine.registers.read(i) for i in range(len(Register))]
     assert registers == [270369, 270369] + [0] * 13  # keys move on all the same
+
+
+def test_rows_that_the_builder_would_refuse_are_not_computed() -> None:
+    """As encoded by somebody else: the contract says nothing of them."""
+    machine = Machine(DEFAULT)
+    machine.write_program(0, encode(DEFAULT, (Mac(dst=1, shift=31, up=16), Halt())))
+    with pytest.raises(ProgramError, match="up = 16: must be 0 to 15"):
+        list(machine.run([]))

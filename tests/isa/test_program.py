@@ -81,7 +81,12 @@ REFUSED = [
     ([Mac(inner=many(MacLevel(count=1), 5), dst=3)], "5 loop levels; this machine's"),
     ([Mac(inner=(MacLevel(count=257),), dst=3)], "1028 products in one accumulation"),
     ([Mac(shift=42, dst=1)], "shift = 42: must be 0 to 41"),
-    ([Mac(shift=3, up=4, dst=1)], "up = 4"),
+    ([Mac(shift=3, up=4, dst=1)], "up = 4: must be 0 to 15 and at most shift (3)"),
+    ([Mac(shift=31, up=16, dst=1)], "up = 16: must be 0 to 15 and at most shift (31)"),
+    (
+        [Loop(count=2, step=1), Emit(kind=EmitKind.COUNTERS, base=5, base_x=1), Next()],
+        "leave out EMIT_CYCLES, EMIT_STALLS",
+    ),
     ([Mac(shift=9, up=5, one=4, activation=Activation.CLIP01, dst=1)], "needs up <= one"),
     ([Mac(one=15, dst=1)], "one = 15: must be 0 to 14"),
     ([Mac(tail=5, dst=1)], "tail = 5: must be 0 to 4"),

@@ -35,6 +35,31 @@ LANES = [
     _lane("rounded to a grid", 24, 8, shift=4, up=2),
     _lane("negative on a grid", -25, -8, shift=4, up=2),
     _lane("grid as coarse as can be", 3, 4, shift=2, up=2),
+    # The coarsest grid of 16 bits: its only multiples of 2**15 are 0 and the lowest word.
+    _lane("coarsest grid, below the tie", (1 << 30) - 1, 0, shift=31, up=15),
+    _lane("coarsest grid, quarter", 1 << 29, 0, shift=31, up=15),
+    _lane("coarsest grid, tie", 1 << 30, MAX, shift=31, up=15, saturated=1),
+    _lane("coarsest grid, negative tie", -(1 << 30), 0, shift=31, up=15),
+    _lane("coarsest grid, lowest", -(1 << 30) - 1, MIN, shift=31, up=15),
+    _lane("coarsest grid, lowest of the lowest", -3 << 30, MIN, shift=31, up=15),
+    _lane("coarsest grid, too low", (-3 << 30) - 1, MIN, shift=31, up=15, saturated=1),
+    _lane("coarsest grid, of small ones", 5, 0, shift=15, up=15),
+    _lane("coarsest grid, small tie", 1 << 14, MAX, shift=15, up=15, saturated=1),
+    _lane("coarsest grid, small and low", -(1 << 14) - 1, MIN, shift=15, up=15),
+    _lane("coarsest grid, widest shift", (1 << 40) - 1, 0, shift=41, up=15),
+    _lane("coarsest grid, largest", (1 << 41) - 1, MAX, shift=41, up=15, saturated=1),
+    _lane("coarsest grid, smallest", -(1 << 41), MIN, shift=41, up=15),
+    _lane("coarsest grid, relu", 1 << 30, MAX, shift=31, up=15, activation="RELU", saturated=1),
+    _lane("coarsest grid, relu of low", -(1 << 30) - 1, 0, shift=31, up=15, activation="RELU"),
+    _lane("coarsest grid, table", 1 << 14, 3 * 129 - 100, shift=15, up=15, activation="TABLE"),
+    _lane(
+        "grid of 1.0 below the tie", (1 << 29) - 1, 0, shift=30, up=14, activation="CLIP01", one=14
+    ),
+    _lane("grid of 1.0 at the tie", 1 << 29, 16384, shift=30, up=14, activation="CLIP01", one=14),
+    _lane("grid of 1.0 twice", 3 << 29, 16384, shift=30, up=14, activation="CLIP11", one=14),
+    _lane(
+        "grid of 1.0 negative", (-1 << 29) - 1, -16384, shift=30, up=14, activation="CLIP11", one=14
+    ),
     # LINEAR saturates and counts.
     _lane("highest", MAX, MAX),
     _lane("too high", MAX + 1, MAX, saturated=1),

@@ -5,6 +5,7 @@ from dataclasses import fields
 from functools import partial
 from typing import Any
 
+from relaxon_isa.check import check_fields
 from relaxon_isa.cycles import drain_cycles, fetch_cycles, issue_cycles, wait_bytes
 from relaxon_isa.encoding import decode, row_layouts, rows_of
 from relaxon_isa.errors import ProgramError
@@ -81,6 +82,7 @@ class Operation:
         self.instruction = instruction = decode(config, rows)[0]
         self.state, self.transfer = state, transfer
         self.opcode = int(instruction.opcode)
+        check_fields(config, instruction)  # nothing outside the contract is computed
         self.rows = rows_of(instruction)
         self.fetch = fetch_cycles(instruction)
         self.drain = drain_cycles(config, instruction)
