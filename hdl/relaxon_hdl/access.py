@@ -197,7 +197,9 @@ class Access(Component):
             with m.State("ANSWER"):
                 m.d.comb += [self.serving.eq(1), memory.ready.eq(memory.valid)]
                 m.next = "REST"
-        reads_register = memory.valid & ~answering & (memory.space == Space.REGISTER)
+        # While a program keeps the host waiting, every counter has its turn.
+        due = memory.valid & (self.free | self.serving) & ~answering
+        reads_register = due & (memory.space == Space.REGISTER)
         self.read(m, self.address(m, write, reads_register))
         return m
 

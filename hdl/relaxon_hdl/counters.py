@@ -30,8 +30,8 @@ ALWAYS = (Register.LINK_ERRORS, Register.LINK_DROPS)
 HALF = COUNTER_BITS // 2
 INDEX_BITS = 4
 WAITING_BITS = 7
-"""A counter's turn comes every 2 * 2**INDEX_BITS cycles; where ``lock`` takes up to half of them,
-every 4 * 2**INDEX_BITS. A counter's events until then have to fit."""
+"""A counter's turn comes every 2 * 2**INDEX_BITS cycles, or three times as many where ``lock``
+takes two turns of three. Its events until then have to fit."""
 
 
 def event_layout(registers: Iterable[Register]) -> data.StructLayout:
@@ -64,8 +64,8 @@ class RegisterFile(Component):
     next_update, next_sample : In(1)
         Advance a key.
     index : In(4), lock : In(1)
-        While ``lock`` is high every turn serves register ``index``. Hold it for at most 16 cycles,
-        then low for at least as many, or other counters overflow (`WAITING_BITS`).
+        While ``lock`` is high every turn serves register ``index``, and the others wait. Hold it
+        for at most 8 cycles, then low for at least 4, or their events overflow (`WAITING_BITS`).
     value : Out(16)
         With ``low`` and, a cycle later, ``high``: the halves of the locked register, the first
         time at most 3 and 4 cycles after ``lock`` rises. Events that came before the cycle of
@@ -73,7 +73,8 @@ class RegisterFile(Component):
     low, high : Out(1)
         Which half ``value`` is.
     write : In(1), data : In(32)
-        With ``lock``, and from 2 cycles after it rose: for 4 cycles, set the register.
+        With ``lock``, and from 2 cycles after it rose: for 4 cycles, set the register. ``data``
+        and ``index`` stay for one cycle more.
     update_key, sample_key : Out(32)
         The keys; 0 if the machine has none.
     """
@@ -115,7 +116,7 @@ class RegisterFile(Component):
             chosen.eq(Mux(odd, place, Mux(lock, index, turn))),
             words.r_addr.eq(Cat(odd, chosen)),
         ]
-        m.d.sync += [odd.eq(~odd), place.eq(chosen), first.eq(~odd), turn.eq(turn + odd)]
+        m.d.sync += [odd.eq(~odd), place.eq(chosen), first.eq(~odd), turn.eq(turn + (odd & ~mine))]
         with m.If(~odd):
             m.d.sync += mine.eq(lock)
 
