@@ -36,13 +36,13 @@ class Pipes:
     written, and where it is read.
     """
 
-    sign: list[Signal]
-    first: list[Signal]
-    last_of_mac: list[Signal]
-    last_of_learn: list[Signal]
-    tail: list[Signal]
-    gate: list[Signal]
-    drive: list[Signal]
+    sign: list[Value]
+    first: list[Value]
+    last_of_mac: list[Value]
+    last_of_learn: list[Value]
+    tail: list[Value]
+    gate: list[Value]
+    drive: list[Value]
     place: list[Any]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -130,7 +130,7 @@ class RegisterFile(Component):
                 target = Register.MAC_CYCLES
             event = self.events[register.name.lower()]
             counts[target] = counts.get(target, 0) | (event & (always | self.counting))
-        waiting = [Const(0, WAITING_BITS)] * (1 << INDEX_BITS)
+        waiting: list[Value] = [Const(0, WAITING_BITS)] * (1 << INDEX_BITS)
         counts = {
             register: when.late(m, event, f"event_{register.name.lower()}", reset=True)
             for register, event in counts.items()
