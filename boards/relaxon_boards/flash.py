@@ -1,12 +1,10 @@
 """Putting a bitstream on a board with openFPGALoader."""
 
-import re
 import subprocess
 from pathlib import Path
 
 from relaxon_hdl.families import find_family
 from relaxon_hdl.tools.find import find_tool
-from relaxon_hdl.tools.run import run_tool
 from relaxon_isa.errors import DataError, DeviceError, ToolError
 
 from .board import Board
@@ -34,17 +32,17 @@ def flash(board: Board, bitstream: Path, *, permanent: bool = False) -> None:
     _check_report(board, bitstream)
     if not board.flash:
         raise ToolError(f"openFPGALoader does not know {board.title}: {board.by_hand}: {bitstream}")
-    tool = find_tool("openFPGALoader")
+    command = [find_tool("openFPGALoader"), *board.flash, *(["-f"] if permanent else [])]
     try:
-        run_tool([tool, "--Version"])
-    except ToolError as error:
-        if re.search(r"\(127\)|shared librar|cannot run", str(error)):
-            raise ToolError(f"openFPGALoader cannot start ({error}): {LIBRARIES}") from error
-    command = [tool, *board.flash, *(["-f"] if permanent else []), str(bitstream)]
-    if subprocess.run(command, check=False).returncode:
+        code = subprocess.run([*command, str(bitstream)], check=False).returncode
+    except OSError as error:
+        raise ToolError(f"cannot run {command[0]}: {error.strerror}") from error
+    if code == 127:  # of the dynamic linker
+        raise ToolError(f"openFPGALoader cannot start: {LIBRARIES}")
+    if code:
         raise DeviceError(
-            f"openFPGALoader failed ({' '.join(command[1:])}): check cable, power and the right "
-            "to use USB devices"
+            f"openFPGALoader failed ({' '.join(command[1:])} {bitstream}): check cable, power and "
+            "the right to use USB devices"
         )
 
 

@@ -8,7 +8,7 @@ from relaxon_isa.config import ArrayConfig
 from relaxon_isa.instructions import LEARN_FLAGS
 
 from .component import Component
-from .primitives import Multiplier, MuxAdder, WeightRam, delay
+from .primitives import Multiplier, MuxAdder, WeightRam, delay, primitives
 from .schedule import Schedule
 
 __all__ = ["CELL_FLAGS", "Synapse", "SynapseControl"]
@@ -95,8 +95,8 @@ class Synapse(Component):
         self.weights = WeightRam(
             config.weight_bits, config.weight_depth, config.weight_ports, family
         )
-        self.negates = Multiplier.negates(
-            max(config.state_bits, config.weight_bits), config.state_bits, family
+        self.negates = primitives(family).negates(
+            max(config.state_bits, config.weight_bits), config.state_bits
         )
         state = signed(config.state_bits)
         factor = signed(config.state_bits + (not self.negates))

@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,14 +20,16 @@ import relaxon_boards.build
 import relaxon_boards.top
 from relaxon.cli import cli
 from relaxon.parallel import open_pool
+from relaxon_boards.board import Board, Pll
 from relaxon_boards.build import TimingError, build
 from relaxon_boards.catalogue import BOARDS
 from relaxon_boards.clocks import Clock
 from relaxon_boards.report import Report, regressions
+from relaxon_hdl.families import FAMILIES, Family
 from relaxon_hdl.tools.cache import file_lock
 from relaxon_hdl.tools.find import TOOLS, find_tool, packaged, tool_version
 from relaxon_hdl.tools.run import run_tool
-from relaxon_isa.errors import ToolError
+from relaxon_isa.errors import ConfigError, ToolError
 
 BOARD = BOARDS["icebreaker"]
 
@@ -388,6 +391,38 @@ def test_real_tools_build_a_small_design(name, echo, tmp_path):
     assert report.critical_path and any(hop.kind == "net" for hop in report.critical_path)
     assert (tmp_path / "out" / report.bitstream).stat().st_size > 50_000
     assert Report.read(tmp_path / "out" / "report.json") == report
+
+
+def test_a_new_family_reaches_synthesis(echo, tmp_path, monkeypatch):
+    """With a description of its own and nothing else, a crystal for a clock."""
+    family = Family(
+        name="machxo3",
+        suffix=".jed",
+        synthesis="synth_lattice -family xo3",
+        cells={"CARRY": ("CCU2D",), "FF": ("TRELLIS_FF",)},
+        vendor="diamondc",
+        experimental="synthesis only",
+    )
+    monkeypatch.setitem(FAMILIES, family.name, family)
+    board = Board(
+        name="xo3",
+        title="Lattice MachXO3LF starter kit",
+        device="LCMXO3LF-9400C",
+        family=family.name,
+        platform="amaranth_boards.machxo3_sk:MachXO3LFSKPlatform",
+        preset="hx8k",
+        crystal_hz=12_000_000,
+        clock_hz=12_000_000,
+        baud=1_000_000,
+        usb="FT2232H",
+        capacity={"CARRY": 4700, "FF": 9400},
+    )
+    report = build(board, tmp_path / "out")
+    assert report.fmax_mhz is None and report.note == "synthesis only"
+    used = {name: used for name, (used, _) in report.resources.items()}
+    assert used["FF"] == 12 and 6 <= used["CARRY"] < 9
+    with pytest.raises(ConfigError, match="xo3: no PLL of machxo3 is known here: the crystal must"):
+        replace(board, pll=Pll(ref=1, feedback=1, out=1))
 
 
 @pytest.mark.slow

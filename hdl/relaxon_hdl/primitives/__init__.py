@@ -334,7 +334,7 @@ class Multiplier(Seam):
     -------
     a, b : In(signed), p : Out(signed)
     negate : In(1)
-        A cycle before ``p``: change its sign. Only where `negates`, which costs nothing there;
+        A cycle before ``p``: change its sign. Only where `Portable.negates`, at no cost there;
         elsewhere a factor one bit wider is cheaper, since it serves many cells.
     """
 
@@ -350,11 +350,6 @@ class Multiplier(Seam):
                 "negate": In(1),
             }
         )
-
-    @staticmethod
-    def negates(a_bits: int, b_bits: int, family: str | None) -> bool:
-        """Whether the primitive can change the product's sign."""
-        return primitives(family).negates(a_bits, b_bits)
 
 
 class Portable:

@@ -43,8 +43,8 @@ class Primitives(Portable):
         ]
 
     def weights(self, m: Module, weights: WeightRam) -> None:
-        one_port = weights.ports == 1
-        if not (one_port and weights.width <= SPRAM_WIDTH and weights.depth <= SPRAM_DEPTH):
+        fits = weights.width <= SPRAM_WIDTH and weights.depth <= SPRAM_DEPTH
+        if weights.ports > 1 or not fits:
             return super().weights(m, weights)
         out = Signal(SPRAM_WIDTH)
         m.submodules.spram = Instance(

@@ -1,6 +1,5 @@
 """The user's cache: what takes long to make is made once, by one process."""
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -38,6 +37,8 @@ def file_lock(path: Path, *, busy: str = "") -> Iterator[None]:
 
     Waits for the process that holds it now; with ``busy`` raises ToolError of that text instead.
     """
+    import fcntl  # not on every system, and importing this module must work on all
+
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
