@@ -27,10 +27,10 @@ MACHINES = {
     "default": preset("default"),
     "verify24": preset("verify24"),
     "up5k": preset("up5k"),
-    **{f"p{p}": preset("default").replace(p=p) for p in (2, 3, 5, 8)},
+    **{f"p{p}": preset("default").replace(p=p) for p in (3, 5)},
 }
-"""``default`` has P = 4."""
-PROGRAMS = {"default": 7, "verify24": 8, "up5k": 8, "p2": 10, "p3": 8, "p5": 6, "p8": 4}
+"""``default`` has P = 4; `system` has 2 and 8."""
+PROGRAMS = {"default": 7, "verify24": 8, "up5k": 8, "p3": 8, "p5": 6}
 """How many run: the wider, the slower."""
 
 
@@ -97,20 +97,16 @@ def samples(seed: int) -> Dataset:
     )
 
 
-@pytest.mark.parametrize("name", MACHINES)
+@pytest.mark.parametrize("name", ["default", "verify24", "up5k"])
 def test_training_leaves_the_same_machine(name, seed, tmp_path):
-    """Weights, planes, drives, counters and cycles: golden, virtual board and cocotb."""
-    left = {}
-    for backend in ("golden", "virtual"):
-        with open_device(backend, MACHINES[name]) as device:
-            left[backend] = trained(device, NETWORK, samples(seed), SETTINGS)
+    """Weights, planes, drives, counters and cycles. (`system` compares the virtual board.)"""
+    with open_device("golden", MACHINES[name]) as device:
+        left = trained(device, NETWORK, samples(seed), SETTINGS)
     result = tmp_path / "left.json"
     parameters = {"machine": name, "idle": 0.3, "seed": seed, "result": str(result)}
     core(name, testcase="training", seed=seed, parameters=parameters)
-    left["cocotb"] = json.loads(result.read_text())
-    assert left["golden"] == left["virtual"]
-    assert left["golden"] == left["cocotb"]
-    assert len(set(left["golden"]["weights"])) > 20
+    assert json.loads(result.read_text()) == left
+    assert len(set(left["weights"])) > 20
 
 
 @cocotb.test()

@@ -611,9 +611,10 @@ async def test_not_acknowledged_before_it_is_sent(ctx, bench):
 # Long runs -------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_offsets_wrap():
-    """Both streams, past 2**16, with every length of payload."""
+    """Both streams, past 2**16, with every length of payload. (So do the random programs of
+    `system`, which take more bytes than that, but they do not say what was wrong.)"""
     bench = EngineBench(seed=30)
 
     async def scenario(ctx):

@@ -21,7 +21,7 @@ from ..families import find_family
 from .find import find_tool, packaged
 from .run import run_tool
 
-__all__ = ["to_netlist", "to_verilog", "yosys_share"]
+__all__ = ["to_netlist", "to_rtlil", "to_verilog", "yosys_share"]
 
 _SCRIPT = """\
 read_rtlil design.il
@@ -68,8 +68,12 @@ def to_verilog(component: wiring.Component) -> str:
 
     Raises ToolError when there is no yosys, or when it fails.
     """
-    text = _ZERO_INIT.sub("", rtlil.convert(_Powered(component), name="top", emit_src=False))
-    return _REPEATED.sub(_repeat, _translated(text, _SCRIPT))
+    return _REPEATED.sub(_repeat, _translated(to_rtlil(component), _SCRIPT))
+
+
+def to_rtlil(component: wiring.Component, *, sources: bool = False) -> str:
+    """The same as RTLIL, for yosys; with ``sources`` every cell names its line of Python."""
+    return _ZERO_INIT.sub("", rtlil.convert(_Powered(component), name="top", emit_src=sources))
 
 
 def to_netlist(component: wiring.Component, family: str) -> str:

@@ -1,0 +1,178 @@
+"""Mutants of the whole machine: small changes of its logic, many of them in one virtual board.
+
+Yosys draws the mutants, over all source lines, wires and cells: a bit of a cell's port is inverted,
+stuck, or mixed with another. A board holds a few hundred of them, and its environment variable
+MUTANT says which one is alive; 0, none.
+"""
+
+import os
+import re
+import select
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import relaxon_sim
+from relaxon_hdl.tools.find import find_tool
+from relaxon_hdl.tools.run import run_tool
+from relaxon_hdl.tools.verilog import to_rtlil
+from relaxon_hdl.top import Top
+from relaxon_isa.config import ArrayConfig
+from relaxon_sim.model import compile_model, verilate
+
+__all__ = ["BATCH", "BUILD", "CLOCK_HZ", "DIVISOR", "Mutant", "Mutants", "running"]
+
+BATCH = 250
+"""Mutants of one board."""
+DIVISOR = 2
+CLOCK_HZ = 24_000_000
+BUILD = "mutants"
+
+_FLATTEN = """\
+read_rtlil design.il
+rename top machine
+proc
+flatten
+opt_expr
+opt_clean -purge
+memory_collect
+write_rtlil flat.il
+"""
+_DRAW = """\
+delete -port machine/quiet
+opt_clean
+mutate -list {count} -seed {seed} -o mutants.txt
+"""
+"""``quiet`` serves simulators alone: what it hangs on is left out."""
+_APPLY = """\
+read_rtlil flat.il
+{mutants}
+write_verilog -norename -noattr design.v
+"""
+_TOP = """
+module top(input clk, input rx, output tx, output quiet);
+  import "DPI-C" function int mutant_alive();
+  reg [{high}:0] alive;
+  initial alive = mutant_alive();
+  machine machine(.clk(clk), .rx(rx), .tx(tx), .quiet(quiet), .alive(alive));
+endmodule
+"""
+_MAIN = """\
+#include <cstdlib>
+#include "{board}"
+extern "C" int mutant_alive() {{
+    const char* const number = std::getenv("MUTANT");
+    return number ? std::atoi(number) : 0;
+}}
+"""
+NOT_LOGIC = ("CLK", "RD_CLK", "WR_CLK", "RD_ARST", "RD_SRST")
+"""Ports that are clocks, or that no memory of ours has."""
+_PLACE = re.compile(r"-src \S*/relaxon_hdl/(\S+)\.py:(\d+)")
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change.
+
+    Members
+    -------
+    command
+        Options of yosys' ``mutate`` that make it.
+    """
+
+    command: str
+
+    @property
+    def options(self) -> dict[str, str]:
+        return dict(re.findall(r"-(\w+) (\S+)", self.command))
+
+    @property
+    def cell(self) -> str:
+        """The path of its cell in the machine."""
+        return self.options["cell"].replace("$flatten", "").replace("\\", "")
+
+    @property
+    def module(self) -> str:
+        """The gateware's module in which it is written, or the component that it lies in."""
+        found = _PLACE.search(self.command)
+        component = self.cell.rpartition(".")[0].rpartition(".")[2].partition("$")[0]
+        return found[1] if found else component
+
+    def __str__(self) -> str:
+        found, option = _PLACE.search(self.command), self.options
+        line = f".py:{found[2]}" if found else ""
+        wire = f" ({option['wire']}[{option['wirebit']}])" if "wire" in option else ""
+        mixed = f" with bit {option['ctrlbit']}" if "ctrlbit" in option else ""
+        return (
+            f"{self.module}{line}: {option['mode']}{mixed} of {option['port']}"
+            f"[{option['portbit']}] of {self.cell}{wire}"
+        )
+
+
+class Mutants:
+    """The mutants of one configuration.
+
+    Parameters
+    ----------
+    config
+        The machine.
+    work
+        A directory for what is built.
+    """
+
+    def __init__(self, config: ArrayConfig, work: Path) -> None:
+        self.config, self.work = config, work
+        top = Top(config, divisor=DIVISOR, clock_hz=CLOCK_HZ, build=BUILD, stages=0)
+        (work / "design.il").write_text(to_rtlil(top, sources=True))
+        self._yosys(_FLATTEN)
+
+    def draw(self, count: int, seed: int) -> list[Mutant]:
+        """So many mutants, the same ones for the same gateware and seed."""
+        self._yosys("read_rtlil flat.il\n" + _DRAW.format(count=count + count // 8 + 9, seed=seed))
+        lines = (self.work / "mutants.txt").read_text().splitlines()
+        drawn = [Mutant(line.partition(" ")[2]) for line in lines]
+        return [mutant for mutant in drawn if mutant.options["port"] not in NOT_LOGIC][:count]
+
+    def build(self, mutants: Sequence[Mutant]) -> Path:
+        """The program of a board that holds these mutants; the first is number 1."""
+        width = len(mutants).bit_length()
+        commands = [
+            f"mutate {mutant.command} -ctrl alive {width} {number}"
+            for number, mutant in enumerate(mutants, 1)
+        ]
+        self._yosys(_APPLY.format(mutants="\n".join(commands)))
+        home = Path(tempfile.mkdtemp(prefix="board-", dir=self.work))
+        verilog = (self.work / "design.v").read_text() + _TOP.format(high=width - 1)
+        (home / "top.v").write_text(verilog)
+        verilate(home)
+        board = Path(relaxon_sim.__path__[0], "board", "board.cpp")
+        (home / "main.cpp").write_text(_MAIN.format(board=board))
+        compile_model(home, home / "main.cpp", "board", defines={"DIVISOR": DIVISOR})
+        return home / "board"
+
+    def _yosys(self, script: str) -> None:
+        (self.work / "script.ys").write_text(script)
+        run_tool([find_tool("yosys"), "-q", "-s", "script.ys"], directory=self.work)
+
+
+@contextmanager
+def running(program: Path, number: int) -> Iterator[str]:
+    """The pseudo-terminal of a board in which that mutant is alive. Raises RuntimeError."""
+    process = subprocess.Popen(
+        [program, "--watch-stdin"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "MUTANT": str(number)},
+        text=True,
+    )
+    assert process.stdout
+    with process:
+        try:
+            if not select.select([process.stdout], [], [], 20)[0]:
+                raise RuntimeError(f"{program} does not start")
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
