@@ -364,35 +364,35 @@ class Array(Component):
         """What is written to S, D and the activation table: a MAC's results, and elements. A
         state from outside goes through its lane, and takes as long."""
         config, when, mac, element = self.config, self.when, self.mac, self.element
-        index = when.late(m, element.index, "x_index")
-        lane_index = when.late(m, element.lane, "x_lane")
-        word = when.late(m, element.data, "x_data")
-        write_state = when.late(m, element.write_state, "x_write_state", reset=True)
-        write_drive = when.late(m, element.write_drive, "x_write_drive", reset=True)
-        write_table = when.late(m, element.write_table, "x_write_table", reset=True)
+        index = when.late(m, element.index, "element_index")
+        lane_index = when.late(m, element.lane, "element_lane")
+        word = when.late(m, element.data, "element_data")
+        write_state = when.late(m, element.write_state, "element_write_state", reset=True)
+        write_drive = when.late(m, element.write_drive, "element_write_drive", reset=True)
+        write_table = when.late(m, element.write_table, "element_write_table", reset=True)
         s_index = when.late(m, index, "s_index")
         s_lanes = self.one_hot(when.late(m, lane_index, "s_lane"))
-        drive_word = when.late(m, word, "x_drive")
+        drive_word = when.late(m, word, "drive_word")
 
-        x_writes = Signal(2, reset_less=True)
+        writes = Signal(2, reset_less=True)
         s_addr = Signal(config.state_addr_bits, reset_less=True)
         d_addr = Signal(config.drive_addr_bits, reset_less=True)
         m.d.sync += [
-            x_writes.eq(Cat(write_state, write_drive)),
-            s_addr.eq(Mux(x_writes[0], s_index, into(pipes.place, when.new))),
+            writes.eq(Cat(write_state, write_drive)),
+            s_addr.eq(Mux(writes[0], s_index, into(pipes.place, when.new))),
             d_addr.eq(Mux(write_drive, index, into(pipes.place, when.acc))),
         ]
         s_group = into(pipes.last_of_mac, when.new) & ~mac.to_drive
         d_group = into(pipes.last_of_mac, when.acc) & mac.to_drive
         s_on = self.lanes_on(into(pipes.tail, when.new))
         d_on = self.lanes_on(into(pipes.tail, when.acc))
-        for k, (lane, x_lane) in enumerate(zip(self.lanes, self.one_hot(lane_index), strict=True)):
+        for k, (lane, here) in enumerate(zip(self.lanes, self.one_hot(lane_index), strict=True)):
             state, drive = self.states[k], self.drives[k]
             s_en = Signal(name=f"s_en_{k}")
             d_en = Signal(name=f"d_en_{k}")
             m.d.sync += [
-                s_en.eq((x_writes[0] & s_lanes[k]) | (s_group & s_on[k])),
-                d_en.eq((write_drive & x_lane) | (d_group & d_on[k])),
+                s_en.eq((writes[0] & s_lanes[k]) | (s_group & s_on[k])),
+                d_en.eq((write_drive & here) | (d_group & d_on[k])),
             ]
             m.d.comb += [
                 lane.write.eq(write_state),
@@ -401,7 +401,7 @@ class Array(Component):
                 state.w_data.eq(lane.new),
                 state.w_en.eq(s_en),
                 drive.w_addr.eq(d_addr),
-                drive.w_data.eq(Mux(x_writes[1], drive_word, lane.acc)),
+                drive.w_data.eq(Mux(writes[1], drive_word, lane.acc)),
                 drive.w_en.eq(d_en),
             ]
             if config.table_bits:
@@ -437,7 +437,7 @@ class Array(Component):
         # On a long pipeline the lane is decoded before its word comes.
         lanes = None
         if not self.when.short:
-            lanes = delay(m, Cat(self.one_hot(element.lane)), 1, "x_lane_is")[1]
+            lanes = delay(m, Cat(self.one_hot(element.lane)), 1, "element_lane_is")[1]
         for word, words in (
             (element.state, [bank.a_data for bank in self.states]),
             (element.drive, [bank.r_data for bank in self.drives]),
