@@ -11,13 +11,13 @@ from .component import Component
 from .primitives import Multiplier, MuxAdder, WeightRam, delay, primitives
 from .schedule import Schedule
 
-__all__ = ["CELL_FLAGS", "Synapse", "SynapseControl"]
+__all__ = ["CELL_FLAGS", "SYNAPSE_CONTROL", "Synapse"]
 
 
 CELL_FLAGS = tuple(flag for flag in LEARN_FLAGS if flag != "hold")
 """LEARN's flags that cells act on; ``hold`` is the registers'."""
 
-SynapseControl = data.StructLayout(
+SYNAPSE_CONTROL = data.StructLayout(
     {
         # Constant while an instruction is under way.
         "transposed": 1,
@@ -67,7 +67,7 @@ class Synapse(Component):
 
     Members
     -------
-    control : In(SynapseControl)
+    control : In(SYNAPSE_CONTROL)
     col, row_b : In(signed)
         At `Schedule.operand`: the column's state by the first port of its bank, the row's by the
         second port. The sign of ``col`` is changed already where the multiplier cannot do it
@@ -102,7 +102,7 @@ class Synapse(Component):
         factor = signed(config.state_bits + (not self.negates))
         super().__init__(
             {
-                "control": In(SynapseControl),
+                "control": In(SYNAPSE_CONTROL),
                 "col": In(factor),
                 "row_b": In(state),
                 "weight": Out(signed(config.weight_bits)),

@@ -10,7 +10,7 @@ from amaranth.hdl import Const
 from cocotb.triggers import FallingEdge, ReadOnly
 
 from relaxon_hdl.schedule import Schedule
-from relaxon_hdl.synapse import CELL_FLAGS, Synapse, SynapseControl
+from relaxon_hdl.synapse import CELL_FLAGS, SYNAPSE_CONTROL, Synapse
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.instructions import Learn
 from relaxon_isa.presets import preset
@@ -78,9 +78,9 @@ class Cell:
         for cycle in range(max(plan) + 1):
             values = plan.get(cycle, {})
             control = {"negate": rng.randint(0, 1)} | modes
-            control |= {name: values[name] for name in SynapseControl.members if name in values}
+            control |= {name: values[name] for name in SYNAPSE_CONTROL.members if name in values}
             await FallingEdge(dut.clk)
-            dut.control.value = Const.cast(SynapseControl.const(control)).value
+            dut.control.value = Const.cast(SYNAPSE_CONTROL.const(control)).value
             dut.threshold.value = threshold
             for name, width in ports.items():
                 value = values.get(name, rng.getrandbits(width))
