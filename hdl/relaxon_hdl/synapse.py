@@ -135,20 +135,21 @@ class Synapse(Component):
             multiplier.negate.eq(control.negate),
             self.product.eq(multiplier.p),
         ]
-        new = self.update(m, self.accumulate(m))
+        new = self.update(m, self.accumulate(m, multiplier.p))
         if config.integral_shift:
             self.integrate(m, new, weight)
         return m
 
-    def accumulate(self, m: Module) -> Signal:
-        """The sum of a tile's terms, and what rounds it: at `Schedule.learn_acc`."""
+    def accumulate(self, m: Module, product) -> Signal:
+        """The sum of a tile's terms, and what rounds it: at `Schedule.learn_acc`. A product of two
+        states may be wider than one of a state and a weight."""
         config, control = self.config, self.control
         n = config.state_bits
         low_q, high_q = config.learn_shifts
         peak = config.learn_terms << (2 * n - 2)
         acc = Signal(signed(signed_bits(-peak, peak + (1 << high_q))), reset_less=True)
         start = Signal(high_q)
-        term = self.product[: 2 * n].as_signed()
+        term = product[: 2 * n].as_signed()
         by_q = [Const((1 << (q - 1)) - 1, high_q) for q in (low_q, high_q)]
         m.d.comb += start.eq(Mux(control.position, by_q[1], by_q[0]))
         if config.dither_bits:

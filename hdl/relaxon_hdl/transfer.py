@@ -296,7 +296,7 @@ class TransferUnit(Component):
         m.submodules.unpacker = unpacker = Unpacker(config)
         m.submodules.maximum = maximum = Maximum(config)
 
-        beat = Signal(3)
+        beat = Signal(range(max(8, *sizes.values())))
         written = Signal()
         counters = Signal()
         length = Signal(16, reset_less=True)

@@ -23,6 +23,7 @@ from relaxon_isa.program import Program
 from relaxon_sim.cosim import bench, simulate
 from relaxon_sim.golden import Machine
 from relaxon_sim.golden.hash import lane_bits, words
+from support.extremes import EXTREMES
 from support.random_programs import random_word
 
 GROUPS = 12
@@ -30,13 +31,14 @@ GROUPS = 12
 BATCHES = 150
 
 
-def machine(name: str) -> ArrayConfig:
+def machine(config: ArrayConfig) -> ArrayConfig:
     """One lane, with planes for the old values, the gates and the new ones."""
     depth = 3 * GROUPS + 1
-    return preset(name).replace(p=1, weight_depth=2, state_depth=depth, drive_depth=GROUPS)
+    return config.replace(p=1, weight_depth=2, state_depth=depth, drive_depth=GROUPS)
 
 
-CONFIGS = {name: machine(name) for name in ("default", "verify24", "up5k")}
+CONFIGS = {name: machine(preset(name)) for name in ("default", "verify24", "up5k")}
+CONFIGS |= {name: machine(config) for name, config in EXTREMES.items()}
 
 
 class DecodedLane(wiring.Component):
@@ -77,7 +79,7 @@ def some_mac(config: ArrayConfig, rng: Random) -> Mac:
             old=GROUPS,
             gate=2 * GROUPS,
             shift=rng.choice([0, 1, rng.randrange(config.acc_bits)]),
-            up=rng.choice([0, 0, 1, rng.randint(0, top)]),
+            up=rng.choice([0, 0, 1, rng.randint(0, top + 1)]),
             one=rng.choice([0, top, rng.randint(0, top)]),
             activation=rng.choice(config.activations),
             gating=rng.choice(list(Gating)),

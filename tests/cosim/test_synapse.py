@@ -17,6 +17,7 @@ from relaxon_isa.presets import preset
 from relaxon_sim.cosim import bench, simulate
 from relaxon_sim.golden import synapse as golden
 from relaxon_sim.golden.exact import numbers_for
+from support.extremes import EXTREMES
 from support.random_programs import random_word
 
 CONFIGS = {
@@ -27,6 +28,7 @@ CONFIGS = {
         weight_depth=16, weight_ports=1, pipeline="short", integral_shift=0
     ),
     "no decay": preset("default").replace(weight_depth=16, decay_shift=0),
+    **{name: config.replace(weight_depth=16) for name, config in EXTREMES.items()},
 }
 BATCHES = 60
 
@@ -150,7 +152,8 @@ def lively_word(rng: Random, bits: int) -> int:
 
 def some_learn(config: ArrayConfig, rng: Random) -> Learn:
     if "integral" in config.learn_flags and rng.random() < 0.3:
-        threshold = rng.choice([0, 8, 64, rng.getrandbits(config.weight_bits)])
+        most = (1 << config.weight_bits) - 1
+        threshold = min(most, rng.choice([0, 8, 64, rng.randint(0, most)]))
         return Learn(
             integral=True,
             threshold=threshold,
