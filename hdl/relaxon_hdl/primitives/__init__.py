@@ -58,13 +58,11 @@ def copies(m: Module, value: Value, count: int, name: str, *, reset: bool = Fals
 
     Families whose synthesis would merge them again keep them apart (`Family.after_read`).
     """
-    registers = []
-    for k in range(count):
-        register = Signal(
-            value.shape(), name=f"{name}_copy_{k}", reset_less=not reset, attrs={COPY: 1}
-        )
-        m.d.sync += register.eq(value)
-        registers.append(register)
+    registers = [
+        Signal(value.shape(), name=f"{name}_copy_{k}", reset_less=not reset, attrs={COPY: 1})
+        for k in range(count)
+    ]
+    m.d.sync += [register.eq(value) for register in registers]
     return registers
 
 
@@ -157,17 +155,14 @@ def banks(
         ``blocks(m, ram, base, size, here)`` makes the blocks of ``size`` words from ``base`` on and
         returns what they read; they are written where ``here`` is high.
     """
-    parts, base = [], 0
+    reads, base = [], 0
     while base < ram.depth:
         left = ram.depth - base
         size = max(depths[0], min(depths[-1], 1 << (left.bit_length() - 1)))
-        parts.append((base, size))
-        base += size
-    reads = []
-    for base, size in parts:
         inside = size.bit_length() - 1
         here = ram.w_addr[inside:] == base >> inside
         reads.append((base >> inside, inside, blocks(m, ram, base, size, here)))
+        base += size
     address = Signal.like(ram.r_addr, reset_less=True)
     m.d.sync += address.eq(ram.r_addr)
     m.d.comb += r_data.eq(reads[-1][2])

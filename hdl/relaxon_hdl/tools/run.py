@@ -14,12 +14,11 @@ __all__ = ["run_tool"]
 
 TELLING = re.compile(r"ERROR|rror:|cannot find")
 """Of a program's output, the lines that say why it failed."""
-SHOWN = 8
 
 
 def run_tool(
     command: Sequence[str],
-    name: str = "",
+    name: str,
     *,
     directory: Path | None = None,
     environment: Mapping[str, str] | None = None,
@@ -29,7 +28,6 @@ def run_tool(
     ``name`` is what errors call it, ``environment`` are variables beside those there are. Raises
     ToolError with the exit code and the lines of output that tell why, if it fails.
     """
-    name = name or Path(command[0]).name
     compile_once(command[0])
     try:
         done = subprocess.run(
@@ -46,7 +44,7 @@ def run_tool(
         raise ToolError(f"cannot run {name} ({command[0]}): {error.strerror}") from error
     if done.returncode:
         lines = f"{done.stdout}\n{done.stderr}".strip().splitlines()
-        telling = [line for line in lines if TELLING.search(line)][:SHOWN] or lines[-3:]
+        telling = [line for line in lines if TELLING.search(line)][:8] or lines[-3:]
         said = " / ".join(telling) or "it said nothing"
         raise ToolError(f"{name} failed ({done.returncode}): {said}")
     return done.stdout
