@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
+from filelock import FileLock, Timeout
 
 from relaxon_isa.errors import ToolError
 
@@ -37,14 +38,11 @@ def file_lock(path: Path, *, busy: str = "") -> Iterator[None]:
 
     Waits for the process that holds it now; with ``busy`` raises ToolError of that text instead.
     """
-    import fcntl  # not on every system, and importing this module must work on all
-
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
-        except BlockingIOError as error:
-            raise ToolError(busy) from error
-        yield  # the lock is given back when the file is closed, crash included
+    try:
+        with FileLock(path, timeout=0 if busy else -1):  # given back by the system after a crash
+            yield
+    except Timeout as error:
+        raise ToolError(busy) from error
 
 
 @contextmanager
