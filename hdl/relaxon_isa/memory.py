@@ -35,11 +35,11 @@ class Space(IntEnum):
 
 
 class Register(IntEnum):
-    """32-bit registers and counters. Counters wrap, count only in runs that ask for it, and are
-    set by a write; RESET of the link leaves them as they are. Without dither_bits there are no keys
-    (read 0, writes ignored); without kind_counters MAC_CYCLES counts the cycles of all kinds and
-    LEARN_CYCLES, CONTROL_CYCLES, WAIT_CYCLES and EMIT_CYCLES read 0. Keys power up as 1, counters
-    as 0."""
+    """32-bit registers and counters. Counters wrap and are set by a write; they count only in runs
+    that ask for it, those of the link always. RESET of the link leaves them as they are. Without
+    dither_bits there are no keys (read 0, writes ignored); without kind_counters MAC_CYCLES counts
+    the cycles of all kinds and LEARN_CYCLES, CONTROL_CYCLES, WAIT_CYCLES and EMIT_CYCLES read 0.
+    Keys power up as 1, counters as 0."""
 
     UPDATE_KEY = 0
     """Key of stochastic rounding: xorshift32 of itself after every LEARN without ``hold``.

@@ -184,7 +184,8 @@ class Device(ABC):
 
     def counters(self) -> dict[Register, int]:
         """All registers and counters."""
-        return dict(zip(Register, map(int, self.read(Space.REGISTER)), strict=True))
+        values = self.read(Space.REGISTER)
+        return {register: int(values[register]) for register in Register}
 
     def _check_range(self, layout: SpaceLayout, start: int, count: int) -> None:
         if start < 0 or count < 0 or start + count > layout.size:

@@ -1,0 +1,137 @@
+"""The gateware answers the transcript's host as the transcript says, to the byte."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+
+from relaxon_hdl.command import CommandUnit
+from relaxon_hdl.core import Core
+from relaxon_hdl.link import LinkEngine
+from relaxon_isa.config import ArrayConfig
+from relaxon_isa.identity import encode_info
+from support import session
+from support.pysim import simulate
+from support.session import MAX_PAYLOAD, Mismatch, Step, frame, matches, unframe
+
+CONFIG = ArrayConfig(**session.MACHINE)
+INFO = encode_info(CONFIG, build="session", clock_hz=1, baud=1)
+REST = LinkEngine.PAUSE
+"""Cycles between two frames."""
+QUIET = 300
+"""Cycles after which nothing more is taken to come."""
+LIMIT = 12_000
+"""Cycles that a step may take."""
+
+
+class Board(wiring.Component):
+    """The whole machine but its UART."""
+
+    def __init__(self):
+        super().__init__({})
+        self.link = LinkEngine(CONFIG)
+        self.byte, self.valid = Signal(8), Signal()
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.link = link = self.link
+        m.submodules.command = command = CommandUnit(CONFIG, INFO)
+        m.submodules.core = core = Core(CONFIG)
+        wiring.connect(m, link.port, command.link)
+        wiring.connect(m, command.core, core.bus)
+        m.d.comb += [
+            link.line_in.payload.eq(self.byte),
+            link.line_in.valid.eq(self.valid),
+            link.line_out.ready.eq(1),
+        ]
+        return m
+
+
+class Line:
+    """The test's end of the line: frames in and out, one after the other."""
+
+    def __init__(self, ctx, board: Board):
+        self.ctx, self.board = ctx, board
+        self.out = b""  # bytes of the board, not looked at yet
+        self.session = self.given = self.taken = 0
+        self.payload = b""  # of the board's stream
+
+    async def cycle(self, byte: int | None = None) -> None:
+        board, ctx = self.board, self.ctx
+        ctx.set(board.valid, byte is not None)
+        ctx.set(board.byte, byte or 0)
+        out = board.link.line_out
+        _, _, valid, value = await ctx.tick().sample(out.valid, out.payload)
+        if valid:
+            self.out += bytes([value])
+
+    async def send(self, data: bytes) -> None:
+        for byte in data:
+            await self.cycle(byte)
+            if byte == 0:
+                await self.rest(REST)
+
+    async def rest(self, cycles: int) -> None:
+        for _ in range(cycles):
+            await self.cycle()
+
+    async def frames(self) -> list[tuple[int, int, int, int, bytes]]:
+        """The frames that the board sends until it has been still for long."""
+        still = 0
+        while still < QUIET:
+            before = len(self.out)
+            await self.cycle()
+            still = still + 1 if len(self.out) == before else 0
+        *whole, self.out = self.out.split(b"\0")
+        return [unframe(each) for each in whole if each]
+
+    async def take(self) -> int | None:
+        """Put the payloads together and acknowledge; the last frame's control byte, if any came."""
+        control = None
+        for control, seq, ack, _, payload in await self.frames():
+            assert control & 0x0F == self.session and ack <= self.given
+            assert seq == self.taken % 65536
+            self.payload += payload
+            self.taken += len(payload)
+            if payload:
+                await self.send(frame(self.session, self.given, self.taken, 0xFFFF))
+        return control
+
+    async def give(self, data: bytes) -> None:
+        for at in range(0, len(data), MAX_PAYLOAD):
+            part = data[at : at + MAX_PAYLOAD]
+            await self.send(frame(self.session, self.given, self.taken, 0xFFFF, part))
+            self.given += len(part)
+            await self.take()
+
+    async def play(self, step: Step) -> None:
+        if step.frames_sent:
+            await self.send(step.frames_sent)
+            if not step.frames_answered:
+                await self.frames()
+                return
+            await self.rest(QUIET)
+            if self.out != step.frames_answered:
+                raise Mismatch(f"line {step.line}: the board answers {self.out.hex(' ')}")
+            self.session = unframe(self.out[:-1])[0] & 0x0F
+            self.out, self.given, self.taken = b"", 0, 0
+        await self.give(bytes(b or 0 for b in step.sent))
+        for _ in range(LIMIT // QUIET):
+            if len(self.payload) >= len(step.answered):
+                break
+            await self.take()
+        if not matches(step.answered, self.payload):
+            raise Mismatch(f"line {step.line}: the board answers {self.payload.hex(' ')}")
+        self.payload = b""
+        if step.status is not None:
+            await self.send(frame(self.session | 0x20, self.given, self.taken, 0xFFFF))
+            assert await self.take() == step.status, f"line {step.line}"
+
+
+def test_gateware_plays_the_session():
+    board = Board()
+
+    async def play(ctx):
+        line = Line(ctx, board)
+        for step in session.steps(INFO):
+            await line.play(step)
+
+    simulate(board, play)

@@ -1,0 +1,276 @@
+"""The transcript tests/vectors/session.txt: read, and played to the host.
+
+Frames, COBS and CRC are made here without the contract's code, and codes are only in the
+transcript. Nothing of relaxon is imported before a session is played, so that a test can put
+altered modules in their place.
+"""
+
+from collections import deque
+from pathlib import Path
+from typing import NamedTuple
+
+from cobs import cobs
+
+__all__ = ["MACHINE", "Mismatch", "Step", "frame", "matches", "play_to_host", "steps", "unframe"]
+
+TRANSCRIPT = Path(__file__).parents[1] / "vectors" / "session.txt"
+MACHINE = {
+    "p": 2, "weight_depth": 16, "state_depth": 16, "drive_depth": 16, "program_rows": 64,
+    "levels": 2, "loop_depth": 2, "max_terms": 16, "learn_terms": 2, "decay_shift": 0,
+    "table_bits": 2, "rx_bytes": 256, "tx_bytes": 256,
+}  # fmt: skip
+"""The board's configuration, where it is not the default."""
+ROOM = 256
+MAX_PAYLOAD = 200
+PATIENCE = 400
+"""Reads without a byte after which a host is taken to wait for ever."""
+
+
+class Mismatch(AssertionError):
+    """The session is not the transcript's."""
+
+
+class Step(NamedTuple):
+    """What belongs together: the host's doing, and the bytes each side has to send.
+
+    Patterns are lists of bytes, None for any.
+    """
+
+    line: int
+    action: str
+    sent: list[int | None]
+    answered: list[int | None]
+    frames_sent: bytes
+    frames_answered: bytes
+    status: int | None
+
+
+def steps(identity: bytes) -> list[Step]:
+    """The steps of the transcript, for a board with this identity text."""
+    found: list[Step] = []
+    parts: dict[str, list[str]] = {}
+    start = 0
+    for number, line in enumerate([*TRANSCRIPT.read_text().splitlines(), ""], 1):
+        mark, _, rest = line.partition(" ")
+        if mark in ("$", ">", "<", ">>", "<<", "?"):
+            start = start or number
+            parts.setdefault(mark, []).append(rest)
+        elif not mark and parts:  # an empty line
+            found.append(_step(start, {m: " ".join(texts) for m, texts in parts.items()}, identity))
+            parts, start = {}, 0
+    return found
+
+
+def _step(line: int, parts: dict[str, str], identity: bytes) -> Step:
+    status = parts.get("?")
+    return Step(
+        line=line,
+        action=parts.get("$", ""),
+        sent=_pattern(parts.get(">", ""), identity),
+        answered=_pattern(parts.get("<", ""), identity),
+        frames_sent=bytes.fromhex(parts.get(">>", "")),
+        frames_answered=bytes.fromhex(parts.get("<<", "")),
+        status=int(status, 16) if status else None,
+    )
+
+
+def _pattern(text: str, identity: bytes) -> list[int | None]:
+    result: list[int | None] = []
+    for word in text.split():
+        if word == "identity":
+            result += identity
+        else:
+            result.append(None if word == ".." else int(word, 16))
+    return result
+
+
+def matches(pattern: list[int | None], data: bytes) -> bool:
+    return len(pattern) == len(data) and all(
+        p in (None, b) for p, b in zip(pattern, data, strict=True)
+    )
+
+
+# Frames, from the contract's text -------------------------------------------------------------
+
+
+def _crc(data: bytes) -> bytes:
+    """CRC-16/GENIBUS, bit by bit."""
+    register = 0xFFFF
+    for byte in data:
+        register ^= byte << 8
+        for _ in range(8):
+            register = (register << 1 ^ (0x1021 if register >> 15 else 0)) & 0xFFFF
+    return (register ^ 0xFFFF).to_bytes(2, "big")
+
+
+def frame(control: int, seq: int, ack: int, room: int, payload: bytes = b"") -> bytes:
+    """A frame with its delimiter; ``control`` is the header's first byte."""
+    numbers = b"".join((n & 0xFFFF).to_bytes(2, "little") for n in (seq, ack, room))
+    body = bytes([control]) + numbers + payload
+    return cobs.encode(body + _crc(body)) + b"\0"
+
+
+def unframe(data: bytes) -> tuple[int, int, int, int, bytes]:
+    """Inverse of `frame`, from the bytes before the delimiter."""
+    body = cobs.decode(data)
+    if _crc(body[:-2]) != body[-2:]:
+        raise Mismatch(f"wrong CRC in {body.hex()}")
+    seq, ack, room = (int.from_bytes(body[i : i + 2], "little") for i in (1, 3, 5))
+    return body[0], seq, ack, room, body[7:-2]
+
+
+# The host -------------------------------------------------------------------------------------
+
+
+class ScriptedBoard:
+    """A transport with a board that knows the transcript only. Time passes when nothing comes."""
+
+    name = "session.txt"
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.line: deque[bytes] = deque()  # to the host
+        self.raw = b""  # from the host
+        self.script: list[Step] = []
+        self.heard = b""  # payload of this step
+        self.session = self.taken = self.given = self.idle = 0
+
+    def clock(self) -> float:
+        return self.now
+
+    def read(self, timeout: float) -> bytes:
+        self.now += 1e-4
+        if self.line:
+            self.idle = 0
+            return self.line.popleft()
+        self.idle += 1
+        if self.idle > PATIENCE:
+            raise Mismatch(f"the host waits; heard {self.heard.hex()} and {self.raw.hex()}")
+        self.now += timeout
+        return b""
+
+    def write(self, data: bytes) -> None:
+        self.raw += data
+        if self.script and self.script[0].frames_sent:
+            self._literal()
+            return
+        *frames, self.raw = self.raw.split(b"\0")
+        for each in filter(None, frames):
+            self._take(*unframe(each))
+        self._answer()
+
+    def close(self) -> None:
+        pass
+
+    def _literal(self) -> None:
+        step = self.script[0]
+        if self.raw[0]:  # first what acknowledges the step before
+            head, delimiter, rest = self.raw.partition(b"\0")
+            if not delimiter:
+                return
+            self._take(*unframe(head))
+            self.raw = rest
+        if not step.frames_sent.startswith(self.raw):
+            raise Mismatch(f"line {step.line}: {self.raw.hex(' ')} on the line")
+        if self.raw == step.frames_sent:
+            self.session = unframe(self.raw.strip(b"\0"))[0] & 0x0F
+            self.raw = self.heard = b""
+            self.taken = self.given = 0
+            self.line.append(step.frames_answered)
+            self.script.pop(0)
+
+    def _take(self, control: int, seq: int, ack: int, room: int, payload: bytes) -> None:
+        if control not in (self.session, self.session | 0x20) or room != 0xFFFF or ack > self.given:
+            raise Mismatch(f"header {control:02x} {seq} {ack} {room}")
+        if payload and seq == self.taken & 0xFFFF:
+            self.heard += payload
+            self.taken += len(payload)
+        if payload or control & 0x20:
+            self.line.append(frame(self.session, self.given, self.taken, ROOM))
+
+    def _answer(self) -> None:
+        if not self.script or len(self.heard) < len(self.script[0].sent):
+            return
+        step = self.script.pop(0)
+        if not matches(step.sent, self.heard):
+            raise Mismatch(f"line {step.line}: the host sent {self.heard.hex(' ')}")
+        self.heard = b""
+        data = bytes(b or 0 for b in step.answered)
+        for at in range(0, len(data), MAX_PAYLOAD):
+            part = data[at : at + MAX_PAYLOAD]
+            self.line.append(frame(self.session, self.given, self.taken, ROOM, part))
+            self.given += len(part)
+
+
+def play_to_host(monkeypatch) -> None:
+    """Do what the transcript's host does, with `SerialDevice`. Raises Mismatch."""
+    from relaxon_device import link, serial
+    from relaxon_isa import instructions, memory
+    from relaxon_isa.config import ArrayConfig
+    from relaxon_isa.errors import DeviceError
+    from relaxon_isa.identity import encode_info
+    from relaxon_isa.link import BoardError, Control, Record
+    from relaxon_isa.program import Program
+
+    config = ArrayConfig(**MACHINE)
+    info = encode_info(config, build="session", clock_hz=1, baud=1)
+    board = ScriptedBoard()
+    monkeypatch.setattr(serial.time, "time_ns", lambda: 0)  # the session begins at 1
+    device = None
+
+    def connect() -> bool:
+        nonlocal device
+        device = serial.SerialDevice(board, clock=board.clock)
+        return device.unused and device.config == config
+
+    def run(*samples: str, row: int = 0) -> list[str]:
+        data = [bytes.fromhex(sample) for sample in samples]
+        return [emit.hex() for emit in device.run(data, row=row)]
+
+    def left_over(sample: str, row: int) -> bool:
+        try:
+            list(device.run([bytes.fromhex(sample)], row=row, count=False))
+        except DeviceError as error:
+            return "did not take all" in str(error)
+        return False
+
+    def status(expected: int) -> bool:
+        host = link.HostLink()
+        host.reset(0.0)
+        host.transmit(0.0)
+        session = step.status & 0x0F
+        for number in range(2, session + 1):
+            host.reset(float(number))
+            host.transmit(float(number))
+        for control in (session | 0x10, step.status):
+            host.receive(frame(control, 0, 0, ROOM), 0.0)
+        return host.ready and host.status == expected
+
+    def record(tag: Record, code: BoardError) -> bool:
+        return link.RecordReader().feed(bytes(step.answered)) == [(tag, bytes([code]))]
+
+    names = {
+        **vars(instructions), **vars(memory), "Control": Control, "Record": Record,
+        "BoardError": BoardError, "connect": connect, "connected": lambda: True, "run": run,
+        "left_over": left_over, "status": status, "record": record,
+        "read": lambda *place: device.read(*place).tolist(),
+        "write": lambda *what: device.write(*what),
+        "load": lambda *program: device.load(Program(config, program).rows),
+        "registers": lambda *but: {
+            register.name: value for register, value in device.counters().items()
+            if register.name not in but
+        },
+    }  # fmt: skip
+    every = [step for step in steps(info) if step.action]
+    board.script = [
+        step for step in steps(info)
+        if step.frames_answered
+        or (step.action and step.sent and step.status is None and "record(" not in step.action)
+    ]  # fmt: skip
+    for step in every:
+        if eval(step.action, names) is False:  # the transcript is ours
+            raise Mismatch(f"line {step.line}: {step.action}")
+    if device is not None:
+        device.close()
+    if board.script:
+        raise Mismatch(f"line {board.script[0].line}: never sent")
