@@ -46,7 +46,7 @@ async def counts_all(dut):
     rng = bench.random_source("counters")
     golden = GoldenRegisterFile(config)
     bench.start_clock(dut)
-    kinds = (Register.MAC_CYCLES, *KINDS)
+    kinds = [Register.MAC_CYCLES, *map(Register, KINDS)]
     last_write = 0  # as the cycle before had it
 
     async def cycle(*, index=0, lock=0, write=0, data=0, rate=0.5, keys=0.0) -> tuple[int, ...]:

@@ -2,10 +2,11 @@
 damages, loses and repeats bytes."""
 
 from collections import deque
+from typing import Any
 
 import cocotb
 import pytest
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In
 from cocotb.triggers import FallingEdge, ReadOnly
@@ -23,6 +24,12 @@ LIMIT = 200_000
 
 class Ported(wiring.Component):
     """A `LinkEngine` without a port that is a constant."""
+
+    line_in: stream.Interface
+    line_out: stream.Interface
+    line_error: Signal
+    port: Any
+    quiet: Signal
 
     def __init__(self, engine: LinkEngine):
         self.engine = engine

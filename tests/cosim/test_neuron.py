@@ -7,7 +7,7 @@ from random import Random
 import cocotb
 import numpy as np
 import pytest
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 from cocotb.triggers import FallingEdge, ReadOnly
@@ -43,6 +43,8 @@ CONFIGS |= {name: machine(config) for name, config in EXTREMES.items()}
 
 class DecodedLane(wiring.Component):
     """A lane and what decodes a MAC's head row for it."""
+
+    row: Signal
 
     def __init__(self, config: ArrayConfig):
         self.config = config
@@ -158,7 +160,7 @@ class LaneBench:
             for last, value in enumerate(group["sums"], at):
                 plan[last] |= {"sum": value}
                 plan[last].setdefault("first", 0)
-            acc = last + 1
+            acc = at + len(group["sums"])
             plan[acc + when.rounded - when.acc]["chance"] = group["chance"]
             if mac.gating:
                 plan[acc - when.acc + when.gate]["gate"] = group["gate"]

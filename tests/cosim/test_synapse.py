@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from random import Random
+from typing import Any
 
 import cocotb
 import numpy as np
@@ -161,7 +162,7 @@ def some_learn(config: ArrayConfig, rng: Random) -> Learn:
             diagonal=rng.random() < 0.2,
         )
     able = set(config.learn_flags) - {"hold", "integral"}
-    flags = {flag: True for flag in sorted(able) if rng.random() < 0.3}
+    flags: dict[str, Any] = {flag: True for flag in sorted(able) if rng.random() < 0.3}
     if "replace" in flags:
         flags.pop("decay", None)
     return Learn(position=rng.randint(0, 1), **flags)

@@ -66,7 +66,9 @@ def instruction(config: ArrayConfig, rng) -> tuple[Wait | Emit, int]:
             count = size(rng, depth * config.p)
             base = rng.randint(0, depth - (count + config.p - 1) // config.p)
             index = rng.choice([0, rng.randint(0, base)])
-            if kind is Wait:
+            if isinstance(kind, EmitKind):
+                moved = Emit(kind=kind, base=base, count=count)
+            else:
                 moved = Wait(
                     dst=base,
                     count=count,
@@ -75,8 +77,6 @@ def instruction(config: ArrayConfig, rng) -> tuple[Wait | Emit, int]:
                     shift=rng.choice([0, rng.randint(0, config.state_bits - 2)]),
                     tick=rng.random() < 0.5,
                 )
-            else:
-                moved = Emit(kind=kind, base=base, count=count)
         builder = Builder(config)
         builder.add(moved)
         builder.add(Halt())

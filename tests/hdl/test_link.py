@@ -221,7 +221,7 @@ async def test_wrong_session_is_ignored(ctx, bench):
 @in_engine()
 async def test_reset_restarts_both_streams(ctx, bench):
     for session in (6, 6, 15, 1):  # also the same again
-        bench.taken.clear()
+        bench.taken = bytearray()
         bench.send(frame(b"abc", session=bench_session(bench)))
         bench.give.extend(b"12345")
         await bench.settle(ctx)
@@ -690,7 +690,7 @@ def test_streams_survive_a_bad_line(seed):
             length = max(0, min(rng.choice([0, 1, 7, 60, 200]), acked + window - sent))
             raw = frame(data[sent : sent + length], seq=sent, ack=got, control=control)
             sent += len(data[sent : sent + length])
-            line = wire(raw)
+            line: list[int | None] = [*wire(raw)]
             fate = rng.random()
             if fate < 0.1:
                 line[rng.randrange(len(line))] = rng.choice([LOST, 0, 0x55])

@@ -2,7 +2,7 @@
 family's primitives. At most 4 x 4 cells: more are more of the same, and take a minute."""
 
 import pytest
-from amaranth.back import rtlil
+from amaranth.back import rtlil  # pyright: ignore[reportAttributeAccessIssue] (no stubs)
 
 from relaxon_boards.catalogue import BOARDS
 from relaxon_hdl.primitives import primitives

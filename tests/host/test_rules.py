@@ -4,6 +4,7 @@ from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -241,7 +242,7 @@ def teeth(amplitudes, background=0.0, dead=2.0**-5, **options):
         for amplitude in amplitudes:
             bench.load_weights([np.array([[0.0, background]])])
             bench.train_step(np.array([1.0]), np.array([background + amplitude]))
-            found.append(32 / bench.rule.tau * bench.weights()[0][0, 0])
+            found.append(32 / cast(Any, bench.rule).tau * bench.weights()[0][0, 0])
     return np.array(found)
 
 
@@ -384,6 +385,7 @@ def test_half_steps_are_those_of_the_paper():
         (first, bias), (second, other) = ((w[:, :-1], w[:, -1]) for w in bench.weights())
         bench.relax_free(x)
         h, o = np.zeros(15), np.zeros(5)
+        a = h
         for _ in range(6):
             a = first @ bench.plane("x") + bias + second.T @ o
             b = second @ h + other
@@ -689,7 +691,7 @@ def test_cross_entropy_is_about_classes(tmp_path):
         for k, n in (("x", 6), ("y", 2))
         for part in ("train", "test")
     }
-    np.savez(tmp_path / "real.npz", **arrays)
+    np.savez(tmp_path / "real.npz", **arrays)  # pyright: ignore[reportArgumentType] (theirs)
     command = [
         "train",
         "--data",

@@ -36,7 +36,7 @@ def program(*instructions):
 
 
 def many(instruction, times):
-    return [instruction] * times
+    return (instruction,) * times
 
 
 REFUSED = [

@@ -155,7 +155,7 @@ class Mutants:
 
     def _yosys(self, script: str) -> None:
         (self.work / "script.ys").write_text(script)
-        run_tool([find_tool("yosys"), "-q", "-s", "script.ys"], directory=self.work)
+        run_tool([find_tool("yosys"), "-q", "-s", "script.ys"], "yosys", directory=self.work)
 
 
 @contextmanager
