@@ -425,7 +425,6 @@ def test_a_new_family_reaches_synthesis(echo, tmp_path, monkeypatch):
         replace(board, pll=Pll(ref=1, feedback=1, out=1))
 
 
-@pytest.mark.slow
 def test_icebreaker_as_committed(tmp_path):
     """The whole machine on the smallest board, against the committed report (its baseline)."""
     baseline = Report.read(Path(__file__).parents[2] / "boards/reports/icebreaker.json")

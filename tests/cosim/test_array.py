@@ -28,7 +28,7 @@ CONFIGS = {
     "one weight port": preset("up5k").replace(**MEMORIES),
     "24 bits": preset("verify24").replace(**MEMORIES),
 }
-PROGRAMS = 5
+PROGRAMS = 3
 SATURATIONS = {"state": Register.STATE_SATURATIONS, "weight": Register.WEIGHT_SATURATIONS}
 
 

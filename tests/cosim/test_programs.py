@@ -30,8 +30,8 @@ MACHINES = {
     **{f"p{p}": preset("default").replace(p=p) for p in (3, 5)},
 }
 """``default`` has P = 4; `system` has 2 and 8."""
-PROGRAMS = {"default": 7, "verify24": 8, "up5k": 8, "p3": 8, "p5": 6}
-"""How many run: the wider, the slower."""
+PROGRAMS = {"default": 4, "verify24": 4, "up5k": 5, "p3": 5, "p5": 3}
+"""How many run: the wider, the slower. `system` has hundreds, without pauses on the streams."""
 
 
 def core(name: str, **options) -> None:

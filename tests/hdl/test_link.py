@@ -649,7 +649,7 @@ def test_offsets_wrap():
     bench.play(scenario)
 
 
-@pytest.mark.parametrize("seed", range(40, 44))
+@pytest.mark.parametrize("seed", (40, 41))
 def test_streams_survive_a_bad_line(seed):
     """A simple host and a line that corrupts, loses and repeats: both streams arrive whole."""
     bench = EngineBench(seed=seed)
