@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relaxon_hdl.families import Pll, find_family
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ConfigError
-from relaxon_isa.presets import preset
+from relaxon_isa import ArrayConfig, ConfigError, preset
 
 __all__ = ["Board", "Pll"]
 

@@ -16,8 +16,7 @@ from relaxon_hdl.families import find_family
 from relaxon_hdl.tools.cache import file_lock, replacing
 from relaxon_hdl.tools.find import find_tool, tool_version
 from relaxon_hdl.tools.run import run_tool
-from relaxon_isa.config import CONTRACT_VERSION
-from relaxon_isa.errors import ToolError, install
+from relaxon_isa import CONTRACT_VERSION, ToolError, install
 from relaxon_isa.identity import fingerprint
 
 from .board import Board

@@ -2,7 +2,7 @@
 
 from importlib.metadata import entry_points
 
-from relaxon_isa.errors import ConfigError, choose
+from relaxon_isa import ConfigError, choose
 
 from . import arty, ecpix5, hx8k, icebreaker, icepi_zero, icesugar, icesugar_pro, tang, ulx3s
 from .board import Board

@@ -8,8 +8,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from relaxon_isa.config import CONTRACT_VERSION
-from relaxon_isa.errors import DataError
+from relaxon_isa import CONTRACT_VERSION, DataError
 
 from .catalogue import BOARDS
 from .report import Report

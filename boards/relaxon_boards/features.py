@@ -8,9 +8,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from relaxon_isa.config import FEATURES
-from relaxon_isa.errors import ConfigError, ToolError
-from relaxon_isa.presets import preset
+from relaxon_isa import FEATURES, ConfigError, ToolError, preset
 
 from .build import build
 from .catalogue import find_board

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from relaxon_hdl.families import find_family
 from relaxon_hdl.tools.find import find_tool
-from relaxon_isa.errors import DataError, DeviceError, ToolError
+from relaxon_isa import DataError, DeviceError, ToolError
 
 from .board import Board
 from .report import Report, digest_of

@@ -7,8 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from relaxon_hdl.families import find_family
-from relaxon_isa.config import CONTRACT_VERSION
-from relaxon_isa.errors import DataError
+from relaxon_isa import CONTRACT_VERSION, DataError
 
 __all__ = [
     "Hop",

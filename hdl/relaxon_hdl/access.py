@@ -4,12 +4,10 @@ from amaranth.hdl import Cat, Module, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.memory import COUNTER_BITS, Space, element_bytes, row_bits
+from relaxon_isa import COUNTER_BITS, ArrayConfig, Space, element_bytes, row_bits
 
 from .bus import MemorySignature, element_bits
-from .component import Component
-from .schedule import Schedule
+from .schedule import Scheduled
 
 __all__ = ["Access", "ElementPort", "ProgramPort", "RegisterPort", "TransferPort"]
 
@@ -129,7 +127,7 @@ class TransferPort(wiring.Signature):
         )
 
 
-class Access(Component):
+class Access(Scheduled):
     """Serves the host's requests, and leads WAIT and EMIT to the element that they are at.
 
     ::
@@ -163,8 +161,8 @@ class Access(Component):
     """
 
     def __init__(self, config: ArrayConfig):
-        self.config = config
         super().__init__(
+            config,
             {
                 "memory": In(MemorySignature(config)),
                 "free": In(1),
@@ -175,7 +173,7 @@ class Access(Component):
                 "element": Out(ElementPort(config)),
                 "program": Out(ProgramPort(config)),
                 "registers": Out(RegisterPort()),
-            }
+            },
         )
 
     def elaborate(self, platform):
@@ -207,7 +205,6 @@ class Access(Component):
         """Leads what is wanted to its memory: by EMIT while it runs, else by WAIT in the cycle
         behind each of its writes, else by the host. Returns the space that is read."""
         config, memory, transfer, element = self.config, self.memory, self.transfer, self.element
-        short = Schedule(config).short
         space = Signal(3)
         index = Signal(16)
         lane = Signal(config.lane_bits)
@@ -220,7 +217,7 @@ class Access(Component):
             lane.eq(memory.lane),
             value.eq(memory.wdata),
         ]
-        value_comes = transfer.write if short else written
+        value_comes = transfer.write if self.when.short else written
         with m.If(self.emit_run):
             m.d.comb += space.eq(transfer.space)
         with m.If(value_comes):
@@ -229,7 +226,7 @@ class Access(Component):
             m.d.comb += [index.eq(transfer.group), lane.eq(transfer.lane)]
         # While the host writes no EMIT runs, so both are its space: the first costs less, the
         # second is there earlier.
-        target = space if short else memory.space
+        target = space if self.when.short else memory.space
         m.d.comb += [
             element.read.eq(self.emit_run | self.serving),
             element.index.eq(index),
@@ -251,7 +248,7 @@ class Access(Component):
     def read(self, m: Module, space: Value) -> None:
         """The element that was read, sign-extended to its own bytes, to host and EMIT. What is
         above these bytes is a program row's."""
-        config, when = self.config, Schedule(self.config)
+        config, when = self.config, self.when
         state, registers = self.element.state, self.registers
         # On a long pipeline through registers: both have been constant for cycles when they count.
         space = when.late(m, space, "space")

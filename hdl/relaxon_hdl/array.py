@@ -9,19 +9,16 @@ from amaranth.hdl import Array as Choice
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.instructions import Judge, Opcode, Sign
-from relaxon_isa.memory import row_bits
+from relaxon_isa import ArrayConfig, Judge, Opcode, Sign, row_bits
 
 from .access import ElementPort
-from .component import Component
 from .hash import Hash, rotl
 from .nest import issue_layout
 from .neuron import Lane, LaneDecoder
 from .planes import DriveBank, StateBank
 from .primitives import DelayLine, copies, delay
 from .rows import row_view
-from .schedule import Schedule, into
+from .schedule import Scheduled, into
 from .synapse import CELL_FLAGS, Synapse
 
 __all__ = ["Array"]
@@ -46,7 +43,7 @@ class Pipes:
     place: list[Any]
 
 
-class Array(Component):
+class Array(Scheduled):
     """Executes MAC and LEARN, a tile per cycle, as the sequencer issues them.
 
     ::
@@ -85,15 +82,13 @@ class Array(Component):
     """
 
     def __init__(self, config: ArrayConfig, family: str | None = None):
-        self.config = config
-        self.family = family
-        self.when = Schedule(config)
         lanes = range(config.p)
         self.cells = {(r, c): Synapse(config, r == c, family) for r in lanes for c in lanes}
         self.lanes = [Lane(config, family) for _ in lanes]
         self.states = [StateBank(config, family) for _ in lanes]
         self.drives = [DriveBank(config, family) for _ in lanes]
         super().__init__(
+            config,
             {
                 "row": In(row_bits(config)),
                 "issue": In(issue_layout(config)),
@@ -104,7 +99,8 @@ class Array(Component):
                 "clear_flag": In(1),
                 "state_saturated": Out(1),
                 "weight_saturated": Out(1),
-            }
+            },
+            family,
         )
         self.mac = row_view(config, "MAC", self.row)
         self.learn = row_view(config, "LEARN", self.row)

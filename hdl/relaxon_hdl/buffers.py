@@ -38,8 +38,11 @@ class SkidBuffer(Component):
         with m.If(~full):
             m.d.sync += spare.eq(self.i.payload)
         with m.If(~self.o.valid | self.o.ready):
-            m.d.sync += [self.o.valid.eq(full | self.i.valid), full.eq(0)]
-            m.d.sync += payload.eq(self.i.payload)
+            m.d.sync += [
+                self.o.valid.eq(full | self.i.valid),
+                full.eq(0),
+                payload.eq(self.i.payload),
+            ]
             with m.If(full):
                 m.d.sync += payload.eq(spare)
         with m.Elif(self.i.valid):

@@ -3,8 +3,7 @@
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.memory import Space, element_bytes
+from relaxon_isa import ArrayConfig, Space, element_bytes
 
 __all__ = ["RUN_REQUEST", "CoreSignature", "MemorySignature", "element_bits"]
 

@@ -4,15 +4,22 @@ from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
 from amaranth.lib import enum, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.link import BoardError, Command, Record
-from relaxon_isa.memory import INFO_BYTES, Register, Space, element_bytes
+from relaxon_isa import (
+    INFO_BYTES,
+    ArrayConfig,
+    BoardError,
+    Command,
+    Record,
+    Register,
+    Space,
+    element_bytes,
+)
 
 from .buffers import SkidBuffer
 from .bus import CoreSignature, element_bits
 from .component import Component
 from .link import LinkSignature
-from .schedule import Schedule
+from .schedule import Scheduled
 
 __all__ = ["Arguments", "CommandUnit", "ElementRegister", "Kind", "RecordWriter"]
 
@@ -61,7 +68,7 @@ def index_bits(config: ArrayConfig) -> int:
     )
 
 
-class Arguments(Component):
+class Arguments(Scheduled):
     """A command's code and arguments, and the address of the element that it is at.
 
     Parameters
@@ -94,8 +101,8 @@ class Arguments(Component):
     """
 
     def __init__(self, config: ArrayConfig):
-        self.config = config
         super().__init__(
+            config,
             {
                 "byte": In(8),
                 "start": In(1),
@@ -110,20 +117,18 @@ class Arguments(Component):
                 "count": Out(16),
                 "is_info": Out(1),
                 "none": Out(1),
-            }
+            },
         )
 
     def elaborate(self, platform):
         m = Module()
-        when = Schedule(self.config)
-
         field = Signal(Field)
         laned = Signal()
         m.d.comb += self.last.eq(
             (field == Field.COUNT_HIGH)
             | ((field == Field.LANE) & (self.code == Command.RUN & CODE_MASK))
         )
-        m.d[when.domain] += [
+        m.d[self.when.domain] += [
             self.is_info.eq(self.space >= Space.INFO),
             laned.eq(Cat(self.space == each for each in LANED).any()),
             self.none.eq(self.count == 0),
@@ -157,12 +162,12 @@ class Arguments(Component):
                 m.d.sync += [self.index.eq(self.index + 1), self.lane.eq(0)]
         with m.If(self.count_down):
             m.d.sync += self.count.eq(self.count - 1)
-            if not when.short:
+            if not self.when.short:
                 m.d.sync += self.none.eq(self.count == 1)
         return m
 
 
-class ElementRegister(Component):
+class ElementRegister(Scheduled):
     """A shift register for one element: bytes in at the top, bytes out at the bottom.
 
     Parameters
@@ -197,8 +202,8 @@ class ElementRegister(Component):
     """
 
     def __init__(self, config: ArrayConfig):
-        self.config = config
         super().__init__(
+            config,
             {
                 "space": In(3),
                 "byte": In(8),
@@ -212,12 +217,12 @@ class ElementRegister(Component):
                 "count": In(1),
                 "last": Out(1),
                 "value": Out(element_bits(config)),
-            }
+            },
         )
 
     def elaborate(self, platform):
         m = Module()
-        config, when = self.config, Schedule(self.config)
+        config, when = self.config, self.when
         whole = element_bits(config) // 8
 
         beat = Signal(range(whole))
@@ -376,7 +381,7 @@ class RecordWriter(Component):
         return m
 
 
-class CommandUnit(Component):
+class CommandUnit(Scheduled):
     """Executes commands strictly in order, and answers them with records.
 
     ::
@@ -418,18 +423,17 @@ class CommandUnit(Component):
     def __init__(self, config: ArrayConfig, info: bytes):
         if len(info) > INFO_BYTES:
             raise ValueError(f"info has {len(info)} bytes: at most {INFO_BYTES}")
-        self.config = config
         self.info = bytes(info)
         super().__init__(
-            {"link": In(LinkSignature()), "core": Out(CoreSignature(config)), "quiet": Out(1)}
+            config,
+            {"link": In(LinkSignature()), "core": Out(CoreSignature(config)), "quiet": Out(1)},
         )
 
     def elaborate(self, platform):
         m = Module()
         link, core = self.link, self.core
         host, waiting = link.from_host, core.waiting
-        short = Schedule(self.config).short
-        if not short:  # the bytes come from a block RAM, and decide much
+        if not self.when.short:  # the bytes come from a block RAM, and decide much
             m.submodules.host_buffer = buffer = SkidBuffer()
             wiring.connect(m, wiring.flipped(link.from_host), buffer.i)
             host = buffer.o
@@ -495,7 +499,7 @@ class CommandUnit(Component):
                         (Command.WRITE, "ELEMENT"),
                         (Command.READ, "LENGTH"),
                         (Command.RUN, "RUN_WAIT"),
-                        (Command.SAMPLE, "SAMPLE" if short else "SETTLE"),
+                        (Command.SAMPLE, "SAMPLE" if self.when.short else "SETTLE"),
                     ):
                         with m.Case(command & CODE_MASK):
                             m.next = state
@@ -507,7 +511,7 @@ class CommandUnit(Component):
                 with m.If(core.run.ready):
                     m.next = "COMMAND"
 
-            if not short:
+            if not self.when.short:
                 with m.State("SETTLE"):  # `Arguments.none` comes a cycle after the count
                     m.next = "SAMPLE"
             with m.State("SAMPLE"):

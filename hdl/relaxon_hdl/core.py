@@ -4,22 +4,21 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa.config import ArrayConfig
+from relaxon_isa import ArrayConfig
 
 from .access import Access
 from .array import Array
 from .buffers import SkidBuffer
 from .bus import CoreSignature
-from .component import Component
 from .counters import RegisterFile
-from .schedule import Schedule
+from .schedule import Scheduled
 from .sequencer import Sequencer
 from .transfer import TransferUnit
 
 __all__ = ["Core"]
 
 
-class Core(Component):
+class Core(Scheduled):
     """A machine without its link.
 
     ::
@@ -46,15 +45,13 @@ class Core(Component):
     """
 
     def __init__(self, config: ArrayConfig, family: str | None = None):
-        self.config = config
-        self.family = family
         self.sequencer = Sequencer(config, family)
         self.array = Array(config, family)
-        super().__init__({"bus": In(CoreSignature(config)), "quiet": Out(1)})
+        super().__init__(config, {"bus": In(CoreSignature(config)), "quiet": Out(1)}, family)
 
     def elaborate(self, platform):
         m = Module()
-        config, bus, when = self.config, self.bus, Schedule(self.config)
+        config, bus, when = self.config, self.bus, self.when
         m.submodules.sequencer = sequencer = self.sequencer
         m.submodules.array = array = self.array
         m.submodules.access = access = Access(config)

@@ -6,14 +6,12 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.memory import COUNTER_BITS, Register
+from relaxon_isa import COUNTER_BITS, ArrayConfig, Register
 
 from .access import RegisterPort
-from .component import Component
 from .hash import mix
 from .primitives import Ram
-from .schedule import Schedule
+from .schedule import Scheduled
 
 __all__ = ["COUNTED", "RegisterFile", "event_layout"]
 
@@ -39,7 +37,7 @@ def event_layout(registers: Iterable[Register]) -> data.StructLayout:
     return data.StructLayout({register.name.lower(): 1 for register in registers})
 
 
-class RegisterFile(Component):
+class RegisterFile(Scheduled):
     """Keys and counters of `Register`, written by the host, advanced by events.
 
     A counter's 32 bits are two words of one memory. Events wait in a few bits each until their
@@ -80,9 +78,8 @@ class RegisterFile(Component):
     """
 
     def __init__(self, config: ArrayConfig, family: str | None = None):
-        self.config = config
-        self.family = family
         super().__init__(
+            config,
             {
                 "events": In(event_layout(COUNTED)),
                 "counting": In(1),
@@ -91,18 +88,18 @@ class RegisterFile(Component):
                 **RegisterPort().flip().members,
                 "update_key": Out(COUNTER_BITS),
                 "sample_key": Out(COUNTER_BITS),
-            }
+            },
+            family,
         )
 
     def elaborate(self, platform):
         m = Module()
-        config = self.config
 
         m.submodules.words = words = Ram(HALF, 2 << INDEX_BITS, self.family)
 
         # Whose turn it is: its low word is read in the even cycle, its high one in the odd.
 
-        when = Schedule(config)
+        config, when = self.config, self.when
         index = when.late(m, self.index, "index")
         lock = when.late(m, self.lock, "lock")
         write = when.late(m, self.write, "write")

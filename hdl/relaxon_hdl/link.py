@@ -11,12 +11,11 @@ from amaranth.lib import (
 from amaranth.lib.crc.catalog import CRC16_GENIBUS, CRC16_IBM_3740
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.link import CRC_BYTES, HEADER_BYTES, MAX_PAYLOAD
+from relaxon_isa import CRC_BYTES, HEADER_BYTES, MAX_PAYLOAD, ArrayConfig
 
 from .cobs import CobsDecoder, CobsEncoder
 from .component import Component
-from .schedule import Schedule
+from .schedule import Scheduled
 from .uart import UartReceiver, UartTransmitter
 
 __all__ = [
@@ -170,7 +169,7 @@ class FrameReceiver(Component):
         return m
 
 
-class ReceiveRing(Component):
+class ReceiveRing(Scheduled):
     """The host's bytes: written as a frame comes, valid once it is accepted, then read.
 
     Byte x of the stream is at x - 2: ``expected + length`` is then the place of a frame's next byte
@@ -213,9 +212,9 @@ class ReceiveRing(Component):
     """
 
     def __init__(self, config: ArrayConfig):
-        self.config = config
         self.window = config.rx_bytes - CRC_BYTES
         super().__init__(
+            config,
             {
                 "i": In(stream.Signature(8, always_ready=True)),
                 "length": In(16),
@@ -229,7 +228,7 @@ class ReceiveRing(Component):
                 "overflow": Out(1),
                 "reopened": Out(1),
                 "empty": Out(1),
-            }
+            },
         )
 
     def elaborate(self, platform):
@@ -253,7 +252,7 @@ class ReceiveRing(Component):
             after.eq(self.expected + self.length),
             at_limit.eq(after[: bits + 1] == read_at ^ size),
         ]
-        m.d[Schedule(self.config).domain] += [
+        m.d[self.when.domain] += [
             write.addr.eq(after),
             write.data.eq(self.i.payload),
             write.en.eq(self.i.valid & ~at_limit & ~self.overflow),
@@ -290,7 +289,7 @@ class ReceiveRing(Component):
         return m
 
 
-class TransmitRing(Component):
+class TransmitRing(Scheduled):
     """The board's bytes, each kept until the host acknowledges it.
 
     From the acknowledged offset on the ring holds ``level`` bytes; ``flight`` of them were sent,
@@ -335,8 +334,8 @@ class TransmitRing(Component):
     """
 
     def __init__(self, config: ArrayConfig):
-        self.config = config
         super().__init__(
+            config,
             {
                 "i": In(stream.Signature(8)),
                 "open": In(1),
@@ -352,7 +351,7 @@ class TransmitRing(Component):
                 "byte": Out(8),
                 "seq": Out(16),
                 "unsent": Out(1),
-            }
+            },
         )
 
     def elaborate(self, platform):
@@ -380,7 +379,7 @@ class TransmitRing(Component):
         next_level, _ = moved(level)
         next_flight, flight_ok = moved(flight)
         next_sent, sent_ok = moved(sent)
-        late = Schedule(self.config).late  # nothing is sent meanwhile
+        late = self.when.late  # nothing is sent meanwhile
         acceptable = late(m, flight_ok & minus[bits + 1 :].all(), "acceptable")
         resent = late(m, sent_ok, "resent")
 
@@ -541,7 +540,7 @@ class FrameSender(Component):
         return m
 
 
-class LinkEngine(Component):
+class LinkEngine(Scheduled):
     """The link without its UART: frames in and out as bytes.
 
     A received frame is written into the receive ring as it comes, beyond what is valid there; it
@@ -587,21 +586,20 @@ class LinkEngine(Component):
     PAUSE = HEADER_BYTES + 7
 
     def __init__(self, config: ArrayConfig):
-        self.config = config
         super().__init__(
+            config,
             {
                 "line_in": In(stream.Signature(8, always_ready=True)),
                 "line_error": In(1),
                 "line_out": Out(stream.Signature(8)),
                 "port": Out(LinkSignature()),
                 "quiet": Out(1),
-            }
+            },
         )
 
     def elaborate(self, platform):
         m = Module()
         port = self.port
-        short = Schedule(self.config).short
 
         m.submodules.receiver = receiver = FrameReceiver()
         m.submodules.rx_ring = rx_ring = ReceiveRing(self.config)
@@ -679,8 +677,8 @@ class LinkEngine(Component):
                 with m.If(control.reset & (control.session != 0)):
                     m.next = "RESET"
                 with m.Elif(control.session == session):
-                    m.next = "APPLY" if short else "WEIGH"
-            if not short:
+                    m.next = "APPLY" if self.when.short else "WEIGH"
+            if not self.when.short:
                 with m.State("WEIGH"):
                     m.d.comb += tx_ring.keep.eq(1)
                     m.next = "APPLY"

@@ -4,14 +4,18 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, memory
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.encoding import STREAMS
-from relaxon_isa.instructions import INDEX_SELECTS, LEVEL_COUNT_BITS, Judge, Opcode
-from relaxon_isa.memory import row_bits
+from relaxon_isa import (
+    INDEX_SELECTS,
+    LEVEL_COUNT_BITS,
+    STREAMS,
+    ArrayConfig,
+    Judge,
+    Opcode,
+    row_bits,
+)
 
-from .component import Component
 from .rows import row_view
-from .schedule import Schedule
+from .schedule import Scheduled
 
 __all__ = ["HEAD_ROWS", "INDEX_BITS", "NestWalker", "issue_layout"]
 
@@ -40,7 +44,7 @@ def issue_layout(config: ArrayConfig) -> data.StructLayout:
     )
 
 
-class NestWalker(Component):
+class NestWalker(Scheduled):
     """Walks the nest of a MAC or LEARN: a token per cycle, in the order of the loops.
 
     ::
@@ -91,9 +95,8 @@ class NestWalker(Component):
     """
 
     def __init__(self, config: ArrayConfig):
-        self.config = config
-        self.when = Schedule(config)
         super().__init__(
+            config,
             {
                 "load": In(1),
                 "count": In(range(config.levels + HEAD_ROWS + 2)),
@@ -104,7 +107,7 @@ class NestWalker(Component):
                 "level": Out(range(config.levels)),
                 "ended": Out(1),
                 "issue": Out(issue_layout(config)),
-            }
+            },
         )
         self.head = self.loads(1)
         self.choices = Array(self.indices[k] for k in range(INDEX_SELECTS))

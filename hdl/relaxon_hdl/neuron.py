@@ -4,14 +4,11 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa.config import ArrayConfig, clog2
-from relaxon_isa.instructions import Activation, Gating, Judge
-from relaxon_isa.memory import row_bits
+from relaxon_isa import Activation, ArrayConfig, Gating, Judge, clog2, row_bits
 
-from .component import Component
 from .primitives import Ram, RightShift
 from .rows import row_view
-from .schedule import Schedule
+from .schedule import Scheduled
 
 __all__ = ["Lane", "LaneDecoder", "lane_control_layout", "window_bits"]
 
@@ -50,7 +47,7 @@ def lane_control_layout(config: ArrayConfig) -> data.StructLayout:
     )
 
 
-class LaneDecoder(Component):
+class LaneDecoder(Scheduled):
     """Decodes a MAC's head row into the lanes' control fields.
 
     Latency: a cycle for the fields that are computed, none for those that are copied; on a long
@@ -70,8 +67,9 @@ class LaneDecoder(Component):
     """
 
     def __init__(self, config: ArrayConfig):
-        self.config = config
-        super().__init__({"row": In(row_bits(config)), "control": Out(lane_control_layout(config))})
+        super().__init__(
+            config, {"row": In(row_bits(config)), "control": Out(lane_control_layout(config))}
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -116,13 +114,13 @@ class LaneDecoder(Component):
         }
         for name, value in (copied | computed).items():
             field = Signal.like(self.control[name], name=name, reset_less=True)
-            domain = "sync" if name in computed else Schedule(self.config).domain
+            domain = "sync" if name in computed else self.when.domain
             m.d[domain] += field.eq(value)
             m.d.comb += self.control[name].eq(field)
         return m
 
 
-class Lane(Component):
+class Lane(Scheduled):
     """Adds up the sums of a group, and turns them into a state.
 
     ::
@@ -174,12 +172,10 @@ class Lane(Component):
     """
 
     def __init__(self, config: ArrayConfig, family: str | None = None):
-        self.config = config
-        self.family = family
-        self.when = Schedule(config)
         n = config.state_bits
         sum_bits = n + config.weight_bits + clog2(config.p)
         super().__init__(
+            config,
             {
                 "control": In(lane_control_layout(config)),
                 "sum": In(signed(sum_bits)),
@@ -197,7 +193,8 @@ class Lane(Component):
                 "saturated": Out(1),
                 "new": Out(signed(n)),
                 "judged": Out(1),
-            }
+            },
+            family,
         )
 
     def elaborate(self, platform):
@@ -239,7 +236,6 @@ class Lane(Component):
         rounds = Signal(reset_less=True)
         over = Signal(reset_less=True)
         sign = Signal(reset_less=True)
-        m.d.sync += sign.eq(first_sign)
         moved, beyond = first, first_over
         for bit in reversed(range(FINE_BITS)):
             by = 1 << bit
@@ -248,7 +244,6 @@ class Lane(Component):
             m.d.comb += stage.eq(Mux(fine[bit], moved >> by, moved))
             beyond = beyond | (~fine[bit] & uneven(moved, narrower - 1))
             moved = stage
-        m.d.sync += [Cat(rounds, shifted).eq(moved), over.eq(beyond)]
 
         # Rounded.
         value = Signal(signed(window + 1), reset_less=True)
@@ -256,6 +251,9 @@ class Lane(Component):
         value_sign = Signal(reset_less=True)
         rounded = shifted + control.half + (rounds & control.round_bit)
         m.d.sync += [
+            sign.eq(first_sign),
+            Cat(rounds, shifted).eq(moved),
+            over.eq(beyond),
             value.eq(rounded),
             value_over.eq(over),
             value_sign.eq(Mux(over, sign, rounded[window])),
@@ -282,19 +280,18 @@ class Lane(Component):
             with m.If(control.random):
                 m.d.comb += [negative.eq(self.chance), beyond.eq(1)]
         passed = Signal(reset_less=True)
-        m.d.sync += passed.eq(self.gate_passes(m))
         low = control.above & ~control.positive.replicate(n)
         active = Signal(signed(n), reset_less=True)
         saturated = Signal(reset_less=True)
         m.d.sync += [
+            passed.eq(self.gate_passes(m)),
             active.eq(Mux(beyond, Mux(negative, low, control.high), value[:n] & control.keep)),
             saturated.eq(beyond & control.linear & ~(value_sign & control.positive)),
         ]
         with m.If(~passed | control.table):
             m.d.sync += active.eq(0)
-        m.d.comb += self.saturated.eq(saturated)
         activated = Signal(signed(n))
-        m.d.comb += activated.eq(active)
+        m.d.comb += [self.saturated.eq(saturated), activated.eq(active)]
         if config.table_bits:
             m.submodules.table = table = Ram(n, 1 << config.table_bits, self.family)
             bits = config.table_bits

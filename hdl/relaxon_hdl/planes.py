@@ -3,16 +3,15 @@
 from amaranth.hdl import Module
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa.config import ArrayConfig
+from relaxon_isa import ArrayConfig
 
-from .component import Component
 from .primitives import Ram
-from .schedule import Schedule
+from .schedule import Schedule, Scheduled
 
 __all__ = ["DriveBank", "StateBank"]
 
 
-class StateBank(Component):
+class StateBank(Scheduled):
     """A lane's words of S, kept as two copies that are written together.
 
     Latency: `Schedule.read`. Throughput: two reads and a write per cycle.
@@ -33,12 +32,12 @@ class StateBank(Component):
     """
 
     def __init__(self, config: ArrayConfig, family: str | None = None):
-        self.config = config
         size = config.state_bits, config.state_depth
         latency = Schedule(config).read
         self.copies = {port: Ram(*size, family, latency=latency) for port in "ab"}
         address, word = config.state_addr_bits, config.state_bits
         super().__init__(
+            config,
             {
                 "a_addr": In(address),
                 "a_data": Out(word),
@@ -47,7 +46,7 @@ class StateBank(Component):
                 "w_addr": In(address),
                 "w_data": In(word),
                 "w_en": In(1),
-            }
+            },
         )
 
     def elaborate(self, platform):

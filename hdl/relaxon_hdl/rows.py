@@ -3,8 +3,7 @@
 from amaranth.hdl import Value
 from amaranth.lib import data
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.encoding import row_layouts
+from relaxon_isa import ArrayConfig, row_layouts
 
 __all__ = ["row_view"]
 

@@ -1,16 +1,16 @@
 """When things happen: cycles after a tile's issue, computed from the configuration."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from amaranth.hdl import Module, Value
 
-from relaxon_isa.config import ArrayConfig, clog2
-from relaxon_isa.cycles import learn_latency, mac_latency
-from relaxon_isa.errors import ConfigError
+from relaxon_isa import ArrayConfig, ConfigError, clog2, learn_latency, mac_latency
 
+from .component import Component
 from .primitives import MULTIPLIER_LATENCY, delay
 
-__all__ = ["Schedule", "into"]
+__all__ = ["Schedule", "Scheduled", "into"]
 
 
 def into(pipe: Sequence[Value], stage: int) -> Value:
@@ -131,3 +131,20 @@ class Schedule:
                     f"{self.config.pipeline} pipeline; {abs(late)} too "
                     f"{'late' if late > 0 else 'early'}"
                 )
+
+
+class Scheduled(Component):
+    """A component of the machine, made for its configuration and in step with its pipeline.
+
+    Attributes
+    ----------
+    config, family
+        The parameters of that name; ``family`` where the component has one.
+    when : Schedule
+    """
+
+    def __init__(self, config: ArrayConfig, members: dict[str, Any], family: str | None = None):
+        self.config = config
+        self.family = family
+        self.when = Schedule(config)
+        super().__init__(members)

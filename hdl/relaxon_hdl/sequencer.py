@@ -8,19 +8,25 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.cycles import learn_latency, mac_latency
-from relaxon_isa.instructions import INDEX_SELECTS, LOOP_COUNT_BITS, Opcode, Skip
-from relaxon_isa.memory import Register, row_bits
+from relaxon_isa import (
+    INDEX_SELECTS,
+    LOOP_COUNT_BITS,
+    ArrayConfig,
+    Opcode,
+    Register,
+    Skip,
+    learn_latency,
+    mac_latency,
+    row_bits,
+)
 
 from .access import ProgramPort
 from .bus import RUN_REQUEST
-from .component import Component
 from .counters import event_layout
 from .nest import HEAD_ROWS, INDEX_BITS, NestWalker, issue_layout
 from .primitives import Ram
 from .rows import row_view
-from .schedule import Schedule
+from .schedule import Scheduled
 
 __all__ = ["Sequencer"]
 
@@ -34,7 +40,7 @@ CYCLES = {
 """What counts an instruction's cycles; CONTROL_CYCLES those of all others."""
 
 
-class Sequencer(Component):
+class Sequencer(Scheduled):
     """Runs programs: issues a tile per cycle, and the next instruction when the drain is over.
 
     ::
@@ -91,13 +97,11 @@ class Sequencer(Component):
     """
 
     def __init__(self, config: ArrayConfig, family: str | None = None):
-        self.config = config
-        self.family = family
-        self.when = Schedule(config)
         outputs = ("running", "counting", "done", "start", "wait_run", "emit_run", "learned")
         inputs = ("abort", "flag", "stalled", "finished")
         counted = (*CYCLES.values(), Register.CONTROL_CYCLES, Register.SWEEPS)
         super().__init__(
+            config,
             {
                 "run": In(stream.Signature(RUN_REQUEST)),
                 "row": Out(row_bits(config)),
@@ -107,7 +111,8 @@ class Sequencer(Component):
                 "program": In(ProgramPort(config)),
                 **dict.fromkeys(outputs, Out(1)),
                 **dict.fromkeys(inputs, In(1)),
-            }
+            },
+            family,
         )
 
     def elaborate(self, platform):
@@ -329,7 +334,7 @@ class Sequencer(Component):
         ]
 
 
-class LoopStack(Component):
+class LoopStack(Scheduled):
     """The open loops.
 
     Parameters
@@ -354,15 +359,15 @@ class LoopStack(Component):
     """
 
     def __init__(self, config: ArrayConfig):
-        self.config = config
         super().__init__(
+            config,
             {
                 **dict.fromkeys(("clear", "open", "close", "step"), In(1)),
                 "count": In(LOOP_COUNT_BITS),
                 "by": In(INDEX_BITS),
                 "last": Out(1),
                 "indices": Out(data.ArrayLayout(INDEX_BITS, INDEX_SELECTS)),
-            }
+            },
         )
 
     def index(self, select: Value) -> Value:
@@ -377,13 +382,18 @@ class LoopStack(Component):
         trips_left = [
             Signal.like(self.count, name=f"trips_left_{k}", reset_less=True) for k in range(loops)
         ]
-        m.d.comb += self.last.eq(Schedule(self.config).late(m, trips_left[0] == 0, "last_trip"))
+        m.d.comb += self.last.eq(self.when.late(m, trips_left[0] == 0, "last_trip"))
         with m.If(self.open):
-            m.d.sync += [depth.eq(depth + 1), trips_left[0].eq(self.count)]
-            m.d.sync += [outer.eq(inner) for inner, outer in pairwise(trips_left)]
+            m.d.sync += [
+                depth.eq(depth + 1),
+                trips_left[0].eq(self.count),
+                *(outer.eq(inner) for inner, outer in pairwise(trips_left)),
+            ]
         with m.If(self.close):
-            m.d.sync += depth.eq(depth - 1)
-            m.d.sync += [inner.eq(outer) for inner, outer in pairwise(trips_left)]
+            m.d.sync += [
+                depth.eq(depth - 1),
+                *(inner.eq(outer) for inner, outer in pairwise(trips_left)),
+            ]
         with m.If(self.step):
             m.d.sync += trips_left[0].eq(trips_left[0] - 1)
         with m.If(self.clear):

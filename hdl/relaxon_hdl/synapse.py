@@ -4,12 +4,10 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.instructions import LEARN_FLAGS
+from relaxon_isa import LEARN_FLAGS, ArrayConfig
 
-from .component import Component
 from .primitives import Multiplier, MuxAdder, WeightRam, delay, primitives
-from .schedule import Schedule
+from .schedule import Scheduled
 
 __all__ = ["CELL_FLAGS", "SYNAPSE_CONTROL", "Synapse"]
 
@@ -38,7 +36,7 @@ def signed_bits(low: int, high: int) -> int:
     return max((-low - 1).bit_length(), high.bit_length()) + 1
 
 
-class Synapse(Component):
+class Synapse(Scheduled):
     """Multiplies in MAC; in LEARN accumulates products of two states and updates its weight.
 
     ::
@@ -88,10 +86,7 @@ class Synapse(Component):
     """
 
     def __init__(self, config: ArrayConfig, on_diagonal: bool, family: str | None = None):
-        self.config = config
         self.on_diagonal = on_diagonal
-        self.family = family
-        self.when = Schedule(config)
         self.weights = WeightRam(
             config.weight_bits, config.weight_depth, config.weight_ports, family
         )
@@ -101,6 +96,7 @@ class Synapse(Component):
         state = signed(config.state_bits)
         factor = signed(config.state_bits + (not self.negates))
         super().__init__(
+            config,
             {
                 "control": In(SYNAPSE_CONTROL),
                 "col": In(factor),
@@ -114,7 +110,8 @@ class Synapse(Component):
                 "threshold": In(config.weight_bits),
                 "product": Out(signed(config.state_bits + config.weight_bits)),
                 "saturated": Out(1),
-            }
+            },
+            family,
         )
 
     def elaborate(self, platform):
@@ -220,14 +217,12 @@ class Synapse(Component):
             update.choose.eq(control.position),
             update.carry.eq(up),
         ]
-        m.d[stage] += total.eq(update.s)
-
         new = Signal(signed(wb), reset_less=True)
         saturated = Signal(reset_less=True)
         clipped, over = saturate(total, wb)
         bounded = Mux(control.bound & total[-1] & ~control.integral, 0, clipped)
         enable = control.write & (self.on_diagonal | ~control.diagonal)
-        m.d[stage] += [new.eq(bounded), saturated.eq(over)]
+        m.d[stage] += [total.eq(update.s), new.eq(bounded), saturated.eq(over)]
         m.d.comb += [
             ram.w_data.eq(new),
             ram.w_en.eq(enable),
@@ -248,7 +243,6 @@ class Synapse(Component):
         before = delay(m, word, 1, "before")[1]
 
         away = Signal(signed(wb + 1), reset_less=True)  # u
-        m.d.sync += away.eq(target - word)
         memory = Signal(signed(wb + 2), reset_less=True)
         live = Signal(signed(wb + 1), reset_less=True)
         outside = Signal(signed(wb + 2))
@@ -257,16 +251,15 @@ class Synapse(Component):
             + (~Cat(self.threshold, Const(0, 1))).as_signed()
             + away[-1]
         )
-        m.d.sync += [
-            memory.eq(before + nearest(away, config.integral_shift)),
-            live.eq(Mux(outside[-1], 0, away)),
-        ]
         weight = Signal(signed(wb + 2), reset_less=True)
         new_memory = Signal(signed(wb), reset_less=True)
         new = Signal(signed(wb), reset_less=True)
         saturated = Signal(reset_less=True)
         clipped, over = saturate(weight, wb)
         m.d.sync += [
+            away.eq(target - word),
+            memory.eq(before + nearest(away, config.integral_shift)),
+            live.eq(Mux(outside[-1], 0, away)),
             weight.eq(before + nearest(live, gain)),
             new_memory.eq(saturate(memory, wb)[0]),
             new.eq(Mux(control.bound & weight[-1], 0, clipped)),

@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa.config import ArrayConfig
+from relaxon_isa import ArrayConfig
 from relaxon_isa.identity import encode_info
 
 from .command import CommandUnit
@@ -82,19 +82,21 @@ class Top(Component):
         m.submodules.core = core = Core(self.config, self.family)
         wiring.connect(m, link.port, command.link)
         wiring.connect(m, command.core, core.bus)
-        m.d.comb += [link.rx.eq(self.rx), self.tx.eq(link.tx)]
 
         # The board has no timers: an EMIT blocked for so long behind an idle line waits for the
         # host, whatever else lies in the rings.
         emit = core.bus.emit
         blocked = Signal(STUCK_BITS)
         stuck = Signal()
-        m.d.comb += stuck.eq(blocked.all())
+        at_rest = core.quiet & link.quiet & command.quiet
+        m.d.comb += [
+            link.rx.eq(self.rx),
+            self.tx.eq(link.tx),
+            stuck.eq(blocked.all()),
+            self.quiet.eq(self.rx & (stuck | at_rest)),
+        ]
         with m.If(~emit.valid | emit.ready | ~link.tx | ~self.rx):
             m.d.sync += blocked.eq(0)
         with m.Elif(~stuck):
             m.d.sync += blocked.eq(blocked + 1)
-
-        at_rest = core.quiet & link.quiet & command.quiet
-        m.d.comb += self.quiet.eq(self.rx & (stuck | at_rest))
         return m

@@ -4,16 +4,20 @@ from amaranth.hdl import Array, Cat, Module, Mux, ResetInserter, Signal, signed
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.cycles import READ_CYCLES
-from relaxon_isa.instructions import EmitKind, Pack
-from relaxon_isa.link import Record
-from relaxon_isa.memory import Space, element_bytes, row_bits
+from relaxon_isa import (
+    READ_CYCLES,
+    ArrayConfig,
+    EmitKind,
+    Pack,
+    Record,
+    Space,
+    element_bytes,
+    row_bits,
+)
 
 from .access import TransferPort
-from .component import Component
 from .rows import row_view
-from .schedule import Schedule
+from .schedule import Scheduled
 
 __all__ = ["ElementWalk", "Maximum", "TransferUnit", "Unpacker"]
 
@@ -25,7 +29,7 @@ SPACES = {
 }
 
 
-class ElementWalk(Component):
+class ElementWalk(Scheduled):
     """Counts a transfer's elements, and walks over their places lane by lane, group by group.
 
     It is reset between two transfers.
@@ -58,8 +62,8 @@ class ElementWalk(Component):
     """
 
     def __init__(self, config: ArrayConfig):
-        self.config = config
         super().__init__(
+            config,
             {
                 "count": In(16),
                 "base": In(16),
@@ -71,13 +75,11 @@ class ElementWalk(Component):
                 "ends": Out(1),
                 "group": Out(16),
                 "lane": Out(config.lane_bits),
-            }
+            },
         )
 
     def elaborate(self, platform):
         m = Module()
-        when = Schedule(self.config)
-
         first = Signal(init=1)
         after = Signal(16)
         group = Signal(max(self.config.state_addr_bits, self.config.drive_addr_bits))
@@ -87,7 +89,7 @@ class ElementWalk(Component):
             after.eq(self.done + 1),
         ]
         m.d.sync += first.eq(0)
-        if when.short:
+        if self.when.short:
             m.d.comb += self.ends.eq(after == self.count)
         else:
             left = Signal(16, reset_less=True)
@@ -101,12 +103,12 @@ class ElementWalk(Component):
             m.d.sync += self.lane.eq(self.lane + 1)
             with m.If(self.single | (self.lane == self.config.p - 1)):
                 m.d.sync += [self.lane.eq(0), group.eq(group + 1)]
-        with m.If(when.late(m, first, "entering", reset=True)):
+        with m.If(self.when.late(m, first, "entering", reset=True)):
             m.d.sync += group.eq(self.base)
         return m
 
 
-class Unpacker(Component):
+class Unpacker(Scheduled):
     """Values of a WAIT out of its bytes. The last byte taken is on top: a word is complete, or
     values leave at that byte's lower end.
 
@@ -134,8 +136,8 @@ class Unpacker(Component):
     """
 
     def __init__(self, config: ArrayConfig):
-        self.config = config
         super().__init__(
+            config,
             {
                 "row": In(row_bits(config)),
                 "byte": In(8),
@@ -145,7 +147,7 @@ class Unpacker(Component):
                 "complete": Out(1),
                 "empties": Out(1),
                 "value": Out(config.state_bits),
-            }
+            },
         )
 
     def elaborate(self, platform):
@@ -177,12 +179,12 @@ class Unpacker(Component):
         m.d.comb += [
             self.complete.eq((wait["pack"] != Pack.WORD) | (self.beat == word_bytes - 1)),
             self.empties.eq(self.beat == per_byte),
-            self.value.eq(Schedule(self.config).late(m, plain, "plain") << wait["shift"]),
+            self.value.eq(self.when.late(m, plain, "plain") << wait["shift"]),
         ]
         return m
 
 
-class Maximum(Component):
+class Maximum(Scheduled):
     """The first of the largest words.
 
     Latency: one cycle.
@@ -201,35 +203,34 @@ class Maximum(Component):
     """
 
     def __init__(self, config: ArrayConfig):
-        self.config = config
         super().__init__(
+            config,
             {
                 "word": In(signed(config.state_bits)),
                 "place": In(16),
                 "compare": In(1),
                 "best_place": Out(16),
-            }
+            },
         )
 
     def elaborate(self, platform):
         m = Module()
-        when = Schedule(self.config)
-        word = when.late(m, self.word, "word")
-        place = when.late(m, self.place, "place")
-        compare = when.late(m, self.compare, "compare", reset=True)
+        word = self.when.late(m, self.word, "word")
+        place = self.when.late(m, self.place, "place")
+        compare = self.when.late(m, self.compare, "compare", reset=True)
         best = Signal(signed(self.config.state_bits), reset_less=True)
         best_at = Signal(16, reset_less=True)
         better = Signal()
         m.d.comb += [
             better.eq(compare & ((place == 0) | (word > best))),
-            self.best_place.eq(best_at if when.short else Mux(better, place, best_at)),
+            self.best_place.eq(best_at if self.when.short else Mux(better, place, best_at)),
         ]
         with m.If(better):
             m.d.sync += [best.eq(word), best_at.eq(place)]
         return m
 
 
-class TransferUnit(Component):
+class TransferUnit(Scheduled):
     """Executes WAIT and EMIT; they share what counts elements.
 
     WAIT: a cycle to take a byte, a cycle to write a value; stalls without a byte. EMIT: the bytes
@@ -262,8 +263,8 @@ class TransferUnit(Component):
     """
 
     def __init__(self, config: ArrayConfig):
-        self.config = config
         super().__init__(
+            config,
             {
                 "wait_run": In(1),
                 "emit_run": In(1),
@@ -276,13 +277,12 @@ class TransferUnit(Component):
                 "stalled": Out(1),
                 "finished": Out(1),
                 **TransferPort(config).members,
-            }
+            },
         )
 
     def elaborate(self, platform):
         m = Module()
-        config = self.config
-        when = Schedule(config)
+        config, when = self.config, self.when
         wait = row_view(config, "WAIT", self.row)
         emit = row_view(config, "EMIT", self.row)
         kind = emit["kind"]

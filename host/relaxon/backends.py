@@ -4,9 +4,7 @@ import os
 from types import ModuleType
 
 from relaxon_device.base import Device
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import DeviceError, ToolError, install, meant
-from relaxon_isa.presets import preset
+from relaxon_isa import ArrayConfig, DeviceError, ToolError, install, meant, preset
 
 __all__ = ["BACKENDS", "open_device", "virtual_board"]
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from typing import Any, TypeAlias
 
-from relaxon_isa.errors import ConfigError, ToolError, install
+from relaxon_isa import ConfigError, ToolError, install
 
 __all__ = ["Pool", "one_by_one", "open_pool"]
 

@@ -34,12 +34,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from relaxon_device.base import KEYS, Device, SpaceLayout
-from relaxon_isa.config import clog2
-from relaxon_isa.cycles import wait_bytes
-from relaxon_isa.errors import ConfigError, DeviceError
-from relaxon_isa.instructions import (
+from relaxon_isa import (
     LEVEL_COUNT_BITS,
     Activation,
+    ConfigError,
+    DeviceError,
     Emit,
     EmitKind,
     Gating,
@@ -53,13 +52,16 @@ from relaxon_isa.instructions import (
     MacLevel,
     Next,
     Pack,
+    Program,
+    Register,
     Sign,
     Skip,
+    Space,
     Wait,
+    clog2,
     describe,
+    wait_bytes,
 )
-from relaxon_isa.memory import Register, Space
-from relaxon_isa.program import Program
 
 from .backends import open_device
 

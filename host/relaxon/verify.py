@@ -8,8 +8,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ToolError
+from relaxon_isa import ArrayConfig, ToolError
 
 from .checkpoint import Checkpoint
 

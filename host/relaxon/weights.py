@@ -8,9 +8,10 @@ rounds at a position whose 1.0 the identity holds.
 import numpy as np
 
 from relaxon_device.base import Device
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ConfigError
-from relaxon_isa.instructions import (
+from relaxon_isa import (
+    ArrayConfig,
+    Builder,
+    ConfigError,
     Emit,
     EmitKind,
     Halt,
@@ -19,10 +20,10 @@ from relaxon_isa.instructions import (
     Mac,
     MacLevel,
     Pack,
+    Program,
+    Space,
     Wait,
 )
-from relaxon_isa.memory import Space
-from relaxon_isa.program import Builder, Program
 
 from .layout import Layout
 

@@ -10,10 +10,17 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import DeviceError, ProgramError
+from relaxon_isa import (
+    COUNTER_BITS,
+    INFO_BYTES,
+    ArrayConfig,
+    DeviceError,
+    ProgramError,
+    Register,
+    Space,
+    row_bits,
+)
 from relaxon_isa.identity import Identity
-from relaxon_isa.memory import COUNTER_BITS, INFO_BYTES, Register, Space, row_bits
 
 __all__ = ["Device", "SpaceLayout"]
 

@@ -16,7 +16,7 @@ from typing import Literal
 from relaxon_hdl.tools.cache import cache_dir, replacing
 from relaxon_hdl.tools.find import find_tool, tool_version
 from relaxon_hdl.tools.run import run_tool
-from relaxon_isa.errors import ToolError
+from relaxon_isa import ToolError
 
 __all__ = ["Waves", "compile_model", "find_compiler", "find_verilator", "verilate"]
 

@@ -1,6 +1,6 @@
 """FPGA families: one file each, and one line here."""
 
-from relaxon_isa.errors import choose
+from relaxon_isa import choose
 
 from . import ecp5, gowin, ice40, xilinx
 from .base import Family, Pll

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from textwrap import dedent
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ConfigError
+from relaxon_isa import ArrayConfig, ConfigError
 
 if TYPE_CHECKING:
     from amaranth.hdl import Module, Signal, Value

@@ -1,6 +1,6 @@
 """Lattice ECP5: yosys, nextpnr-ecp5, ecppack."""
 
-from relaxon_isa.presets import preset
+from relaxon_isa import preset
 
 from .base import COPY, Family, Wheel
 

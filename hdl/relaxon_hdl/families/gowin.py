@@ -1,6 +1,6 @@
 """Gowin LittleBee and Arora: yosys, nextpnr-himbaechel, gowin_pack."""
 
-from relaxon_isa.presets import preset
+from relaxon_isa import preset
 
 from .base import Family, Wheel
 

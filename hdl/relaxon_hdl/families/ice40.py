@@ -1,6 +1,6 @@
 """Lattice iCE40: yosys, nextpnr-ice40, icepack."""
 
-from relaxon_isa.presets import preset
+from relaxon_isa import preset
 
 from .base import Family, Wheel
 

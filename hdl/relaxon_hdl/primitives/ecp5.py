@@ -72,13 +72,15 @@ class Primitives(Portable):
         width = len(adder.s) + len(adder.s) % 2
         a, b, c, s = (Signal(signed(width), name=f"{name}_wide") for name in "abcs")
         flip = -1 if adder.subtract else 0
-        m.d.comb += [a.eq(adder.a), b.eq(adder.b ^ flip), c.eq(adder.c ^ flip), adder.s.eq(s)]
         table = 0
         for line in range(16):
             bit_a, bit_b, chosen, bit_c = (line >> k & 1 for k in range(4))
             table |= (bit_a ^ (bit_b if chosen else bit_c)) << line
         carries = Signal(width // 2 + 1)
-        m.d.comb += carries[0].eq(1 if adder.subtract else adder.carry)
+        m.d.comb += [
+            *(a.eq(adder.a), b.eq(adder.b ^ flip), c.eq(adder.c ^ flip), adder.s.eq(s)),
+            carries[0].eq(1 if adder.subtract else adder.carry),
+        ]
         for k in range(0, width, 2):
             m.submodules[f"bits_{k}"] = Instance(
                 "CCU2C",

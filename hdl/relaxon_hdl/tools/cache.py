@@ -11,7 +11,7 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock, Timeout
 
-from relaxon_isa.errors import ToolError
+from relaxon_isa import ToolError
 
 __all__ = ["cache_dir", "file_lock", "made_once", "replacing"]
 

@@ -9,7 +9,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from relaxon_isa.errors import ToolError, install
+from relaxon_isa import ToolError, install
 
 from ..families import FAMILIES
 from ..families.base import Wheel

@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from relaxon_isa.errors import ToolError
+from relaxon_isa import ToolError
 
 from .yowasp import compile_once
 

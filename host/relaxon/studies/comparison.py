@@ -17,7 +17,7 @@ import relaxon
 import relaxon_device
 import relaxon_isa
 import relaxon_sim
-from relaxon_isa.presets import preset
+from relaxon_isa import preset
 
 from ..backends import open_device
 from ..datasets import Dataset, load

@@ -1,6 +1,6 @@
 """Exact cycles of a training and of an inference sample, over networks and array sizes."""
 
-from relaxon_isa.presets import preset
+from relaxon_isa import preset
 
 from ..backends import open_device
 from ..network import Network

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relaxon_isa.instructions import Activation, Gating, Halt
-from relaxon_isa.program import Builder, Program
+from relaxon_isa import Activation, Builder, Gating, Halt, Program
 
 from ..connections import Region
 from ..lab import Lab

@@ -5,10 +5,7 @@ from dataclasses import dataclass
 
 from relaxon_device.base import Device
 from relaxon_device.link import FRAME_BYTES
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.link import MAX_PAYLOAD
-from relaxon_isa.memory import Register, Space, element_bytes
-from relaxon_isa.program import Program
+from relaxon_isa import MAX_PAYLOAD, ArrayConfig, Program, Register, Space, element_bytes
 
 from ..backends import open_device
 from ..network import Network

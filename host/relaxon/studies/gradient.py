@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from relaxon_isa.errors import ConfigError
+from relaxon_isa import ConfigError
 
 from ..lab import Lab
 from ..network import Network, initial_weights

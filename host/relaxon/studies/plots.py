@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from relaxon_isa.errors import DataError, ToolError, install
+from relaxon_isa import DataError, ToolError, install
 
 __all__ = ["check_picture", "pyplot"]
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from relaxon_isa.memory import Register
+from relaxon_isa import Register
 
 from ..datasets import Dataset
 from ..lab import Lab

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from relaxon_isa.presets import preset
+from relaxon_isa import preset
 
 from ..backends import open_device
 from ..datasets import Dataset, load

@@ -12,8 +12,7 @@ import relaxon_hdl
 import relaxon_isa
 from relaxon_hdl.tools.cache import made_once
 from relaxon_hdl.tools.find import tool_version
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ToolError
+from relaxon_isa import ArrayConfig, ToolError
 from relaxon_isa.identity import fingerprint
 
 from ..cells import cell_models

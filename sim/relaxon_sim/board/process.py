@@ -13,8 +13,7 @@ from typing import Self
 
 from relaxon_device.serial import SerialDevice
 from relaxon_device.transport import SerialTransport
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ToolError
+from relaxon_isa import ArrayConfig, ToolError
 from relaxon_isa.identity import fingerprint
 
 from ..model import Waves

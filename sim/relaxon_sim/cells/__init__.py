@@ -5,7 +5,7 @@ from pathlib import Path
 
 from relaxon_hdl.families import find_family
 from relaxon_hdl.tools.verilog import yosys_share
-from relaxon_isa.errors import ToolError
+from relaxon_isa import ToolError
 
 __all__ = ["cell_models"]
 

@@ -22,10 +22,8 @@ from numpy.typing import ArrayLike
 
 from relaxon_device.base import Device, SpaceLayout, left_over, starved
 from relaxon_hdl.bus import element_bits
-from relaxon_isa.config import ArrayConfig
+from relaxon_isa import ArrayConfig, Record, Space, row_bits
 from relaxon_isa.identity import decode_info, encode_info
-from relaxon_isa.link import Record
-from relaxon_isa.memory import Space, row_bits
 
 __all__ = [
     "PERIOD_NS",
