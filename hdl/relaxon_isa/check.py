@@ -40,14 +40,16 @@ INDEX_COMBINATIONS = 4096
 def check(config: ArrayConfig, instructions: Sequence[Instruction]) -> None:
     """Raise ProgramError if this configuration cannot run the program; the message names
     instruction and reason."""
-    if not instructions or not isinstance(instructions[-1], Halt):
-        raise ProgramError("the program does not end in HALT: add Halt() as its last instruction")
+    _need(
+        instructions and isinstance(instructions[-1], Halt),
+        "the program does not end in HALT: add Halt() as its last instruction",
+    )
     total = sum(map(rows_of, instructions))
-    if total > config.program_rows:
-        raise ProgramError(
-            f"the program takes {total} program rows; this machine has {config.program_rows}: "
-            "use fewer layers or phases, or a configuration with more program_rows"
-        )
+    _need(
+        total <= config.program_rows,
+        f"the program takes {total} program rows; this machine has {config.program_rows}: "
+        "use fewer layers or phases, or a configuration with more program_rows",
+    )
     loops: list[tuple[int, Loop]] = []
     for i, instruction in enumerate(instructions):
         try:
@@ -404,11 +406,11 @@ def _check_drive_terms(config: ArrayConfig, instructions: Sequence[Instruction])
             limit(group)
 
     def limit(group: int) -> None:
-        if terms[group] > config.max_terms:
-            raise ProgramError(
-                f"drive group {group} gathers {terms[group]} products; this machine's "
-                f"accumulators are built for {config.max_terms} (max_terms)"
-            )
+        _need(
+            terms[group] <= config.max_terms,
+            f"drive group {group} gathers {terms[group]} products; this machine's "
+            f"accumulators are built for {config.max_terms} (max_terms)",
+        )
 
     def mac(instruction: Mac, loops: list[Loop]) -> None:
         outer = instruction.outer

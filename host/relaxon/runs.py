@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ConfigError, DataError
+from relaxon_isa import PRESETS, ArrayConfig, ConfigError, DataError, preset
 from relaxon_isa.identity import fingerprint
-from relaxon_isa.presets import PRESETS, preset
 
 from .backends import BACKENDS
 from .checkpoint import Checkpoint

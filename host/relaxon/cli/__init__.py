@@ -6,8 +6,7 @@ import sys
 
 import click
 
-from relaxon_isa.config import CONTRACT_VERSION
-from relaxon_isa.errors import DataError, RelaxonError
+from relaxon_isa import CONTRACT_VERSION, DataError, RelaxonError
 
 from . import bench, boards, device, rules, train
 from .console import DIFFERENT, EXIT_CODES, complain

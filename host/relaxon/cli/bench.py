@@ -6,7 +6,7 @@ from tempfile import TemporaryFile
 import click
 import numpy as np
 
-from relaxon_isa.errors import DataError
+from relaxon_isa import DataError
 
 from ..datasets import load
 from ..network import Network

@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from relaxon_isa.errors import ConfigError, ProgramError, ToolError, install
-from relaxon_isa.instructions import LOOP_COUNT_BITS
+from relaxon_isa import LOOP_COUNT_BITS, ConfigError, ProgramError, ToolError, install
 
 from ..network import Network
 from ..parallel import open_pool

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from relaxon_isa.errors import (
+from relaxon_isa import (
     ConfigError,
     DataError,
     DeviceError,

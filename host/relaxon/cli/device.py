@@ -11,9 +11,8 @@ from textwrap import fill
 import click
 
 from relaxon_device.base import Device
-from relaxon_isa.errors import ConfigError
+from relaxon_isa import PRESETS, ConfigError, preset
 from relaxon_isa.identity import fingerprint
-from relaxon_isa.presets import PRESETS, preset
 
 from ..backends import open_device, virtual_board
 from ..selftest import PARTS, SelfTest, self_test

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from relaxon_isa.errors import DataError
+from relaxon_isa import DataError
 
 from ..backends import BACKENDS
 from ..rules.settings import INPUT_PACKS, RuleSettings

@@ -4,7 +4,7 @@ from textwrap import fill
 
 import click
 
-from relaxon_isa.presets import preset
+from relaxon_isa import preset
 
 from ..network import Network
 from ..rules import features_of, make_rule, rule_class, rule_names, settings_for
