@@ -1,7 +1,5 @@
 """The builder refuses what cannot run, and says why; encoding and decoding agree."""
 
-import re
-
 import pytest
 
 from relaxon_isa.encoding import decode, row_layouts
@@ -33,113 +31,6 @@ CONFIG = preset("default")
 
 def program(*instructions):
     return Program(CONFIG, (*instructions, Halt()))
-
-
-def many(instruction, times):
-    return (instruction,) * times
-
-
-REFUSED = [
-    ([Mac()] * 300, "takes 601 program rows; this machine has 512"),
-    ([Loop(count=0), Next()], "must be bounded"),
-    ([Loop(count=1 << 17), Next()], "must be bounded"),
-    ([Loop(count=2)], "has no NEXT"),
-    ([Next()], "NEXT without a LOOP"),
-    (many(Loop(count=2), 5) + many(Next(), 5), "5 LOOPs nested; this machine can nest 4"),
-    ([Loop(count=9, until=True), Mac(dst=1), Next()], "no MAC in its body judges"),
-    ([Mac(tile=4096)], "tile reaches tile 4096 to 4096; this machine has 0 to 4095"),
-    ([Mac(outer=(MacLevel(count=9, dst=1),), dst=1020)], "dst reaches state group 1020 to 1028"),
-    ([Mac(src=-1)], "src reaches state group -1"),
-    ([Mac(to_drive=True, dst=256)], "dst reaches drive group 256"),
-    ([Mac(from_drive=True, drive=256, dst=1)], "drive reaches drive group 256"),
-    ([Mac(outer=(MacLevel(count=2),))], "dst meets a group twice"),
-    (
-        [Mac(outer=(MacLevel(count=4, dst=1),), inner=(MacLevel(count=4, src=1),), src=0, dst=0)],
-        "src reads a group that the same instruction has written",
-    ),
-    (
-        [Mac(outer=(MacLevel(count=2, dst=1),), dst=5, old=4, src=9, judge=Judge.CHANGE)],
-        "old reads a group that the same",
-    ),
-    (
-        [Mac(outer=(MacLevel(count=2, dst=1),), dst=5, gate=5, src=9, gating=Gating.IN01)],
-        "gate reads a group that the same",
-    ),
-    (
-        [
-            Mac(
-                outer=(MacLevel(count=2, dst=1, drive=1),),
-                dst=1,
-                drive=0,
-                to_drive=True,
-                from_drive=True,
-            )
-        ],
-        "drive reads a group that the same",
-    ),
-    ([Mac(inner=(MacLevel(count=2, dst=1),), dst=3)], "an inner level moves dst"),
-    ([Mac(inner=many(MacLevel(count=1), 5), dst=3)], "5 loop levels; this machine's"),
-    ([Mac(inner=(MacLevel(count=257),), dst=3)], "1028 products in one accumulation"),
-    ([Mac(shift=42, dst=1)], "shift = 42: must be 0 to 41"),
-    ([Mac(shift=3, up=4, dst=1)], "up = 4: must be 0 to 15 and at most shift (3)"),
-    ([Mac(shift=31, up=16, dst=1)], "up = 16: must be 0 to 15 and at most shift (31)"),
-    (
-        [Loop(count=2, step=1), Emit(kind=EmitKind.COUNTERS, base=5, base_x=1), Next()],
-        "leave out EMIT_CYCLES, EMIT_STALLS",
-    ),
-    ([Mac(shift=9, up=5, one=4, activation=Activation.CLIP01, dst=1)], "needs up <= one"),
-    ([Mac(one=15, dst=1)], "one = 15: must be 0 to 14"),
-    ([Mac(tail=5, dst=1)], "tail = 5: must be 0 to 4"),
-    ([Mac(tail=1, tail_level=1, dst=1, outer=(MacLevel(count=1),))], "tail_level = 1"),
-    ([Mac(fresh=True, dst=1)], "fresh without judge"),
-    ([Mac(to_drive=True, judge=Judge.VALUE)], "to_drive writes the accumulator as it is"),
-    ([Mac(tile_x=1, dst=1)], "index of LOOP 1: only 0 LOOPs are open"),
-    ([Loop(count=3, step=2000), Mac(tile_x=1, tile=100, dst=1), Next()], "tile reaches tile 100"),
-    ([Learn(position=2)], "position = 2"),
-    (
-        [Learn(inner=(LearnLevel(count=17),))],
-        "17 terms per tile; this machine",
-    ),
-    ([Learn(inner=(LearnLevel(count=2, tile=1),))], "an inner level moves the tile"),
-    ([Learn(outer=(LearnLevel(count=2),))], "two outer trips meet the same tile"),
-    ([Learn(decay=True, replace=True)], "decay with replace"),
-    ([Learn(threshold=1)], "threshold without integral"),
-    ([Wait(count=0)], "count = 0"),
-    ([Wait(count=8, dst=1023)], "dst reaches state group 1023 to 1024"),
-    ([Wait(pack=Pack.B8, shift=8)], "shift = 8: must be 0 to 7"),
-    ([Wait(pack=Pack.WORD, shift=1)], "shift = 1: must be 0 with pack WORD"),
-    ([Emit(count=5000)], "count = 5000: must be 1 to 4096"),
-    ([Emit(kind=EmitKind.COUNTERS, base=2, count=9)], "leave out EMIT_CYCLES, EMIT_STALLS"),
-]
-
-
-@pytest.mark.parametrize(("instructions", "reason"), REFUSED, ids=[r for _, r in REFUSED])
-def test_refused_with_the_reason(instructions, reason):
-    with pytest.raises(ProgramError) as error:
-        program(*instructions)
-    assert reason in str(error.value)
-
-
-def test_missing_halt():
-    with pytest.raises(ProgramError, match="does not end in HALT"):
-        Program(CONFIG, (Mac(dst=1),))
-
-
-@pytest.mark.parametrize(
-    ("instruction", "reason"),
-    [
-        (Mac(dst=1, sign=Sign.RANDOM), "sign RANDOM"),
-        (Mac(dst=1, activation=Activation.TABLE), "activation TABLE"),
-        (Mac(dst=1, activation=Activation.RANDOM), "activation RANDOM"),
-        (Learn(stochastic=True), "stochastic: this machine was built without it (dither_bits = 0)"),
-        (Learn(decay=True), "decay"),
-        (Learn(integral=True), "integral: "),
-        (Mac(dst=1, outer=(MacLevel(count=1),) * 4), "4 loop levels"),
-    ],
-)
-def test_features_that_a_preset_leaves_out_are_refused_by_name(instruction, reason):
-    with pytest.raises(ProgramError, match=re.escape(reason)):
-        Program(preset("up5k"), (instruction, Halt()))
 
 
 def test_in_place_group_by_group_is_allowed():

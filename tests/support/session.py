@@ -7,14 +7,14 @@ altered modules in their place.
 
 from collections import deque
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cobs import cobs
 
 __all__ = ["MACHINE", "Mismatch", "Step", "frame", "matches", "play_to_host", "steps", "unframe"]
 
 TRANSCRIPT = Path(__file__).parents[1] / "vectors" / "session.txt"
-MACHINE = {
+MACHINE: dict[str, Any] = {
     "p": 2, "weight_depth": 16, "state_depth": 16, "drive_depth": 16, "program_rows": 64,
     "levels": 2, "loop_depth": 2, "max_terms": 16, "learn_terms": 2, "decay_shift": 0,
     "table_bits": 2, "rx_bytes": 256, "tx_bytes": 256,
@@ -216,7 +216,7 @@ def play_to_host(monkeypatch) -> None:
     info = encode_info(config, build="session", clock_hz=1, baud=1)
     board = ScriptedBoard()
     monkeypatch.setattr(serial.time, "time_ns", lambda: 0)  # the session begins at 1
-    device = None
+    device: Any = None
 
     def connect() -> bool:
         nonlocal device
@@ -238,6 +238,7 @@ def play_to_host(monkeypatch) -> None:
         host = link.HostLink()
         host.reset(0.0)
         host.transmit(0.0)
+        assert step.status is not None
         session = step.status & 0x0F
         for number in range(2, session + 1):
             host.reset(float(number))
@@ -247,7 +248,9 @@ def play_to_host(monkeypatch) -> None:
         return host.ready and host.status == expected
 
     def record(tag: Record, code: BoardError) -> bool:
-        return link.RecordReader().feed(bytes(step.answered)) == [(tag, bytes([code]))]
+        return link.RecordReader().feed(bytes(b or 0 for b in step.answered)) == [
+            (tag, bytes([code]))
+        ]
 
     names = {
         **vars(instructions), **vars(memory), "Control": Control, "Record": Record,
