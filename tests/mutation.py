@@ -9,8 +9,8 @@ import argparse
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -22,7 +22,6 @@ from campaign import CAMPAIGN
 from relaxon.backends import open_device
 from relaxon.selftest import self_test
 from relaxon_device.serial import SerialDevice
-from relaxon_device.transport import SerialTransport
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import DeviceError
 from relaxon_isa.identity import decode_info, encode_info, fingerprint
@@ -32,7 +31,7 @@ from relaxon_isa.presets import preset
 from relaxon_isa.program import Program
 from support.board_model import FaultyLine
 from support.budget import processor_time
-from support.mutants import BATCH, BUILD, CLOCK_HZ, DIVISOR, Mutant, Mutants, running
+from support.mutants import BATCH, BUILD, CLOCK_HZ, DIVISOR, Mutant, MutantLine, Mutants
 from support.observe import differences, observe
 from support.random_programs import random_program
 
@@ -49,7 +48,9 @@ FIRST = 12
 """Random programs for every mutant."""
 ALL = 200
 """Random programs for those that nothing else shows."""
-RUN_SECONDS = 20.0
+SILENCE = 0.1
+"""Seconds until the host asks again."""
+RUN_SECONDS = 2.0
 """A program that says nothing for so long will not end."""
 
 
@@ -68,21 +69,6 @@ class Verdict(NamedTuple):
     how: str
 
 
-class NoisyTransport(SerialTransport):
-    """A line that damages, loses and repeats bytes, both ways."""
-
-    def __init__(self, port: str, seed: int) -> None:
-        super().__init__(port, CLOCK_HZ // DIVISOR)
-        self.up = FaultyLine(seed, flip=0.0005, lose=0.0002, chunk=0.01)
-        self.down = FaultyLine(seed + 1, flip=0.0005, lose=0.0002, chunk=0.01)
-
-    def read(self, timeout: float) -> bytes:
-        return self.down.carry(super().read(timeout))
-
-    def write(self, data: bytes) -> None:
-        super().write(self.up.carry(data))
-
-
 class Court:
     """Judges boards of one configuration.
 
@@ -98,15 +84,15 @@ class Court:
 
     def __init__(self, config: ArrayConfig, seed: int, *, thorough: bool) -> None:
         self.config, self.seed = config, seed
-        self.checks: dict[str, Callable[[str], list[str]]] = {
+        self.checks: dict[str, Callable[[SerialDevice], list[str]]] = {
             "identity": self.identity,
-            "programs": lambda port: self.programs(port, range(FIRST)),
+            "programs": lambda device: self.programs(device, range(FIRST)),
             "host": self.host,
             "bad line": self.bad_line,
-            "self-test": self.self_test,
+            "self-test": lambda device: list(self_test(device).failures()),
         }
         if thorough:
-            self.checks["more programs"] = lambda port: self.programs(port, range(FIRST, ALL))
+            self.checks["more programs"] = lambda device: self.programs(device, range(FIRST, ALL))
         self.case = cache(lambda number: random_program(config, Random(seed + number)))
         self.right = cache(self._right)
 
@@ -118,101 +104,91 @@ class Court:
     def judge(self, program: Path, number: int) -> Verdict:
         """Try the checks on a mutant, each on a board that has just been switched on."""
         for name, check in self.checks.items():
-            with running(program, number) as port:
-                try:
-                    found = check(port)
-                except DeviceError as error:
-                    found = [f"the device fails: {error}"]
+            faults = self.noise() if name == "bad line" else None
+            line = MutantLine(program, number, faults)
+            try:
+                device = SerialDevice(
+                    line, expected=fingerprint(self.config), timeout=SILENCE, clock=line.clock
+                )
+                device.run_limit = RUN_SECONDS
+                found = check(device)
+            except DeviceError as error:
+                found = [f"the device fails: {error}"]
+            finally:
+                line.close()
             if found:
                 return Verdict(name, found[0])
         return Verdict("", "")
 
-    @contextmanager
-    def opened(self, port: str, *, noise: int = 0) -> Iterator[SerialDevice]:
-        line = NoisyTransport(port, noise) if noise else SerialTransport(port, CLOCK_HZ // DIVISOR)
-        device = SerialDevice(line, expected=fingerprint(self.config))
-        device.run_limit = RUN_SECONDS
-        try:
-            yield device
-        finally:
-            with suppress(DeviceError):
-                device.close()
+    def noise(self) -> tuple[FaultyLine, FaultyLine]:
+        """Bytes damaged, lost and repeated, both ways."""
+        rates = {"flip": 0.0005, "lose": 0.0002, "chunk": 0.01}
+        return FaultyLine(self.seed, **rates), FaultyLine(self.seed + 1, **rates)
 
     # The checks: what is wrong, in words ------------------------------------------------------
 
-    def identity(self, port: str) -> list[str]:
+    def identity(self, device: SerialDevice) -> list[str]:
         baud = CLOCK_HZ // DIVISOR
         right = decode_info(encode_info(self.config, build=BUILD, clock_hz=CLOCK_HZ, baud=baud))
-        with self.opened(port) as device:
-            if device.identity != right:
-                return [f"identity {device.identity}"]
-            return [] if device.unused else ["a new board says that it was used"]
+        if device.identity != right:
+            return [f"identity {device.identity}"]
+        return [] if device.unused else ["a new board says that it was used"]
 
-    def programs(self, port: str, numbers: range) -> list[str]:
-        with self.opened(port) as device:
-            return self._programs(device, numbers)
-
-    def _programs(self, device: SerialDevice, numbers: range) -> list[str]:
+    def programs(self, device: SerialDevice, numbers: range) -> list[str]:
         for number, right in zip(numbers, self.right(numbers), strict=True):
             found = differences(right, observe(device, self.case(number)))
             if found:
                 return [f"program {self.seed + number}: {found[0][:60]}"]
         return []
 
-    def host(self, port: str) -> list[str]:
+    def host(self, device: SerialDevice) -> list[str]:
         """Reads and writes that begin and end anywhere; runs from any row, and aborted ones."""
         rng = np.random.default_rng(self.seed)
         golden = open_device("golden", self.config)
-        with self.opened(port) as device:
-            for space in (Space.STATE, Space.DRIVE, Space.PROGRAM):
-                layout = golden.layouts[space]
-                bits = layout.element_bytes * 8 if layout.dtype == object else 0
-                for start, count in ((0, layout.size), (1, 5), (layout.size - 7, 7)):
-                    if bits:
-                        high = layout.high
-                        values = [int.from_bytes(rng.bytes(bits // 8)) & high for _ in range(count)]
-                    else:
-                        values = rng.integers(layout.low, layout.high + 1, count).tolist()
-                    for machine in (golden, device):
-                        machine.write(space, start, values)
-                    for first, some in ((start, count), (start + 1, count - 2)):
-                        right, found = (m.read(space, first, some) for m in (golden, device))
-                        if (right != found).any():
-                            return [f"{space.name}: {some} elements from {first} on"]
-            # Every row that is a power of two, and the last two: an EMIT of another word each.
-            for row in (*(1 << i for i in range(16)), self.config.program_rows - 2):
-                if row > self.config.program_rows - 2:
-                    continue
-                emit = Emit(base=row % self.config.state_depth, count=1)
-                rows = Program(self.config, (emit, Halt())).rows
+        for space in (Space.STATE, Space.DRIVE, Space.PROGRAM):
+            layout = golden.layouts[space]
+            bits = layout.element_bytes * 8 if layout.dtype == object else 0
+            for start, count in ((0, layout.size), (1, 5), (layout.size - 7, 7)):
+                if bits:
+                    high = layout.high
+                    values = [int.from_bytes(rng.bytes(bits // 8)) & high for _ in range(count)]
+                else:
+                    values = rng.integers(layout.low, layout.high + 1, count).tolist()
                 for machine in (golden, device):
-                    machine.load(rows, row)
-                emits = [list(machine.run(row=row)) for machine in (golden, device)]
-                if emits[0] != emits[1]:
-                    return [f"run from row {row}: {emits[0]} against {emits[1]}"]
-            for number in range(4):
-                case = self.case(number)
-                device.load(case.program.rows)
-                run = device.run(case.samples[:-1])
-                with suppress(DeviceError):  # a sample is missing
-                    for _ in run:  # ... and the first EMIT is as far as it comes
-                        break
-                del run
-                device.reset()
-                found = [observe(machine, case, whole=False) for machine in (golden, device)]
-                if wrong := differences(found[0], found[1]):
-                    return [f"program {self.seed + number} after an aborted run: {wrong[0]}"]
+                    machine.write(space, start, values)
+                for first, some in ((start, count), (start + 1, count - 2)):
+                    right, found = (m.read(space, first, some) for m in (golden, device))
+                    if (right != found).any():
+                        return [f"{space.name}: {some} elements from {first} on"]
+        # Every row that is a power of two, and the last two: an EMIT of another word each.
+        for row in (*(1 << i for i in range(16)), self.config.program_rows - 2):
+            if row > self.config.program_rows - 2:
+                continue
+            emit = Emit(base=row % self.config.state_depth, count=1)
+            rows = Program(self.config, (emit, Halt())).rows
+            for machine in (golden, device):
+                machine.load(rows, row)
+            emits = [list(machine.run(row=row)) for machine in (golden, device)]
+            if emits[0] != emits[1]:
+                return [f"run from row {row}: {emits[0]} against {emits[1]}"]
+        for number in range(4):
+            case = self.case(number)
+            device.load(case.program.rows)
+            run = device.run(case.samples[:-1])
+            with suppress(DeviceError):  # a sample is missing
+                for _ in run:  # ... and the first EMIT is as far as it comes
+                    break
+            del run
+            device.reset()
+            found = [observe(machine, case, whole=False) for machine in (golden, device)]
+            if wrong := differences(found[0], found[1]):
+                return [f"program {self.seed + number} after an aborted run: {wrong[0]}"]
         return []
 
-    def bad_line(self, port: str) -> list[str]:
-        with self.opened(port, noise=self.seed + 1) as device:
-            found = self._programs(device, range(FIRST))
-            counted = device.counters()[Register.LINK_ERRORS]
-            return found or ([] if counted else ["no error was counted"])
-
-    def self_test(self, port: str) -> list[str]:
-        with self.opened(port) as device:
-            return list(self_test(device).failures())
+    def bad_line(self, device: SerialDevice) -> list[str]:
+        found = self.programs(device, range(FIRST))
+        counted = device.counters()[Register.LINK_ERRORS]
+        return found or ([] if counted else ["no error was counted"])
 
 
 def judge_mutants(

@@ -7,15 +7,14 @@ MUTANT says which one is alive; 0, none.
 
 import os
 import re
-import select
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import relaxon_sim
+from relaxon_device.transport import SerialTransport
 from relaxon_hdl.tools.find import find_tool
 from relaxon_hdl.tools.run import run_tool
 from relaxon_hdl.tools.verilog import to_rtlil
@@ -23,7 +22,9 @@ from relaxon_hdl.top import Top
 from relaxon_isa.config import ArrayConfig
 from relaxon_sim.model import compile_model, verilate
 
-__all__ = ["BATCH", "BUILD", "CLOCK_HZ", "DIVISOR", "Mutant", "Mutants", "running"]
+from .board_model import FaultyLine
+
+__all__ = ["BATCH", "BUILD", "CLOCK_HZ", "DIVISOR", "Mutant", "MutantLine", "Mutants"]
 
 BATCH = 250
 """Mutants of one board."""
@@ -158,21 +159,55 @@ class Mutants:
         run_tool([find_tool("yosys"), "-q", "-s", "script.ys"], "yosys", directory=self.work)
 
 
-@contextmanager
-def running(program: Path, number: int) -> Iterator[str]:
-    """The pseudo-terminal of a board in which that mutant is alive. Raises RuntimeError."""
-    process = subprocess.Popen(
-        [program, "--watch-stdin"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "MUTANT": str(number)},
-        text=True,
-    )
-    assert process.stdout
-    with process:
-        try:
-            if not select.select([process.stdout], [], [], 20)[0]:
-                raise RuntimeError(f"{program} does not start")
-            yield process.stdout.readline().strip()
-        finally:
-            process.kill()
+class MutantLine(SerialTransport):
+    """The line to a board in which one mutant is alive, for a `SerialDevice` with its `clock`.
+
+    Time is the board's processor time, and that for which it sleeps while the host waits: however
+    busy the computer is, no board is too late for that.
+
+    Parameters
+    ----------
+    program
+        A board of `Mutants.build`.
+    number
+        The mutant; 0 for none.
+    faults
+        What happens to bytes on the way: to the board, and from it.
+    """
+
+    def __init__(
+        self, program: Path, number: int, faults: tuple[FaultyLine, FaultyLine] | None = None
+    ) -> None:
+        self._board = subprocess.Popen(
+            [program, "--watch-stdin"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "MUTANT": str(number)},
+            text=True,
+        )
+        assert self._board.stdout
+        super().__init__(self._board.stdout.readline().strip(), CLOCK_HZ // DIVISOR)
+        self._to_board, self._to_host = faults or (FaultyLine(0), FaultyLine(0))
+        self._slept = 0.0
+
+    def _process(self) -> tuple[bool, float]:
+        """Whether the board sleeps, and the seconds that it has computed."""
+        stat = Path(f"/proc/{self._board.pid}/stat").read_text().rpartition(")")[2].split()
+        return stat[0] == "S", (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
+    def clock(self) -> float:
+        return self._slept + self._process()[1]
+
+    def read(self, timeout: float) -> bytes:
+        data = super().read(timeout)
+        if not data and timeout > 0 and self._process()[0]:
+            self._slept += timeout
+        return self._to_host.carry(data)
+
+    def write(self, data: bytes) -> None:
+        super().write(self._to_board.carry(data))
+
+    def close(self) -> None:
+        super().close()
+        self._board.kill()
+        self._board.communicate()

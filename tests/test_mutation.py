@@ -1,0 +1,20 @@
+"""Mutants of the day: nearly all of them are noticed. All over the machine: `tests/mutation.py`."""
+
+from mutation import MACHINES, judge_mutants
+
+COUNT = 60
+LEAST = 48
+"""Mutants that have to be noticed. Some change nothing that can be seen: about one in twenty
+survives (.ci/long.log), and fewer than 48 of 60 would be five times the spread off."""
+
+
+def test_mutants_of_the_day_are_noticed(day, capsys):
+    machine, seed = day.choice(list(MACHINES)), day.getrandbits(30)
+    verdicts = judge_mutants(machine, COUNT, seed, thorough=False)
+    survivors = [mutant for mutant, verdict in verdicts.items() if not verdict.check]
+    with capsys.disabled():
+        print(f"\nmutants of {machine}, seed {seed}: {len(survivors)} of {COUNT} survive")
+        for mutant in survivors:
+            print(f"  {mutant}")
+    assert len(verdicts) == COUNT
+    assert COUNT - len(survivors) >= LEAST
