@@ -1,7 +1,8 @@
 """Logical statements of the product, by package: `python tests/statements.py --against REVISION`.
 
 A statement is a node of the syntax tree; docstrings, those of attributes included, are left out.
-Layout, comments and line length do not count.
+Layout, comments and line length do not count. The last row says how many of all are imports, which
+grow with the number of modules that the same code is in.
 """
 
 import argparse
@@ -18,12 +19,12 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("hdl", "host", "sim", "boards")
 
 
-def statements(source: str) -> int:
-    """Statements of a module without its docstrings."""
+def statements(nodes: list[ast.AST]) -> int:
+    """Statements among the nodes of a module, docstrings left out."""
     return sum(
         isinstance(node, ast.stmt)
         and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
-        for node in ast.walk(ast.parse(source))
+        for node in nodes
     )
 
 
@@ -46,10 +47,14 @@ def at(revision: str) -> Iterator[tuple[str, str]]:
 
 
 def by_package(modules: Iterator[tuple[str, str]]) -> Counter[str]:
-    """Statements of each package, the folder below one of `FOLDERS`."""
+    """Statements of each package (the folder below one of `FOLDERS`), in all, and imports."""
     counts: Counter[str] = Counter()
     for path, source in modules:
-        counts["/".join(PurePosixPath(path).parts[:2])] += statements(source)
+        nodes = list(ast.walk(ast.parse(source)))
+        count = statements(nodes)
+        counts["/".join(PurePosixPath(path).parts[:2])] += count
+        counts["total"] += count
+        counts["imports"] += sum(isinstance(node, ast.Import | ast.ImportFrom) for node in nodes)
     return counts
 
 
@@ -59,12 +64,12 @@ def main() -> int:
     arguments = parser.parse_args()
     now = by_package(present())
     before = by_package(at(arguments.against)) if arguments.against else None
-    rows = [(package, now[package]) for package in sorted({*now, *(before or ())})]
-    for package, count in [*rows, ("total", now.total())]:
-        line = f"{package:<24}{count:>8,}"
+    for row in sorted(
+        {*now, *(before or ())}, key=lambda row: ("/" not in row, row == "imports", row)
+    ):
+        line = f"{row:<24}{now[row]:>8,}"
         if before is not None:
-            was = before.total() if package == "total" else before[package]
-            line += f"{was:>8,}{count - was:>+8,}"
+            line += f"{before[row]:>8,}{now[row] - before[row]:>+8,}"
         print(line)
     return 0
 
