@@ -18,6 +18,8 @@ import numpy as np
 
 from relaxon_isa.errors import DataError, install, meant
 
+from .generator import Generator
+
 __all__ = ["NAMED", "Dataset", "load"]
 
 ACCEPTED = (
@@ -249,7 +251,7 @@ def _iris(classes: int | None) -> Dataset:
 def _split(
     x: np.ndarray, y: np.ndarray, test: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    order = np.random.default_rng(seed).permutation(len(x))
+    order = Generator(seed).permutation(len(x))
     train, rest = order[: len(x) - test], order[len(x) - test :]
     return x[train], y[train], x[rest], y[rest]
 

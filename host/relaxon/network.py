@@ -10,6 +10,8 @@ from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ConfigError, DataError
 from relaxon_isa.memory import Space
 
+from .generator import Generator
+
 __all__ = ["Formats", "Network", "from_integers", "initial_weights", "to_integers"]
 
 
@@ -131,11 +133,11 @@ def initial_weights(network: Shaped, seed: int, gain: float = 0.5) -> list[np.nd
     Half the bound by default: at the full one, output units die at the clip. Returns float64
     arrays of the network's ``shapes``.
     """
-    rng = np.random.default_rng(seed)
+    rng = Generator(seed)
     weights = []
     for rows, columns in network.shapes:
         bound = gain * np.sqrt(6 / (rows + columns - 1))
-        weight = rng.uniform(-bound, bound, size=(rows, columns))
+        weight = rng.uniform(-bound, bound, (rows, columns))
         weight[:, -1] = 0
         weights.append(weight)
     return weights

@@ -15,6 +15,7 @@ from relaxon_isa.program import Program
 
 from .checkpoint import Checkpoint
 from .datasets import Dataset
+from .generator import Generator
 from .network import Network, from_integers, initial_weights, to_integers
 from .rules import check
 from .rules.settings import RuleSettings
@@ -159,7 +160,7 @@ class Trainer:
         drawn = self.rule.initial(drawn)
         weights = [*weights, *drawn[len(weights) :]]
         self._load(self._integers(weights))
-        keys = np.random.default_rng((KEY_STREAM, self.settings.seed)).integers(1, 1 << 32, size=2)
+        keys = Generator((KEY_STREAM, self.settings.seed)).integers(1, 1 << 32, 2)
         registers = np.zeros(len(Register), dtype=np.int64)
         registers[[Register.UPDATE_KEY, Register.SAMPLE_KEY]] = keys
         self.device.write(Space.REGISTER, 0, registers)
@@ -214,7 +215,7 @@ class Trainer:
         count = len(self._inputs)
         if not self.settings.shuffle:
             return np.arange(count)
-        return np.random.default_rng((self.settings.seed, epoch)).permutation(count)
+        return Generator((self.settings.seed, epoch)).permutation(count)
 
     def _halvings(self, epoch: int) -> int:
         """How often the learning rates have been halved."""

@@ -18,6 +18,7 @@ import numpy as np
 from relaxon_isa import Activation, Builder, Gating, Halt, Program
 
 from ..connections import Region
+from ..generator import Generator
 from ..lab import Lab
 from ..network import Network, initial_weights
 from ..rules import settings_for
@@ -76,7 +77,7 @@ def equivalence(
     settings = settings_for("ep-positive", NETWORK.depth, **fine)
     with Lab.open(backend, NETWORK, settings, "verify24") as lab:
         while True:
-            rng = np.random.default_rng(seed)
+            rng = Generator(seed)
             weights = initial_weights(NETWORK, seed)
             for i, w in enumerate(weights):  # states about 1/2, where no unit is at a bound
                 above = weights[i + 1][:, :-1].sum(axis=0) if i + 1 < len(weights) else 0

@@ -4,6 +4,7 @@ import numpy as np
 
 from relaxon_isa import ConfigError
 
+from ..generator import Generator
 from ..lab import Lab
 from ..network import Network, initial_weights
 from ..rules.settings import RuleSettings
@@ -46,7 +47,7 @@ def gradient(
         free_cap=1000,
         nudged_cap=1000,
     )
-    rng = np.random.default_rng(seed)
+    rng = Generator(seed)
     cosines: list[list[float]] = []
     rejected = {"crossing": 0, "zero": 0, "faint": 0}
     faintest = 1.0
@@ -61,7 +62,7 @@ def gradient(
                     f"beta = {beta:g}: {len(cosines)} of {networks} networks found, rejected "
                     f"{rejected}; a nudge of 1/32 to 1/4 is neither lost nor large"
                 )
-            weights = initial_weights(network, int(rng.integers(1 << 32)))
+            weights = initial_weights(network, int(rng.integers(0, 1 << 32, 1)[0]))
             for w in weights:
                 w[:] = np.rint(w * 2.0**lab.formats.weight_frac) / 2.0**lab.formats.weight_frac
                 w[:, -1] = uniform(len(w), 0.5, lab.formats.weight_frac)

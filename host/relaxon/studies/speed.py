@@ -9,6 +9,7 @@ from relaxon_isa import preset
 
 from ..backends import open_device
 from ..datasets import Dataset, load
+from ..generator import Generator
 from ..network import Network
 from ..rules.settings import RuleSettings
 from ..training import Trainer, TrainSettings
@@ -19,9 +20,9 @@ __all__ = ["float_epoch", "golden"]
 
 def _synthetic(network: Network, samples: int) -> Dataset:
     """Samples with MNIST's share of zeros (81 %), labels at random."""
-    rng = np.random.default_rng(0)
+    rng = Generator(0)
     features, outputs = network.sizes[0], network.sizes[-1]
-    x = rng.uniform(0.2, 1, (samples, features)) * (rng.random((samples, features)) < 0.19)
+    x = rng.uniform(0.2, 1, (samples, features)) * (rng.uniform(shape=(samples, features)) < 0.19)
     y = rng.integers(0, outputs, samples)
     x = x.astype(np.float32)
     return Dataset(
