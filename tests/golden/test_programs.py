@@ -1,8 +1,10 @@
 """The golden model against the naive machine on random programs, and its short cuts against
-its plain path. ``--seed`` sets the first seed, ``--programs`` the number of programs."""
+its plain path; the compiled engine likewise. ``--seed`` sets the first seed, ``--programs`` the
+number of programs."""
 
 from collections import Counter
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +29,7 @@ from relaxon_isa.presets import preset
 from relaxon_isa.program import Builder, Program
 from relaxon_sim.golden import GoldenDevice, Machine
 from support.coverage import all_bins
+from support.engines import compiled_machine, fits
 from support.naive import Naive
 from support.random_programs import RandomProgram, random_program
 
@@ -66,7 +69,7 @@ def naive_run(config: ArrayConfig, case: RandomProgram) -> tuple[Naive, list[byt
     return naive, emits
 
 
-def golden_run(machine: Machine, case: RandomProgram) -> list[bytes]:
+def golden_run(machine: Any, case: RandomProgram) -> list[bytes]:
     device = GoldenDevice(machine.config, machine)
     for space, (start, values) in case.memory.items():
         device.write(space, start, values)
@@ -74,7 +77,7 @@ def golden_run(machine: Machine, case: RandomProgram) -> list[bytes]:
     return list(device.run(case.samples))
 
 
-def compare(naive: Naive, machine: Machine) -> None:
+def compare(naive: Naive, machine: Any) -> None:
     for name, ours, theirs in (
         ("S", machine.state, naive.S),
         ("D", machine.drive, naive.D),
@@ -95,8 +98,7 @@ def test_random_programs(name: str, seed: int, programs: int) -> None:
         print(f"program {number}")  # shown where it fails
         case = random_program(config, Random(number))
         naive, emits = naive_run(config, case)
-        for plain in (True, False):
-            machine = Machine(config, plain=plain)
+        for machine in engines(config):
             assert golden_run(machine, case) == emits
             compare(naive, machine)
         bins |= case.bins
@@ -106,15 +108,16 @@ def test_random_programs(name: str, seed: int, programs: int) -> None:
 
 
 def test_programs_one_after_another(seed: int) -> None:
-    """Regions left by one program do not disturb the next."""
+    """Matrices left by one program do not disturb the next."""
     config = CONFIGS["p=5, odd depths"]
-    fast, plain = Machine(config), Machine(config, plain=True)
+    plain, *fast = engines(config)
     for number in range(seed, seed + 20):
         print(f"program {number}")
         case = random_program(config, Random(number))
-        assert golden_run(fast, case) == golden_run(plain, case)
-        assert (fast.weights_array == plain.weights_array).all()
-        assert (fast.state == plain.state).all()
+        emits = golden_run(plain, case)
+        for machine in fast:
+            assert golden_run(machine, case) == emits
+            same(plain, machine)
 
 
 def test_bins_are_filled(seed: int) -> None:
@@ -130,18 +133,21 @@ def test_bins_are_filled(seed: int) -> None:
 # Short cuts -----------------------------------------------------------------------------------
 
 
-def pair(config: ArrayConfig) -> tuple[Machine, Machine]:
-    return Machine(config), Machine(config, plain=True)
+def engines(config: ArrayConfig) -> list[Any]:
+    """A machine that takes no short cuts, one that does, and a compiled one."""
+    machines: list[Any] = [Machine(config, plain=True), Machine(config)]
+    return [*machines, compiled_machine(config)] if fits(config) else machines
 
 
-def same(fast: Machine, plain: Machine) -> None:
-    assert (fast.state == plain.state).all()
-    assert (fast.drive == plain.drive).all()
-    assert (fast.weights_array == plain.weights_array).all()
-    assert fast.registers.values == plain.registers.values
+def same(plain: Any, *others: Any) -> None:
+    for machine in others:
+        assert (machine.state == plain.state).all()
+        assert (machine.drive == plain.drive).all()
+        assert (machine.weights_array == plain.weights_array).all()
+        assert list(machine.registers.values) == plain.registers.values
 
 
-def run(machine: Machine, *instructions, samples=()) -> list[bytes]:
+def run(machine: Any, *instructions, samples=()) -> list[bytes]:
     machine.write_program(0, Program(machine.config, (*instructions, Halt())).rows)
     return list(machine.run(samples))
 
@@ -192,7 +198,7 @@ def test_large_layer(mode: str, zeros: float, seed: int) -> None:
     two_terms = Learn(
         outer=learn.outer, inner=(LearnLevel(count=2, row=40, col=80, flip=True),), tile=3, row=400
     )
-    machines = pair(config)
+    machines = engines(config)
     for machine in machines:
         machine.state, machine.weights_array = state, weights
         run(machine, forward, learn, backward, two_terms, learn, forward)
@@ -201,7 +207,7 @@ def test_large_layer(mode: str, zeros: float, seed: int) -> None:
 
 def test_layouts_that_conflict(seed: int) -> None:
     """The same tiles as 4 x 6, as 6 x 4 and one by one, over and over."""
-    machines = pair(preset("default"))
+    machines = engines(preset("default"))
     rng = np.random.default_rng(seed)
     state, weights = rng.integers(-99, 99, (1024, 4)), rng.integers(-999, 999, (4096, 4, 4))
 
@@ -239,7 +245,7 @@ def test_tiles_that_slide(seed: int) -> None:
         b.add(Emit(base=30, count=16))
     b.add(Halt())
     samples = [tile.T.astype("<i2").tobytes() for tile in tiles]
-    machines = pair(config)
+    machines = engines(config)
     for machine in machines:
         machine.write_program(0, b.build().rows)
         machine.states.words[80:96] = eye.ravel() << 14
@@ -253,7 +259,7 @@ def test_tiles_that_slide(seed: int) -> None:
 
 
 def test_drives_wrap_only_where_they_must() -> None:
-    machines = pair(preset("default"))
+    machines = engines(preset("default"))
     top = (1 << 41) - 1
     add = Mac(from_drive=True, to_drive=True, drive=3, dst=3, tile=2, src=5)
     for machine in machines:
@@ -298,7 +304,7 @@ def test_patches_take_effect_at_the_wait() -> None:
 def test_what_a_device_says() -> None:
     config = preset("verify24")
     device = GoldenDevice(config)
-    assert device.identity.config == config and device.identity.build == "golden"
+    assert device.identity.config == config and device.identity.build == "golden numpy"
     device.write(Space.DRIVE, 5, [-(1 << 57), (1 << 57) - 1])
     assert device.read(Space.DRIVE, 4, 4).tolist() == [0, -(1 << 57), (1 << 57) - 1, 0]
     device.write(Space.REGISTER, Register.SWEEPS, [(1 << 32) - 1])

@@ -1,8 +1,13 @@
-"""The golden model against the hand-computed vectors."""
+"""The golden model's engines against the hand-computed vectors."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 
+from relaxon_isa.config import ArrayConfig
 from relaxon_isa.encoding import encode
 from relaxon_isa.errors import ProgramError
 from relaxon_isa.instructions import (
@@ -24,33 +29,45 @@ from relaxon_sim.golden import Machine
 from relaxon_sim.golden.exact import Integers, Reals, numbers_for
 from relaxon_sim.golden.hash import cell_dither, lane_bits, mix, words
 from relaxon_sim.golden.synapse import Synapse
+from support.engines import compiled_machine
 from vectors import arithmetic as vectors
 from vectors.cycles import CYCLES
 
 DEFAULT = preset("default")
 NUMBERS = {"float64": Reals(), "int64": Integers(np.int64), "object": Integers(object)}
+ENGINES: dict[str, Callable[[ArrayConfig], Any]] = {
+    **{
+        f"{name}{', plain' * plain}": partial(Machine, plain=plain, numbers=numbers)
+        for name, numbers in NUMBERS.items()
+        for plain in (False, True)
+    },
+    "compiled": compiled_machine,
+}
 ENUMS = {"activation": Activation, "gating": Gating, "judge": Judge, "sign": Sign}
+
+
+@pytest.fixture(params=ENGINES)
+def make(request: pytest.FixtureRequest) -> Callable[[ArrayConfig], Any]:
+    """Each engine's machine, for a configuration."""
+    return ENGINES[request.param]
 
 
 def typed(fields: dict) -> dict:
     return {k: ENUMS[k][v] if k in ENUMS else v for k, v in fields.items()}
 
 
-def run(machine: Machine, *instructions, samples=()) -> None:
+def run(machine: Any, *instructions, samples=()) -> None:
     machine.write_program(0, Program(machine.config, (*instructions, Halt())).rows)
     for _ in machine.run(samples):
         pass
 
 
-@pytest.mark.parametrize("plain", [False, True], ids=["fast", "plain"])
-@pytest.mark.parametrize("numbers", NUMBERS)
 @pytest.mark.parametrize("vector", vectors.LANES, ids=lambda v: v[0])
-def test_lane(vector, numbers: str, plain: bool) -> None:
+def test_lane(vector, make) -> None:
     _, fields, acc, old, gate, new, saturated, flag = vector
-    machine = Machine(DEFAULT, plain=plain, numbers=NUMBERS[numbers])
+    machine = make(DEFAULT)
     machine.table[:] = vectors.table()
-    machine.drives.words[8:12] = acc
-    machine.drive_bound = abs(acc)
+    machine.write_drive(8, np.full(4, acc))
     machine.states.words[40:44] = old
     machine.states.words[80:84] = gate
     judged = {"fresh": True} if "judge" in fields else {}
@@ -61,12 +78,10 @@ def test_lane(vector, numbers: str, plain: bool) -> None:
     assert machine.flag == bool(flag and judged)
 
 
-@pytest.mark.parametrize("plain", [False, True], ids=["fast", "plain"])
-@pytest.mark.parametrize("numbers", NUMBERS)
 @pytest.mark.parametrize("vector", vectors.CELLS, ids=lambda v: v[0])
-def test_cell(vector, numbers: str, plain: bool) -> None:
+def test_cell(vector, make) -> None:
     _, fields, w, terms, new, saturated = vector
-    machine = Machine(DEFAULT, plain=plain, numbers=NUMBERS[numbers])
+    machine = make(DEFAULT)
     machine.weights_array = np.full((4096, 4, 4), w)
     rows, cols = (np.repeat([[term[i]] for term in terms], 4, axis=1) for i in (0, 1))
     machine.states.words[0 : rows.size] = rows.ravel()
@@ -91,9 +106,9 @@ def test_numbers_hold_the_values() -> None:
 
 
 @pytest.mark.parametrize("vector", vectors.INTEGRAL, ids=lambda v: v[0])
-def test_integral(vector) -> None:
+def test_integral(vector, make) -> None:
     _, threshold, w, m, terms, bound, new, memory, saturated = vector
-    machine = Machine(DEFAULT)
+    machine = make(DEFAULT)
     weights = np.zeros((4096, 4, 4), dtype=int)
     weights[6], weights[7] = w, m
     machine.weights_array = weights
@@ -126,18 +141,17 @@ def test_hash() -> None:
         assert tuple(cell_dither(us, vs, row, col, 8)) == dither
 
 
-@pytest.mark.parametrize("plain", [False, True], ids=["fast", "plain"])
-def test_chance_in_its_place(plain: bool) -> None:
+def test_chance_in_its_place(make) -> None:
     """Random planes use SAMPLE_KEY and the address, dither UPDATE_KEY and the offset."""
     config = DEFAULT.replace(p=12)
     key, address, *_ = vectors.HASH[4]
-    machine = Machine(config, plain=plain)
+    machine = make(config)
     machine.registers.write(Register.SAMPLE_KEY, key)
     run(machine, Mac(dst=address, activation=Activation.RANDOM, one=3))
     signs = [-8 if bit == "1" else 8 for bit in vectors.RANDOM_LANES[4]]
     assert machine.state[address].tolist() == signs
 
-    machine = Machine(config, plain=plain)
+    machine = make(config)
     machine.registers.write(Register.UPDATE_KEY, key)
     machine.states.words[0:12] = 1
     # Half a weight's bit: x + (2 h + 1) * 32 reaches 2**14 where h >= 128.
@@ -150,8 +164,8 @@ def test_chance_in_its_place(plain: bool) -> None:
     assert machine.registers.read(Register.UPDATE_KEY) == mix(key)
 
 
-def test_random_sign_follows_the_sample() -> None:
-    machine = Machine(DEFAULT)
+def test_random_sign_follows_the_sample(make) -> None:
+    machine = make(DEFAULT)
     machine.states.words[0:4] = 3
     machine.drives.words[0:4] = 100
     mac = Mac(sign=Sign.RANDOM, from_drive=True, dst=5)
@@ -168,8 +182,8 @@ def test_random_sign_follows_the_sample() -> None:
     assert machine.registers.read(Register.SAMPLES) == 1
 
 
-def test_tail_and_wrap() -> None:
-    machine = Machine(DEFAULT)
+def test_tail_and_wrap(make) -> None:
+    machine = make(DEFAULT)
     machine.states.words[:] = 7
     machine.drive = np.full((256, 4), (1 << 41) - 1)
     weights = np.zeros((4096, 4, 4), dtype=int)
@@ -187,9 +201,9 @@ def test_tail_and_wrap() -> None:
 
 
 @pytest.mark.parametrize("vector", CYCLES, ids=lambda v: v[0])
-def test_cycles(vector) -> None:
+def test_cycles(vector, make) -> None:
     _, name, program, cycles, sweeps = vector
-    machine = Machine(preset(name))
+    machine = make(preset(name))
     run(machine, *program[:-1], samples=[bytes(64)[: 8 if "wait" in vector[0] else 0]])
     expected = {"mac": cycles["all"]} if "all" in cycles else cycles
     kinds = {
@@ -200,8 +214,8 @@ def test_cycles(vector) -> None:
     assert machine.registers.read(Register.SWEEPS) == sweeps
 
 
-def test_not_counted() -> None:
-    machine = Machine(DEFAULT)
+def test_not_counted(make) -> None:
+    machine = make(DEFAULT)
     machine.states.words[0:4] = 2
     program = Program(DEFAULT, (Wait(dst=9, tick=True), Mac(dst=3), Learn(), Halt()))
     machine.write_program(0, program.rows)
@@ -210,9 +224,9 @@ def test_not_counted() -> None:
     assert registers == [270369, 270369] + [0] * 13  # keys move on all the same
 
 
-def test_rows_that_the_builder_would_refuse_are_not_computed() -> None:
+def test_rows_that_the_builder_would_refuse_are_not_computed(make) -> None:
     """As encoded by somebody else: the contract says nothing of them."""
-    machine = Machine(DEFAULT)
+    machine = make(DEFAULT)
     machine.write_program(0, encode(DEFAULT, (Mac(dst=1, shift=31, up=16), Halt())))
     with pytest.raises(ProgramError, match="up = 16: must be 0 to 15"):
         list(machine.run([]))

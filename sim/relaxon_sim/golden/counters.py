@@ -1,5 +1,7 @@
 """The registers: keys and counters."""
 
+from typing import Any
+
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.memory import COUNTER_BITS, Register
 
@@ -22,21 +24,22 @@ class RegisterFile:
     Members
     -------
     values
-        One Python int per `Register`. Counters are not reduced to 32 bits; see `read`.
+        One int per `Register`, in a list or an array. Counters are not reduced to 32 bits; see
+        `read`.
     counting
         Whether the current run counts cycles and events.
     """
 
     def __init__(self, config: ArrayConfig):
         self.config = config
-        self.values = [0] * len(Register)
+        self.values: Any = [0] * len(Register)
         self.counting = True
         for key in KEYS:
             self.values[key] = 1 if config.dither_bits else 0
 
     def read(self, which: int) -> int:
         """A register as the host reads it, 0 to 2**32 - 1."""
-        return self.values[which] % (1 << COUNTER_BITS)
+        return int(self.values[which]) % (1 << COUNTER_BITS)
 
     def write(self, which: int, value: int) -> None:
         """Set a register. One that the configuration leaves out stays 0."""

@@ -1,6 +1,7 @@
 """The golden model behind the interface that boards have."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -23,17 +24,21 @@ class GoldenDevice(Device):
     config
         The array configuration.
     machine
-        The machine to drive; a new one if there is none.
+        The machine to drive, one with the members of `Machine`; a new one if there is none.
 
     Members
     -------
     machine
         The `Machine`, weights and all.
+    engine
+        The name of what runs programs.
     """
 
-    def __init__(self, config: ArrayConfig, machine: Machine | None = None) -> None:
+    engine = "numpy"
+
+    def __init__(self, config: ArrayConfig, machine: Any = None) -> None:
         self.machine = machine or Machine(config)
-        self.info = encode_info(config, build="golden", clock_hz=0, baud=0)
+        self.info = encode_info(config, build=f"golden {self.engine}", clock_hz=0, baud=0)
         self.identity = decode_info(self.info)
 
     def _read(self, layout: SpaceLayout, start: int, count: int) -> np.ndarray:

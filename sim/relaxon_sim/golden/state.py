@@ -10,10 +10,49 @@ from .exact import Numbers, numbers_for
 from .planes import Plane
 from .weights import Weights
 
-__all__ = ["State", "integers"]
+__all__ = ["Memories", "State", "integers"]
 
 
-class State:
+class Memories:
+    """S and D as a user of a machine sees them.
+
+    Members
+    -------
+    config
+        The array configuration.
+    states, drives
+        The memories S and D, `Plane` each.
+    state, drive
+        Their words as integers: (state_depth, p) and (drive_depth, p). Reading copies; assign to
+        write.
+    """
+
+    config: ArrayConfig
+    states: Plane
+    drives: Plane
+
+    @property
+    def state(self) -> NDArray:
+        return integers(self.states.words).reshape(-1, self.config.p)
+
+    @state.setter
+    def state(self, values: NDArray) -> None:
+        self.states.words[:] = np.asarray(values).reshape(-1)
+
+    @property
+    def drive(self) -> NDArray:
+        return integers(self.drives.words).reshape(-1, self.config.p)
+
+    @drive.setter
+    def drive(self, values: NDArray) -> None:
+        self.write_drive(0, np.asarray(values).reshape(-1))
+
+    def write_drive(self, start: int, values: NDArray) -> None:
+        """Words of D from neuron ``start`` on."""
+        self.drives.words[start : start + len(values)] = values
+
+
+class State(Memories):
     """Everything that instructions read and write.
 
     Parameters
@@ -55,25 +94,9 @@ class State:
         self.registers = RegisterFile(config)
         self.flag = False
 
-    @property
-    def state(self) -> NDArray:
-        return integers(self.states.words).reshape(-1, self.config.p)
-
-    @state.setter
-    def state(self, values: NDArray) -> None:
-        self.states.words[:] = np.asarray(values).reshape(-1)
-
-    @property
-    def drive(self) -> NDArray:
-        return integers(self.drives.words).reshape(-1, self.config.p)
-
-    @drive.setter
-    def drive(self, values: NDArray) -> None:
-        self.write_drive(0, np.asarray(values).reshape(-1))
-
     def write_drive(self, start: int, values: NDArray) -> None:
         """Words of D from neuron ``start`` on."""
-        self.drives.words[start : start + len(values)] = values
+        super().write_drive(start, values)
         self.drive_bound = max(
             self.drive_bound, *(int(abs(v)) for v in (values.min(), values.max()))
         )

@@ -1,0 +1,808 @@
+"""The machine's loop nests and its sequencer, compiled.
+
+Written from the contract (docs/isa.md), whose names are used throughout; the columns of ``m``, an
+instruction, and of trips are those of `tables`. Integers are int64, in which every sum is exact
+or taken modulo 2**64 before it wraps at ``acc_bits`` (see `machine.fits`).
+
+Zeros are passed over: a product with a source of 0 adds nothing, and a LEARN whose rounded
+product is 0 changes nothing unless it also decays, replaces or bounds.
+
+S and D are flat, in neuron order. W is flat, too: cell (row, column) of a tile is at ``places[tile]
+= (start, row pitch, column pitch)``, start + row * row pitch + column * column pitch; `layout` puts
+tiles that programs use as a matrix together as one.
+"""
+
+import numpy as np
+from numba import njit
+
+from relaxon_isa.instructions import (
+    Activation,
+    EmitKind,
+    Gating,
+    Judge,
+    Opcode,
+    Pack,
+    Sign,
+    Skip,
+)
+from relaxon_isa.memory import COUNTER_BITS, Register, Space
+
+from .status import Status
+
+__all__ = ["run"]
+
+DONE = 0
+HALTED, STARVED, FULL, PAUSED = map(
+    int, (Status.HALTED, Status.STARVED, Status.FULL, Status.PAUSED)
+)
+DECODE, ADDRESS, DEPTH, UNOPENED = map(
+    int, (Status.DECODE, Status.ADDRESS, Status.DEPTH, Status.UNOPENED)
+)
+HALT, MAC, LEARN, LOOP, NEXT, WAIT, EMIT = map(
+    int, (Opcode.HALT, Opcode.MAC, Opcode.LEARN, Opcode.LOOP, Opcode.NEXT, Opcode.WAIT, Opcode.EMIT)
+)
+MINUS, RANDOM_SIGN = int(Sign.MINUS), int(Sign.RANDOM)
+CLIP01, CLIP11, RELU, TABLE, RANDOM = map(
+    int,
+    (
+        Activation.CLIP01,
+        Activation.CLIP11,
+        Activation.RELU,
+        Activation.TABLE,
+        Activation.RANDOM,
+    ),
+)
+IN01, IN11 = int(Gating.IN01), int(Gating.IN11)
+CHANGE = int(Judge.CHANGE)
+IF_FLAG, UNLESS_FLAG = int(Skip.IF_FLAG), int(Skip.UNLESS_FLAG)
+WORD = int(Pack.WORD)
+DRIVE, ARGMAX, COUNTERS = map(int, (EmitKind.DRIVE, EmitKind.ARGMAX, EmitKind.COUNTERS))
+UPDATE_KEY, SAMPLE_KEY = int(Register.UPDATE_KEY), int(Register.SAMPLE_KEY)
+SWEEPS, SAMPLES = int(Register.SWEEPS), int(Register.SAMPLES)
+STATE_SATURATIONS = int(Register.STATE_SATURATIONS)
+WEIGHT_SATURATIONS = int(Register.WEIGHT_SATURATIONS)
+COUNTER_BYTES = COUNTER_BITS // 8
+STATE_SPACE, DRIVE_SPACE, REGISTER_SPACE = map(int, (Space.STATE, Space.DRIVE, Space.REGISTER))
+TILE_SPACE = -1
+NOWHERE = 1 << 40
+"""No trip adds this to an address."""
+M32 = 0xFFFFFFFF
+
+
+# Chance ---------------------------------------------------------------------------------------
+
+
+@njit
+def mix(x):
+    x ^= (x << 13) & M32
+    x ^= x >> 17
+    return x ^ ((x << 5) & M32)
+
+
+@njit
+def rotl(x, n):
+    return ((x << n) | (x >> (32 - n))) & M32
+
+
+@njit
+def hash_words(key, a):
+    """(U, V) = hash(key, a)"""
+    x = mix((key + (a & 0xFFFF) * 0x00010001) & M32)
+    u = mix((x + rotl(key, 16)) & M32)
+    return u, mix((u + 0x9E3779B9) & M32)
+
+
+@njit(forceinline=True)
+def missing(cpu, space, address, depth):
+    """Whether a memory lacks this address, which is then noted."""
+    if address < depth:
+        return False
+    cpu.space, cpu.address = space, address
+    return True
+
+
+# MAC ------------------------------------------------------------------------------------------
+#
+# Loops over lanes count with unsigned integers, for which numba adds no test for indices from the
+# end, so that they become vector instructions. Sources are words of 32 bits: their products with
+# weights are then single instructions.
+
+
+@njit(forceinline=True)
+def gather(m, src, trips, config, cpu, S, tiles, lanes, values):
+    """List the sources of an accumulation that are not 0: their trips' steps of the tile, their
+    lanes, and their words with the trips' signs. Returns how many; -1: no such address."""
+    p, n = config.p, 0
+    for k in range(m.inners):
+        trip = trips[m.inner_at + k]
+        group = (src + trip.src) & config.state_mask
+        if missing(cpu, STATE_SPACE, group, config.state_depth):
+            return -1
+        some = np.int64(0)
+        for e in range(np.uint64(p)):
+            some |= S[np.uint64(group * p) + e]
+        if some == 0:
+            continue
+        for lane in range(p):
+            word = S[group * p + lane]
+            tiles[n], lanes[n], values[n] = trip.tile, lane, word * trip.sign
+            n += word != 0
+    return n
+
+
+@njit(forceinline=True)
+def gather_all(m, src, trips, config, cpu, S, values):
+    """All sources of an accumulation with the trips' signs. Returns 0; -1: no such address."""
+    p = np.uint64(config.p)
+    for k in range(m.inners):
+        trip = trips[m.inner_at + k]
+        group = (src + trip.src) & config.state_mask
+        if missing(cpu, STATE_SPACE, group, config.state_depth):
+            return -1
+        at, to = np.uint64(group) * p, np.uint64(k) * p
+        for e in range(p):
+            values[to + e] = S[at + e] * trip.sign
+    return 0
+
+
+@njit(forceinline=True)
+def is_diagonal(p, start, row_pitch, column_pitch, W):
+    """Whether a tile is 0 off its diagonal."""
+    some = np.int64(0)
+    for row in range(p):
+        for column in range(p):
+            if row != column:
+                some |= W[start + row * row_pitch + column * column_pitch]
+    return some == 0
+
+
+@njit(forceinline=True)
+def multiply_diagonal(m, seg, trips, tile, src, config, cpu, S, W, places, acc, values):
+    """Sums of a segment whose only tile is diagonal. Returns DONE or ADDRESS."""
+    p = np.uint64(config.p)
+    start, step = places[tile, 0], places[tile, 1] + places[tile, 2]
+    for lane in range(config.p):
+        values[lane] = W[start + lane * step]
+    for g in range(seg.groups):
+        to = np.uint64(g) * p
+        for e in range(p):
+            acc[to + e] = 0
+        for k in range(m.inners):
+            trip = trips[m.inner_at + k]
+            group = (src + trips[m.outer_at + seg.first + g].src + trip.src) & config.state_mask
+            if missing(cpu, STATE_SPACE, group, config.state_depth):
+                return ADDRESS
+            at, sign = np.uint64(group) * p, np.int64(trip.sign)
+            for e in range(p):
+                acc[to + e] += sign * (np.int64(S[at + e]) * np.int64(values[e]))
+    return DONE
+
+
+@njit(forceinline=True)
+def multiply(m, first, groups, trips, n, base, config, cpu, W, places, lists, acc, to):
+    """Sums of groups whose tiles lie together, over ``n`` listed sources, to ``acc`` from ``to``
+    on. Returns DONE or ADDRESS."""
+    tiles, lanes, values = lists
+    along, across = (2, 1) if m.transposed else (1, 2)
+    size, to = np.uint64(groups * config.p), np.uint64(to)
+    base += trips[m.outer_at + first].tile
+    for e in range(size):
+        acc[to + e] = 0
+    paired = n & ~1 if m.lines else 0
+    for j in range(0, paired, 2):  # two sources at a time: half as many sums to load and store
+        tile, other = (base + tiles[j]) & config.tile_mask, (base + tiles[j + 1]) & config.tile_mask
+        start = np.uint64(places[tile, 0] + lanes[j] * places[tile, across])
+        beside = np.uint64(places[other, 0] + lanes[j + 1] * places[other, across])
+        value, more = np.int64(values[j]), np.int64(values[j + 1])
+        for e in range(size):
+            acc[to + e] += np.int64(W[start + e]) * value + np.int64(W[beside + e]) * more
+    for j in range(paired, n):
+        tile = (base + tiles[j]) & config.tile_mask
+        if missing(cpu, TILE_SPACE, tile, config.weight_depth):
+            return ADDRESS
+        start = np.uint64(places[tile, 0] + lanes[j] * places[tile, across])
+        pitch, value = np.uint64(places[tile, along]), np.int64(values[j])
+        for e in range(size):
+            acc[to + e] += np.int64(W[start + e * pitch]) * value
+    return DONE
+
+
+@njit(forceinline=True)
+def multiply_dots(m, first, count, trips, base, config, cpu, W, places, values, acc, to):
+    """Sums of ``count`` lanes over all sources, whose weights lie together, likewise."""
+    p, run = config.p, m.source_run
+    along = 2 if m.transposed else 1
+    size = np.uint64(run * p)
+    for k in range(0, m.inners, run):
+        source = np.uint64(k * p)
+        for n in range(0, count, p):
+            outer = trips[m.outer_at + first + n // p]
+            tile = (base + outer.tile + trips[m.inner_at + k].tile) & config.tile_mask
+            if missing(cpu, TILE_SPACE, tile, config.weight_depth):
+                return ADDRESS
+            start, pitch = np.uint64(places[tile, 0]), np.uint64(places[tile, along])
+            for lane in range(min(p, count - n)):
+                total = np.int64(0)
+                for e in range(size):
+                    total += np.int64(W[start + e]) * np.int64(values[source + e])
+                start += pitch
+                acc[to + n + lane] = total + (acc[to + n + lane] if k else 0)
+    return DONE
+
+
+@njit(forceinline=True)
+def mac(m, trips, segments, x, config, cpu, S, D, W, places, table, registers, scratch):
+    """One MAC, segment by segment (`tables.SEGMENT`)."""
+    acc, tiles, lanes, values, _, _, _ = scratch
+    p = config.p
+    if m.judge and m.fresh:
+        cpu.flag = 1
+    tile_base, src_base = m.tile + x[m.tile_x], m.src + x[m.src_x]
+    dst_base, old_base = m.dst + x[m.dst_x], m.old + x[m.dst_x]
+    gate_base, drive_base = m.gate + x[m.gate_x], m.drive + x[m.drive_x]
+    negative = m.sign == MINUS or (m.sign == RANDOM_SIGN and registers[SAMPLE_KEY] & 1)
+    random = m.activation == RANDOM and not m.to_drive  # tiles and sources are ignored
+    wrap = 64 - config.acc_bits
+    diagonal, tile = False, tile_base & config.tile_mask
+    if m.one_tile and not random:
+        if missing(cpu, TILE_SPACE, tile, config.weight_depth):
+            return ADDRESS
+        diagonal = is_diagonal(p, places[tile, 0], places[tile, 1], places[tile, 2], W)
+    n, gathered, status = 0, NOWHERE, DONE
+    for s in range(m.segments):
+        seg = segments[m.segment_at + s]
+        trip = trips[m.outer_at + seg.first]
+        size, used = np.uint64(seg.groups * p), np.uint64(seg.lanes)
+        if diagonal:
+            status = multiply_diagonal(
+                m, seg, trips, tile, src_base, config, cpu, S, W, places, acc, values
+            )
+        elif not random:
+            step = seg.groups if seg.wide else 1
+            for g in range(0, seg.groups, step):
+                src = trips[m.outer_at + seg.first + g].src
+                if src != gathered:
+                    gathered = src
+                    if m.source_run:
+                        n = gather_all(m, src_base + src, trips, config, cpu, S, values)
+                    else:
+                        n = gather(m, src_base + src, trips, config, cpu, S, tiles, lanes, values)
+                    if n < 0:
+                        return ADDRESS
+                if m.source_run:
+                    status = multiply_dots(
+                        m, seg.first + g, min(step * p, seg.lanes - g * p), trips, tile_base,
+                        config, cpu, W, places, values, acc, g * p,
+                    )  # fmt: skip
+                else:
+                    status = multiply(
+                        m, seg.first + g, step, trips, n, tile_base, config, cpu, W, places,
+                        (tiles, lanes, values), acc, g * p,
+                    )  # fmt: skip
+                if status != DONE:
+                    return status
+        if status != DONE:
+            return status
+        sign = np.int64(-trip.sign if negative else trip.sign)
+        if m.from_drive:
+            drive = (drive_base + trip.drive) & config.drive_mask
+            if missing(cpu, DRIVE_SPACE, drive + seg.groups - 1, config.drive_depth):
+                return ADDRESS
+            at = np.uint64(drive * p)
+            for e in range(size):
+                acc[e] = ((D[at + e] + sign * acc[e]) << wrap) >> wrap
+        else:
+            for e in range(size):
+                acc[e] = ((sign * acc[e]) << wrap) >> wrap
+        if m.to_drive:
+            dst = (dst_base + trip.dst) & config.drive_mask
+            if missing(cpu, DRIVE_SPACE, dst + seg.groups - 1, config.drive_depth):
+                return ADDRESS
+            at = np.uint64(dst * p)
+            for e in range(used):
+                D[at + e] = acc[e]
+            continue
+        dst = (dst_base + trip.dst) & config.state_mask
+        old = (old_base + trip.dst) & config.state_mask if m.reads_old else dst
+        gate = (gate_base + trip.gate) & config.state_mask if m.reads_gate else dst
+        if missing(cpu, STATE_SPACE, max(dst, old, gate) + seg.groups - 1, config.state_depth):
+            return ADDRESS
+        activate(m, seg, dst, config, cpu, table, registers, acc)
+        if m.reads_gate:
+            pass_inside(m, S, np.uint64(gate * p), used, acc)
+        before, at = np.uint64(old * p), np.uint64(dst * p)
+        if m.step:
+            half = np.int64(1) << (m.step - 1)
+            for e in range(used):
+                was = np.int64(S[before + e])
+                acc[e] = was + ((acc[e] - was + half) >> m.step)
+        if m.judge and cpu.flag:
+            moved = np.int64(0)
+            if m.judge == CHANGE:
+                for e in range(used):
+                    moved = max(moved, abs(acc[e] - np.int64(S[before + e])))
+            else:
+                for e in range(used):
+                    moved = max(moved, abs(acc[e]))
+            if moved > m.tol:
+                cpu.flag = 0
+        for e in range(used):
+            S[at + e] = acc[e]
+    return DONE
+
+
+@njit(forceinline=True)
+def activate(m, seg, dst, config, cpu, table, registers, acc):
+    """Round a segment's accumulators and apply the activation, in place."""
+    p = config.p
+    size = np.uint64(seg.groups * p)
+    one = np.int64(1) << m.one
+    if m.activation == RANDOM:
+        for g in range(seg.groups):
+            u, _ = hash_words(registers[SAMPLE_KEY], dst + g)
+            for lane in range(p):
+                acc[g * p + lane] = -one if rotl(u, 3 * lane & 31) & 1 else one
+        return
+    if m.shift:
+        half = np.int64(1) << (m.shift - 1)
+        for e in range(size):
+            acc[e] = (acc[e] + half) >> m.shift
+    if m.activation == TABLE:
+        half = np.int64(1) << (config.table_bits - 1)
+        for e in range(size):
+            acc[e] = table[min(max(acc[e], -half), half - 1) + half]
+        return
+    high = (np.int64(1) << (config.state_bits - 1)) - 1
+    low = -high - 1
+    if m.activation == CLIP01:
+        low, high = np.int64(0), one
+    elif m.activation == CLIP11:
+        low, high = -one, one
+    else:
+        if m.activation == RELU:
+            for e in range(size):
+                acc[e] = max(acc[e], 0)
+        for g in range(seg.groups):
+            over = np.int64(0)
+            for e in range(g * p, min(g * p + p, seg.lanes)):
+                u = acc[e] << m.up
+                over |= u ^ min(max(u, low), high)
+            if over and cpu.counting:
+                registers[STATE_SATURATIONS] += 1
+    for e in range(size):
+        acc[e] = min(max(acc[e] << m.up, low), high)
+
+
+@njit(forceinline=True)
+def pass_inside(m, S, at, size, acc):
+    """Zero the lanes whose word of the gate plane, from ``at`` on, is not inside."""
+    one = np.int64(1) << m.one
+    low, high = np.int64(0), one
+    if m.gating == IN11:
+        low = -one
+    elif m.gating != IN01:
+        high = np.int64(1) << 40
+    for e in range(size):
+        word = np.int64(S[at + e])
+        acc[e] = acc[e] if low < word and word < high else 0
+
+
+# LEARN ----------------------------------------------------------------------------------------
+
+
+@njit
+def half_away(x, n):
+    """Nearest to x / 2**n, halves away from zero; n >= 1."""
+    return (x + (np.int64(1) << (n - 1)) + (x >> 63)) >> n
+
+
+@njit
+def gather_terms(m, first, count, by_row, base, trips, config, cpu, S, tiles, lanes, terms, some):
+    """List one side of LEARN's products, a lane an entry: its trip's step of the tile, the lane,
+    and its word in every term, with the trip's sign. Returns how many; -1: no such address.
+
+    Left out are lanes that are 0 in every term, if a product of 0 changes nothing.
+    """
+    p, n = config.p, 0
+    for j in range(count):
+        trip = trips[first + j]
+        at = base + (trip.row if by_row else trip.col)
+        for lane in range(p):
+            some[lane] = not m.idle
+        for k in range(m.inners):
+            group = (
+                at + (trips[m.inner_at + k].row if by_row else trips[m.inner_at + k].col)
+            ) & config.state_mask
+            if missing(cpu, STATE_SPACE, group, config.state_depth):
+                return -1
+            for lane in range(p):
+                some[lane] |= S[group * p + lane]
+        for lane in range(p):
+            if some[lane]:
+                for k in range(m.inners):
+                    group = (
+                        at + (trips[m.inner_at + k].row if by_row else trips[m.inner_at + k].col)
+                    ) & config.state_mask
+                    terms[n, k] = S[group * p + lane] * trip.sign
+                tiles[n], lanes[n] = trip.tile, lane
+                n += 1
+    return n
+
+
+@njit
+def spread_terms(m, first, count, by_row, base, sign, trips, config, cpu, S, words):
+    """The other side, for every term all lanes of all trips in a line, with their signs, those of
+    the terms and ``sign``. Returns whether one is not 0; -1: no such address."""
+    p, some = config.p, np.int64(0)
+    for k in range(m.inners):
+        for j in range(count):
+            trip = trips[first + j]
+            step = (
+                trip.row + trips[m.inner_at + k].row
+                if by_row
+                else trip.col + trips[m.inner_at + k].col
+            )
+            group = (base + step) & config.state_mask
+            if missing(cpu, STATE_SPACE, group, config.state_depth):
+                return -1
+            factor = sign * trip.sign * trips[m.inner_at + k].sign
+            for lane in range(p):
+                words[k, j * p + lane] = factor * S[group * p + lane]
+                some |= S[group * p + lane]
+    return some != 0
+
+
+@njit(forceinline=True)
+def products(terms, words, count, j, size, acc):
+    """Sums of an entry's products with the lines of words, over ``count`` terms."""
+    size = np.uint64(size)
+    for e in range(size):
+        acc[e] = np.int64(words[0, e]) * np.int64(terms[j, 0])
+    for k in range(1, count):
+        value = np.int64(terms[j, k])
+        for e in range(size):
+            acc[e] += np.int64(words[k, e]) * value
+
+
+@njit(forceinline=True)
+def learn(m, trips, x, config, cpu, S, W, places, registers, scratch):
+    """One LEARN: the product of a listed side, zeros left out, with the lines of the other."""
+    acc, tiles, lanes, over, terms, words, marks = scratch
+    p = config.p
+    base, row_base, col_base = m.tile + x[m.tile_x], m.row + x[m.row_x], m.col + x[m.col_x]
+    negative = m.sign == MINUS or (m.sign == RANDOM_SIGN and registers[SAMPLE_KEY] & 1)
+    sign = -1 if negative else 1
+    marks[config.weight_depth] += 1  # the number of this LEARN
+    if m.wide:  # all tiles lie as one matrix, in lines along ``line``
+        by_row = m.wide == 1
+        line, lines, listed, count = m.outer_at, m.outers, m.column_at, m.columns
+        if not by_row:
+            line, lines, listed, count = listed, count, line, lines
+        line_base, list_base = (row_base, col_base) if by_row else (col_base, row_base)
+        some = spread_terms(m, line, lines, by_row, line_base, sign, trips, config, cpu, S, words)
+        if some > 0:
+            n = gather_terms(
+                m,
+                listed,
+                count,
+                not by_row,
+                list_base,
+                trips,
+                config,
+                cpu,
+                S,
+                tiles,
+                lanes,
+                terms,
+                acc,
+            )
+            some = some if n >= 0 else n
+            for j in range(n):
+                tile = (base + trips[line].tile + tiles[j]) & config.tile_mask
+                start = places[tile, 0] + lanes[j] * places[tile, 2 if by_row else 1]
+                size = lines * p
+                if m.narrow:
+                    clipped = add_narrow(
+                        m, config.weight_bits, W, start, size, terms, words, j, over
+                    )
+                else:
+                    clipped = add(m, config.weight_bits, W, start, size, terms, words, j, acc, over)
+                if clipped:
+                    for g in range(lines):
+                        if over[g * p : g * p + p].any():
+                            tile = (base + trips[line + g].tile + tiles[j]) & config.tile_mask
+                            count_tile(tile, cpu, registers, marks)
+        if some < 0:
+            return ADDRESS
+    else:
+        n, gathered = 0, NOWHERE
+        for i in range(m.outers):
+            row = trips[m.outer_at + i]
+            some = spread_terms(
+                m, m.outer_at + i, 1, True, row_base, sign, trips, config, cpu, S, words
+            )
+            if some < 0:
+                return ADDRESS
+            if m.idle and not some:
+                continue
+            if row.col != gathered:
+                gathered = row.col
+                n = gather_terms(
+                    m, m.column_at, m.columns, False, col_base + gathered, trips, config, cpu, S,
+                    tiles, lanes, terms, acc,
+                )  # fmt: skip
+            if n < 0:
+                return ADDRESS
+            for j in range(n):
+                step = row.tile + tiles[j]
+                tile = (base + step) & config.tile_mask
+                if missing(cpu, TILE_SPACE, tile + m.integral, config.weight_depth):
+                    return ADDRESS
+                products(terms, words, m.inners, j, p, acc)
+                if m.integral:
+                    clipped = integrate(m, config, W, places, tile, lanes[j], acc)
+                else:
+                    u, v = np.int64(0), np.int64(0)
+                    if m.stochastic:
+                        u, v = hash_words(registers[UPDATE_KEY], step)
+                    clipped = update(m, config, W, places, tile, lanes[j], acc, u, v)
+                if clipped:
+                    count_tile(tile, cpu, registers, marks)
+    if not m.hold:
+        registers[UPDATE_KEY] = mix(registers[UPDATE_KEY])
+    return DONE
+
+
+@njit
+def count_tile(tile, cpu, registers, marks):
+    """Count a weight saturation, once a tile and LEARN: ``marks`` has the last LEARN that counted
+    each tile and, at its end, the number of this one."""
+    if marks[tile] != marks[len(marks) - 1]:
+        marks[tile] = marks[len(marks) - 1]
+        if cpu.counting:
+            registers[WEIGHT_SATURATIONS] += 1
+
+
+@njit(forceinline=True)
+def add(m, weight_bits, W, start, size, terms, words, j, acc, over):
+    """Add an entry's rounded sums to a line of weights. Returns whether any saturated, and in
+    ``over`` which."""
+    high = (np.int64(1) << (weight_bits - 1)) - 1
+    q, low, half = m.q, -high - 1, np.int64(1) << (m.q - 1)
+    some, start, size = np.int64(0), np.uint64(start), np.uint64(size)
+    products(terms, words, m.inners, j, size, acc)
+    for e in range(size):
+        x = acc[e]
+        new = np.int64(W[start + e]) + ((x + half + (x >> 63)) >> q)
+        saturated = min(max(new, low), high)
+        over[e] = new != saturated
+        some |= new != saturated
+        W[start + e] = saturated
+    return some != 0
+
+
+@njit(forceinline=True)
+def add_narrow(m, weight_bits, W, start, size, terms, words, j, over):
+    """`add` of one term whose products, rounding included, have 32 bits. Without the conversions,
+    numba would compute with 64."""
+    high = np.int32((np.int64(1) << (weight_bits - 1)) - 1)
+    low, q, half = np.int32(-high - 1), m.q & 31, np.int32(np.int64(1) << (m.q - 1))
+    some, start, size = np.int32(0), np.uint64(start), np.uint64(size)
+    value = terms[j, 0]
+    for e in range(size):
+        x = np.int32(words[0, e] * value)
+        x = np.int32(np.int32(x + half) + np.int32(x >> 31))
+        new = np.int32(W[start + e] + np.int32(x >> q))
+        saturated = np.int32(min(np.int32(max(new, low)), high))
+        beyond = np.int32(new ^ saturated)
+        over[e] = beyond
+        some = np.int32(some | beyond)
+        W[start + e] = saturated
+    return some != 0
+
+
+@njit
+def update(m, config, W, places, tile, column, acc, u, v):
+    """New weights of a tile's column. Returns whether one saturated."""
+    high = (np.int64(1) << (config.weight_bits - 1)) - 1
+    low = -high - 1
+    floor = np.int64(0) if m.bound else low
+    start, pitch = places[tile, 0] + column * places[tile, 2], places[tile, 1]
+    q, decays, half = m.q, m.q - config.decay_shift, np.int64(1) << (m.q - 1)
+    turned, mask = rotl(v, 5 * column & 31), (np.int64(1) << config.dither_bits) - 1
+    scale = q - config.dither_bits - 1
+    over = np.int64(0)
+    for row in range(config.p):
+        if m.diagonal and row != column:
+            continue
+        at = start + row * pitch
+        w, x = np.int64(W[at]), acc[row]
+        if m.decay:
+            x -= w << decays
+        if m.stochastic:
+            h = (rotl(u, 3 * row & 31) ^ turned) & mask
+            x += (2 * h + 1) << scale
+        else:
+            x += half + (x >> 63)  # halves away from zero
+        new = (np.int64(0) if m.replace else w) + (x >> q)
+        saturated = min(max(new, low), high)
+        over |= new ^ saturated
+        W[at] = max(saturated, floor)
+    return over != 0
+
+
+@njit
+def integrate(m, config, W, places, tile, column, acc):
+    """New weights and memories of a tile's column. Returns whether a weight saturated."""
+    high = (np.int64(1) << (config.weight_bits - 1)) - 1
+    low = -high - 1
+    floor = np.int64(0) if m.bound else low
+    over = np.int64(0)
+    for row in range(config.p):
+        if m.diagonal and row != column:
+            continue
+        at = places[tile, 0] + row * places[tile, 1] + column * places[tile, 2]
+        beside = places[tile + 1, 0] + row * places[tile + 1, 1] + column * places[tile + 1, 2]
+        memory = np.int64(W[beside])
+        u = min(max(half_away(acc[row], m.q), low), high) - memory
+        W[beside] = min(max(memory + half_away(u, config.integral_shift), low), high)
+        g = u if abs(u) > m.threshold else 0
+        new = np.int64(W[at]) + half_away(g, m.gain)
+        saturated = min(max(new, low), high)
+        over |= new ^ saturated
+        W[at] = max(saturated, floor)
+    return over != 0
+
+
+# WAIT and EMIT --------------------------------------------------------------------------------
+
+
+@njit(forceinline=True)
+def wait(m, x, config, cpu, S, samples):
+    """Take a WAIT's bytes, which are there, into S."""
+    p = config.p
+    first = (m.dst + x[m.dst_x]) & config.state_mask
+    if missing(cpu, STATE_SPACE, first + (m.count - 1) // p, config.state_depth):
+        return ADDRESS
+    bits = config.state_bits if m.pack == WORD else np.int64(1) << m.pack
+    mask, sign = (np.int64(1) << bits) - 1, np.int64(1) << (bits - 1)
+    if not (m.signed or m.pack == WORD):
+        sign = np.int64(0)
+    to, at = np.uint64(first * p), np.uint64(cpu.position)
+    for n in range(np.uint64(m.count)):
+        if m.pack == WORD:
+            value = np.int64(0)
+            for k in range(np.uint64(m.word_bytes)):
+                value |= np.int64(samples[at + n * np.uint64(m.word_bytes) + k]) << np.int64(8 * k)
+        else:
+            bit = n << np.uint64(m.pack)
+            value = np.int64(samples[at + (bit >> 3)]) >> np.int64(bit & 7)
+        S[to + n] = (((value & mask) ^ sign) - sign) << m.shift
+    cpu.position += m.bytes
+    return DONE
+
+
+@njit(forceinline=True)
+def emit(m, x, config, cpu, S, D, registers, out):
+    """An EMIT's payload to ``out``, which has room. Returns ADDRESS or DONE."""
+    p = config.p
+    base, at = m.base + x[m.base_x], cpu.emitted
+    if m.kind == COUNTERS:
+        if missing(cpu, REGISTER_SPACE, base + m.count - 1, len(registers)):
+            return ADDRESS
+        for i in range(m.count):
+            for k in range(COUNTER_BYTES):
+                out[at] = (registers[base + i] >> 8 * k) & 255
+                at += 1
+        cpu.emitted = at
+        return DONE
+    mask = config.drive_mask if m.kind == DRIVE else config.state_mask
+    depth = config.drive_depth if m.kind == DRIVE else config.state_depth
+    space = DRIVE_SPACE if m.kind == DRIVE else STATE_SPACE
+    first = base & mask
+    if missing(cpu, space, first + (m.count - 1) // p, depth):
+        return ADDRESS
+    best, best_value = np.int64(0), np.int64(0)
+    for n in range(m.count):
+        value = D[first * p + n] if m.kind == DRIVE else np.int64(S[first * p + n])
+        if m.kind == ARGMAX:
+            if n == 0 or value > best_value:
+                best, best_value = n, value
+        else:
+            for k in range(m.word_bytes):
+                out[at] = (value >> 8 * k) & 255
+                at += 1
+    if m.kind == ARGMAX:
+        out[at], out[at + 1] = best & 255, best >> 8
+        at += 2
+    cpu.emitted = at
+    return DONE
+
+
+# The sequencer --------------------------------------------------------------------------------
+
+
+def run(
+    program, operations, trips, segments, config, S, D, table, registers, W, places, scratch,
+    cpu, loops, x, samples, out, ends,
+):  # fmt: skip
+    """Go on with a run until it halts or needs something; returns which.
+
+    ``program`` holds the operation of each row, or -1; ``loops`` the trips that open loops have
+    done and will do; ``x`` X[0] .. X[3]. EMIT payloads go to ``out``, their ends to ``ends``.
+    """
+    config, cpu = config[0], cpu[0]
+    room, records = len(out), len(ends)
+    while True:
+        if cpu.work <= 0:
+            return PAUSED
+        fresh = cpu.pending < 0
+        if fresh:
+            index = program[cpu.row] if cpu.row < len(program) else -1
+            if index < 0:
+                return DECODE
+        else:
+            index, cpu.pending = cpu.pending, -1
+        m = operations[index]
+        code = m.opcode
+        if fresh:
+            if cpu.counting and m.fetch > cpu.drain:
+                registers[m.control] += m.fetch - cpu.drain
+            cpu.drain = m.drain
+            cpu.row += m.rows
+        status = DONE
+        if code == MAC:
+            status = mac(
+                m, trips, segments, x, config, cpu, S, D, W, places, table, registers, scratch
+            )
+            cpu.work -= m.outers * m.inners * config.p * config.p
+        elif code == LEARN:
+            status = learn(m, trips, x, config, cpu, S, W, places, registers, scratch)
+            cpu.work -= m.outers * m.columns * m.inners * config.p * config.p
+        elif code == LOOP:
+            if (m.skip == IF_FLAG and cpu.flag) or (m.skip == UNLESS_FLAG and not cpu.flag):
+                cpu.row = m.end
+            else:
+                if cpu.depth == len(loops):
+                    return DEPTH
+                loops[cpu.depth, 0], loops[cpu.depth, 1] = 0, m.count
+                cpu.depth += 1
+                if cpu.depth < len(x):
+                    x[cpu.depth] = 0
+        elif code == NEXT:
+            if cpu.depth == 0:
+                return UNOPENED
+            if m.sweep and cpu.counting:
+                registers[SWEEPS] += 1
+            top = cpu.depth - 1
+            loops[top, 0] += 1
+            if loops[top, 0] == loops[top, 1] or (m.until and cpu.flag):
+                cpu.depth = top
+            else:
+                cpu.row = m.body
+                if cpu.depth < len(x):
+                    x[cpu.depth] += m.step
+        elif code == WAIT:
+            if m.tick and fresh:
+                registers[SAMPLE_KEY] = mix(registers[SAMPLE_KEY])
+                if cpu.counting:
+                    registers[SAMPLES] += 1
+            if cpu.end - cpu.position < m.bytes:
+                cpu.pending = index
+                return STARVED
+            status = wait(m, x, config, cpu, S, samples)
+            cpu.work -= 1
+        elif code == EMIT:
+            if cpu.emits == records or cpu.emitted + 8 * m.count + 2 > room:
+                cpu.pending = index
+                return FULL
+            status = emit(m, x, config, cpu, S, D, registers, out)
+            ends[cpu.emits] = cpu.emitted
+            cpu.emits += 1
+        if status != DONE:
+            return status
+        if cpu.counting:
+            registers[m.counter] += m.own
+        cpu.work -= 1
+        if code == HALT:
+            return HALTED

@@ -1,0 +1,240 @@
+"""Programs as tables: what the compiled engine reads in place of instructions.
+
+The tables' columns are the contract's fields (`relaxon_isa.instructions`), so a field that is new
+there is a column here, and the engine alone has to say what it does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from relaxon_isa.check import check_fields
+from relaxon_isa.config import ArrayConfig
+from relaxon_isa.cycles import drain_cycles, fetch_cycles, issue_cycles, wait_bytes
+from relaxon_isa.encoding import decode, row_layouts, rows_of
+from relaxon_isa.instructions import (
+    Emit,
+    EmitKind,
+    Learn,
+    LearnLevel,
+    Loop,
+    Mac,
+    MacLevel,
+    Next,
+    Opcode,
+    Wait,
+)
+from relaxon_isa.memory import Register, Space, element_bytes
+
+__all__ = ["CONFIG", "CPU", "OPERATION", "SEGMENT", "TRIP", "Operation", "config_record", "record"]
+
+
+def _columns(*kinds: type, without: Sequence[str] = ()) -> list[str]:
+    names = dict.fromkeys(f.name for kind in kinds for f in fields(kind))
+    return [name for name in names if name not in without]
+
+
+LEVELS = ("outer", "inner")
+STRIDES = _columns(MacLevel, LearnLevel, without=("count", "flip"))
+
+TRIP = np.dtype([(name, np.int32) for name in (*STRIDES, "sign", "lanes")])
+"""One trip of a nest's outer or inner levels: what it adds to each address, its sign (+1 or -1)
+by the levels with ``flip``, and, of MAC's outer levels, the valid lanes."""
+
+DERIVED = (
+    *("opcode", "rows", "fetch", "own", "drain", "control", "counter"),
+    *("body", "end"),
+    *("bytes", "word_bytes"),
+    *("reads_old", "reads_gate", "q", "gain", "idle"),
+    *("outer_at", "outers", "column_at", "columns", "inner_at", "inners"),
+    *("segment_at", "segments", "one_tile", "source_run", "lines", "wide", "narrow"),
+)
+OPERATION = np.dtype(
+    [
+        (name, np.int64)
+        for name in (*_columns(Mac, Learn, Loop, Wait, Emit, without=LEVELS), *DERIVED)
+    ]
+)
+"""One decoded instruction: the fields of all kinds, and
+
+opcode, rows, fetch, own, drain
+    What it is, its program rows, its cycles (`relaxon_isa.cycles`).
+control, counter
+    Registers that count its exposed fetch and its own cycles.
+body, end
+    Rows at which NEXT repeats, and at which a LOOP that is passed over goes on.
+bytes, word_bytes
+    Bytes that a WAIT takes; bytes of a word of WAIT or EMIT.
+reads_old, reads_gate
+    As of `Mac`.
+q, gain, idle
+    Of LEARN: the rounding position, the integral mode's second shift, and whether a product of 0
+    leaves its weight as it is.
+outer_at, outers, column_at, columns, inner_at, inners
+    First trip and number of trips of the outer and inner levels. LEARN's outer levels are taken
+    as rows x columns where none moves both planes: ``columns`` are those that move the column
+    plane. Else, and in MAC, there is one column trip, which adds nothing.
+segment_at, segments, one_tile, source_run, lines, wide, narrow
+    How the weights lie (`layout.plan`): MAC's segments; whether it has one tile alone; tiles whose
+    weights lie together by source, 0 if those of a source lie together; whether all do, in tiles
+    that exist; of LEARN: 1 or 2 if its
+    tiles are one matrix, in lines of rows or columns, and whether 32 bits hold its products.
+"""
+
+SEGMENT = np.dtype([(name, np.int64) for name in ("first", "groups", "lanes", "wide")])
+"""Trips of MAC's outer levels that write neighbouring groups, so that they are one line of lanes:
+the first, how many, their valid lanes, and whether their tiles lie together, too."""
+
+CONFIG = np.dtype(
+    [
+        (f.name, np.int64)
+        for f in fields(ArrayConfig)
+        if f.name != "learn_shifts" and f.type in (int, bool, "int", "bool")
+    ]
+    + [(name, np.int64) for name in ("acc_bits", "tile_mask", "state_mask", "drive_mask")]
+)
+"""An `ArrayConfig`'s numbers, and the masks of addresses."""
+
+CPU = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            *("row", "pending", "flag", "drain", "depth", "counting", "work"),
+            *("position", "end", "emits", "emitted", "space", "address"),
+        )
+    ]
+)
+"""Where a run stands: next row, an operation that waits for bytes or room (or -1), flag, drain
+cycles of the last operation, open loops, whether to count, products until the next pause; place and
+end in the samples; records and bytes emitted; an address that does not exist."""
+
+CYCLES_OF = {
+    Opcode.MAC: Register.MAC_CYCLES,
+    Opcode.LEARN: Register.LEARN_CYCLES,
+    Opcode.WAIT: Register.WAIT_CYCLES,
+    Opcode.EMIT: Register.EMIT_CYCLES,
+}
+
+
+def record(dtype: np.dtype, values: dict[str, Any]) -> NDArray:
+    """An array (1,) of that type; fields without a value are 0."""
+    result = np.zeros(1, dtype)
+    for name in dtype.names or ():
+        result[name] = values.get(name, 0)
+    return result
+
+
+def config_record(config: ArrayConfig) -> NDArray:
+    """`CONFIG` of a configuration."""
+    values = {name: getattr(config, name, 0) for name in CONFIG.names or ()}
+    values["tile_mask"] = (1 << config.tile_addr_bits) - 1
+    values["state_mask"] = (1 << config.state_addr_bits) - 1
+    values["drive_mask"] = (1 << config.drive_addr_bits) - 1
+    return record(CONFIG, values)
+
+
+def trips(levels: Sequence[MacLevel | LearnLevel], lanes: int) -> NDArray:
+    """`TRIP` of every trip, outermost level first: an axis a level."""
+    result = np.zeros([level.count for level in levels], TRIP)
+    result["sign"], result["lanes"] = 1, lanes
+    for axis, level in enumerate(levels):
+        trip = np.arange(level.count).reshape(-1, *[1] * (len(levels) - axis - 1))
+        for f in fields(level):
+            if f.name in STRIDES:
+                result[f.name] += (trip * getattr(level, f.name)).astype(np.int32)
+        if level.flip:
+            result["sign"] *= (1 - 2 * (trip & 1)).astype(np.int32)
+    return result
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A decoded instruction.
+
+    Members
+    -------
+    values
+        Of `OPERATION`, all but the places of trips.
+    trips
+        Arrays (n,) of `TRIP`: "outer", "column" and "inner".
+    separate
+        Whether no outer level of this LEARN moves both planes.
+    """
+
+    values: dict[str, int]
+    trips: dict[str, NDArray]
+    separate: bool
+
+    @property
+    def is_mac(self) -> bool:
+        return self.values["opcode"] == Opcode.MAC
+
+    @property
+    def is_nest(self) -> bool:
+        return self.values["opcode"] in (Opcode.MAC, Opcode.LEARN)
+
+    @classmethod
+    def decode(cls, config: ArrayConfig, rows: Sequence[int]) -> "Operation":
+        """The first instruction of these rows. Raises ProgramError."""
+        instruction = decode(config, rows)[0]
+        check_fields(config, instruction)  # nothing outside the contract is computed
+        values = row_layouts(config)[instruction.opcode.name].unpack(rows[0])
+        if isinstance(instruction, Next):
+            values["step"] = (values["step"] ^ 0x8000) - 0x8000
+        values |= {
+            f.name: int(value)
+            for f in fields(instruction)
+            if isinstance(value := getattr(instruction, f.name), int)
+        }
+        control = Register.CONTROL_CYCLES if config.kind_counters else Register.MAC_CYCLES
+        counter = CYCLES_OF.get(instruction.opcode, control) if config.kind_counters else control
+        drain = drain_cycles(config, instruction)
+        values |= {
+            "opcode": int(instruction.opcode),
+            "rows": rows_of(instruction),
+            "fetch": fetch_cycles(instruction),
+            "own": issue_cycles(config, instruction) + drain,
+            "drain": drain,
+            "control": int(control),
+            "counter": int(counter),
+            "word_bytes": element_bytes(config, Space.STATE),
+        }
+        outer: Sequence[MacLevel | LearnLevel] = ()
+        inner: Sequence[MacLevel | LearnLevel] = ()
+        columns: Sequence[LearnLevel] = ()
+        separate = False
+        match instruction:
+            case Mac():
+                outer, inner = instruction.outer, instruction.inner
+                values["old"] = instruction.old_base
+                values["reads_old"] = instruction.reads_old
+                values["reads_gate"] = instruction.reads_gate
+            case Learn():
+                outer, inner = instruction.outer, instruction.inner
+                sides = [
+                    [level for level in outer if bool(level.col) is at] for at in (False, True)
+                ]
+                separate = all(level.row == 0 for level in sides[1])
+                if separate:
+                    outer, columns = sides
+                first, second = config.learn_shifts
+                values["q"], values["gain"] = (
+                    config.learn_shifts[instruction.position],
+                    second - first,
+                )
+                m = instruction
+                values["idle"] = not (m.decay or m.replace or m.bound or m.integral)
+            case Wait():
+                values["bytes"] = wait_bytes(config, instruction)
+            case Emit(kind=EmitKind.DRIVE):
+                values["word_bytes"] = element_bytes(config, Space.DRIVE)
+        table = trips(outer, config.p)
+        if isinstance(instruction, Mac) and instruction.tail:
+            axis = len(outer) - 1 - instruction.tail_level
+            last = np.moveaxis(table, axis, 0)[-1] if outer else table
+            last["lanes"] = instruction.tail
+        parts = {"outer": table, "column": trips(columns, 0), "inner": trips(inner, 0)}
+        return cls(values, {name: part.reshape(-1) for name, part in parts.items()}, separate)

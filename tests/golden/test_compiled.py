@@ -1,0 +1,234 @@
+"""The compiled engine as a device: runs in pieces, many samples at a time, choice by name."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+from campaign import CAMPAIGN, Campaign
+from relaxon.backends import open_device
+from relaxon.datasets import load
+from relaxon.network import Network
+from relaxon.rules import first_preset, settings_for
+from relaxon.training import Trainer, TrainSettings
+from relaxon_device.base import Device
+from relaxon_isa.config import ArrayConfig
+from relaxon_isa.encoding import row_layouts
+from relaxon_isa.errors import ConfigError, DeviceError, ProgramError, ToolError
+from relaxon_isa.instructions import (
+    Emit,
+    Halt,
+    Instruction,
+    Learn,
+    LearnLevel,
+    Loop,
+    Mac,
+    MacLevel,
+    Next,
+    Opcode,
+    Wait,
+)
+from relaxon_isa.memory import Space
+from relaxon_isa.presets import preset
+from relaxon_isa.program import Program
+from relaxon_sim import engines
+from relaxon_sim.compiled import loader
+from support.observe import differences, observe
+from support.random_programs import random_program
+
+pytest.importorskip("numba", reason="numba is not installed")
+WIDE = ArrayConfig(p=2, state_bits=32, weight_bits=32, max_terms=1 << 20)
+
+
+@pytest.fixture(params=engines.ENGINES)
+def open_golden(request: pytest.FixtureRequest) -> Callable[[ArrayConfig], Device]:
+    return lambda config: open_device("golden", config, engine=request.param)
+
+
+def test_random_programs_as_on_a_board(seed: int) -> None:
+    """10,000: `python tests/campaign.py --engine compiled`."""
+    with open_device("golden", CAMPAIGN, engine="compiled") as device:
+        campaign = Campaign(device, seed)
+        for _ in range(100):
+            assert campaign.step() == []
+
+
+def test_runs_in_pieces_are_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause after every instruction, and room for one EMIT at a time."""
+    from relaxon_sim.compiled import machine
+
+    cases = [random_program(CAMPAIGN, Random(number)) for number in range(seed, seed + 10)]
+
+    def seen() -> list[dict]:
+        return [observe(open_device("golden", CAMPAIGN, engine="compiled"), c) for c in cases]
+
+    whole = seen()
+    monkeypatch.setattr(machine, "WORK", 1)
+    monkeypatch.setattr(machine, "RECORDS", 1)
+    for a, b in zip(whole, seen(), strict=True):
+        assert differences(a, b) == []
+
+
+def countdown(samples: int) -> Program:
+    """Adds each sample to a sum and hands that over."""
+    config = preset("default")
+    nest: tuple[Instruction, ...] = (
+        Wait(dst=0, count=4, tick=True),
+        Learn(inner=(LearnLevel(count=1),), tile=1, row=8, col=0, position=0),
+        Mac(outer=(MacLevel(count=1),), tile=1, src=8, dst=2, shift=18),
+        Emit(base=2, count=4),
+    )
+    return Program(config, (Loop(count=samples), *nest, Next(), Halt()))
+
+
+def test_all_samples_at_once_are_as_one_by_one(open_golden) -> None:
+    samples = np.random.default_rng(0).integers(0, 256, (300, 4), dtype=np.uint8)
+    payloads, counters = [], []
+    for at_once in (False, True):
+        device = open_golden(preset("default"))
+        device.write(Space.STATE, 32, [1 << 14] * 4)
+        device.load(countdown(300).rows)
+        told: list[int] = []
+        if at_once:
+            payloads.append(device.run_all(samples, progress=told.append))
+            assert sum(told) == 300
+        else:
+            payloads.append(list(device.run(map(bytes, samples))))
+        counters.append(device.counters())
+        with pytest.raises(DeviceError, match="waits for another sample after all 299 given"):
+            device.run_all(samples[:-1])
+        with pytest.raises(DeviceError, match="did not take all of the samples"):
+            device.run_all(np.tile(samples, (2, 1)))
+        with pytest.raises(DeviceError, match="run at row 512"):
+            device.run_all(samples, row=512)
+    assert payloads[0] == payloads[1] and len(set(payloads[0])) > 1
+    assert counters[0] == counters[1]
+
+
+def test_patches_take_effect_at_the_wait(open_golden) -> None:
+    config = preset("default")
+    add = Mac(outer=(MacLevel(count=1),), src=0, dst=1, from_drive=True)
+    body = (Wait(dst=0, count=4), add, Emit(base=1, count=1))
+    program = Program(config, (Loop(count=4), *body, Next(), Halt()))
+    device = open_golden(config)
+    device.write(Space.DRIVE, 0, [64] * 4)
+    device.load(program.rows)
+
+    def samples():
+        for shift in range(4):
+            _, row, rows = program.patch(2, shift=shift, up=0)
+            device.load(rows, row)
+            yield bytes(4)
+
+    assert [int.from_bytes(e, "little") for e in device.run(samples())] == [64, 32, 16, 8]
+
+
+def test_a_run_that_is_left_does_not_disturb_the_next(open_golden) -> None:
+    device = open_golden(preset("default"))
+    device.load(countdown(5).rows)
+    run = device.run(iter([bytes(4)] * 5))
+    next(run)
+    run.close()
+    assert len(device.run_all(np.zeros((5, 4), np.uint8))) == 5
+
+
+def test_more_instructions_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    from relaxon_sim.compiled import machine
+
+    monkeypatch.setattr(machine, "KNOWN", 3)
+    device = open_device("golden", preset("default"), engine="compiled")
+    for samples in range(1, 8):
+        device.load(countdown(samples).rows)
+        assert len(device.run_all(np.zeros((samples, 4), np.uint8))) == samples
+
+
+def test_what_cannot_run_is_refused(open_golden) -> None:
+    """Rows that no builder made."""
+    config = preset("up5k")  # 768 groups of states, with addresses of 10 bits
+    device, bases = open_golden(config), row_layouts(config)["bases"]
+    head, rest, halt = Program(config, (Mac(), Halt())).rows
+    for source, says in ((767, None), (768, "state group")):
+        device.load([head, bases.pack(bases.unpack(rest) | {"src": source}), halt])
+        if says:
+            with pytest.raises(ProgramError, match=says):
+                list(device.run())
+        else:
+            assert list(device.run()) == []
+    device.load([row_layouts(config)["NEXT"].pack({"opcode": Opcode.NEXT})])
+    with pytest.raises(ProgramError, match="NEXT without a LOOP"):
+        list(device.run())
+
+
+# By name ----------------------------------------------------------------------------------------
+
+
+def test_the_fastest_that_is_there_and_wide_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(engines.ENGINE, raising=False)
+    default = preset("default")
+    assert open_device("golden", default).identity.build == "golden compiled"
+    assert open_device("golden", WIDE).identity.build == "golden numpy"
+    assert engines.fastest(WIDE)[1] == "this machine's words are too wide for the compiled one"
+    with pytest.raises(ConfigError, match=r"84 bits .* use engine numpy"):
+        open_device("golden", WIDE, engine="compiled")
+    with pytest.raises(ConfigError, match=r"no engine 'compile'.*compiled"):
+        open_device("golden", default, engine="compile")
+    monkeypatch.setenv(engines.ENGINE, "numpy")
+    assert open_device("golden", default).identity.build == "golden numpy"
+
+
+def test_without_numba_everything_works_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(engines.ENGINE, raising=False)
+    for module in (engines, loader):
+        monkeypatch.setattr(module, "available", lambda: False)
+    loader.load.cache_clear()
+    try:
+        assert open_device("golden").identity.build == "golden numpy"
+        with pytest.raises(ToolError, match=r"needs numba: .*\[fast\]"):
+            open_device("golden", engine="compiled")
+    finally:
+        loader.load.cache_clear()
+
+
+def test_code_is_loaded_not_compiled_again() -> None:
+    loader.load()
+    code = "from relaxon_sim.compiled.loader import load; load()"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stderr == ""
+
+
+def test_without_a_folder_to_write(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    """As where relaxon and the home folder are read-only."""
+    blocked = tmp_path / "file"
+    blocked.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    monkeypatch.setattr(loader, "gettempdir", lambda: str(tmp_path))
+    assert loader._folder() is not None and tmp_path in loader._folder().parents
+    monkeypatch.setattr(loader, "gettempdir", lambda: str(blocked))
+    assert loader._folder() is None
+
+
+# At length ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+def test_ten_epochs_of_mnist_are_the_same(mnist: Path) -> None:
+    """784-128-10, default settings: weights, registers and history; about five minutes."""
+    network, data = Network((784, 128, 10)), load(str(mnist))
+    settings = TrainSettings(rule=settings_for("ep-centered", network.depth))
+    config = preset(first_preset(network, settings.rule))
+    left = []
+    for engine in engines.ENGINES:
+        with open_device("golden", config, engine=engine) as device:
+            trainer = Trainer(device, network, data, settings)
+            trainer.start()
+            while trainer.epoch < settings.epochs:
+                trainer.run_epoch()
+            tested = trainer.evaluate()
+            left.append((trainer.checkpoint({}), tested, device.read(Space.STATE).tolist()))
+    (a, *rest), (b, *others) = left
+    assert all(map(np.array_equal, a.weights, b.weights)) and rest == others
+    assert (a.registers, a.history) == (b.registers, b.history)
