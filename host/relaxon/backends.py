@@ -13,18 +13,20 @@ BACKENDS = ("golden", "virtual")
 
 
 def open_device(backend: str, config: ArrayConfig | str = "default", **options: object) -> Device:
-    """Open "golden" (the numpy model), "virtual" (the gateware, compiled, on a pseudo-terminal) or
+    """Open "golden" (the golden model), "virtual" (the gateware, compiled, on a pseudo-terminal) or
     a serial port ("/dev/ttyUSB0", "COM3"; "/dev/ttyUSB0@3000000" where 1,000,000 baud is not it).
 
     ``config`` (or the name of a preset) is what golden and virtual are built as; a board brings
-    its own. ``options`` go to the backend. Raises DeviceError or ToolError.
+    its own. ``options`` go to the backend; golden's is ``engine``, "numpy" or "compiled", by
+    default the faster one of those that are installed and wide enough. Raises ConfigError,
+    DeviceError or ToolError.
     """
     if isinstance(config, str):
         config = preset(config)
     if backend.lower() == "golden":
-        from relaxon_sim.golden.device import GoldenDevice
+        from relaxon_sim.engines import golden_device
 
-        return GoldenDevice(config, **options)  # type: ignore[arg-type]
+        return golden_device(config, **options)  # type: ignore[arg-type]
     if backend.lower() == "virtual":
         return _simulation().virtual_device(config, **options)
     from relaxon_device.serial import SerialDevice

@@ -67,9 +67,11 @@ class Lab:
         network: Network | str,
         settings: RuleSettings | None = None,
         config: ArrayConfig | str = "default",
+        **options: object,
     ) -> Self:
-        """On "golden", "virtual" or a serial port; ``config`` names a preset."""
-        return cls(open_device(backend, config), network, settings)
+        """On "golden", "virtual" or a serial port; ``config`` names a preset. ``options`` are the
+        backend's (`open_device`), as golden's ``engine``."""
+        return cls(open_device(backend, config, **options), network, settings)
 
     def configure(self, settings: RuleSettings | None = None, **changes: object) -> None:
         """Change the rule's settings (all, or some by keyword); planes are cleared. Weights stay

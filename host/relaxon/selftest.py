@@ -175,7 +175,7 @@ class _Pair:
     """
 
     def __init__(self, device: Device) -> None:
-        self.device, self.golden = device, open_device("golden", device.config)
+        self.device, self.golden = device, open_device("golden", device.config, engine="numpy")
         self.config = c = device.config
         self.p = c.p
         self.part = Part()

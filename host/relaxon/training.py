@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from relaxon_device.base import Device
 from relaxon_isa.errors import ConfigError, DataError
@@ -241,12 +242,12 @@ class Trainer:
             part = order[start : start + SAMPLES_A_RUN]
             program, _, _ = program.patch(self._marks.samples, count=len(part))
             self.device.load(program.rows)
-            samples = (self._inputs[i] + self._targets[i] for i in part)
-            for i, payload in zip(part, self.device.run(samples), strict=True):
-                if self.data.classes is not None:
-                    right += int.from_bytes(payload, "little") == self.data.y_train[i]
-                done += 1
-                progress(1)
+            samples = block([self._inputs[i] + self._targets[i] for i in part])
+            payloads = self.device.run_all(samples, progress=progress)
+            if self.data.classes is not None:
+                answers = np.frombuffer(b"".join(payloads), "<u2")
+                right += np.count_nonzero(answers == self.data.y_train[part])
+            done += len(part)
         if self.rule.OUTSIDE:
             x, y = self.data.x_train[order], self.data.y_train[order]
             learned = self.rule.outside(self.real_weights(), x, y, self._halvings(self.epoch))
@@ -265,9 +266,7 @@ class Trainer:
         for start in range(0, len(inputs), SAMPLES_A_RUN):
             part = inputs[start : start + SAMPLES_A_RUN]
             self.device.load(program.patch(0, count=len(part))[0].rows)
-            for payload in self.device.run(part, count=False):
-                results.append(payload)
-                progress(1)
+            results += self.device.run_all(block(part), count=False, progress=progress)
         if not outputs:
             return np.array([int.from_bytes(r, "little") for r in results], dtype=np.int64)
         words = np.array([self.device.layouts[Space.STATE].decode(r) for r in results])
@@ -303,3 +302,8 @@ class Trainer:
             "weight_saturations": counters[Register.WEIGHT_SATURATIONS],
             "link_errors": counters[Register.LINK_ERRORS],
         }
+
+
+def block(samples: list[bytes]) -> NDArray[np.uint8]:
+    """Samples of one length, a row each: (n, bytes)."""
+    return np.frombuffer(b"".join(samples), np.uint8).reshape(len(samples), -1)

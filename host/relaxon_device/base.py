@@ -1,14 +1,14 @@
 """`Device`: the one interface of golden model, virtual board and serial board."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from math import inf
 from types import TracebackType
 from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from relaxon_isa import (
     COUNTER_BITS,
@@ -258,11 +258,33 @@ class Device(ABC):
         not exist, if the program waits for a byte when samples are used up, or if it halts and
         samples are left.
         """
+        self._check_row(row)
+        return self._run(iter(samples), row, count)
+
+    def _check_row(self, row: int) -> None:
         if not 0 <= row < self.config.program_rows:
             raise DeviceError(
                 f"run at row {row}: the device has rows 0 to {self.config.program_rows - 1}"
             )
-        return self._run(iter(samples), row, count)
+
+    def run_all(
+        self,
+        samples: NDArray[np.uint8],
+        *,
+        row: int = 0,
+        count: bool = True,
+        progress: Callable[[int], None] = lambda count: None,
+    ) -> list[bytes]:
+        """`run` on samples that are all there, (n, bytes); returns all payloads.
+
+        Devices may take many samples at a time. ``progress`` is called with the number of
+        payloads since its last call.
+        """
+        payloads = []
+        for payload in self.run(map(bytes, samples), row=row, count=count):
+            payloads.append(payload)
+            progress(1)
+        return payloads
 
     @abstractmethod
     def _run(self, samples: Iterator[bytes], row: int, count: bool) -> Iterator[bytes]:

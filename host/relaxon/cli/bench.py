@@ -17,11 +17,12 @@ from ..studies.cycles import cycles
 from ..studies.gradient import gradient
 from ..studies.plots import check_picture
 from ..studies.settle import settle
-from ..studies.speed import golden
+from ..studies.speed import CASES, golden
 from .console import bar, json_option, print_json, show
 from .options import (
     check_output,
     data_option,
+    engine_option,
     epochs_option,
     file_option,
     jobs_option,
@@ -48,6 +49,7 @@ def _check_plot(path: Path | None) -> None:
 
 
 @click.group()
+@engine_option
 def bench() -> None:
     """Measure: cycles, sweeps, gradients, accuracy, the golden model's speed."""
 
@@ -68,23 +70,33 @@ def bench_cycles(as_json: bool) -> None:
 
 @bench.command("golden")
 @click.option("--data", help="Data set; by default synthetic samples as sparse as MNIST.")
-@layers_option("784,128,10")
+@click.option("--layers", help="Layer sizes; without this and --data, a table of cases.")
 @click.option(
     "--samples",
     default=5000,
     show_default=True,
     type=click.IntRange(1),
-    help="Training samples to time.",
+    help="Training samples to time, at most.",
 )
 @json_option
-def bench_golden(data: str | None, layers: str, samples: int, as_json: bool) -> None:
-    """Training samples/s of the golden model, beside a float numpy loop of the same sweeps."""
-    result = golden(Network.parse(layers), data, samples)
-    if print_json(result, as_json):
+def bench_golden(data: str | None, layers: str | None, samples: int, as_json: bool) -> None:
+    """Training samples/s of the golden model's two engines with the default program, and of the
+    faster one beside a float numpy loop, both with fixed sweeps."""
+    cases = CASES.values() if data is None and layers is None else [(layers or "784,128,10", data)]
+    rows = [golden(Network.parse(network), source, samples) for network, source in cases]
+    if print_json(rows, as_json):
         return
-    click.echo(f"golden model: {result['golden_per_second']:.0f} training samples/s")
-    click.echo(f"float numpy:  {result['float_per_second']:.0f} training samples/s")
-    click.echo(f"ratio: {result['ratio']:.2f}")
+    figures = ("numpy", "compiled", "golden", "float")
+    table = []
+    for row in rows:
+        speeds = [row[f"{name}_per_second"] for name in figures]
+        ratios = [row["compiled_over_numpy"], row["ratio"]]
+        table.append((row["network"], row["data"], *_rounded(speeds, 0), *_rounded(ratios, 2)))
+    show(("network", "data", *figures, "compiled/numpy", "golden/float"), table)
+
+
+def _rounded(values: list[float | None], digits: int) -> list[str]:
+    return ["-" if value is None else f"{value:.{digits}f}" for value in values]
 
 
 @bench.command("settle")

@@ -69,7 +69,7 @@ GROUPS = {
         "shuffle",
     ),
     "Files": ("weights", "init", "export", "checkpoint", "resume"),
-    "Device": ("backend", "preset_name", "verify"),
+    "Device": ("backend", "engine", "preset_name", "verify"),
 }
 """Options of `train` and `infer` as their help groups them; the others are about output."""
 

@@ -1,5 +1,6 @@
 """Options that several commands have, and values that options share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -7,7 +8,9 @@ from typing import Any
 
 import click
 
+from relaxon_device.base import Device
 from relaxon_isa import DataError
+from relaxon_sim.engines import ENGINE, ENGINES, fastest
 
 from ..backends import BACKENDS
 from ..rules.settings import INPUT_PACKS, RuleSettings
@@ -18,6 +21,8 @@ __all__ = [
     "backend_option",
     "check_output",
     "data_option",
+    "engine_option",
+    "engine_used",
     "epochs_option",
     "file_option",
     "input_bits_option",
@@ -64,6 +69,32 @@ backend_option = click.option(
     help="golden, virtual, or the name of a serial port, as /dev/ttyUSB1@3000000 where the board's "
     "rate ('relaxon boards') is not 1,000,000 baud.",
 )
+
+
+def _name_engine(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """A click callback: this process, and those it starts, use that engine."""
+    if value:
+        os.environ[ENGINE] = value
+    return value
+
+
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(ENGINES, case_sensitive=False),
+    callback=_name_engine,
+    expose_value=False,
+    help="What runs the golden model. Default: compiled, where numba is installed and the words of "
+    "the machine are not too wide.",
+)
+
+
+def engine_used(device: Device) -> str:
+    """Which engine a golden device has, and why it is not the faster one, for a line to print."""
+    name, why = device.identity.build.split()[-1], fastest(device.config)[1]
+    asked = os.environ.get(ENGINE)
+    return f"engine {name}" + (f" ({why})" if why and not asked else "")
+
+
 preset_option = click.option(
     "--preset",
     "preset_name",

@@ -26,6 +26,8 @@ from .options import (
     backend_option,
     check_output,
     data_option,
+    engine_option,
+    engine_used,
     epochs_option,
     file_option,
     input_bits_option,
@@ -124,6 +126,7 @@ _TRAIN = TrainSettings()
 @file_option("--checkpoint", "Keep the run in this file, every epoch.")
 @file_option("--resume", "Go on from a checkpoint; its settings hold.")
 @backend_option
+@engine_option
 @preset_option
 @click.option(
     "--verify/--no-verify",
@@ -219,6 +222,7 @@ def train(
 WITH_RESUME = {
     "resume",
     "backend",
+    "engine",
     "preset_name",
     "checkpoint",
     "export",
@@ -254,11 +258,11 @@ def _open(
 ) -> Device:
     """The device of a run, after all checks that need none (`choose_preset`)."""
     chosen = choose_preset(backend, preset_name, network, data, settings, saved)
-    if backend == "golden" and preset_name is None:
-        console.print(f"golden model of preset {chosen}")
     if backend == "virtual":
         console.print("building the virtual board (once; later runs find it in the cache)")
     device = open_device(backend, preset(chosen))
+    if backend == "golden":
+        console.print(f"golden model of preset {chosen}, {engine_used(device)}")
     refuse_other_preset(backend, preset_name, device.config)
     return device
 
@@ -336,6 +340,7 @@ def _print_training(result: dict, as_json: bool) -> None:
     "--layers", help="Layer sizes, for real weights, which are relaxed with the default settings."
 )
 @backend_option
+@engine_option
 @preset_option
 @click.option("--outputs", is_flag=True, help="Print the outputs' values, not the classes.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many test samples.")

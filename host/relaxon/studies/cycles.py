@@ -20,7 +20,7 @@ def cycles() -> list[dict]:
         network = Network.parse(text)
         for p in SIZES:
             config = preset("default").replace(p=p, weight_depth=1 << 14, drive_depth=512)
-            with open_device("golden", config) as device:
+            with open_device("golden", config, engine="numpy") as device:
                 rule = make_rule(network, config, fixed_settings(network))
                 rule.prepare(device)
                 for name, program in (

@@ -88,7 +88,7 @@ def estimate(
     word = element_bytes(config, Space.STATE)
     inputs = (network.sizes[0] * input_bits + 7) // 8
     costs = {}
-    with open_device("golden", config) as device:
+    with open_device("golden", config, engine="numpy") as device:
         rule.prepare(device)
         for name, program, targets in (
             ("training", train, word * network.sizes[-1]),

@@ -6,16 +6,19 @@ from dataclasses import replace
 import numpy as np
 
 from relaxon_isa import preset
+from relaxon_sim.compiled.loader import available
+from relaxon_sim.engines import ENGINES
 
 from ..backends import open_device
 from ..datasets import Dataset, load
 from ..generator import Generator
 from ..network import Network
+from ..rules import settings_for
 from ..rules.settings import RuleSettings
 from ..training import Trainer, TrainSettings
 from .estimate import fixed_settings
 
-__all__ = ["float_epoch", "golden"]
+__all__ = ["CASES", "float_epoch", "golden"]
 
 
 def _synthetic(network: Network, samples: int) -> Dataset:
@@ -30,26 +33,53 @@ def _synthetic(network: Network, samples: int) -> Dataset:
     )
 
 
+CASES = {
+    "dense": ("784-128-10", None),
+    "digits": ("64-32-10", "digits"),
+}
+"""What `relaxon bench golden` times: network, and data set (None: synthetic samples)."""
+
+
+def _epoch_seconds(
+    network: Network, data: Dataset, rule: RuleSettings, engine: str
+) -> tuple[float, list[np.ndarray]]:
+    """Seconds of a training epoch, the faster of two, and the weights before them."""
+    settings = TrainSettings(epochs=2, rate_halvings=0, rule=rule)
+    config = preset("default").replace(p=12, weight_depth=1 << 14)
+    with open_device("golden", config, engine=engine) as device:
+        trainer = Trainer(device, network, data, settings)
+        trainer.start()
+        weights, times = trainer.real_weights(), []
+        for _ in range(settings.epochs):
+            start = time.perf_counter()
+            trainer.run_epoch()
+            times.append(time.perf_counter() - start)
+    return min(times), weights
+
+
 def golden(network: Network, data: str | None, samples: int) -> dict:
-    """Training samples/s, golden and plain float numpy, one after the other in this process."""
+    """Training samples/s of the golden model's engines with the default program; and of the
+    faster one beside plain float numpy, both with fixed sweeps. One after the other, in this
+    process."""
     dataset = load(data) if data else _synthetic(network, samples)
     dataset = replace(dataset, x_train=dataset.x_train[:samples], y_train=dataset.y_train[:samples])
-    settings = TrainSettings(epochs=1, rate_halvings=0, rule=fixed_settings(network))
-    config = preset("default").replace(p=12, weight_depth=1 << 14)
-    with open_device("golden", config) as device:
-        trainer = Trainer(device, network, dataset, settings)
-        trainer.start()
-        weights = trainer.real_weights()
-        start = time.perf_counter()
-        trainer.run_epoch()
-        golden_time = time.perf_counter() - start
-    start = time.perf_counter()
-    float_epoch(weights, dataset, settings.rule)
-    float_time = time.perf_counter() - start
     count = len(dataset.x_train)
+    engines = ENGINES if available() else ("numpy",)
+    default = settings_for("ep-centered", network.depth)
+    speed = {e: count / _epoch_seconds(network, dataset, default, e)[0] for e in engines}
+    fixed = fixed_settings(network)
+    golden_time, weights = _epoch_seconds(
+        network, dataset, fixed, max(speed, key=speed.__getitem__)
+    )
+    start = time.perf_counter()
+    float_epoch(weights, dataset, fixed)
+    float_time = time.perf_counter() - start
     return {
         "network": str(network),
+        "data": dataset.name,
         "samples": count,
+        **{f"{engine}_per_second": speed.get(engine) for engine in ENGINES},
+        "compiled_over_numpy": speed["compiled"] / speed["numpy"] if "compiled" in speed else None,
         "golden_per_second": count / golden_time,
         "float_per_second": count / float_time,
         "ratio": float_time / golden_time,
