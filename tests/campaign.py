@@ -1,7 +1,8 @@
 """Random programs on two machines, compared to the last bit: `python tests/campaign.py --help`.
 
-Each program runs on the golden model and on the virtual board (the gateware). What is compared:
-EMITs, all of S and D, all registers but stalls and the link's own. Weights are in the EMITs.
+Each program runs on the golden model, by numpy, and on the virtual board (the gateware) or the
+golden model's compiled engine. What is compared: EMITs, all of S and D, all registers but stalls
+and the link's own. Weights are in the EMITs.
 """
 
 import argparse
@@ -47,7 +48,7 @@ class Campaign:
 
     def __init__(self, device: Device, seed: int) -> None:
         self.device = device
-        self.golden = open_device("golden", device.config)
+        self.golden = open_device("golden", device.config, engine="numpy")
         self.seed = seed
         self.bins: set[str] = set()
         self.results: Counter[str] = Counter()
@@ -90,12 +91,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the first; the next are +1, +2 ..")
     parser.add_argument("--backend", default="virtual", help="virtual or a serial port")
     parser.add_argument("--family", help="instantiate this FPGA family's primitives (virtual)")
+    parser.add_argument("--engine", choices=["compiled"], help="the golden model's other engine")
     parser.add_argument("--preset", help="machine; by default a small one with every mode")
     arguments = parser.parse_args()
     config: ArrayConfig = preset(arguments.preset) if arguments.preset else CAMPAIGN
     started = time.monotonic()
-    options = {"family": arguments.family} if arguments.family else {}
-    with open_device(arguments.backend, config, **options) as device:
+    backend, options = arguments.backend, {}
+    if arguments.family:
+        options = {"family": arguments.family}
+    elif arguments.engine:
+        backend, options = "golden", {"engine": arguments.engine}
+    with open_device(backend, config, **options) as device:
         campaign = Campaign(device, arguments.seed)
         for i in range(arguments.count):
             found = campaign.step()

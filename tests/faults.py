@@ -1,9 +1,10 @@
-"""Seeded faults in the gateware, and whether the random programs of CI catch them.
+"""Seeded faults in the gateware and in the golden model's compiled engine, and whether the random
+programs of CI catch them.
 
-Each fault of `FAULTS` replaces a piece of source in a copy of ``relaxon_hdl``; a board is compiled
+Each fault replaces a piece of source in a copy of its package; a board, or the engine, is compiled
 from the copy, and programs run on it until one differs from the golden model. A fault that none of
 them shows is a gap in `random_programs`, not in the list. With ``--with self-test`` it is
-`relaxon info` that has to notice.
+`relaxon info` that has to notice those of the gateware.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +26,15 @@ import platformdirs
 
 from relaxon.cli import DIFFERENT
 
-__all__ = ["FAULTS", "PROGRAMS", "Fault", "caught_at", "caught_by_self_test", "faulty_source"]
+__all__ = [
+    "ENGINE_FAULTS",
+    "FAULTS",
+    "PROGRAMS",
+    "Fault",
+    "caught_at",
+    "caught_by_self_test",
+    "faulty_source",
+]
 
 TESTS = Path(__file__).resolve().parent
 PROGRAMS = 200
@@ -32,11 +42,16 @@ PROGRAMS = 200
 
 
 class Fault(NamedTuple):
-    """A piece of a module's source, and what stands in its place."""
+    """A piece of a module's source, and what stands in its place.
+
+    ``package`` is the module's, ``machine`` the options of the campaign that runs it.
+    """
 
     module: str
     right: str
     wrong: str
+    package: str = "relaxon_hdl"
+    machine: str = "--backend=virtual"
 
 
 FAULTS = {
@@ -88,34 +103,79 @@ FAULTS = {
 }
 
 
-def faulty_source(name: str) -> str:
-    """The text of a fault's module, with it. Raises RuntimeError if the gateware has changed."""
-    import relaxon_hdl
+def _engine(right: str, wrong: str) -> Fault:
+    return Fault("compiled/engine", right, wrong, "relaxon_sim", "--engine=compiled")
 
-    fault = FAULTS[name]
-    source = Path(relaxon_hdl.__path__[0], f"{fault.module}.py").read_text()
+
+ENGINE_FAULTS = {
+    # MAC
+    "engine: negative sources left out": _engine("n += word != 0", "n += word > 0"),
+    "engine: a pair shares its source": _engine(
+        "np.int64(W[beside + e]) * more", "np.int64(W[beside + e]) * value"
+    ),
+    "engine: dots stay in one line": _engine("                start += pitch\n", ""),
+    "engine: flips lost where a tile is diagonal": _engine(
+        "acc[to + e] += sign * (np.int64(S", "acc[to + e] += (np.int64(S"
+    ),
+    "engine: sum wraps a bit late": _engine(
+        "wrap = 64 - config.acc_bits", "wrap = 63 - config.acc_bits"
+    ),
+    "engine: judge takes the tolerance for a change": _engine("moved > m.tol", "moved >= m.tol"),
+    "engine: gate lets minus one pass": _engine(
+        "low = -one\n    elif m.gating", "low = -one - 1\n    elif m.gating"
+    ),
+    # LEARN
+    "engine: ties towards zero in 64 bits": _engine(
+        "x += half + (x >> 63)  # halves", "x += half - 1 + (x >> 63)  # halves"
+    ),
+    "engine: negative ties up in 32 bits": _engine("np.int32(x >> 31)", "np.int32(0)"),
+    "engine: lines of columns as if of rows": _engine(
+        "places[tile, 2 if by_row else 1]", "places[tile, 2]"
+    ),
+    "engine: dither rotated wrong": _engine("rotl(v, 5 * column & 31)", "rotl(v, 3 * column & 31)"),
+    "engine: saturation counted a column": _engine(
+        "if marks[tile] != marks[len(marks) - 1]:", "if True:"
+    ),
+    "engine: memory of the integral mode not saturated": _engine(
+        "W[beside] = min(max(memory + half_away(u, config.integral_shift), low), high)",
+        "W[beside] = memory + half_away(u, config.integral_shift)",
+    ),
+    # Transfers and the sequencer
+    "engine: arg max takes the last of equals": _engine(
+        "value > best_value", "value >= best_value"
+    ),
+    "engine: loop index not back at 0": _engine("x[cpu.depth] = 0", "x[cpu.depth] += 0"),
+    "engine: hidden fetches counted": _engine("m.fetch - cpu.drain\n", "m.fetch\n"),
+}
+KNOWN = FAULTS | ENGINE_FAULTS
+
+
+def faulty_source(name: str) -> str:
+    """The text of a fault's module, with it. Raises RuntimeError if the source has changed."""
+    fault = KNOWN[name]
+    package = import_module(fault.package)
+    source = Path(package.__path__[0], f"{fault.module}.py").read_text()
     if source.count(fault.right) != 1:
         raise RuntimeError(
             f"{name}: {fault.right!r} is {source.count(fault.right)} times in {fault.module}.py, "
-            "wanted is once: adapt FAULTS to the gateware"
+            "wanted is once: adapt the fault to the source"
         )
     return source.replace(fault.right, fault.wrong)
 
 
 @contextmanager
 def faulty(name: str) -> Iterator[dict[str, str]]:
-    """An environment for commands whose gateware has a fault. Nothing enters the user's cache."""
-    import relaxon_hdl
+    """An environment for commands whose machine has a fault. Nothing enters the user's cache."""
     from relaxon_hdl.tools.cache import cache_dir
 
-    source = faulty_source(name)
+    source, fault = faulty_source(name), KNOWN[name]
+    original = import_module(fault.package).__path__[0]
     yowasp = platformdirs.user_cache_path("YoWASP", appauthor=False)
     with tempfile.TemporaryDirectory(prefix="relaxon-fault-") as directory:
         work = Path(directory)
-        copy = work / "relaxon_hdl"
-        shutil.copytree(relaxon_hdl.__path__[0], copy, ignore=shutil.ignore_patterns("__*__"))
-        (copy / "__init__.py").touch()
-        (copy / f"{FAULTS[name].module}.py").write_text(source)
+        copy = work / fault.package
+        shutil.copytree(original, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        (copy / f"{fault.module}.py").write_text(source)
         # A cache of its own for the board, with the user's for what no fault changes.
         (work / "cache" / "relaxon").mkdir(parents=True)
         (work / "cache" / "relaxon" / "runtime").symlink_to(cache_dir("runtime"))
@@ -133,7 +193,8 @@ def caught_at(name: str, *, count: int = PROGRAMS, seed: int = 0) -> int | None:
     Raises RuntimeError if no board comes of the fault.
     """
     with faulty(name) as environment:
-        command = [sys.executable, TESTS / "campaign.py", f"--count={count}", f"--seed={seed}"]
+        command = [sys.executable, TESTS / "campaign.py", KNOWN[name].machine]
+        command += [f"--count={count}", f"--seed={seed}"]
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     found = re.search(r"^program of seed (\d+)", ran.stdout, re.MULTILINE)
     if found:
@@ -171,12 +232,13 @@ def main() -> int:
         help="what has to catch them",
     )
     arguments = parser.parse_args()
-    names = arguments.names or list(FAULTS)
-    if unknown := set(names) - set(FAULTS):
+    known = FAULTS if arguments.judge == "self-test" else KNOWN
+    names = arguments.names or list(known)
+    if unknown := set(names) - set(known):
         parser.error(f"no fault {', '.join(map(repr, sorted(unknown)))}: see --list")
     missed = 0
     for number, name in enumerate(names, 1):
-        fault = FAULTS[name]
+        fault = KNOWN[name]
         if arguments.list:
             print(f"{name}: {fault.module}.py, {fault.right!r} becomes {fault.wrong!r}")
             continue

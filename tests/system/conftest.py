@@ -1,14 +1,19 @@
-"""One suite, every backend: ``device`` is the golden model, then the virtual board."""
+"""One suite, every backend: ``device`` is the golden model with each of its engines, then the
+virtual board."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from relaxon.backends import BACKENDS, open_device
+from relaxon.backends import open_device
 from relaxon_device.base import Device
+from relaxon_sim.engines import ENGINES
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=[*(f"golden {engine}" for engine in ENGINES), "virtual"])
 def device(request: pytest.FixtureRequest) -> Iterator[Device]:
-    with open_device(request.param, "default") as opened:
+    backend, _, engine = request.param.partition(" ")
+    if engine == "compiled":
+        pytest.importorskip("numba", reason="numba is not installed")
+    with open_device(backend, "default", **({"engine": engine} if engine else {})) as opened:
         yield opened

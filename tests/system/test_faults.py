@@ -3,14 +3,20 @@
 
 import pytest
 
-from faults import FAULTS, caught_at, faulty_source
+from faults import ENGINE_FAULTS, FAULTS, caught_at, faulty_source
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_fault_is_still_one_of_this_gateware(name):
+@pytest.mark.parametrize("name", [*FAULTS, *ENGINE_FAULTS])
+def test_fault_is_still_one_of_this_source(name):
     compile(faulty_source(name), name, "exec")
 
 
 def test_faults_of_the_day_are_caught(day, seed):
     for name in day.sample(list(FAULTS), 2):
         assert caught_at(name, seed=seed), f"{name}: no program differs: improve random_programs"
+
+
+def test_an_engine_fault_of_the_day_is_caught(day, seed):
+    pytest.importorskip("numba", reason="numba is not installed")
+    name = day.choice(list(ENGINE_FAULTS))
+    assert caught_at(name, seed=seed), f"{name}: no program differs: improve random_programs"
