@@ -3,8 +3,7 @@
 import os
 
 from relaxon_device.base import Device
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ConfigError, install, meant
+from relaxon_isa import ArrayConfig, ConfigError, install, meant
 
 from .compiled.loader import available
 

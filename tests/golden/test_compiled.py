@@ -8,18 +8,20 @@ from random import Random
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from campaign import CAMPAIGN, Campaign
 from relaxon.backends import open_device
+from relaxon.cli import cli
 from relaxon.datasets import load
 from relaxon.network import Network
 from relaxon.rules import first_preset, settings_for
 from relaxon.training import Trainer, TrainSettings
 from relaxon_device.base import Device
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.encoding import row_layouts
-from relaxon_isa.errors import ConfigError, DeviceError, ProgramError, ToolError
-from relaxon_isa.instructions import (
+from relaxon_isa import (
+    ArrayConfig,
+    ConfigError,
+    DeviceError,
     Emit,
     Halt,
     Instruction,
@@ -30,11 +32,14 @@ from relaxon_isa.instructions import (
     MacLevel,
     Next,
     Opcode,
+    Program,
+    ProgramError,
+    Space,
+    ToolError,
     Wait,
+    preset,
+    row_layouts,
 )
-from relaxon_isa.memory import Space
-from relaxon_isa.presets import preset
-from relaxon_isa.program import Program
 from relaxon_sim import engines
 from relaxon_sim.compiled import loader
 from support.observe import differences, observe
@@ -193,6 +198,15 @@ def test_without_numba_everything_works_as_before(monkeypatch: pytest.MonkeyPatc
         loader.load.cache_clear()
 
 
+def test_the_command_line_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["train", "--backend", "golden", "--layers", "8,4,3", "--data", "iris"]
+    for engine in engines.ENGINES:
+        monkeypatch.setenv(engines.ENGINE, "set back by monkeypatch")
+        ran = CliRunner().invoke(cli, [*command, "--epochs", "1", "--engine", engine])
+        assert ran.exit_code == 0, ran.output
+        assert f"golden model of preset default, engine {engine}" in ran.stderr
+
+
 def test_code_is_loaded_not_compiled_again() -> None:
     loader.load()
     code = "from relaxon_sim.compiled.loader import load; load()"
@@ -206,7 +220,8 @@ def test_without_a_folder_to_write(monkeypatch: pytest.MonkeyPatch, tmp_path) ->
     blocked.touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
     monkeypatch.setattr(loader, "gettempdir", lambda: str(tmp_path))
-    assert loader._folder() is not None and tmp_path in loader._folder().parents
+    folder = loader._folder()
+    assert folder and tmp_path in folder.parents
     monkeypatch.setattr(loader, "gettempdir", lambda: str(blocked))
     assert loader._folder() is None
 

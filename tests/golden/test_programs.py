@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.instructions import (
+from relaxon_isa import (
     Activation,
+    ArrayConfig,
+    Builder,
     Emit,
     EmitKind,
     Halt,
@@ -22,11 +23,12 @@ from relaxon_isa.instructions import (
     MacLevel,
     Next,
     Pack,
+    Program,
+    Register,
+    Space,
     Wait,
+    preset,
 )
-from relaxon_isa.memory import Register, Space
-from relaxon_isa.presets import preset
-from relaxon_isa.program import Builder, Program
 from relaxon_sim.golden import GoldenDevice, Machine
 from support.coverage import all_bins
 from support.engines import compiled_machine, fits

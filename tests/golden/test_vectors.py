@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.encoding import encode
-from relaxon_isa.errors import ProgramError
-from relaxon_isa.instructions import (
+from relaxon_isa import (
     Activation,
+    ArrayConfig,
     Gating,
     Halt,
     Judge,
@@ -19,12 +17,14 @@ from relaxon_isa.instructions import (
     LearnLevel,
     Mac,
     MacLevel,
+    Program,
+    ProgramError,
+    Register,
     Sign,
     Wait,
+    encode,
+    preset,
 )
-from relaxon_isa.memory import Register
-from relaxon_isa.presets import preset
-from relaxon_isa.program import Program
 from relaxon_sim.golden import Machine
 from relaxon_sim.golden.exact import Integers, Reals, numbers_for
 from relaxon_sim.golden.hash import cell_dither, lane_bits, mix, words

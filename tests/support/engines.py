@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from relaxon_isa.config import ArrayConfig
+from relaxon_isa import ArrayConfig
 
 __all__ = ["compiled_machine", "fits"]
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from relaxon_device.base import left_over, starved
-from relaxon_isa.config import ArrayConfig
+from relaxon_isa import ArrayConfig
 
 from ..golden.device import GoldenDevice
 from ..golden.sequencer import Starved

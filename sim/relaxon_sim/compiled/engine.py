@@ -15,17 +15,19 @@ tiles that programs use as a matrix together as one.
 import numpy as np
 from numba import njit
 
-from relaxon_isa.instructions import (
+from relaxon_isa import (
+    COUNTER_BITS,
     Activation,
     EmitKind,
     Gating,
     Judge,
     Opcode,
     Pack,
+    Register,
     Sign,
     Skip,
+    Space,
 )
-from relaxon_isa.memory import COUNTER_BITS, Register, Space
 
 from .status import Status
 

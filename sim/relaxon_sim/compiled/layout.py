@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxon_isa.config import ArrayConfig
+from relaxon_isa import ArrayConfig
 
 from .tables import SEGMENT, Operation
 

@@ -16,7 +16,7 @@ from typing import Any
 import platformdirs
 from filelock import FileLock
 
-from relaxon_isa.errors import ToolError, install
+from relaxon_isa import ToolError, install
 
 __all__ = ["available", "compiled", "load"]
 

@@ -6,10 +6,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ConfigError, ProgramError
-from relaxon_isa.instructions import Opcode
-from relaxon_isa.memory import Register, Space
+from relaxon_isa import ArrayConfig, ConfigError, Opcode, ProgramError, Register, Space
 
 from ..golden.counters import RegisterFile
 from ..golden.exact import Integers

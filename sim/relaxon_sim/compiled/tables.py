@@ -11,11 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxon_isa.check import check_fields
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.cycles import drain_cycles, fetch_cycles, issue_cycles, wait_bytes
-from relaxon_isa.encoding import decode, row_layouts, rows_of
-from relaxon_isa.instructions import (
+from relaxon_isa import (
+    ArrayConfig,
     Emit,
     EmitKind,
     Learn,
@@ -25,9 +22,19 @@ from relaxon_isa.instructions import (
     MacLevel,
     Next,
     Opcode,
+    Register,
+    Space,
     Wait,
+    decode,
+    drain_cycles,
+    element_bytes,
+    fetch_cycles,
+    issue_cycles,
+    row_layouts,
+    rows_of,
+    wait_bytes,
 )
-from relaxon_isa.memory import Register, Space, element_bytes
+from relaxon_isa.check import check_fields
 
 __all__ = ["CONFIG", "CPU", "OPERATION", "SEGMENT", "TRIP", "Operation", "config_record", "record"]
 

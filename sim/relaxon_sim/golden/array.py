@@ -13,9 +13,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxon_isa.cycles import trips
-from relaxon_isa.instructions import Learn, LearnLevel, Mac, MacLevel, Sign
-from relaxon_isa.memory import Register
+from relaxon_isa import Learn, LearnLevel, Mac, MacLevel, Register, Sign, trips
 
 from .exact import Array
 from .hash import cell_dither, words

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.memory import COUNTER_BITS, Register
+from relaxon_isa import COUNTER_BITS, ArrayConfig, Register
 
 from .hash import mix
 

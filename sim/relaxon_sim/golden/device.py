@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from relaxon_device.base import Device, SpaceLayout, left_over, starved
-from relaxon_isa.config import ArrayConfig
+from relaxon_isa import ArrayConfig, Space
 from relaxon_isa.identity import decode_info, encode_info
-from relaxon_isa.memory import Space
 
 from .machine import Machine
 from .sequencer import Starved

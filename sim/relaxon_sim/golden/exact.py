@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy import add, floor, multiply, rint
 
-from relaxon_isa.config import ArrayConfig
+from relaxon_isa import ArrayConfig
 
 __all__ = ["Array", "Integers", "Numbers", "Reals", "numbers_for"]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from relaxon_isa.config import ArrayConfig
+from relaxon_isa import ArrayConfig
 
 from .exact import Numbers
 from .sequencer import Run, Sequencer

@@ -6,8 +6,7 @@ import numpy as np
 from numpy import maximum, minimum
 from numpy.typing import NDArray
 
-from relaxon_isa.instructions import Activation, Gating, Judge, Mac
-from relaxon_isa.memory import Register
+from relaxon_isa import Activation, Gating, Judge, Mac, Register
 
 from .exact import Array
 from .hash import lane_bits, words

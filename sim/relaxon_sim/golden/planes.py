@@ -3,9 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ProgramError
-from relaxon_isa.instructions import LearnLevel, MacLevel
+from relaxon_isa import ArrayConfig, LearnLevel, MacLevel, ProgramError
 
 from .exact import Array, Numbers
 

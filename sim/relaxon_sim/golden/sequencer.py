@@ -5,19 +5,24 @@ from dataclasses import fields
 from functools import partial
 from typing import Any
 
-from relaxon_isa.check import check_fields
-from relaxon_isa.cycles import drain_cycles, fetch_cycles, issue_cycles, wait_bytes
-from relaxon_isa.encoding import decode, row_layouts, rows_of
-from relaxon_isa.errors import ProgramError
-from relaxon_isa.instructions import (
+from relaxon_isa import (
     Emit,
     Learn,
     Mac,
     Opcode,
+    ProgramError,
+    Register,
     Skip,
     Wait,
+    decode,
+    drain_cycles,
+    fetch_cycles,
+    issue_cycles,
+    row_layouts,
+    rows_of,
+    wait_bytes,
 )
-from relaxon_isa.memory import Register
+from relaxon_isa.check import check_fields
 
 from .array import compile_learn, compile_mac, sliding_learn, sliding_mac
 from .state import State

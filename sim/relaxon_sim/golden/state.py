@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxon_isa.config import ArrayConfig
+from relaxon_isa import ArrayConfig
 
 from .counters import RegisterFile
 from .exact import Numbers, numbers_for

@@ -3,8 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.instructions import Learn
+from relaxon_isa import ArrayConfig, Learn
 
 from .exact import Array, Numbers
 

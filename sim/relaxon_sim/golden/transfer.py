@@ -5,9 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.instructions import Emit, EmitKind, Pack, Wait
-from relaxon_isa.memory import COUNTER_BITS, Space, element_bytes
+from relaxon_isa import COUNTER_BITS, ArrayConfig, Emit, EmitKind, Pack, Space, Wait, element_bytes
 
 from .planes import Plane, in_range
 from .state import State, integers
