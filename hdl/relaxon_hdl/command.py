@@ -317,15 +317,15 @@ class RecordWriter(Component):
 
         kind = Signal(Kind)
         no_emit = Signal()  # the core is not, and will not be, within an EMIT
-        done = Signal()
+        due = Signal()  # a DONE
         dropping = Signal(init=1)  # EMIT and DONE of an aborted program
         m.d.comb += [
-            self.idle.eq(~self.running & ~self.done & ~done & ~dropping),
+            self.idle.eq(~self.running & ~self.done & ~due & ~dropping),
             no_emit.eq((self.idle | self.waiting) & ~emit.valid & ~dropping),
-            self.quiet.eq(self.passing & ~done & ~dropping),
+            self.quiet.eq(self.passing & ~due & ~dropping),
         ]
         with m.If(self.done & ~dropping):
-            m.d.sync += done.eq(1)
+            m.d.sync += due.eq(1)
         with m.If(~self.running & ~emit.valid):
             m.d.sync += dropping.eq(0)
 
@@ -337,8 +337,8 @@ class RecordWriter(Component):
                     o.valid.eq(emit.valid & ~dropping),
                     emit.ready.eq(o.ready | dropping),
                 ]
-                with m.If(done & ~emit.valid):
-                    m.d.sync += [done.eq(0), kind.eq(Kind.DONE)]
+                with m.If(due & ~emit.valid):
+                    m.d.sync += [due.eq(0), kind.eq(Kind.DONE)]
                     m.next = "TAG"
                 with m.Elif(self.wanted & no_emit):
                     m.d.comb += self.granted.eq(1)

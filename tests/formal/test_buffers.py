@@ -1,9 +1,9 @@
 """The skid buffer is a queue of two."""
 
-from amaranth.hdl import Assert, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 
 from relaxon_hdl.buffers import SkidBuffer
-from support.formal import Harness, prove
+from support.formal import Assert, Harness, prove
 
 
 class Queue(Harness):

@@ -1,11 +1,11 @@
 """COBS: the decoder gives what the encoding says; the decoder undoes the encoder."""
 
-from amaranth.hdl import Array, Assert, Assume, Module, Mux, Signal
+from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib.wiring import In
 
 from relaxon_hdl.cobs import CobsDecoder, CobsEncoder
 from relaxon_hdl.component import Component
-from support.formal import Harness, check_up_to, prove
+from support.formal import Assert, Assume, Harness, check_up_to, prove
 
 WHOLE = 255
 """A frame of fewer encoded bytes has no block without a zero at its end."""

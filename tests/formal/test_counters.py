@@ -1,14 +1,14 @@
 """The register file loses no event, whatever the host and EMIT ask for meanwhile."""
 
 import pytest
-from amaranth.hdl import Array, Assert, Assume, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Const, Module, Mux, Signal, Value
 from amaranth.lib.wiring import In, Out
 
 import relaxon_hdl.counters
 from relaxon_hdl.component import Component
 from relaxon_hdl.counters import COUNTED, INDEX_BITS, WAITING_BITS, RegisterFile
 from relaxon_isa.presets import preset
-from support.formal import Harness, prove
+from support.formal import Assert, Assume, Harness, prove
 
 CONFIGS = {"short": preset("up5k").replace(kind_counters=True), "long": preset("default")}
 LATEST = (1 << WAITING_BITS) - 1
@@ -56,13 +56,11 @@ class Counting(Harness):
         self.who, self.other = Signal(INDEX_BITS, name="who"), Signal(16, name="other")
 
         def ram(width, depth, family):
-            self.words = OneCounter(self.who, self.other, depth)
-            return self.words
+            return OneCounter(self.who, self.other, depth)
 
         monkeypatch.setattr(relaxon_hdl.counters, "Ram", ram)
         self.long = name == "long"
-        super().__init__(RegisterFile(CONFIGS[name]))
-        self.free += [self.who, self.other]
+        super().__init__(RegisterFile(CONFIGS[name]), self.who, self.other)
 
     def properties(self, m: Module) -> None:
         dut, who = self.dut, self.who
@@ -79,7 +77,7 @@ class Counting(Harness):
             Assume(~dut.write),
         ]
 
-        def of_all(value_of) -> Signal:
+        def of_all(value_of) -> Value:
             values = [value_of(r) if r in COUNTED else Const(0) for r in range(1 << INDEX_BITS)]
             return Array(values)[who]
 

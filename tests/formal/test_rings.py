@@ -1,0 +1,254 @@
+"""The link's rings: bytes arrive once, in order and unchanged, and stay until they may go."""
+
+import pytest
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib.wiring import In, Out
+
+import relaxon_hdl.link
+from relaxon_hdl.component import Component
+from relaxon_hdl.link import ReceiveRing, TransmitRing
+from relaxon_isa.link import CRC_BYTES, MAX_PAYLOAD
+from relaxon_isa.presets import preset
+from support.formal import Assert, Assume, Harness, prove
+
+SIZE = 256
+BITS = 8
+CONFIGS = {name: preset(name).replace(rx_bytes=SIZE, tx_bytes=SIZE) for name in ("up5k", "default")}
+WINDOW = SIZE - CRC_BYTES
+MOST = MAX_PAYLOAD + 1 + CRC_BYTES
+"""Where the count of a frame's bytes stops."""
+
+
+class OneCell(Component):
+    """In place of a ring: its byte at address ``where``. All others, and a byte that is read while
+    it is written, may be anything (``other``)."""
+
+    def __init__(self, depth: int, where: Signal, other: Signal):
+        self.where, self.other = where, other
+        bits = (depth - 1).bit_length()
+        super().__init__(
+            {
+                "w_addr": In(bits),
+                "w_data": In(8),
+                "w_en": In(1),
+                "r_addr": In(bits),
+                "r_data": Out(8),
+                "cell": Out(8),
+            }
+        )
+
+    def write_port(self):
+        return Ends(addr=self.w_addr, data=self.w_data, en=self.w_en)
+
+    def read_port(self, domain: str):
+        assert domain == "comb"
+        return Ends(addr=self.r_addr, data=self.r_data)
+
+    def elaborate(self, platform):
+        m = Module()
+        written = self.w_en & (self.w_addr == self.where)
+        with m.If(written):
+            m.d.sync += self.cell.eq(self.w_data)
+        m.d.comb += self.r_data.eq(
+            Mux((self.r_addr == self.where) & ~written, self.cell, self.other)
+        )
+        return m
+
+
+class Ends:
+    """The members of a memory's port."""
+
+    def __init__(self, **members: Signal):
+        self.__dict__.update(members)
+
+
+def one_cell(monkeypatch) -> tuple[Signal, Signal]:
+    """Makes the rings to come a `OneCell`; returns its address and the other bytes."""
+    where, other = Signal(BITS, name="where"), Signal(8, name="other")
+    monkeypatch.setattr(
+        relaxon_hdl.link.memory, "Memory", lambda shape, depth, init: OneCell(depth, where, other)
+    )
+    return where, other
+
+
+def constant(m: Module, signal: Signal) -> None:
+    """Any value, but the same in all cycles."""
+    before, started = Signal.like(signal, name=f"{signal.name}_before"), Signal()
+    m.d.sync += [before.eq(signal), started.eq(1)]
+    m.d.comb += Assume(~started | (signal == before))
+
+
+class Receiving(Harness):
+    """A byte that is accepted leaves the ring at its place in the stream, once and unchanged; so an
+    acknowledged byte is taken, unless the link is reset.
+
+    Assumed, and proved of `LinkEngine`: `FrameReceiver` counts a frame's bytes; a frame is accepted
+    whole, at most 200 bytes and those of the CRC, and cleared before the next one; no byte comes in
+    the cycle of that or in the one before. Of the bytes (``what``), what is proved of the room.
+    """
+
+    def __init__(self, name: str, monkeypatch, what: str):
+        self.short = CONFIGS[name].pipeline == "short"
+        self.what = what
+        self.where, other = one_cell(monkeypatch)
+        super().__init__(ReceiveRing(CONFIGS[name]), self.where, other)
+
+    def properties(self, m: Module) -> None:
+        dut = self.dut
+        constant(m, self.where)
+        read_at, have = self.look("read_at", BITS + 1), self.look("have")
+        held, before = Signal(BITS + 1), Signal(BITS + 1)
+        body, byte_before, closed = Signal(8), Signal(), Signal()
+        byte, ends = dut.i.valid, dut.accept | dut.clear | dut.reset
+        m.d.comb += [
+            dut.length.eq((body - CRC_BYTES).as_signed()),
+            held.eq(dut.expected + (2 * SIZE - CRC_BYTES) - read_at),
+            Assume(~(ends | closed) | ~(byte | byte_before)),
+            Assume((dut.accept + dut.clear + dut.reset) <= 1),
+            Assume(~closed | dut.clear),
+            Assume(~dut.accept | ((body >= CRC_BYTES) & (body < MOST) & ~dut.overflow)),
+        ]
+        m.d.sync += [byte_before.eq(byte), closed.eq(dut.accept | dut.reset)]
+        with m.If(byte & (body != MOST)):
+            m.d.sync += body.eq(body + 1)
+        with m.If(dut.clear):
+            m.d.sync += body.eq(0)
+
+        # Nothing valid is written. ``room`` is a cycle late.
+        known = Assert if self.what == "room" else Assume
+        after = self.look("after", 16)
+        m.d.sync += before.eq(Mux(dut.reset, 0, held))
+        m.d.comb += [
+            known(body <= MOST),
+            known((after - read_at)[: BITS + 1] == (held + body)[: BITS + 1]),
+            known(held <= WINDOW),
+            known(dut.overflow | closed | (held + body <= SIZE)),
+            known(dut.room == (WINDOW - before)[:BITS]),
+            known(held + have >= before),
+            known(before <= WINDOW),
+        ]
+
+        # Where a byte is written: with the long pipeline a cycle after it came.
+        at, new, write = Signal(BITS + 1), Signal(), self.look("ring.w_en")
+        ahead_of_write = Signal(BITS + 1)
+        m.d["comb" if self.short else "sync"] += [
+            at.eq(after),
+            new.eq(body != MOST),  # a frame that is too long stays at one place
+        ]
+        m.d.comb += ahead_of_write.eq(at - read_at)
+        with m.If(write):
+            m.d.comb += [
+                known(self.look("ring.w_addr", BITS) == at[:BITS]),
+                known(ahead_of_write < SIZE),
+            ]
+            if not self.short:
+                m.d.comb += [
+                    known(byte_before & (body != 0) & ~dut.overflow),
+                    known(ahead_of_write == (held + body - new)[: BITS + 1]),
+                ]
+        if self.what == "bytes":
+            self.one_byte(m, held, body, closed, at, new, ahead_of_write)
+
+    def one_byte(self, m: Module, held, body, closed, at, new, ahead_of_write) -> None:
+        """One byte on its way: its place in the stream and its value."""
+        dut = self.dut
+        read_at = self.look("read_at", BITS + 1)
+        write, cell = self.look("ring.w_en"), self.look("ring.cell", 8)
+        address, data = self.look("ring.w_addr", BITS), self.look("ring.w_data", 8)
+        read = self.look("ring.r_data", 8)
+        fetch, pick = self.look("fetch"), self.choice()
+        candidate, accepted = Signal(), Signal()
+        place, value = Signal(BITS + 1), Signal(8)
+        with m.If(pick & new & write & (address == self.where) & ~candidate & ~accepted):
+            m.d.sync += [candidate.eq(1), place.eq(at), value.eq(data)]
+        ahead = (place - read_at)[: BITS + 1]  # bytes to be read before it
+        with m.If(dut.accept):  # the CRC's bytes are not the stream's
+            m.d.sync += accepted.eq(accepted | (candidate & (ahead < held + body - CRC_BYTES)))
+        with m.If(dut.clear):
+            m.d.sync += candidate.eq(0)
+        with m.If(fetch & (place == read_at)):
+            m.d.sync += accepted.eq(0)
+            m.d.comb += Assert(~accepted | (read == value))
+        with m.If(dut.reset):
+            m.d.sync += [accepted.eq(0), candidate.eq(0)]
+        m.d.comb += [
+            Assert(~(candidate | accepted) | ((place[:BITS] == self.where) & (cell == value))),
+            Assert(~accepted | (ahead < held)),
+            Assert(~(candidate & accepted) | closed),
+        ]
+        with m.If(candidate & ~accepted & ~closed):
+            m.d.comb += Assert((ahead >= held) & (ahead < held + body))
+        if not self.short:
+            m.d.comb += Assert(~(write & candidate & ~accepted) | (ahead < ahead_of_write))
+
+
+class Transmitting(Harness):
+    """A byte of the board's stream is sent at its place, unchanged, as often as it is asked for,
+    until it is acknowledged; no more is sent than was given, no more released than was sent.
+
+    Assumed, and so in `LinkEngine`: ``open`` is low while an acknowledgement is weighed and
+    applied; a byte is wanted only while one is unsent.
+    """
+
+    def __init__(self, name: str, monkeypatch):
+        self.short = CONFIGS[name].pipeline == "short"
+        self.where, other = one_cell(monkeypatch)
+        super().__init__(TransmitRing(CONFIGS[name]), self.where, other)
+
+    def properties(self, m: Module) -> None:
+        dut = self.dut
+        constant(m, self.where)
+        sent, flight, level = (self.look(name, BITS + 1) for name in ("sent", "flight", "level"))
+        acked, write_at = self.look("acked", 16), self.look("write_at", BITS)
+        minus, release = self.look("minus", 16), self.look("release")
+        weighed, kept_on, ack_before = Signal(), Signal(), Signal(16)
+        m.d.sync += [weighed.eq(dut.weigh), kept_on.eq(dut.keep), ack_before.eq(dut.ack_not)]
+        judged = weighed if self.short else kept_on
+        m.d.comb += [
+            Assume((dut.weigh + dut.keep + dut.apply + dut.reset + dut.open) <= 1),
+            Assume(~dut.keep | (weighed & (not self.short))),
+            Assume(~dut.apply | judged),
+            Assume(~(weighed | kept_on) | ~dut.weigh),
+            Assume(~(weighed | kept_on) | (dut.ack_not == ack_before)),
+            Assume(~(weighed | kept_on) | ~dut.open),
+            Assume(~dut.want | dut.unsent),
+        ]
+        writes = dut.i.valid & dut.i.ready
+        m.d.comb += [
+            Assert((sent <= flight) & (flight <= level) & (level <= SIZE)),
+            Assert(write_at == (acked + level)[:BITS]),
+            Assert(~writes | (level < SIZE)),
+            Assert((minus == 0) | weighed | kept_on),
+            Assert(~(weighed | kept_on) | (minus == (acked + dut.ack_not)[:16])),
+            Assert(~(weighed & kept_on)),
+        ]
+
+        # One byte that is kept: its place in the stream and its value.
+        cell, data = self.look("ring.cell", 8), self.look("ring.r_data", 8)
+        fetch, pick = self.look("fetch"), self.choice()
+        kept, place, value = Signal(), Signal(16), Signal(8)
+        with m.If(pick & writes & (write_at == self.where) & ~kept):
+            m.d.sync += [kept.eq(1), place.eq(acked + level), value.eq(dut.i.payload)]
+        with m.If(release & ((place - acked)[:16] < (~dut.ack_not - acked)[:16])):
+            m.d.sync += kept.eq(0)
+        with m.If(dut.reset):
+            m.d.sync += kept.eq(0)
+        m.d.comb += [
+            Assert(~(kept & fetch & (dut.seq == place)) | (data == value)),
+            Assert(~kept | ((place[:BITS] == self.where) & (cell == value))),
+            Assert(~kept | ((place - acked)[:16] < level)),
+            Assert(~release | ((~dut.ack_not - acked)[:16] <= flight)),
+        ]
+
+
+@pytest.mark.parametrize("what", ["room", "bytes"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_receive_ring(name, what, monkeypatch):
+    """By induction, for any frames and readiness; the bytes on what is proved of the room."""
+    prove(Receiving(name, monkeypatch, what), 1)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_transmit_ring(name, monkeypatch):
+    """By induction, for any bytes, readiness and acknowledgements."""
+    prove(Transmitting(name, monkeypatch), 3)
