@@ -1,8 +1,8 @@
 """The mutation score of the gateware: `python tests/mutation.py --help`.
 
 Mutants (`support.mutants`) are drawn over the whole machine and judged one by one, by the cheapest
-check first, until one notices. Survivors are printed with their place; the score is the share of
-those that are noticed, by module. The golden model answers each question once.
+check first, until one notices. Of those that none does, yosys proves some to change nothing. The
+others survive and are printed with their place. The golden model answers each question once.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -54,13 +55,17 @@ RUN_SECONDS = 2.0
 """A program that says nothing for so long will not end."""
 
 
+EQUIVALENT = "proved equivalent"
+
+
 class Verdict(NamedTuple):
     """What became of a mutant.
 
     Members
     -------
     check
-        The check that noticed it; empty for a survivor.
+        The check that noticed it; `EQUIVALENT` if it is proved to change nothing; empty for a
+        survivor.
     how
         What it saw.
     """
@@ -79,7 +84,7 @@ class Court:
     seed
         Of the first random program.
     thorough
-        Whether survivors of all else are given `ALL` programs.
+        Whether survivors of all else are given `ALL` programs, and then a proof is tried.
     """
 
     def __init__(self, config: ArrayConfig, seed: int, *, thorough: bool) -> None:
@@ -216,8 +221,26 @@ def judge_mutants(
             assert not sound.check, f"the machine itself fails: {sound}"
             for number, mutant in enumerate(batch, 1):
                 verdicts[mutant] = court.judge(program, number)
+                if thorough and not verdicts[mutant].check and mutants.equivalent(mutant):
+                    verdicts[mutant] = Verdict(EQUIVALENT, "")
                 progress(mutant, verdicts[mutant])
     return verdicts
+
+
+def report(verdicts: dict[Mutant, Verdict]) -> None:
+    """Print what noticed the mutants, which survive, and the score by module: the share noticed of
+    those that are not proved equivalent."""
+    by_module: dict[str, list[bool]] = {}
+    for mutant, verdict in verdicts.items():
+        if verdict.check != EQUIVALENT:
+            by_module.setdefault(mutant.module, []).append(bool(verdict.check))
+    for check, count in Counter(verdict.check for verdict in verdicts.values()).most_common():
+        print(f"{check or 'nothing':<24}{count:>5}")
+    for mutant, verdict in verdicts.items():
+        if not verdict.check:
+            print(f"survives: {mutant}")
+    for module, noticed in [*sorted(by_module.items()), ("all", [*chain(*by_module.values())])]:
+        print(f"{module:<24}{sum(noticed):>5} of {len(noticed):>5}{np.mean(noticed):>8.1%}")
 
 
 def main() -> int:
@@ -239,13 +262,7 @@ def main() -> int:
         thorough=not arguments.quick,
         progress=progress,
     )
-    print(Counter(verdict.check or "none" for verdict in verdicts.values()))
-    for module in sorted({mutant.module for mutant in verdicts}):
-        own = [verdict for mutant, verdict in verdicts.items() if mutant.module == module]
-        killed = sum(bool(verdict.check) for verdict in own)
-        print(f"{module or '(Amaranth)':<16}{killed:>5} of {len(own):>4}  {killed / len(own):.0%}")
-    killed = sum(bool(verdict.check) for verdict in verdicts.values())
-    print(f"{'all':<16}{killed:>5} of {len(verdicts):>4}  {killed / len(verdicts):.1%}")
+    report(verdicts)
     return 0
 
 

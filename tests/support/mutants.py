@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import relaxon_sim
@@ -20,6 +21,7 @@ from relaxon_hdl.tools.run import run_tool
 from relaxon_hdl.tools.verilog import to_rtlil
 from relaxon_hdl.top import Top
 from relaxon_isa.config import ArrayConfig
+from relaxon_isa.errors import ToolError
 from relaxon_sim.model import compile_model, verilate
 
 from .board_model import FaultyLine
@@ -53,6 +55,17 @@ read_rtlil flat.il
 {mutants}
 write_verilog -norename -noattr design.v
 """
+_PROVE = """\
+read_rtlil boxed.il
+rename machine sound
+read_rtlil boxed.il
+{mutant}
+equiv_make sound machine pair
+clean -purge
+equiv_struct
+equiv_simple -undef
+equiv_status -assert pair
+"""
 _TOP = """
 module top(input clk, input rx, output tx, output quiet);
   import "DPI-C" function int mutant_alive();
@@ -71,6 +84,7 @@ extern "C" int mutant_alive() {{
 """
 NOT_LOGIC = ("CLK", "RD_CLK", "WR_CLK", "RD_ARST", "RD_SRST")
 """Ports that are clocks, or that no memory of ours has."""
+_MEMORY = re.compile(r"  cell \$mem_v2 \S+\n")
 _PLACE = re.compile(r"-src \S*/relaxon_hdl/(\S+)\.py:(\d+)")
 
 
@@ -130,12 +144,14 @@ class Mutants:
         (work / "design.il").write_text(to_rtlil(top, sources=True))
         self._yosys(_FLATTEN)
 
-    def draw(self, count: int, seed: int) -> list[Mutant]:
+    def draw(self, wanted: int, seed: int) -> list[Mutant]:
         """So many mutants, the same ones for the same gateware and seed."""
-        self._yosys("read_rtlil flat.il\n" + _DRAW.format(count=count + count // 8 + 9, seed=seed))
+        self._yosys(
+            "read_rtlil flat.il\n" + _DRAW.format(count=wanted + wanted // 8 + 9, seed=seed)
+        )
         lines = (self.work / "mutants.txt").read_text().splitlines()
-        drawn = [Mutant(line.partition(" ")[2]) for line in lines]
-        return [mutant for mutant in drawn if mutant.options["port"] not in NOT_LOGIC][:count]
+        found = [Mutant(line.partition(" ")[2]) for line in lines]
+        return [mutant for mutant in found if mutant.options["port"] not in NOT_LOGIC][:wanted]
 
     def build(self, mutants: Sequence[Mutant]) -> Path:
         """The program of a board that holds these mutants; the first is number 1."""
@@ -153,6 +169,27 @@ class Mutants:
         (home / "main.cpp").write_text(_MAIN.format(board=board))
         compile_model(home, home / "main.cpp", "board", defines={"DIVISOR": DIVISOR})
         return home / "board"
+
+    def equivalent(self, mutant: Mutant) -> bool:
+        """Whether a proof is found that it changes nothing: from equal registers and equal words
+        read, every register, every port of a memory and every output become equal.
+
+        Memories are black boxes; nothing is proved of mutants of their ports. Raises ToolError if
+        the machine is not found equivalent to itself.
+        """
+        boxed = self.work / "boxed.il"
+        if not boxed.exists():
+            numbers = count()
+            text = (self.work / "flat.il").read_text()
+            boxed.write_text(
+                _MEMORY.sub(lambda _: f"  cell \\memory \\memory{next(numbers)}\n", text)
+            )
+            self._yosys(_PROVE.format(mutant=""))
+        try:
+            self._yosys(_PROVE.format(mutant=f"mutate {mutant.command}"))
+        except ToolError:  # no proof, or a memory's port
+            return False
+        return True
 
     def _yosys(self, script: str) -> None:
         (self.work / "script.ys").write_text(script)
