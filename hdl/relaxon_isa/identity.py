@@ -7,7 +7,7 @@ from functools import cache
 
 from .config import CONTRACT_VERSION, ArrayConfig
 from .document import contract
-from .errors import DeviceError
+from .errors import DeviceError, RelaxonError
 from .memory import INFO_BYTES
 
 __all__ = ["PROTOCOL_LEVEL", "Identity", "decode_info", "encode_info", "fingerprint"]
@@ -66,7 +66,7 @@ def decode_info(data: bytes) -> Identity:
     try:
         info = json.loads(bytes(data).rstrip(b"\0"))
         magic = info["magic"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DeviceError("the device answers, but not as a relaxon board does") from error
     if magic != MAGIC:
         raise DeviceError(f"the device says it is {magic!r}, not a relaxon board")
@@ -78,18 +78,24 @@ def decode_info(data: bytes) -> Identity:
                 f"{name} level: board {theirs}, host {ours}; {older} is older: "
                 f"{'load a new bitstream' if older == 'the board' else 'upgrade relaxon'}"
             )
-    config = ArrayConfig.from_json(json.dumps(info["config"]))
-    ours = fingerprint(config)
-    if ours != info["fingerprint"]:
+    try:
+        config = ArrayConfig.from_json(json.dumps(info["config"]))
+        said = Identity(
+            config=config,
+            fingerprint=str(info["fingerprint"]),
+            build=str(info["build"]),
+            clock_hz=int(info["clock_hz"]),
+            baud=int(info["baud"]),
+        )
+        ours = fingerprint(config)
+    except (ValueError, KeyError, TypeError, RecursionError, RelaxonError) as error:
         raise DeviceError(
-            f"fingerprint: board {info['fingerprint']}, computed {ours}: the bitstream was built "
+            f"the board's identity is damaged or incomplete ({type(error).__name__}: {error})"
+        ) from error
+    if ours != said.fingerprint:
+        raise DeviceError(
+            f"fingerprint: board {said.fingerprint}, computed {ours}: the bitstream was built "
             "from another state of the contract; build and load it again, or use the relaxon that "
             "built it"
         )
-    return Identity(
-        config=config,
-        fingerprint=info["fingerprint"],
-        build=info["build"],
-        clock_hz=info["clock_hz"],
-        baud=info["baud"],
-    )
+    return said

@@ -1,6 +1,7 @@
 """Opening a device by name."""
 
 import os
+import sys
 from types import ModuleType
 
 from relaxon_device.base import Device
@@ -28,7 +29,7 @@ def open_device(backend: str, config: ArrayConfig | str = "default", **options: 
 
         return golden_device(config, **options)  # type: ignore[arg-type]
     if backend.lower() == "virtual":
-        return _simulation().virtual_device(config, **options)
+        return _simulation().virtual_device(config, **{"report": _say, **options})
     from relaxon_device.serial import SerialDevice
     from relaxon_device.transport import DEFAULT_BAUD, serial_ports
 
@@ -48,7 +49,12 @@ def open_device(backend: str, config: ArrayConfig | str = "default", **options: 
 
 def virtual_board(config: ArrayConfig, **options: object):
     """A running virtual board, a context manager with ``port`` and ``wait``."""
-    return _simulation().VirtualBoard(config, **options)
+    return _simulation().VirtualBoard(config, **{"report": _say, **options})
+
+
+def _say(step: str) -> None:
+    """Building a virtual board takes minutes, once: nobody is to wait for it in silence."""
+    print(f"building the virtual board (kept for later runs): {step}", file=sys.stderr, flush=True)
 
 
 def _simulation() -> ModuleType:

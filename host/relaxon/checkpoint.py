@@ -6,7 +6,7 @@ import zipfile
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import mkstemp
 
 import numpy as np
 
@@ -14,11 +14,20 @@ from relaxon_isa.config import CONTRACT_VERSION
 from relaxon_isa.errors import DataError
 from relaxon_isa.memory import Register
 
+from . import checks
 from .network import Network
 
-__all__ = ["Checkpoint", "load_float_weights", "save_float_weights", "write_npz"]
+__all__ = [
+    "WEIGHTS",
+    "Checkpoint",
+    "kind_of",
+    "load_float_weights",
+    "save_float_weights",
+    "write_npz",
+]
 
 FORMAT = "relaxon checkpoint"
+WEIGHTS = "relaxon weights"
 
 
 @dataclass
@@ -62,12 +71,10 @@ class Checkpoint:
     def load(cls, path: Path) -> "Checkpoint":
         """Raises DataError if the file is absent, damaged, or of another contract."""
         arrays = _read_npz(path)
+        meta = _meta(path, arrays.pop("meta", np.array("")), FORMAT)
         try:
-            meta = json.loads(str(arrays["meta"]))
-            if meta["format"] != FORMAT:
-                raise KeyError("format")
             network = Network(tuple(meta["sizes"]))
-            weights = [arrays[f"weights_{i}"] for i in range(1, len(arrays))]
+            weights = [arrays.pop(f"weights_{i}") for i in range(1, len(arrays) + 1)]
             saved = cls(
                 sizes=network.sizes,
                 fingerprint=str(meta["fingerprint"]),
@@ -82,8 +89,7 @@ class Checkpoint:
                 raise ValueError("epoch or spec")
         except (KeyError, ValueError, TypeError) as error:
             raise DataError(
-                f"{path}: not a relaxon checkpoint (weights written by --export are read with "
-                "--init by 'train', with --layers by 'infer')"
+                f"{path}: a damaged checkpoint ({type(error).__name__}: {error})"
             ) from error
         if meta["contract"] != CONTRACT_VERSION:
             raise DataError(
@@ -105,30 +111,32 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray], option: str) -> None:
     temporary files then, and the DataError says where it is, and which ``option`` takes it.
     """
     path = Path(path)
-    written = None
+    written = path.with_name(f"{path.name}.part")  # what a killed run left of it is overwritten
     try:
-        written = _write(arrays, path.parent, path.name, ".part")
+        _write(arrays, written)
         written.replace(path)
     except OSError as error:
         kept = "; the file that was there before is kept" if path.exists() else ""
         with suppress(OSError):
-            written = written or _write(arrays, None, f"{path.stem}-", ".npz")
+            if not written.exists():
+                handle, name = mkstemp(prefix=f"{path.stem}-", suffix=".npz")
+                os.close(handle)
+                written = Path(name)
+                _write(arrays, written)
             kept += f"; what it was to hold is in {written}, for {option}"
         raise DataError(f"{path}: cannot be written ({error.strerror or error}){kept}") from error
 
 
-def _write(arrays: dict[str, np.ndarray], folder: Path | None, prefix: str, suffix: str) -> Path:
-    """A new file; nothing is left of it after an OSError."""
-    file = NamedTemporaryFile(dir=folder, prefix=prefix, suffix=suffix, delete=False)  # noqa: SIM115
+def _write(arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Write a file to the disk; nothing is left of it after an OSError."""
     try:
-        with file as f:
-            np.savez_compressed(f, **arrays)  # type: ignore[arg-type]
-            f.flush()
-            os.fsync(f.fileno())
+        with path.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
     except OSError:
-        Path(file.name).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         raise
-    return Path(file.name)
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -143,30 +151,60 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         raise DataError(f"{path}: not an .npz file ({error})") from error
 
 
-def save_float_weights(path: Path, weights: list[np.ndarray]) -> None:
-    """Real weights: W1, W2, ... of shape (out, in) and b1, b2, ... of shape (out,)."""
+def save_float_weights(path: Path, weights: list[np.ndarray], about: dict | None = None) -> None:
+    """Real weights: W1, W2, ... of shape (out, in) and b1, b2, ... of shape (out,).
+
+    ``about``: what they are weights of (`relaxon.runs.spec_of`), kept beside them as JSON.
+    """
     arrays = {}
     for i, w in enumerate(weights, start=1):
         arrays[f"W{i}"], arrays[f"b{i}"] = w[:, :-1], w[:, -1]
-    write_npz(path, arrays, "--init")
+    meta = {"format": WEIGHTS, "contract": CONTRACT_VERSION, "spec": about or {}}
+    write_npz(path, {"meta": np.array(json.dumps(meta)), **arrays}, "--init")
 
 
-def load_float_weights(path: Path, network: Network) -> list[np.ndarray]:
-    """Inverse of `save_float_weights`; biases may be absent (0). Raises DataError."""
+def load_float_weights(path: Path) -> tuple[list[np.ndarray], dict]:
+    """Inverse of `save_float_weights`: matrices with the bias last, and what they are weights of.
+
+    Files of others have no ``about`` ({}), and biases may be absent (0). Raises DataError for an
+    array that is none of these.
+    """
     arrays = _read_npz(path)
+    meta = _meta(path, arrays.pop("meta"), WEIGHTS) if "meta" in arrays else {}
     weights = []
-    for i, (rows, columns) in enumerate(network.shapes, start=1):
-        w = arrays.get(f"W{i}")
-        b = arrays.get(f"b{i}", np.zeros(rows))
-        if w is None or w.shape != (rows, columns - 1) or b.shape != (rows,):
-            found = {name: array.shape for name, array in arrays.items()}
-            raise DataError(
-                f"{path}: network {network} needs W{i} of shape {(rows, columns - 1)} and b{i} of "
-                f"shape {(rows,)}; the file has {found}"
-            )
-        if not all(np.isrealobj(a) and np.issubdtype(a.dtype, np.number) for a in (w, b)):
-            raise DataError(f"{path}: W{i} or b{i} does not hold real numbers")
-        if not (np.isfinite(w).all() and np.isfinite(b).all()):
-            raise DataError(f"{path}: W{i} or b{i} contains NaN or infinity")
-        weights.append(np.concatenate([w, b[:, None]], axis=1).astype(np.float64))
-    return weights
+    while (w := arrays.pop(f"W{len(weights) + 1}", None)) is not None:
+        n = len(weights) + 1
+        if w.ndim != 2:
+            raise DataError(f"{path}: W{n} has shape {w.shape}, wanted is (out, in)")
+        b = arrays.pop(f"b{n}", np.zeros(len(w)))
+        w, b = checks.reals(f"{path}: W{n}", w), checks.reals(f"{path}: b{n}", b, (len(w),))
+        weights.append(np.concatenate([w, b[:, None]], axis=1))
+    if arrays or not weights:
+        raise DataError(
+            f"{path}: {', '.join(sorted(arrays)) or 'nothing'} is no weight of a network: wanted "
+            f"are W1, W2, ... of shape (out, in) and b1, b2, ... of shape (out,); found so far "
+            f"{len(weights)} of them"
+        )
+    return weights, meta.get("spec", {})
+
+
+def kind_of(path: Path) -> str | None:
+    """What a file that relaxon wrote calls itself, `FORMAT` or `WEIGHTS`; None for any other."""
+    try:
+        found = json.loads(str(_read_npz(path)["meta"]))["format"]
+    except (DataError, KeyError, ValueError, TypeError):
+        return None
+    return found if found in (FORMAT, WEIGHTS) else None
+
+
+def _meta(path: Path, text: np.ndarray, wanted: str) -> dict:
+    try:
+        meta = json.loads(str(text))
+        if meta["format"] == wanted:
+            return meta
+    except (KeyError, ValueError, TypeError):
+        pass
+    raise DataError(
+        f"{path}: not a file of {wanted} (checkpoints go to --resume, weights written by --export "
+        "to --init; 'infer' takes both)"
+    )

@@ -5,7 +5,7 @@ A researcher's notebook and the test suite use the same one::
     from relaxon.lab import Lab
 
     with Lab.open("golden", "20-15-10-5") as lab:
-        lab.load_weights(weights)                 # floats, or integers as they are
+        lab.load_weights(weights)                 # real numbers; raw=True: the machine's integers
         lab.relax_free(x)
         before = lab.plane("free", 2)             # floats; raw=True for the machine's integers
         lab.relax_nudged(y)
@@ -15,21 +15,23 @@ A researcher's notebook and the test suite use the same one::
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
 from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from relaxon_device.base import Device
 from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ConfigError, DataError, meant
+from relaxon_isa.errors import ConfigError
 from relaxon_isa.memory import Register, Space
 from relaxon_isa.program import Program
 
+from . import checks
 from .backends import open_device
 from .network import Network, from_integers, to_integers
-from .rules import make_rule, settings_for
+from .rules import changed, make_rule, settings_for
 from .rules.settings import RuleSettings
+from .training import run_limit
 from .weights import load_layers, read_layers
 
 __all__ = ["Lab"]
@@ -39,8 +41,8 @@ class Lab:
     """One network on one device, under a microscope.
 
     Layers are numbered from 0 (input) to ``depth`` (output). Vectors are float arrays of shape
-    (neurons,); with ``raw=True`` (or integer arrays going in) the machine's own integers: states
-    Q2.(state_bits - 2), weights Q3.(weight_bits - 3).
+    (neurons,), and numbers of any type mean what they say; with ``raw=True`` they are the machine's
+    own integers, in both directions: states Q2.(state_bits - 2), weights Q3.(weight_bits - 3).
 
     Parameters
     ----------
@@ -53,10 +55,13 @@ class Lab:
     """
 
     def __init__(
-        self, device: Device, network: Network | str, settings: RuleSettings | None = None
+        self,
+        device: Device,
+        network: Network | str | Sequence[int],
+        settings: RuleSettings | None = None,
     ) -> None:
         self.device = device
-        self.network = Network.parse(network) if isinstance(network, str) else network
+        self.network = Network.parse(network)
         self.configure(settings or settings_for("ep-centered", self.network.depth))
         self.load_weights([np.zeros(shape) for shape in self.layout.shapes])
 
@@ -64,7 +69,7 @@ class Lab:
     def open(
         cls,
         backend: str,
-        network: Network | str,
+        network: Network | str | Sequence[int],
         settings: RuleSettings | None = None,
         config: ArrayConfig | str = "default",
         **options: object,
@@ -77,49 +82,38 @@ class Lab:
         """Change the rule's settings (all, or some by keyword); planes are cleared. Weights stay
         where they are: load them again if the architecture changes. Raises ConfigError if there
         is no such setting, or a value is not possible."""
-        known = {field.name: None for field in fields(RuleSettings)}
-        if unknown := sorted(changes.keys() - known):
-            hint = meant(unknown[0], known)
-            raise ConfigError(
-                f"no setting {', '.join(unknown)}{hint}: there are {', '.join(known)}"
-            )
         base = settings if settings is not None else self.settings
-        self.settings = replace(base, **changes)  # type: ignore[arg-type]
+        self.settings = changed(base, **changes)
+        checks.claim(self.device, self)
         self.rule = make_rule(self.network, self.device.config, self.settings)
         self.layout, self.formats = self.rule.layout, self.rule.formats
         self.rule.prepare(self.device)
 
     # Loading
 
-    def load_weights(self, weights: Sequence[np.ndarray]) -> None:
-        """Matrices of `Layout.shapes` (bias last): integers as they are, floats rounded.
+    def load_weights(self, weights: Sequence[ArrayLike], *, raw: bool = False) -> None:
+        """Matrices of `Layout.shapes` (bias last), rounded to the weight format.
 
         Those are `Network.shapes`, then what the architecture adds."""
-        if [np.shape(w) for w in weights] != self.layout.shapes:
-            raise DataError(
-                f"weights of shapes {[np.shape(w) for w in weights]}: network {self.network} has "
-                f"{self.layout.shapes} (the last column is the bias)"
-            )
-        bits, frac = self.device.config.weight_bits, self.formats.weight_frac
-        load_layers(self.device, self.layout, [self._integers(w, frac, bits) for w in weights])
+        found = checks.weights(weights, self.layout.shapes, raw=raw)
+        if not raw:
+            bits, frac = self.device.config.weight_bits, self.formats.weight_frac
+            found = [to_integers(w, frac, bits) for w in found]
+        load_layers(self.device, self.layout, found)
 
-    @staticmethod
-    def _integers(values: np.ndarray, frac: int, bits: int) -> np.ndarray:
-        values = np.asarray(values)
-        if values.dtype.kind in "iu":
-            return values.astype(np.int64)
-        if values.dtype.kind not in "fb":
-            raise DataError(f"values of type {values.dtype}: integers or real numbers wanted")
-        return to_integers(values, frac, bits)
-
-    def set_plane(self, name: str, values: np.ndarray, layer: int | None = None) -> None:
+    def set_plane(
+        self, name: str, values: ArrayLike, layer: int | None = None, *, raw: bool = False
+    ) -> None:
         """Load a plane: "x", "y", "e", or one of `Layout.planes` ("free", "plus" ...) of a
         layer. The lanes behind the last neuron keep what they had."""
         start, size, frac = self._plane(name, layer)
-        values = self._integers(values, frac, self.device.config.state_bits)
-        if values.shape != (size,):
-            raise DataError(f"plane {name}: shape {values.shape} given, ({size},) wanted")
-        self.device.write(Space.STATE, start, values)
+        if raw:
+            words = checks.integers(f"plane {name}", values, (size,))
+        else:
+            reals = checks.reals(f"plane {name}", values, (size,))
+            with checks.naming(f"plane {name}"):
+                words = to_integers(reals, frac, self.device.config.state_bits)
+        self.device.write(Space.STATE, start, words)
 
     def _plane(self, name: str, layer: int | None) -> tuple[int, int, int]:
         """Element, size and fraction bits of a plane."""
@@ -145,10 +139,11 @@ class Lab:
 
     def run(self, program: Program, samples: Iterable[bytes] = (), *, count: bool = True):
         """Run any program; returns the list of what its EMITs handed over."""
+        self.device.run_limit = run_limit(self.device, program)
         self.device.load(program.rows)
         return list(self.device.run(samples, count=count))
 
-    def relax_free(self, x: np.ndarray | None = None) -> list[np.ndarray]:
+    def relax_free(self, x: ArrayLike | None = None) -> list[np.ndarray]:
         """Free phase for an input (or the one that is loaded); returns the layers' states."""
         if x is not None:
             self.set_plane("x", x)
@@ -162,7 +157,7 @@ class Lab:
         return self.plane("free", layer)
 
     def relax_nudged(
-        self, y: np.ndarray | None = None, beta: float | None = None
+        self, y: ArrayLike | None = None, beta: float | None = None
     ) -> dict[str, list[np.ndarray]]:
         """Nudged phase(s) from the free planes as they are, towards a target (or the one that is
         loaded). Returns {"plus": states, "minus": states}, as far as the rule has them."""
@@ -181,22 +176,18 @@ class Lab:
         """LEARN from the phases as they are in the planes."""
         self.run(self.rule.phase_program("update"))
 
-    def train_step(self, x: np.ndarray, y: np.ndarray | np.integer | int) -> None:
+    def train_step(self, x: ArrayLike, y: ArrayLike) -> None:
         """One training sample, by the same program that training runs: x (inputs,), y a target
         vector (outputs,) or a label. Raises DataError if they are something else."""
-        x, y = np.asarray(x), np.asarray(y)
         inputs, *_, outputs = self.network.sizes
-        if x.shape != (inputs,) or x.dtype.kind not in "iufb":
-            raise DataError(f"x: {x.dtype} of shape {x.shape} given, ({inputs},) numbers wanted")
-        label = y.ndim == 0 and y.dtype.kind in "iu" and 0 <= y < outputs
-        if not label and (y.shape != (outputs,) or y.dtype.kind not in "iufb"):
-            raise DataError(
-                f"y: {y.dtype} of shape {y.shape}{'' if y.ndim else f' ({y})'} given, a label of 0 "
-                f"to {outputs - 1} or ({outputs},) numbers wanted"
-            )
-        target = y[None] if label else y[None].astype(np.float64)
-        source = x[None].astype(np.float64)
-        sample = self.rule.encode_inputs(source)[0] + self.rule.encode_targets(target)[0]
+        source = checks.reals("x", x, (inputs,))[None]
+        checks.within("x", source, self.settings.input_bits)
+        if np.ndim(y) == 0 and np.asarray(y).dtype.kind in "iu":
+            target = np.array([checks.label("y", y, outputs)])
+        else:
+            target = checks.reals("y", y, (outputs,))[None]
+        with checks.naming("y"):
+            sample = self.rule.encode_inputs(source)[0] + self.rule.encode_targets(target)[0]
         self.run(self.rule.train_program()[0], [sample])
         if self.rule.OUTSIDE:
             self.load_weights(self.rule.outside(self.weights(), source, target))

@@ -112,7 +112,7 @@ class Layout:
             return _Draft(Network((sizes[0], *hidden, sizes[-1])), self.config, self.needs)
 
         low, high = 0.0, 1.0
-        for _ in range(40):  # what is smaller fits if the larger does
+        for _ in range(100):  # what is smaller fits if the larger does
             middle = (low + high) / 2
             low, high = (low, middle) if scaled(middle)._shortage() else (middle, high)
         if len(sizes) > 2 and not scaled(low)._shortage():

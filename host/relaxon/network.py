@@ -1,5 +1,7 @@
 """Networks: layer sizes, number formats, initial weights."""
 
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -90,12 +92,16 @@ class Network:
     sizes: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        sizes = self.sizes
-        if len(sizes) < 2 or any(not isinstance(n, int) or n < 1 for n in sizes):
+        try:
+            sizes = tuple(operator.index(n) for n in self.sizes)  # numpy's integers too
+        except TypeError:
+            sizes = ()
+        if len(sizes) < 2 or min(sizes) < 1:
             raise ConfigError(
-                f"layers {','.join(map(str, sizes))}: give at least an input and an output size, "
-                "each a positive whole number, such as 64,32,10"
+                f"layers {self.sizes}: give at least an input and an output size, each a positive "
+                "whole number, such as 64,32,10"
             )
+        object.__setattr__(self, "sizes", sizes)
 
     @property
     def depth(self) -> int:
@@ -110,8 +116,12 @@ class Network:
         return "-".join(map(str, self.sizes))
 
     @classmethod
-    def parse(cls, text: str) -> "Network":
-        """Read "64,32,10" or "64-32-10". Raises ConfigError for other text."""
+    def parse(cls, text: "str | Sequence[int] | Network") -> "Network":
+        """Read "64,32,10", "64-32-10" or a sequence of sizes. Raises ConfigError for others."""
+        if isinstance(text, Network):
+            return text
+        if not isinstance(text, str):
+            return cls(tuple(text))
         try:
             return cls(tuple(int(part) for part in text.replace("-", ",").split(",")))
         except ValueError:

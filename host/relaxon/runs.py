@@ -1,26 +1,62 @@
 """Before a run: what is asked for as a checkpoint keeps it, and which machine it runs on."""
 
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from relaxon_isa import PRESETS, ArrayConfig, ConfigError, DataError, preset
 from relaxon_isa.identity import fingerprint
 
+from . import checks
 from .backends import BACKENDS
-from .checkpoint import Checkpoint
-from .datasets import NAMED, Dataset
+from .checkpoint import WEIGHTS, Checkpoint, kind_of, load_float_weights
+from .datasets import NAMED, Dataset, load
 from .network import Network
-from .rules import check, first_preset, rule_digest
+from .rules import check, first_preset, make_rule, rule_digest
+from .rules.settings import RuleSettings
 from .training import TrainSettings, check_data
 
-__all__ = ["choose_preset", "load_run", "refuse_other_preset", "spec_of"]
+__all__ = [
+    "Run",
+    "choose_preset",
+    "initial_of",
+    "load_data",
+    "load_run",
+    "refuse_other_preset",
+    "spec_of",
+]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a file of a run holds: a checkpoint, or weights that it exported.
+
+    Members
+    -------
+    network, settings, spec
+        What was trained, and how: `spec_of`.
+    saved
+        The checkpoint, or None.
+    weights
+        Real matrices, bias last, of weights that were exported; None: ``saved`` has them.
+    """
+
+    network: Network
+    settings: TrainSettings
+    spec: dict
+    saved: Checkpoint | None = None
+    weights: list[np.ndarray] | None = None
 
 
 def spec_of(source: str, data: Dataset, network: Network, settings: TrainSettings) -> dict:
     """What a run was asked for, as JSON values: `Checkpoint.spec`. ``source``: of `load`."""
     path = Path(source)
+    options = {"names": data.names, "classes": data.classes, "scale": data.scale}
     return {
         # Where it lies, from wherever the run goes on; what is no file has a name.
         "data": str(path.absolute()) if source not in NAMED and path.exists() else source,
+        "data_options": {name: value for name, value in options.items() if value is not None},
         "data_digest": data.digest,
         "rule_digest": rule_digest(settings.rule.name),
         "sizes": list(network.sizes),
@@ -28,20 +64,57 @@ def spec_of(source: str, data: Dataset, network: Network, settings: TrainSetting
     }
 
 
-def load_run(path: Path) -> tuple[Checkpoint, TrainSettings]:
-    """A checkpoint and the settings in its `spec_of`. Raises DataError if it is damaged, or its
-    rule's file changed."""
-    saved = Checkpoint.load(path)
-    if missing := {"data", "data_digest", "settings"} - set(saved.spec):
+def load_data(spec: dict, source: str | None = None) -> Dataset:
+    """The data set of a run; or another, by the names of its classes and its scale."""
+    options = dict(spec.get("data_options", {}))
+    if source is not None:
+        options.pop("classes", None)
+    return load(spec["data"] if source is None else source, **options)
+
+
+def load_run(path: Path) -> Run:
+    """A checkpoint, or exported weights that say what they are. Raises DataError if the file is
+    damaged or holds something else, or its rule's file changed."""
+    saved = weights = None
+    if kind_of(path) == WEIGHTS:
+        weights, spec = load_float_weights(path)
+    else:
+        saved = Checkpoint.load(path)
+        spec = saved.spec
+    if missing := {"data", "data_digest", "settings", "sizes"} - set(spec):
         raise DataError(f"{path}: damaged, it does not say {', '.join(sorted(missing))}")
-    settings = TrainSettings.from_json(saved.spec["settings"])
+    settings = TrainSettings.from_json(spec["settings"])
     rule = settings.rule.name
-    if saved.spec.get("rule_digest") not in (None, rule_digest(rule)):
+    if spec.get("rule_digest") not in (None, rule_digest(rule)):
         raise DataError(
             f"{path}: the file of its rule, {rule}, is gone or was changed since: put it back as "
             "it was, or train anew with what it is now"
         )
-    return saved, settings
+    return Run(Network.parse(spec["sizes"]), settings, spec, saved, weights)
+
+
+def shapes_of(network: Network, settings: RuleSettings) -> list[tuple[int, int]]:
+    """Shapes of all weights of a network (`Layout.shapes`), the same on every machine."""
+    config = preset(first_preset(network, settings))
+    return make_rule(network, config, settings).layout.shapes
+
+
+def initial_of(path: Path, network: Network, settings: TrainSettings) -> list[np.ndarray]:
+    """Weights that a file holds for a network to start from. Raises DataError if they are of
+    another one."""
+    weights, about = load_float_weights(path)
+    wanted = settings.rule.architecture
+    kept = about.get("settings", {}).get("rule", {}).get("architecture", wanted)
+    if kept != wanted:
+        raise DataError(
+            f"{path}: weights of architecture {kept}, asked for is {wanted}: --architecture must "
+            f"be {kept}, or the file another"
+        )
+    try:
+        shapes = shapes_of(network, settings.rule)
+        return checks.weights(weights, shapes if len(weights) > network.depth else network.shapes)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def choose_preset(
@@ -57,7 +130,7 @@ def choose_preset(
 
     Raises what opening the device and starting to train would raise, before anything happens.
     """
-    check_data(network, data, settings.rule.objective)
+    check_data(network, data, settings.rule)
     if name is None and saved:
         same = (n for n, config in PRESETS.items() if fingerprint(config) == saved.fingerprint)
         name = next(same, None)

@@ -135,7 +135,8 @@ def self_test(device: Device, progress: Callable[[int], object] = lambda _: None
     """Test a device, overwriting all of its memories, which end as after power-on: zero.
 
     Calls ``progress(1)`` after each entry of `PARTS`. If the device stops answering, the current
-    part fails. Raises ConfigError for a machine too small to be tested.
+    part fails. Interrupted, it leaves its patterns in the memories. Raises ConfigError for a
+    machine too small to be tested.
     """
     pair = _Pair(device)
     result = SelfTest()
@@ -150,9 +151,9 @@ def self_test(device: Device, progress: Callable[[int], object] = lambda _: None
     except DeviceError as error:
         pair.part.stopped = str(error)
     finally:
-        with suppress(DeviceError):  # it has been told if it stays away
-            pair.clear()
         device.run_limit = limit
+    with suppress(DeviceError):  # it has been told if it stays away
+        pair.clear()
     return result
 
 

@@ -2,27 +2,40 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from math import inf
+from numbers import Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from relaxon_device.base import Device
+from relaxon_isa.cycles import drain_cycles, fetch_cycles, issue_cycles
 from relaxon_isa.errors import ConfigError, DataError
 from relaxon_isa.identity import Identity
-from relaxon_isa.instructions import Mac
+from relaxon_isa.instructions import Loop, Mac, Next
 from relaxon_isa.memory import Register, Space
 from relaxon_isa.program import Program
 
+from . import checks
 from .checkpoint import Checkpoint
 from .datasets import Dataset
 from .generator import Generator
 from .network import Network, from_integers, initial_weights, to_integers
 from .rules import check
+from .rules.base import Rule
 from .rules.settings import RuleSettings
 from .weights import load_layers, read_layers
 
-__all__ = ["Progress", "TrainSettings", "Trainer", "check_data", "silent"]
+__all__ = [
+    "Progress",
+    "TrainSettings",
+    "Trainer",
+    "check_data",
+    "remarks",
+    "run_limit",
+    "silent",
+]
 
 Progress = Callable[[int], None]
 """Called with the number of samples done since the last call."""
@@ -76,10 +89,10 @@ class TrainSettings:
             ("epochs", 1, 100_000),
             ("seed", 0, (1 << 32) - 1),
             ("rate_halvings", 0, 16),
-            ("init_gain", 0, 16),
         ):
-            if not low <= getattr(self, name) <= high:
-                raise ConfigError(f"{name} = {getattr(self, name)}: must be {low} to {high}")
+            object.__setattr__(self, name, checks.whole(name, getattr(self, name), low, high))
+        if not isinstance(self.init_gain, Real) or not 0 <= self.init_gain <= 16:
+            raise ConfigError(f"init_gain = {self.init_gain!r}: must be a number, 0 to 16")
 
     def to_json(self) -> dict:
         return asdict(self)
@@ -96,13 +109,15 @@ class TrainSettings:
             raise DataError(f"these are no settings of a training run: {error}") from error
 
 
-def check_data(network: Network, data: Dataset, objective: str | None = None) -> None:
-    """Raise DataError if the data set does not go with the network or the objective."""
-    if data.classes is None and objective == "cross-entropy":
+def check_data(network: Network, data: Dataset, rule: RuleSettings) -> None:
+    """Raise DataError if the data set does not go with the network or the rule's settings."""
+    if data.classes is None and rule.objective == "cross-entropy":
         raise DataError(
             f"{data.name} has real-valued targets, objective cross-entropy is about classes: "
             "--data must have integer labels, or --objective be another"
         )
+    for part in ("x_train", "x_test"):
+        checks.within(f"{data.name}: {part}", getattr(data, part), rule.input_bits)
     features, outputs = network.sizes[0], network.sizes[-1]
     if data.features != features:
         raise DataError(
@@ -111,10 +126,45 @@ def check_data(network: Network, data: Dataset, objective: str | None = None) ->
         )
     if data.outputs > outputs or (data.classes is None and data.outputs < outputs):
         what, least = ("targets a sample", "") if data.classes is None else ("classes", "at least ")
+        whole = data.classes is None and np.array_equal(data.y_train, np.rint(data.y_train))
         raise DataError(
             f"{data.name} has {data.outputs} {what}, the network {network} has {outputs} outputs: "
             f"--data must be another, or the last of --layers must be {least}{data.outputs}"
+            + ("; if its y are labels, store them as integers: y.astype(int)" if whole else "")
         )
+
+
+def remarks(rule: Rule, data: Dataset) -> list[str]:
+    """What can run, and is hardly meant: targets out of reach, a single class, no nudge."""
+    said, targets = [], rule.targets_of(data.y_train)
+    if rule.output == "clip" and (targets.min() < 0 or targets.max() > 1):
+        said.append(
+            f"{data.name}: targets reach from {targets.min():g} to {targets.max():g}; outputs "
+            "cannot, they are in [0, 1]: try --output linear, or scale the targets"
+        )
+    if data.classes is not None and len(np.unique(data.y_train)) == 1:
+        said.append(f"{data.name}: y_train holds a single class, so accuracy says nothing")
+    if not rule.settings.beta:
+        said.append("beta = 0: outputs are not nudged, so nothing is learned")
+    return said
+
+
+def run_limit(device: Device, program: Program) -> float:
+    """Seconds that a run of a program may say nothing at most: twice its cycles, and 10 s more.
+
+    Every LOOP is taken to its count. A simulated board may be a thousand times slower than the
+    clock that it claims.
+    """
+    total, trips = 0, [1]
+    for instruction in program.instructions:
+        costs = (cost(program.config, instruction) for cost in (issue_cycles, drain_cycles))
+        total += trips[-1] * (sum(costs) + fetch_cycles(instruction))
+        if isinstance(instruction, Loop):
+            trips.append(trips[-1] * instruction.count)
+        elif isinstance(instruction, Next):
+            trips.pop()
+    clock = device.identity.clock_hz / (1000 if device.simulated else 1)
+    return 10 + 2 * total / clock if clock else inf
 
 
 class Trainer:
@@ -132,7 +182,7 @@ class Trainer:
     def __init__(
         self, device: Device, network: Network, data: Dataset, settings: TrainSettings
     ) -> None:
-        check_data(network, data, settings.rule.objective)
+        check_data(network, data, settings.rule)
         self.device = device
         self.network = network
         self.data = data
@@ -142,7 +192,8 @@ class Trainer:
         self._train, self._marks = self.rule.train_program()
         self.epoch = 0
         self.history: list[dict] = []
-        self._targets = self.rule.encode_targets(data.y_train)
+        with checks.naming(f"{data.name}: y_train"):
+            self._targets = self.rule.encode_targets(data.y_train)
         self._inputs = self.rule.encode_inputs(data.x_train)
         self._test_inputs = self.rule.encode_inputs(data.x_test)
 
@@ -153,10 +204,12 @@ class Trainer:
     # Start and resume
 
     def start(self, weights: list[np.ndarray] | None = None) -> None:
-        """Load constants, initial weights (real, of the first of `Layout.shapes`; the others, all
-        by default, are drawn from the seed) and keys."""
-        if weights is None:
-            weights = []
+        """Load constants, initial weights and keys.
+
+        ``weights``: real matrices, bias last, of the first of `Layout.shapes`; the others, all by
+        default, are drawn from the seed. Raises DataError for other shapes.
+        """
+        weights = checks.weights(weights or [], self.layout.shapes[: len(weights or [])])
         drawn = initial_weights(self.layout, self.settings.seed, self.settings.init_gain)
         drawn = self.rule.initial(drawn)
         weights = [*weights, *drawn[len(weights) :]]
@@ -188,6 +241,7 @@ class Trainer:
         return [to_integers(w, frac, bits) for w in weights]
 
     def _load(self, weights: list[np.ndarray]) -> None:
+        checks.claim(self.device, self)
         self.rule.prepare(self.device)
         load_layers(self.device, self.layout, weights)
 
@@ -234,13 +288,16 @@ class Trainer:
         return program
 
     def run_epoch(self, progress: Progress = silent) -> dict:
-        """Train on every sample once; returns the epoch's entry of `history`."""
+        """Train on every sample once; returns the epoch's entry of `history`. Raises ConfigError
+        unless `start` or `resume` came before, on this device and by nobody else since."""
+        checks.owned(self.device, self)
         order = self.order(self.epoch)
         program = self._scheduled(self.epoch)
         right = done = 0
         for start in range(0, len(order), SAMPLES_A_RUN):
             part = order[start : start + SAMPLES_A_RUN]
             program, _, _ = program.patch(self._marks.samples, count=len(part))
+            self.device.run_limit = self._limit(program, self._marks.samples)
             self.device.load(program.rows)
             samples = block([self._inputs[i] + self._targets[i] for i in part])
             payloads = self.device.run_all(samples, progress=progress)
@@ -259,9 +316,15 @@ class Trainer:
         self.history.append(entry)
         return entry
 
+    def _limit(self, program: Program, loop: int) -> float:
+        """`run_limit` of one sample of a program, whose ``loop`` counts samples."""
+        return run_limit(self.device, program.patch(loop, count=1)[0])
+
     def _infer(self, inputs: list[bytes], outputs: bool, progress: Progress) -> np.ndarray:
         """Run the inference program over encoded inputs: arg max (n,), or outputs (n, k)."""
+        checks.owned(self.device, self)
         program = self.rule.infer_program(outputs=outputs)
+        self.device.run_limit = self._limit(program, 0)
         results = []
         for start in range(0, len(inputs), SAMPLES_A_RUN):
             part = inputs[start : start + SAMPLES_A_RUN]
@@ -275,16 +338,38 @@ class Trainer:
     def evaluate(self, progress: Progress = silent) -> dict:
         """Accuracy on the test set (classes) or mean squared error (targets).
 
-        Disturbs nothing: weights, keys and counters stay.
+        Disturbs nothing: weights, keys and counters stay. Raises DataError if it is empty.
         """
+        if not len(self.data.x_test):
+            raise DataError(f"{self.data.name} has no test samples: --no-evaluate leaves them out")
         outputs = self._infer(self._test_inputs, self.data.classes is None, progress)
         if self.data.classes is None:
             return {"mse": float(np.mean((outputs - self.data.y_test) ** 2))}
         return {"accuracy": float(np.mean(outputs == self.data.y_test))}
 
-    def predict(self, x: np.ndarray, *, outputs: bool = False) -> np.ndarray:
-        """Arg max (n,) of the free outputs for inputs (n, features), or the outputs (n, k)."""
-        return self._infer(self.rule.encode_inputs(x), outputs, silent)
+    def predict(
+        self, x: ArrayLike | None = None, *, outputs: bool = False, progress: Progress = silent
+    ) -> np.ndarray:
+        """The class, (n,), of each row of ``x`` (n, features), by the arg max of the free outputs,
+        or the outputs, (n, k).
+
+        ``x`` is scaled as the data set was; default: its test part. Classes are named as there.
+        """
+        encoded = self._test_inputs
+        if x is not None:
+            rows = self.data.scaled(checks.features("x", x, self.data.features))
+            checks.within("x", rows, self.settings.rule.input_bits)
+            encoded = self.rule.encode_inputs(rows)
+        found = self._infer(encoded, outputs, progress)
+        return found if outputs else self.data.named(found)
+
+    def about(self) -> dict:
+        """Formats of the weights and states, and the machine, as JSON values."""
+        return {
+            "fingerprint": self.identity.fingerprint,
+            "weight_frac": self.formats.weight_frac,
+            "state_frac": self.formats.state_frac,
+        }
 
     def summary(self) -> dict:
         """Cycles and events a training sample since `start`, from the device's counters."""

@@ -1,10 +1,13 @@
 """The golden run beside a device's: another process, the same spec, every bit compared."""
 
 import json
+import os
 import subprocess
 import sys
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from threading import Thread
 
 import numpy as np
 
@@ -38,36 +41,36 @@ class GoldenRun:
         init: Path | None = None,
         resume: Path | None = None,
     ) -> None:
-        self._folder = TemporaryDirectory(prefix="relaxon-")
-        self._result = Path(self._folder.name) / "golden.npz"
         request = {
             "config": config.to_json(),
             "spec": spec,
             "init": str(init) if init else None,
             "resume": str(resume) if resume else None,
-            "result": str(self._result),
         }
-        # A session of its own: Ctrl-C is the parent's to handle.
+        # A session of its own: Ctrl-C is the parent's to handle. Its standard input stays open as
+        # long as this process lives, however that ends, and it watches that.
         self._process = subprocess.Popen(
             [sys.executable, "-m", MODULE],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
             start_new_session=True,
         )
         assert self._process.stdin
-        self._process.stdin.write(json.dumps(request))
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):  # it could not start: `compare` says why
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
 
     def compare(self, weights: list[np.ndarray]) -> bool:
         """Whether every bit of these integer matrices is as the golden run left it."""
+        assert self._process.stdout and self._process.stderr
         try:
-            assert self._process.stderr
-            message = self._process.stderr.read()
+            found = self._process.stdout.read()
+            message = self._process.stderr.read().decode(errors="replace")
             if self._process.wait():
                 raise ToolError(f"the golden run failed: {message.strip().splitlines()[-1:]}")
-            golden = Checkpoint.load(self._result).weights
+            with np.load(BytesIO(found)) as arrays:
+                golden = [arrays[name] for name in arrays.files]
         finally:
             self.stop()
         return len(golden) == len(weights) and all(map(np.array_equal, golden, weights))
@@ -76,34 +79,46 @@ class GoldenRun:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        if self._process.stderr:
-            self._process.stderr.close()
-        self._folder.cleanup()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream:
+                with suppress(BrokenPipeError):
+                    stream.close()
 
 
-def run(request: dict) -> None:
-    """Train the golden model as a request of `GoldenRun` says, and save its checkpoint."""
+def run(request: dict) -> list[np.ndarray]:
+    """Train the golden model as a request of `GoldenRun` says; returns its integer weights."""
     from .backends import open_device
-    from .checkpoint import load_float_weights
-    from .datasets import load
     from .network import Network
+    from .runs import initial_of, load_data
     from .training import Trainer, TrainSettings
 
     spec = request["spec"]
-    network = Network(tuple(spec["sizes"]))
+    network = Network.parse(spec["sizes"])
     settings = TrainSettings.from_json(spec["settings"])
     config = ArrayConfig.from_json(request["config"])
     with open_device("golden", config) as device:
-        trainer = Trainer(device, network, load(spec["data"]), settings)
+        trainer = Trainer(device, network, load_data(spec), settings)
         if request["resume"]:
             trainer.resume(Checkpoint.load(Path(request["resume"])))
+        elif request["init"]:
+            trainer.start(initial_of(Path(request["init"]), network, settings))
         else:
-            initial = request["init"] and load_float_weights(Path(request["init"]), network)
-            trainer.start(initial or None)
+            trainer.start()
         while trainer.epoch < settings.epochs:
             trainer.run_epoch()
-        trainer.checkpoint(spec).save(Path(request["result"]))
+        return trainer.weights()
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it has ended, whatever ended it: then standard
+    input does."""
+    while os.read(sys.stdin.fileno(), 1 << 16):  # not by sys.stdin, which would hold up our own end
+        pass
+    os._exit(1)
 
 
 if __name__ == "__main__":
-    run(json.load(sys.stdin))
+    wanted = json.loads(sys.stdin.buffer.readline())
+    Thread(target=end_with_parent, daemon=True).start()
+    np.savez(sys.stdout.buffer, *run(wanted))
+    sys.stdout.flush()

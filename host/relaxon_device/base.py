@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext, suppress
 from functools import cached_property
 from math import inf
 from types import TracebackType
@@ -21,6 +22,8 @@ from relaxon_isa import (
     row_bits,
 )
 from relaxon_isa.identity import Identity
+
+from .link import LinkStats
 
 __all__ = ["Device", "SpaceLayout"]
 
@@ -114,17 +117,28 @@ class Device(ABC):
         Its `ArrayConfig`.
     unused
         Whether nobody had used the machine since power-on when it was opened.
+    user
+        Who loaded the weights that are in it (`relaxon.checks.claim`).
+    simulated
+        Whether it runs at another speed than the clock and the rate that it claims.
     run_limit
         Seconds that a run may go on without a byte from or to a board; then it is a LinkError.
     """
 
     identity: Identity
     unused = True
+    user: object = None
+    simulated = False
     run_limit = inf
 
     @property
     def config(self) -> ArrayConfig:
         return self.identity.config
+
+    @property
+    def link_stats(self) -> LinkStats | None:
+        """What happened on the line so far; None where there is none."""
+        return None
 
     # Memories -----------------------------------------------------------------------------
 
@@ -219,7 +233,7 @@ class Device(ABC):
                 f"{name}: {array[wrong[0]]} for element {start + wrong[0]} ({len(wrong)} such): "
                 f"must be {layout.low} to {layout.high}"
             )
-        if layout.space is Space.REGISTER:
+        if layout.space is Space.REGISTER and self.config.dither_bits:  # else there are no keys
             for key in KEYS:
                 if start <= key < start + len(array) and not array[key - start]:
                     raise DeviceError(f"REGISTER: {key.name} is a seed and must not be 0")
@@ -309,7 +323,9 @@ class Device(ABC):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        # The first error is the one to tell; a line that failed may fail again while it is closed.
+        with suppress(DeviceError) if error else nullcontext():
+            self.close()
 
 
 def starved(samples: int) -> DeviceError:

@@ -99,6 +99,17 @@ class LinkStats:
     bytes_received: int = 0
     """Payload, repetitions left out."""
 
+    @property
+    def errors(self) -> int:
+        """How often something was wrong with the line."""
+        return self.damaged + self.gaps + self.went_back
+
+    def __str__(self) -> str:
+        return (
+            f"{self.damaged} frames damaged, {self.gaps} after a gap, {self.went_back} times sent "
+            f"again, {self.foreign} of other sessions"
+        )
+
 
 class _Watch:
     """A stopwatch on one direction: counts how often its time ran out since progress was seen."""

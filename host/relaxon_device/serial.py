@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from math import inf
 from typing import Self
 
 import numpy as np
@@ -18,7 +19,7 @@ from .base import Device, SpaceLayout, left_over, starved
 from .link import FRAME_BYTES, QUESTION, HostLink, LinkStats, RecordReader
 from .transport import DEFAULT_BAUD, SerialTransport, Transport
 
-__all__ = ["SerialDevice"]
+__all__ = ["UNPACED_SECONDS", "SerialDevice"]
 
 CHUNK_BYTES = 4096
 """Longest READ or WRITE. Long enough to cost no time, short enough to see progress."""
@@ -26,6 +27,11 @@ HIGH_WATER = 1 << 15
 """Bytes queued ahead of the board: two of the largest rings."""
 ANSWER_SECONDS = 0.1
 """How long a board's answer to `QUESTION` takes at most: two short frames, USB and schedulers."""
+UNPACED_SECONDS = 4.0
+"""`HostLink`'s timeout where nothing holds the line to its rate: a simulated board's computer may
+be busy, and what comes late is not lost."""
+INTERRUPTED_SECONDS = 0.3
+"""How long a board is given to stop after Ctrl-C."""
 NOTHING = object()
 
 
@@ -64,11 +70,6 @@ class SerialDevice(Device):
 
     Raises DeviceError if no board answers (within about 2 s, or ``timeout`` if that is
     more), or another than expected.
-
-    Members
-    -------
-    link_stats
-        `LinkStats`: what happened on the line so far.
     """
 
     def __init__(
@@ -96,8 +97,13 @@ class SerialDevice(Device):
     @classmethod
     def open(cls, port: str, baud: int = DEFAULT_BAUD, *, expected: str | None = None) -> Self:
         """The device on a serial port, pseudo-terminal or pyserial URL. Raises DeviceError."""
+        transport = SerialTransport(port, baud)
         timeout = max(0.25, 6 * 10 * FRAME_BYTES / baud)  # 6 frames, 10 bits a byte
-        return cls(SerialTransport(port, baud), expected=expected, timeout=timeout)
+        device = cls(
+            transport, expected=expected, timeout=timeout if transport.paced else UNPACED_SECONDS
+        )
+        device.simulated = not transport.paced
+        return device
 
     def _connect(self, expected: str | None) -> None:
         try:
@@ -161,8 +167,8 @@ class SerialDevice(Device):
                 progress, since = latest, self._clock()
             elif self._clock() - since > patience:
                 raise LinkError(
-                    f"{self._name}: the board's link works, but it has not done what was asked "
-                    f"for {patience:.1f} s; reset or reload the board"
+                    "the board's link works, but it has not done what was asked for "
+                    f"{patience:.1f} s; reset or reload the board"
                 )
             self._exchange(wait=True)
 
@@ -171,9 +177,7 @@ class SerialDevice(Device):
         if record is Record.DATA and self._answers:
             answer = self._answers.popleft()
             if len(payload) != answer.size:
-                raise LinkError(
-                    f"{self._name}: a READ of {answer.size} bytes brought {len(payload)}"
-                )
+                raise LinkError(f"a READ of {answer.size} bytes brought {len(payload)}")
             answer.data = payload
         elif record is Record.EMIT and run:
             run.emits.append(payload)
@@ -184,11 +188,11 @@ class SerialDevice(Device):
                 run.left_over = True
         elif record is Record.ERROR:
             raise LinkError(
-                f"{self._name}: the board refuses a command (error {payload.hex()}): host and "
+                f"the board refuses a command (error {payload.hex()}): host and "
                 "board are out of step; the device is reset at its next use"
             )
         else:
-            raise LinkError(f"{self._name}: {record.name} record that nobody asked for")
+            raise LinkError(f"{record.name} record that nobody asked for")
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
@@ -197,32 +201,40 @@ class SerialDevice(Device):
             self.reset()
         try:
             yield
-        except LinkError:
+        except LinkError as error:
             self._dirty = True  # now the line would only fail again: reset at the next use
-            raise
-        except BaseException:
-            self._dirty = True
-            with suppress(DeviceError):  # the first error is the one to tell
-                self.reset()
+            if self._name in str(error):
+                raise
+            raise LinkError(f"{self._name}: {error}") from error
+        except BaseException as error:
+            # The first error is the one to tell; and nobody who pressed Ctrl-C waits for a board.
+            with suppress(DeviceError):
+                self._reset(INTERRUPTED_SECONDS if isinstance(error, KeyboardInterrupt) else inf)
             raise
 
     def reset(self) -> None:
+        self._reset(inf)
+
+    def _reset(self, seconds: float) -> None:
+        """`reset`, tried for so long at most."""
         self._dirty = True
         self._reader = RecordReader()
         self._answers: deque[_Answer] = deque()
         self._run_now: _Run | None = None
         self._link.reset(self._clock())
-        self._pump(lambda: self._link.ready)
-        self._dirty = False
+        end = self._clock() + seconds
+        self._pump(lambda: self._link.ready or self._clock() > end)
+        self._dirty = not self._link.ready
 
     def close(self) -> None:
         if self._transport is None:
             return
         try:
-            if self._run_now:
+            if not self._dirty and not self._run_now:
+                with self._guard():
+                    self._pump(lambda: not self._link.backlog)
+            elif self._run_now and not self._dirty:
                 self.reset()
-            elif not self._dirty:
-                self._pump(lambda: not self._link.backlog)
         finally:
             self._transport.close()
             self._transport = None

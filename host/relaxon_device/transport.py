@@ -24,6 +24,10 @@ DEFAULT_BAUD = 1_000_000
 """Bits/s. Divides the clocks of all boards and of the usual USB bridges exactly."""
 
 
+PSEUDO_TERMINALS = ("/dev/pts/", "/dev/ttys")
+"""Of Linux and of macOS."""
+
+
 class Transport(Protocol):
     """A line that carries bytes both ways, in order."""
 
@@ -61,6 +65,12 @@ class SerialTransport:
     baud
         Bits/s; a pseudo-terminal ignores it.
 
+    Members
+    -------
+    paced
+        Whether bytes go at the rate: not on a pseudo-terminal or a network, where they go as the
+        other end finds the time.
+
     Raises DeviceError if the port does not exist, is in use or is no serial port.
     """
 
@@ -77,6 +87,8 @@ class SerialTransport:
         with contextlib.suppress(OSError, ValueError, AttributeError, NotImplementedError):
             self._serial.set_low_latency_mode(True)  # else USB bridges hold bytes for 16 ms
         self._fd = None
+        self._remote = "://" in port
+        self.paced = not (self._remote or os.path.realpath(port).startswith(PSEUDO_TERMINALS))
         if os.name == "posix":
             with contextlib.suppress(io.UnsupportedOperation, AttributeError):
                 self._fd = self._serial.fileno()
@@ -87,8 +99,10 @@ class SerialTransport:
                 if not select.select([self._fd], [], [], max(timeout, 0))[0]:
                     return b""
                 data = os.read(self._fd, 1 << 16)
-                if not data:  # readable, and nothing to read: hung up
-                    raise OSError(errno.EIO, "the port was hung up")
+                if not data:  # readable, and nothing to read: hung up, or somebody else read it
+                    if self._remote:
+                        raise OSError(errno.EIO, "the other end hung up")
+                    _ = self._serial.in_waiting  # a port that was hung up says so here
                 return data
             self._serial.timeout = max(timeout, 0)
             return self._serial.read(1) + self._serial.read(self._serial.in_waiting)

@@ -47,7 +47,7 @@ def test_energy_never_rises_from_one_layers_step_to_the_next(sizes, grid, seed):
             x, weights = lab.plane("x", raw=True), lab.weights(raw=True)
             for layer in range(1, lab.layout.depth + 1):  # anywhere on the grid
                 values = rng.integers(0, (1 << grid) + 1, lab.network.sizes[layer])
-                lab.set_plane("free", values << (f.state_frac - grid), layer)
+                lab.set_plane("free", values << (f.state_frac - grid), layer, raw=True)
             states = lab.states(raw=True)
             energy = integer_energy(x, states, weights, f.state_frac, f.weight_frac)
             real = float_energy(lab.plane("x"), lab.states(), lab.weights())

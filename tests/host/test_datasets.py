@@ -81,7 +81,7 @@ def test_idx(tmp_path: Path, packed: bool, dot: bool) -> None:
         (NAMES[3], lambda d: idx(np.arange(5)), "6 samples in x_test, 5 in y_test"),
         (NAMES[3], lambda d: d[:-1] + b"\x0a", "label 10 of sample 5 in y_test"),
         (NAMES[2], lambda d: idx(np.zeros((6, 4, 4))), "20 features a sample, x_test 16"),
-        (NAMES[2], lambda d: idx(np.zeros((0, 4, 5))), "holds nothing"),
+        (NAMES[0], lambda d: idx(np.zeros((0, 4, 5))), "holds nothing"),
     ],
 )
 def test_idx_errors(tmp_path: Path, name: str, change, says: str) -> None:
@@ -144,22 +144,23 @@ def test_npz_split_is_seeded(tmp_path: Path) -> None:
     [
         (dict(x_train=np.full((20, 7), np.nan)), "x_train has 140 values that are NaN"),
         (dict(x_test=np.full((5, 7), 1e300)), "x_test has 35 values that are NaN or infinite"),
-        (dict(x_train=np.full((20, 7), 2.0)), "x_train reaches from 2 to 2"),
-        (dict(x_train=np.full((20, 7), -0.5)), "x_train reaches from -0.5"),
-        (dict(x_train=np.ones((20, 7), int)), "x_train is int64"),
         (dict(x_train=np.ones(20)), "x_train is float64 of shape .20,"),
         (dict(x_train=np.ones((0, 7)), y_train=np.ones(0, int)), "holds nothing"),
         (dict(x_test=np.ones((5, 6))), "7 features a sample, x_test 6"),
         (dict(y_train=np.arange(19)), "20 samples in x_train, 19 in y_train"),
         (dict(y_train=np.arange(20) - 1), "label -1 of sample 0 in y_train"),
         (dict(y_test=np.full(5, 3)), "label 3 of sample 0 in y_test .5 such.; with 3 classes"),
-        (dict(y_train=np.full(20, "cat")), "y_train is <U3"),
+        (dict(y_train=np.full(20, "cat")), "y_test: label 0 .5 such.; the classes are 'cat'"),
         (dict(y_train=np.full(20, np.inf), y_test=np.ones(5)), "y_train has 20 values"),
         (dict(y_train=np.ones((20, 2)), y_test=np.ones((5, 3))), "targets of the same width"),
-        (dict(y_train=np.ones(20)), "y_test is int64"),
+        (dict(y_train=np.ones(20)), "must be labels, or targets of the same width"),
         (dict(y_train=np.full(20, None)), "plain arrays"),
         (dict(y_test=None), "holds x_test, x_train, y_train; accepted are"),
-        (dict(x_test=None, x=np.ones((4, 2)), y=np.ones(3)), "first axis is the sample"),
+        (dict(x=np.ones((4, 2))), "holds x besides x_train, y_train, x_test, y_test"),
+        (
+            dict(x_train=None, y_train=None, x_test=None, y_test=None, x=np.ones((4, 2)), y=[1.0]),
+            "first axis is the sample",
+        ),
     ],
 )
 def test_npz_errors(tmp_path: Path, changes: dict[str, object], says: str) -> None:
@@ -193,10 +194,10 @@ def test_what_is_no_data_set(tmp_path: Path) -> None:
 def test_a_data_set_checks_itself() -> None:
     x, y = np.zeros((2, 3), np.float32), np.zeros(2, np.int64)
     assert Dataset("mine", x, y, x, y, 1).outputs == 1
-    with pytest.raises(DataError, match="mine: x_train is float64"):
-        Dataset("mine", x.astype(float), y, x, y, 1)
-    with pytest.raises(DataError, match="mine: y_train is int32"):
-        Dataset("mine", x, y.astype(np.int32), x, y, 1)
+    with pytest.raises(DataError, match=r"mine: x_train is float32 of shape \(3,\)"):
+        Dataset("mine", x[0], y, x, y, 1)
+    with pytest.raises(DataError, match="mine: y_train is complex128"):
+        Dataset("mine", x, y.astype(complex), x, y, 1)
 
 
 def stripes(classes: int | None) -> Dataset:

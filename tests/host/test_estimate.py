@@ -52,6 +52,12 @@ def test_command():
     assert code == 0 and "0.000117" in out  # samples/s
 
 
+def test_without_layers_the_largest_usual_network_that_fits():
+    for board, network in (("hx8k", "64-32-10"), ("ulx3s-85f", "784-128-10")):
+        code, out, _ = run(board)
+        assert code == 0 and f"{network} fits {board}" in out
+
+
 def test_network_that_does_not_fit_is_told_what_would():
     code, _, said = run("icebreaker", "--layers", "784,128,10")
     assert code == 3

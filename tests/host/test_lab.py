@@ -18,16 +18,20 @@ WRONG = {
     "a target of another size": (
         lambda lab: lab.train_step(np.zeros(8), np.zeros(4)),
         DataError,
-        r"\(3,\) numbers",
+        r"\(3,\) wanted",
     ),
     "an input of another size": (
         lambda lab: lab.train_step(np.zeros(7), 1),
         DataError,
-        r"\(8,\) numbers",
+        r"\(8,\) wanted",
     ),
     "text": (lambda lab: lab.set_plane("x", np.array(["a"] * 8)), DataError, "real numbers"),
     "an unknown setting": (lambda lab: lab.configure(bet=1), ConfigError, "no setting bet.*beta"),
-    "no number": (lambda lab: lab.relax_free(np.full(8, np.nan)), DataError, "nothing was loaded"),
+    "no number": (
+        lambda lab: lab.relax_free(np.full(8, np.nan)),
+        DataError,
+        "8 values that are NaN",
+    ),
 }
 
 

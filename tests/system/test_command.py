@@ -107,6 +107,24 @@ def test_ctrl_c_and_resume_end_as_if_nothing_had_been(backend, few_digits, tmp_p
     assert counted[0] == counted[1]
 
 
+@pytest.mark.parametrize("preset", ["default", "up5k"])
+def test_a_run_goes_on_and_answers_on_the_virtual_board(preset, few_digits, tmp_path):
+    """The UP5K's machine has no keys: they are saved as 0, and go back."""
+    saved, exported = str(tmp_path / "c.npz"), str(tmp_path / "w.npz")
+    on = ["--backend", "virtual", "--preset", preset]
+    run = train(few_digits, "--epochs", "1", *on, "--checkpoint", saved, "--export", exported)
+    result = CliRunner().invoke(cli, run)
+    assert result.exit_code == 0, result.output
+    answers = []
+    for file, backend in ((saved, on), (exported, on), (saved, ["--backend", "golden"])):
+        said = CliRunner().invoke(cli, ["infer", "--weights", file, *backend, "--json"])
+        assert said.exit_code == 0, said.output
+        answers.append(json.loads(said.stdout)["classes"])
+    assert answers[0] == answers[1] == answers[2]
+    again = CliRunner().invoke(cli, ["train", "--resume", saved, "--backend", "virtual"])
+    assert again.exit_code == 0, again.output
+
+
 def test_full_disk_ends_the_run_and_keeps_the_checkpoint(few_digits, tmp_path):
     """A real refusal to write: files of this process may not grow beyond half a kilobyte."""
     path = tmp_path / "run.npz"

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 
 import click
@@ -55,6 +56,10 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; what the script `relaxon` and `python -m relaxon` call."""
+    for name in ("SIGTERM", "SIGHUP"):  # end as Ctrl-C does, unless ignored, as by nohup
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     try:
         cli(prog_name="relaxon")
     except OSError as error:  # click ends quietly where nobody reads on (EPIPE)

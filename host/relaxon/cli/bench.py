@@ -25,6 +25,7 @@ from .options import (
     engine_option,
     epochs_option,
     file_option,
+    force_option,
     jobs_option,
     layers_option,
     pool_option,
@@ -42,8 +43,8 @@ def _check_folder(path: Path) -> None:
         raise DataError(f"{path}: nothing can be kept there: {error.strerror}") from error
 
 
-def _check_plot(path: Path | None) -> None:
-    check_output(path)
+def _check_plot(path: Path | None, force: bool) -> None:
+    check_output(path, force=force)
     if path:
         check_picture(path)
 
@@ -61,7 +62,8 @@ def bench_cycles(as_json: bool) -> None:
 
     Inputs are in the machine already; free phases of 6 sweeps, nudged ones of 4, side by side.
     """
-    rows = cycles()
+    with bar("counting cycles"):
+        rows = cycles()
     if print_json(rows, as_json):
         return
     columns = ("network", "p", "pass", "cycles", "mac", "learn", "control")
@@ -83,7 +85,8 @@ def bench_golden(data: str | None, layers: str | None, samples: int, as_json: bo
     """Training samples/s of the golden model's two engines with the default program, and of the
     faster one beside a float numpy loop, both with fixed sweeps."""
     cases = CASES.values() if data is None and layers is None else [(layers or "784,128,10", data)]
-    rows = [golden(Network.parse(network), source, samples) for network, source in cases]
+    with bar(f"timing {samples} samples"):
+        rows = [golden(Network.parse(network), source, samples) for network, source in cases]
     if print_json(rows, as_json):
         return
     figures = ("numpy", "compiled", "golden", "float")
@@ -111,7 +114,8 @@ def _rounded(values: list[float | None], digits: int) -> list[str]:
 @json_option
 def bench_settle(data: str, layers: str, samples: int, seed: int, as_json: bool) -> None:
     """How many sweeps the free phase takes to settle: a histogram."""
-    counts = settle(Network.parse(layers), load(data), samples, seed)
+    with bar(f"relaxing {samples} samples"):
+        counts = settle(Network.parse(layers), load(data), samples, seed)
     if print_json({"sweeps": counts}, as_json):
         return
     most = max(counts.values())
@@ -189,15 +193,20 @@ def bench_digits(seeds: int, epochs: int, as_json: bool) -> None:
     help="Strength of the nudge.",
 )
 @file_option("--plot", "Draw both traces to this file.")
+@force_option
 @json_option
-def bench_equivalence(steps: int, beta: float, plot: Path | None, as_json: bool) -> None:
+def bench_equivalence(
+    steps: int, beta: float, plot: Path | None, force: bool, as_json: bool
+) -> None:
     """EP's velocities beside recurrent backpropagation's error derivatives, step by step."""
-    _check_plot(plot)
-    result = equivalence.equivalence(steps, beta)
+    _check_plot(plot, force)
+    with bar("both traces"):
+        result = equivalence.equivalence(steps, beta)
     if plot:
         equivalence.draw(result, plot)
     errors = {name: result[name] for name in ("error_machine", "error_double")}
-    gradient_cosine = equivalence.gradients()
+    with bar("updates"):
+        gradient_cosine = equivalence.gradients()
     if print_json({**errors, "gradient_cosine": gradient_cosine}, as_json):
         return
     show(
@@ -221,6 +230,7 @@ def bench_equivalence(steps: int, beta: float, plot: Path | None, as_json: bool)
 @jobs_option(1, "Processes side by side; -1: one a processor.")
 @pool_option
 @file_option("--plot", "Draw the table to this file.")
+@force_option
 @click.option(
     "--keep",
     type=click.Path(path_type=Path, file_okay=False),
@@ -234,11 +244,12 @@ def bench_rules(
     jobs: int,
     pool: str,
     plot: Path | None,
+    force: bool,
     keep: Path | None,
     as_json: bool,
 ) -> None:
     """Every rule on digits, 64-32-10: accuracy, cost, memory, update against the gradient."""
-    _check_plot(plot)
+    _check_plot(plot, force)
     if keep:
         _check_folder(keep)
     chosen = list(dict.fromkeys(names)) or list(RULES)

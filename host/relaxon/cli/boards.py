@@ -17,7 +17,7 @@ from ..rules import fits, settings_for
 from ..studies.estimate import FREE_SWEEPS, NUDGED_SWEEPS, Cost
 from ..studies.estimate import estimate as cost_of
 from .console import console, json_option, print_json, show
-from .options import input_bits_option, jobs_option, layers_option, pool_option
+from .options import input_bits_option, jobs_option, pool_option
 
 __all__ = ["COMMANDS"]
 
@@ -164,7 +164,9 @@ def boards(as_json: bool) -> None:
 
 @click.command()
 @board_argument
-@layers_option("784,128,10")
+@click.option(
+    "--layers", help="Layer sizes (default: the largest of a few usual networks that fits)."
+)
 @click.option("--free-sweeps", default=FREE_SWEEPS, show_default=True, type=SWEEPS)
 @click.option("--nudged-sweeps", default=NUDGED_SWEEPS, show_default=True, type=SWEEPS)
 @input_bits_option
@@ -172,7 +174,7 @@ def boards(as_json: bool) -> None:
 @json_option
 def estimate(
     board: Any,
-    layers: str,
+    layers: str | None,
     free_sweeps: int,
     nudged_sweeps: int,
     input_bits: int,
@@ -184,6 +186,8 @@ def estimate(
     Cycles are exact for the given sweeps of each phase. What the array could do and what the line
     could do are separate figures; the smaller one holds.
     """
+    if layers is None:
+        layers = next((text for text in SHOWN[::-1] if _fits(text, board.config)), SHOWN[0])
     network = Network.parse(layers)
     try:
         costs = cost_of(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Timer
 
 import click
 from rich.console import Console
@@ -47,7 +48,16 @@ DIFFERENT = 9
 """Exit code: weights that are not the golden run's, or a self-test that failed."""
 
 GROUPS = {
-    "Data and network": ("data", "layers", "architecture", "output", "targets", "input_bits"),
+    "Data and network": (
+        "data",
+        "classes",
+        "scale",
+        "layers",
+        "architecture",
+        "output",
+        "targets",
+        "input_bits",
+    ),
     "Rule": (
         "rule",
         "objective",
@@ -68,11 +78,13 @@ GROUPS = {
         "frozen",
         "shuffle",
     ),
-    "Files": ("weights", "init", "export", "checkpoint", "resume"),
+    "Files": ("weights", "init", "export", "checkpoint", "resume", "force"),
     "Device": ("backend", "engine", "preset_name", "verify"),
 }
 """Options of `train` and `infer` as their help groups them; the others are about output."""
 
+SILENCE = 2.0
+"""Seconds after which a wait says what it waits for."""
 console = Console(stderr=True, highlight=False)
 
 
@@ -111,8 +123,10 @@ def print_json(document: object, wanted: bool) -> bool:
 
 
 @contextmanager
-def bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error; silent where that is no terminal."""
+def bar(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error; where that is no terminal, a line after two seconds."""
+    said = Timer(SILENCE, console.print, [f"{description} ..."])
+    said.daemon = True
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -122,8 +136,13 @@ def bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
         transient=True,
         disable=not console.is_terminal,
     ) as progress:
+        if not console.is_terminal:
+            said.start()
         task = progress.add_task(description, total=total)
-        yield lambda n: progress.update(task, advance=n)
+        try:
+            yield lambda n: progress.update(task, advance=n)
+        finally:
+            said.cancel()
 
 
 def show(titles: Sequence[str], rows: Iterable[Iterable[object]]) -> None:

@@ -17,7 +17,7 @@ from relaxon_isa.identity import fingerprint
 from ..backends import open_device, virtual_board
 from ..selftest import PARTS, SelfTest, self_test
 from .console import DIFFERENT, bar, console, json_option, print_json, show
-from .options import any_case, check_output, file_option, preset_option
+from .options import any_case, check_output, file_option, force_option, preset_option
 
 __all__ = ["board", "info", "virtual"]
 
@@ -30,14 +30,19 @@ __all__ = ["board", "info", "virtual"]
 )
 @file_option("--vcd", "Write waveforms (slow).")
 @file_option("--fst", "Write compressed waveforms (slow).")
+@force_option
 def virtual(
-    preset_name: str | None, family: str | None, vcd: Path | None, fst: Path | None
+    preset_name: str | None,
+    family: str | None,
+    vcd: Path | None,
+    fst: Path | None,
+    force: bool,
 ) -> None:
     """Run a virtual board until Ctrl-C; any serial client can talk to the port it prints."""
     if vcd and fst:
         raise click.UsageError("--vcd or --fst, not both")
     for path in (vcd, fst):
-        check_output(path)
+        check_output(path, force=force)
     config = preset(preset_name or "default")
     with virtual_board(config, family=family, vcd=vcd, fst=fst) as running:
         click.echo(running.port)
@@ -81,10 +86,13 @@ def info(
             raise click.UsageError("--preset and --self-test are about a device: name a --backend")
         _list_presets(as_json)
         return
-    with open_device(backend, preset(preset_name or "default")) as device:
+    with bar(f"opening {backend}"):
+        opened = open_device(backend, preset(preset_name or "default"))
+    with opened as device:
         identity, counters = device.identity, device.counters()
         result, said = _self_test(device, backend, wanted)
     config = identity.config
+    stats = opened.link_stats
     facts: dict = {
         "fingerprint": identity.fingerprint,
         "build": identity.build,
@@ -92,12 +100,14 @@ def info(
         "baud": identity.baud,
         "config": json.loads(config.to_json()),
         "counters": {register.name.lower(): value for register, value in counters.items()},
+        "link": asdict(stats) if stats else {},
         "self_test": {"said": said} | (asdict(result) if result else {}),
     }
     if result:
         facts["self_test"]["passed"] = result.passed
     if not print_json(facts, as_json):
         shown = facts | facts["config"] | facts["counters"] | {"self-test": said}
+        shown |= {"line": str(stats)} if stats else {}
         show((), (row for row in shown.items() if not isinstance(row[1], dict)))
     if result and not result.passed:
         for line in result.failures():

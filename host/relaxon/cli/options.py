@@ -1,7 +1,7 @@
 """Options that several commands have, and values that options share."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -13,6 +13,7 @@ from relaxon_isa import DataError
 from relaxon_sim.engines import ENGINE, ENGINES, fastest
 
 from ..backends import BACKENDS
+from ..checkpoint import kind_of
 from ..rules.settings import INPUT_PACKS, RuleSettings
 from ..training import TrainSettings
 
@@ -25,6 +26,8 @@ __all__ = [
     "engine_used",
     "epochs_option",
     "file_option",
+    "files_of",
+    "force_option",
     "input_bits_option",
     "jobs_option",
     "layers_option",
@@ -158,14 +161,36 @@ def jobs_option(default: int, text: str) -> Callable:
     )
 
 
-def check_output(path: Path | None) -> None:
-    """Before long work: whether its file, if one is wanted, has a place."""
-    if path and not path.parent.is_dir():
+force_option = click.option(
+    "--force", is_flag=True, help="Replace output files even if relaxon did not write them."
+)
+
+
+def files_of(source: str) -> list[Path]:
+    """The files that a data set or a rule is read from: itself, or what is in its folder."""
+    path = Path(source or "nothing.at.all")
+    return [path, *path.iterdir()] if path.is_dir() else [path]
+
+
+def check_output(
+    path: Path | None, inputs: Sequence[Path | None] = (), force: bool = False
+) -> None:
+    """Before long work: whether an output file, if one is wanted, has a place, and replaces nothing
+    that the command reads (``inputs``) or, without ``force``, that relaxon did not write."""
+    if path is None:
+        return
+    if not path.parent.is_dir():
         raise DataError(f"{path}: there is no folder {path.parent}")
-    if path and path.exists() and not path.is_file():
+    if path.exists() and not path.is_file():
         raise DataError(f"{path}: is not a file that could be replaced")
-    if path:
-        try:
-            TemporaryFile(dir=path.parent).close()
-        except OSError as error:
-            raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+    if path.exists() and any(other and other.exists() and path.samefile(other) for other in inputs):
+        raise DataError(f"{path}: this command reads it, so it cannot write it: name another file")
+    if path.exists() and not force and not kind_of(path):
+        raise DataError(
+            f"{path}: exists, and relaxon did not write it: name another file, or replace it with "
+            "--force"
+        )
+    try:
+        TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from error

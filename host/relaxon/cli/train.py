@@ -1,25 +1,28 @@
 """`relaxon train | infer`."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import numpy as np
 from click.core import ParameterSource
+from rich.markup import escape
 
-from relaxon_device.base import Device
-from relaxon_isa.errors import DataError, ToolError
+from relaxon_isa.errors import ConfigError, DataError, DeviceError, ToolError
 from relaxon_isa.presets import preset
 
 from ..backends import open_device
-from ..checkpoint import Checkpoint, load_float_weights, save_float_weights
+from ..checkpoint import Checkpoint, kind_of, save_float_weights
 from ..datasets import Dataset, load
 from ..network import Network
-from ..rules import own_file, settings_for
+from ..rules import first_preset, own_file, settings_for, unused_settings
 from ..rules.objectives import OBJECTIVES
 from ..rules.settings import OUTPUTS, RATES, RuleSettings
-from ..runs import choose_preset, load_run, refuse_other_preset, spec_of
-from ..training import Trainer, TrainSettings
+from ..runs import Run, choose_preset, initial_of, load_data, load_run, refuse_other_preset, spec_of
+from ..training import Trainer, TrainSettings, remarks
 from ..verify import GoldenRun
 from .console import DIFFERENT, Grouped, bar, complain, console, json_option, print_json
 from .options import (
@@ -30,6 +33,8 @@ from .options import (
     engine_used,
     epochs_option,
     file_option,
+    files_of,
+    force_option,
     input_bits_option,
     layers_option,
     numbers,
@@ -121,10 +126,17 @@ _TRAIN = TrainSettings()
     help="Weight layers that do not learn, as 1.",
 )
 @click.option("--shuffle/--no-shuffle", default=True, help="A new sample order every epoch.")
+@click.option(
+    "--classes",
+    type=click.IntRange(1),
+    help="How many classes there are, where the training samples do not show all.",
+)
+@click.option("--scale", is_flag=True, help="Scale each feature of the training samples to 0 to 1.")
 @file_option("--init", "Start from real weights (.npz).")
 @file_option("--export", "Write real weights (.npz) at the end.")
 @file_option("--checkpoint", "Keep the run in this file, every epoch.")
 @file_option("--resume", "Go on from a checkpoint; its settings hold.")
+@force_option
 @backend_option
 @engine_option
 @preset_option
@@ -144,10 +156,13 @@ def train(
     rule: str,
     rule_options: tuple[str, ...],
     targets: tuple[float, ...] | None,
+    classes: int | None,
+    scale: bool,
     init: Path | None,
     export: Path | None,
     checkpoint: Path | None,
     resume: Path | None,
+    force: bool,
     verify: bool | None,
     evaluate: bool,
     as_json: bool,
@@ -160,38 +175,46 @@ def train(
     saved = None
     if resume:
         _refuse_besides_resume()
-        saved, settings = load_run(resume)
-        data, network = saved.spec["data"], saved.network
+        run = load_run(resume)
+        if run.saved is None:
+            raise DataError(f"{resume}: exported weights, no checkpoint: start from them, --init")
+        saved, settings, network = run.saved, run.settings, run.network
+        data, dataset = saved.spec["data"], load_data(saved.spec)
     else:
         network = Network.parse(layers)
         if targets is not None and len(targets) != 2:
             raise click.BadParameter("two values wanted, as 0,0.75", param_hint="--targets")
         options |= {"targets": targets, "options": _rule_options(rule_options)}
         settings = _settings(rule, network, options)
-    dataset = load(data)
+        with bar(f"reading {data}"):
+            dataset = load(data, classes=classes, scale=scale)
+        _refuse_unused(network, settings, dataset)
     spec = spec_of(data, dataset, network, settings)
     if saved and saved.spec["data_digest"] != spec["data_digest"]:
         raise DataError(f"{data} is not the data set that {resume} was trained on")
-    initial = load_float_weights(init, network) if init else None
-    if checkpoint and export and checkpoint.absolute() == export.absolute():
+    initial = initial_of(init, network, settings) if init else None
+    if checkpoint and export and checkpoint.resolve() == export.resolve():
         raise click.UsageError("--checkpoint and --export need a file each")
-    for path in (checkpoint, export):
-        check_output(path)
-    with _open(backend, preset_name, network, dataset, settings, saved) as device:
-        trainer = Trainer(device, network, dataset, settings)
-        if saved:
-            trainer.resume(saved)
-        else:
-            trainer.start(initial)
+    read = [*files_of(data), *files_of(settings.rule.name.rpartition(":")[0]), init]
+    check_output(checkpoint, read, force)
+    check_output(export, [*read, resume], force)
+    with _open(backend, preset_name, network, dataset, settings, saved) as trainer:
+        device = trainer.device
+        with bar("loading weights"):
+            trainer.resume(saved) if saved else trainer.start(initial)
         wanted = backend != "golden" if verify is None else verify
         golden = GoldenRun(device.config, spec, init=init, resume=resume) if wanted else None
+        first = trainer.epoch
         try:
             _epochs(trainer, spec, checkpoint, evaluate)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, DeviceError) as error:
             kept = "no checkpoint was kept (--checkpoint FILE keeps one)"
-            if checkpoint and checkpoint.exists():
+            if checkpoint and trainer.epoch > first:
                 kept = f"{checkpoint} holds the last whole epoch; go on with --resume {checkpoint}"
-            raise KeyboardInterrupt(f"interrupted in epoch {trainer.epoch + 1}; {kept}") from None
+            elif resume:
+                kept = f"{resume} is as it was; go on with --resume {resume}"
+            said = f"in epoch {trainer.epoch + 1}; {kept}"
+            raise type(error)(f"{str(error) or 'interrupted'} {said}") from error
         finally:
             if golden and sys.exc_info()[0]:
                 golden.stop()
@@ -199,17 +222,19 @@ def train(
         result |= trainer.summary() | {"history": trainer.history}
         if evaluate and trainer.history:
             result["test"] = trainer.history[-1].get("test")
-        weights = trainer.weights()
+        with bar("reading weights"):
+            weights = trainer.weights()
         # What goes wrong from here on does not take with it what the run came to.
         code = 0
         if export:
             try:
-                save_float_weights(export, trainer.real_weights())
+                save_float_weights(export, trainer.real_weights(), spec | trainer.about())
             except DataError as error:
                 code = complain(error)
     if golden:
         try:
-            result["weights_identical"] = golden.compare(weights)
+            with bar("waiting for the golden run (--no-verify leaves it out)"):
+                result["weights_identical"] = golden.compare(weights)
         except ToolError as error:
             code = complain(error)
     _print_training(result, as_json)
@@ -248,6 +273,22 @@ def _refuse_besides_resume() -> None:
         )
 
 
+def _refuse_unused(network: Network, settings: TrainSettings, data: Dataset) -> None:
+    """An option that the rule or the data set has no use for would be ignored."""
+    context, rule = click.get_current_context(), settings.rule
+    given = {
+        option.name: option.opts[0]
+        for option in context.command.params
+        if context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+    }
+    if "targets" in given and data.classes is None:
+        raise ConfigError(f"--targets is about classes, {data.name} has targets of its own")
+    unused = unused_settings(network, preset(first_preset(network, rule)), rule)
+    if named := [text for name, text in given.items() if name in unused]:
+        raise ConfigError(f"rule {rule.name} does not use {', '.join(named)}: leave it out")
+
+
+@contextmanager
 def _open(
     backend: str,
     preset_name: str | None,
@@ -255,16 +296,24 @@ def _open(
     data: Dataset,
     settings: TrainSettings,
     saved: Checkpoint | None,
-) -> Device:
-    """The device of a run, after all checks that need none (`choose_preset`)."""
+) -> Iterator[Trainer]:
+    """The trainer of a run on its device, after all checks that need none (`choose_preset`)."""
     chosen = choose_preset(backend, preset_name, network, data, settings, saved)
-    if backend == "virtual":
-        console.print("building the virtual board (once; later runs find it in the cache)")
-    device = open_device(backend, preset(chosen))
-    if backend == "golden":
-        console.print(f"golden model of preset {chosen}, {engine_used(device)}")
-    refuse_other_preset(backend, preset_name, device.config)
-    return device
+    with bar(f"opening {backend}"):
+        opened = open_device(backend, preset(chosen))
+    with opened as device:
+        if backend == "golden":
+            console.print(f"golden model of preset {chosen}, {engine_used(device)}")
+        refuse_other_preset(backend, preset_name, device.config)
+        with bar("loading samples"):
+            trainer = Trainer(device, network, data, settings)
+        for remark in remarks(trainer.rule, data):
+            console.print("[yellow]note:[/]", escape(remark), soft_wrap=True)
+        try:
+            yield trainer
+        finally:
+            if device.link_stats and device.link_stats.errors:
+                console.print(f"link: {device.link_stats}", soft_wrap=True)
 
 
 def _settings(rule: str, network: Network, options: dict) -> TrainSettings:
@@ -272,6 +321,7 @@ def _settings(rule: str, network: Network, options: dict) -> TrainSettings:
     run = {
         name: options.pop(name)
         for name in ("epochs", "seed", "rate_halvings", "init_gain", "shuffle")
+        if name in options
     }
     given = {name: value for name, value in options.items() if value is not None}
     if own := own_file(rule):
@@ -283,6 +333,8 @@ def _rule_options(given: tuple[str, ...]) -> dict[str, float]:
     options = {}
     for text in given:
         name, _, value = text.partition("=")
+        if name in options:
+            raise click.BadParameter(f"{name} is given twice", param_hint="--option")
         try:
             options[name] = int(value) if value.strip().lstrip("+-").isdecimal() else float(value)
         except ValueError:
@@ -331,13 +383,18 @@ def _print_training(result: dict, as_json: bool) -> None:
 
 @click.command(cls=Grouped)
 @file_option(
-    "--weights", "A checkpoint, or real weights (.npz from --export) with --layers.", required=True
+    "--weights",
+    "A checkpoint, weights written by --export, or others' (.npz with W1, b1, ...) with --layers.",
+    required=True,
 )
+@click.option("--data", help="As for 'train'. Default: what the weights were trained on.")
+@click.option("--layers", help="Layer sizes, for weights of others.")
+@click.option("--rule", help="Learning rule that others' weights are of (default: ep-centered).")
+@click.option("--architecture", help="Architecture that others' weights are of (default: layers).")
 @click.option(
-    "--data", help="As for 'train'. Default: the checkpoint's own; for real weights digits."
-)
-@click.option(
-    "--layers", help="Layer sizes, for real weights, which are relaxed with the default settings."
+    "--output",
+    type=click.Choice(OUTPUTS),
+    help="Outputs of others' weights: in [0, 1], or unbounded.",
 )
 @backend_option
 @engine_option
@@ -354,29 +411,39 @@ def infer(
     outputs: bool,
     limit: int | None,
     as_json: bool,
+    **options: str | None,
 ) -> None:
-    """Relax the test samples of a data set and print what the network says."""
-    if layers is None:
-        saved, settings = load_run(weights)
-        network, own = saved.network, saved.spec["data"]
+    """Relax the test samples of a data set and print what the network says.
+
+    The weights' file says what they are of; --layers, --rule, --architecture and --output say it of
+    files that do not.
+    """
+    given: dict = {name: value for name, value in options.items() if value is not None}
+    if layers is None or kind_of(weights):
+        run = load_run(weights)
+        if given or (layers and Network.parse(layers) != run.network):
+            raise DataError(
+                f"{weights} says itself what it is, network {run.network} with rule "
+                f"{run.settings.rule.name}: leave out --layers, --rule, --architecture, --output"
+            )
+        dataset = load_data(run.spec, data)
     else:
-        own = "digits"
-        saved, network = None, Network.parse(layers)
-        settings = TrainSettings(rule=settings_for(_EP.name, network.depth))
-    dataset = load(own if data is None else data)
-    real = load_float_weights(weights, network) if saved is None else None
-    with _open(backend, preset_name, network, dataset, settings, saved) as device:
-        trainer = Trainer(device, network, dataset, settings)
-        if saved:
-            trainer.resume(saved)
-        else:
-            trainer.start(real)
-        x, y = dataset.x_test[:limit], dataset.y_test[:limit]
-        answers = trainer.predict(x, outputs=outputs or dataset.classes is None)
-    result: dict = {"network": str(network), "data": dataset.name, "samples": len(x)}
+        network = Network.parse(layers)
+        settings = _settings(given.pop("rule", _EP.name), network, given)
+        run = Run(network, settings, {}, weights=initial_of(weights, network, settings))
+        dataset = load(data or "digits")
+    dataset = replace(dataset, x_test=dataset.x_test[:limit], y_test=dataset.y_test[:limit])
+    if not len(dataset.x_test):
+        raise DataError(f"{dataset.name} has no test samples")
+    with _open(backend, preset_name, run.network, dataset, run.settings, run.saved) as trainer:
+        with bar("loading weights"):
+            trainer.resume(run.saved) if run.saved else trainer.start(run.weights)
+        with bar("relaxing", len(dataset.x_test)) as progress:
+            answers = trainer.predict(outputs=outputs or dataset.classes is None, progress=progress)
+    result: dict = {"network": str(run.network), "data": dataset.name, "samples": len(answers)}
     if dataset.classes is not None:
-        classes = answers.argmax(axis=1) if answers.ndim == 2 else answers
-        result["accuracy"] = float(np.mean(classes == y))
+        classes = dataset.named(answers.argmax(axis=1)) if answers.ndim == 2 else answers
+        result["accuracy"] = float(np.mean(classes == dataset.named(dataset.y_test)))
     result["outputs" if answers.ndim == 2 else "classes"] = answers.tolist()
     if print_json(result, as_json):
         return

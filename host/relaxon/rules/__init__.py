@@ -7,6 +7,7 @@ A rule of one's own is a class derived from `relaxon.rules.base.Rule` (or from a
 from .plugins import own_file
 from .registry import (
     RULES,
+    changed,
     check,
     features_of,
     first_preset,
@@ -16,10 +17,12 @@ from .registry import (
     rule_digest,
     rule_names,
     settings_for,
+    unused_settings,
 )
 
 __all__ = [
     "RULES",
+    "changed",
     "check",
     "features_of",
     "first_preset",
@@ -30,4 +33,5 @@ __all__ = [
     "rule_digest",
     "rule_names",
     "settings_for",
+    "unused_settings",
 ]

@@ -2,11 +2,14 @@
 
 import hashlib
 from contextlib import suppress
+from dataclasses import fields, replace
 from inspect import getfile
 from pathlib import Path
+from typing import Any
 
 from relaxon_isa.config import FEATURES, ArrayConfig
 from relaxon_isa.errors import ConfigError, ProgramError, meant
+from relaxon_isa.instructions import Mac
 from relaxon_isa.presets import PRESETS
 
 from ..network import Network
@@ -35,6 +38,7 @@ from .temporal import TemporalContrastive
 
 __all__ = [
     "RULES",
+    "changed",
     "check",
     "features_of",
     "first_preset",
@@ -44,7 +48,11 @@ __all__ = [
     "rule_digest",
     "rule_names",
     "settings_for",
+    "unused_settings",
 ]
+
+SETTINGS = {item.name for item in fields(RuleSettings)}
+
 
 RULES: dict[str, type[Rule]] = {
     rule.name: rule
@@ -131,7 +139,44 @@ def settings_for(name: str, depth: int, **changes: object) -> RuleSettings:
     objective = OBJECTIVES.get(str(changes.get("objective")))
     if objective and objective.RATES:
         rates = rate_shifts(depth, objective.RATES)
-    return RuleSettings(name=name, **{"rate_shifts": rates, **rule.DEFAULTS, **changes})  # type: ignore[arg-type]
+    own: dict = {"rate_shifts": rates, **rule.DEFAULTS}
+    return changed(RuleSettings(name=name, **own), **changes)
+
+
+def changed(settings: RuleSettings, **changes: object) -> RuleSettings:
+    """Settings with some of them changed. Raises ConfigError for those that there are not."""
+    if unknown := sorted(changes.keys() - SETTINGS):
+        raise ConfigError(
+            f"no setting {', '.join(unknown)}{meant(unknown[0], SETTINGS)}: there are "
+            + ", ".join(sorted(SETTINGS))
+        )
+    return replace(settings, **changes)  # type: ignore[arg-type]
+
+
+def unused_settings(network: Network, config: ArrayConfig, settings: RuleSettings) -> set[str]:
+    """Settings that neither a rule's programs nor its data depend on: nobody reads them."""
+    watched = object.__new__(_Watched)
+    watched.__dict__.update(settings.__dict__, seen=set())
+    rule = make_rule(network, config, watched)
+    program, _ = rule.train_program()
+    rule.infer_program()
+    rule.objective.constants()
+    rule.objective.table()
+    rule.class_targets(network.sizes[-1])
+    seen = watched.__dict__["seen"]
+    tile = rule.layout.tile("beta")  # loaded by every rule
+    if any(isinstance(mac, Mac) and mac.tile == tile for mac in program.instructions):
+        seen.add("beta")
+    return SETTINGS - seen - {"name", "fixed_sweeps", "input_bits"}
+
+
+class _Watched(RuleSettings):
+    """Settings that note what is read of them."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in SETTINGS:
+            self.__dict__["seen"].add(name)
+        return super().__getattribute__(name)
 
 
 def features_of(network: Network, settings: RuleSettings) -> list[str]:

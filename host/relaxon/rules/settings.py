@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from math import isfinite
+from numbers import Integral, Real
 from typing import Any
 
 from relaxon_isa.errors import ConfigError, meant
@@ -118,6 +119,13 @@ class RuleSettings:
             if not ok:
                 raise ConfigError(f"{name} = {getattr(self, name)!r}: must be {allowed}")
 
+        for name, kind in (
+            *((n, Integral) for n in ("free_cap", "nudged_cap", "grid", "input_bits")),
+            *((n, Real) for n in ("beta", "margin", "tolerance")),
+            *((n, str) for n in ("name", "architecture")),
+        ):
+            words = {Integral: "a whole number", Real: "a number", str: "a text"}[kind]
+            need(isinstance(getattr(self, name), kind), name, words)
         plain = self.architecture in ("layers", "backward")
         need(
             plain or self.architecture.partition(":")[0] == "skip",

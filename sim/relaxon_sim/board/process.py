@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from relaxon_device.serial import SerialDevice
+from relaxon_device.serial import UNPACED_SECONDS, SerialDevice
 from relaxon_device.transport import SerialTransport
 from relaxon_isa import ArrayConfig, ToolError
 from relaxon_isa.identity import fingerprint
@@ -186,6 +186,7 @@ class VirtualDevice(SerialDevice):
     """
 
     board: VirtualBoard
+    simulated = True
 
     def close(self) -> None:
         try:
@@ -219,10 +220,7 @@ def virtual_device(
     ).start()
     try:
         transport = SerialTransport(board.port, CLOCK_HZ // divisor)
-        # The more cells, the slower; a netlist is a hundred times slower than the board whose
-        # clock it claims.
-        timeout = 4.0 if netlist else max(0.25, config.p**2 / 64)
-        device = VirtualDevice(transport, expected=fingerprint(config), timeout=timeout)
+        device = VirtualDevice(transport, expected=fingerprint(config), timeout=UNPACED_SECONDS)
     except BaseException:
         board.stop()
         raise

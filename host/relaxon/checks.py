@@ -1,0 +1,199 @@
+"""Checks of what comes in, the same at every door: `Dataset`, `Trainer`, `Lab`, command line.
+
+Arrays may be of any real type: numpy's, lists, what has ``to_numpy`` (DataFrames). Each function
+returns what it checked in the type that the machine's side wants, or raises DataError that names
+the array, what it is and what is wanted.
+"""
+
+import operator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from relaxon_device.base import Device
+from relaxon_isa.errors import ConfigError, DataError
+
+__all__ = [
+    "answers",
+    "claim",
+    "features",
+    "integers",
+    "label",
+    "naming",
+    "owned",
+    "reals",
+    "weights",
+    "whole",
+    "within",
+]
+
+MANY = 1 << 31
+"""No class has as high a number."""
+
+
+def array(name: str, values: Any) -> np.ndarray:
+    """Numbers or text, of any of numpy's types."""
+    try:
+        found = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+        if found.dtype == object:  # columns of several types; text, as pandas keeps it
+            text = all(isinstance(v, str) for v in found.flat)
+            found = found.astype(str if text else np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name}: no array of numbers or labels ({error})") from error
+    return found
+
+
+def reals(
+    name: str, values: Any, shape: tuple[int, ...] | None = None, kind: DTypeLike = np.float64
+) -> np.ndarray:
+    """Finite real numbers, of that shape if one is given."""
+    found = array(name, values)
+    if found.dtype.kind not in "fiub":
+        raise DataError(f"{name}: {found.dtype} given, real numbers wanted")
+    if shape is not None and found.shape != shape:
+        raise DataError(f"{name}: shape {found.shape} given, {shape} wanted")
+    with np.errstate(over="ignore"):  # beyond float32: infinite, and refused as that
+        found = found.astype(kind)
+    if bad := int(np.count_nonzero(~np.isfinite(found))):
+        raise DataError(f"{name} has {bad} values that are NaN or infinite")
+    return found
+
+
+def integers(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """The machine's own integers, int64, as they are."""
+    found = array(name, values)
+    if found.dtype.kind not in "iub" or found.shape != shape:
+        raise DataError(
+            f"{name}: {found.dtype} of shape {found.shape} given, integers of shape {shape} wanted"
+        )
+    return found.astype(np.int64)
+
+
+def features(name: str, x: Any, width: int | None = None) -> np.ndarray:
+    """Samples as float32, (samples, features): uint8 is divided by 255, more axes are joined."""
+    found = array(name, x)
+    if found.ndim < 2:
+        raise DataError(
+            f"{name} is {found.dtype} of shape {found.shape}; wanted is (samples, features): one "
+            "sample is x[None]"
+        )
+    if not found.size:
+        raise DataError(f"{name} of shape {found.shape} holds nothing")
+    scale = np.float32(255 if found.dtype == np.uint8 else 1)
+    flat = reals(name, found, kind=np.float32).reshape(len(found), -1) / scale
+    if width is not None and flat.shape[1] != width:
+        raise DataError(f"{name} has {flat.shape[1]} features a sample, {width} wanted")
+    return flat
+
+
+def within(name: str, x: np.ndarray, bits: int) -> None:
+    """Raise DataError for features that inputs of that many bits cannot carry."""
+    low, top = (-2, 2) if bits == 16 else (0, 1)
+    if x.size and (x.min() < low or x.max() > top or (bits == 16 and x.max() == top)):
+        wide = "" if bits == 16 else ", or --input-bits 16 for -2 <= value < 2"
+        raise DataError(
+            f"{name} reaches from {x.min():g} to {x.max():g}, inputs of {bits} bits carry {low} to "
+            f"{top}: --scale (load(..., scale=True)) maps each feature to 0 to 1{wide}; uint8 is "
+            "taken as 0 to 255"
+        )
+
+
+ANSWERS = (
+    "accepted are labels (whole numbers, booleans or text) of shape (samples,), and targets "
+    "(real numbers) of shape (samples,) or (samples, outputs)"
+)
+
+
+def answers(
+    name: str, y: Any, classes: Sequence | None = None, *, numbered: bool = False
+) -> tuple[np.ndarray, tuple | None]:
+    """What samples are to give: labels, int64 (samples,), or targets, float32 (samples, outputs).
+
+    Labels are whole numbers, booleans or text, one a sample. Text, booleans, -1 and 1, and 1 to n
+    are numbered from 0 in their order; they are the second value returned. ``classes``: those of
+    another part of the data, which hold for this one too. ``numbered``: they are from 0 already.
+    """
+    found = array(name, y)
+    if found.dtype.kind in "iubUS" and found.ndim == 2 and found.shape[1] == 1:
+        found = found[:, 0]
+    if found.dtype.kind in ("f" if found.ndim == 1 else "fiub") and found.ndim in (1, 2):
+        targets = reals(name, found, kind=np.float32)
+        return targets.reshape(len(found), -1 if len(found) else 1), None
+    if found.dtype.kind not in "iubUS" or found.ndim != 1:
+        raise DataError(f"{name} is {found.dtype} of shape {found.shape}; {ANSWERS}")
+    seen = np.unique(found).tolist() if classes is None else list(classes)
+    plain = classes is None and found.dtype.kind in "iu"
+    if plain and (numbered or seen not in ([-1, 1], [*range(1, len(seen) + 1)])):
+        if seen and seen[-1] >= MANY:
+            raise DataError(
+                f"{name}: {seen[-1]} is no number of a class: number classes from 0, as "
+                "numpy.unique(y, return_inverse=True)[1] does"
+            )
+        return found.astype(np.int64), None
+    number = {value: i for i, value in enumerate(seen)}
+    if unknown := [value for value in found.tolist() if value not in number]:
+        raise DataError(
+            f"{name}: label {unknown[0]!r} ({len(unknown)} such); the classes are "
+            + ", ".join(map(repr, seen))
+        )
+    return np.array([number[v] for v in found.tolist()], dtype=np.int64), tuple(seen)
+
+
+def weights(
+    matrices: Sequence[Any], shapes: Sequence[tuple[int, int]], *, raw: bool = False
+) -> list[np.ndarray]:
+    """Matrices of these shapes, bias last: real numbers, or the machine's integers."""
+    found = [np.shape(w) for w in matrices]
+    if found != [*shapes]:
+        raise DataError(
+            f"weights of shapes {found} given, {[*shapes]} wanted (the last column is the bias)"
+        )
+    check = integers if raw else reals
+    return [check(f"weights W{i}", w, np.shape(w)) for i, w in enumerate(matrices, start=1)]
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """A DataError about values says whose they are."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
+
+
+def label(name: str, value: Any, classes: int) -> int:
+    """The number of a class."""
+    if not 0 <= value < classes:
+        raise DataError(f"{name}: label {value} given, a label of 0 to {classes - 1} wanted")
+    return int(value)
+
+
+def whole(name: str, value: Any, low: int, high: int) -> int:
+    """A whole number of any integer type. Raises ConfigError for others, and out of range."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = low - 1
+    if not low <= number <= high:
+        raise ConfigError(f"{name} = {value!r}: must be a whole number, {low} to {high}")
+    return number
+
+
+def claim(device: Device, user: object) -> None:
+    """What is in the device's memories is ``user``'s from now on."""
+    device.user = user
+
+
+def owned(device: Device, user: object) -> None:
+    """Raise ConfigError unless the device's memories hold what ``user`` loaded."""
+    if device.user is user:
+        return
+    raise ConfigError(
+        "nothing was loaded yet: call start() or resume() first"
+        if device.user is None
+        else "another Trainer or Lab has loaded this device since: call start() or resume() again, "
+        "or open a device for each"
+    )
