@@ -1,0 +1,132 @@
+"""scikit-learn's own checks of the estimators, and what they do not ask."""
+
+import pickle
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import load_iris
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from relaxon.estimators import RelaxonClassifier, RelaxonRegressor
+from relaxon_isa import ConfigError
+
+SMALL: dict[str, Any] = {
+    "hidden_layers": (8,),
+    "epochs": 4,
+    "rate_shifts": (3, 5),
+    "random_state": 0,
+}
+X: Any
+Y: Any
+X, Y = load_iris(return_X_y=True)
+NAMES: Any = np.array(["setosa", "versicolor", "virginica"])[Y]
+
+
+def classifier(**changes: Any) -> RelaxonClassifier:
+    return RelaxonClassifier(**SMALL | changes)
+
+
+def regressor(**changes: Any) -> RelaxonRegressor:
+    return RelaxonRegressor(**SMALL | changes)
+
+
+# No check is expected to fail.
+@parametrize_with_checks([classifier(), regressor()])
+def test_scikit_learn_checks(estimator, check) -> None:
+    check(estimator)
+
+
+def copied(model: RelaxonClassifier) -> Any:
+    """An estimator of the same parameters that is not fitted; `clone`'s type is too wide."""
+    return clone(model)
+
+
+def same(one, other) -> bool:
+    """Whether two fitted estimators hold the same bits."""
+    return all(map(np.array_equal, one.checkpoint_.weights, other.checkpoint_.weights))
+
+
+def test_the_virtual_board_learns_what_golden_learns() -> None:
+    """Few samples, all three classes: weights, keys, counters and outputs are golden's."""
+    x, y = X[::10], NAMES[::10]
+    golden = classifier(epochs=1, preset="default").fit(x, y)
+    board = copied(golden).set_params(backend="virtual").fit(x, y)
+    assert same(golden, board)
+    differing = set(golden.checkpoint_.registers.items()) ^ set(board.checkpoint_.registers.items())
+    assert {name for name, _ in differing} <= {"WAIT_STALLS", "EMIT_STALLS"}  # the line's
+    assert np.array_equal(golden.decision_function(x), board.decision_function(x))
+    assert golden.loss_curve_ == board.loss_curve_
+
+
+def test_partial_fit_is_one_epoch_without_a_schedule() -> None:
+    whole = classifier(epochs=2, rate_halvings=0).fit(X, NAMES)
+    steps = classifier()
+    for _ in range(2):
+        steps.partial_fit(X, NAMES, classes=np.unique(NAMES))
+    assert same(whole, steps)
+    assert steps.n_iter_ == len(steps.loss_curve_) == 2
+    with pytest.raises(ValueError, match="none of the classes"):
+        steps.partial_fit(X[:2], ["setosa", "rose"])
+    with pytest.raises(ValueError, match="first call"):
+        classifier().partial_fit(X, Y)
+
+
+def test_partial_fit_of_a_regressor_keeps_the_ranges_of_its_first_call() -> None:
+    model = regressor().partial_fit(X[:, :3], X[:, 3])
+    low, high = model.target_min_, model.target_max_
+    model.partial_fit(X[:, :3], X[:, 3] * 100)
+    assert (model.target_min_, model.target_max_) == (low, high) == (X[:, 3].min(), X[:, 3].max())
+
+
+def test_warm_start_goes_on() -> None:
+    """Two fits of two epochs end with the bits of one of four, if no rate changes."""
+    whole = classifier(rate_halvings=0).fit(X, Y)
+    steps = classifier(rate_halvings=0, epochs=2, warm_start=True).fit(X, Y).fit(X, Y)
+    assert same(whole, steps)
+    assert steps.n_iter_ == 4
+    assert whole.loss_curve_ == steps.loss_curve_
+    assert same(steps.set_params(warm_start=False).fit(X, Y), copied(steps).fit(X, Y))
+
+
+def test_pickled_it_predicts_and_goes_on() -> None:
+    model = classifier(epochs=2).fit(X, NAMES)
+    copy = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(copy.predict(X), model.predict(X))
+    assert set(copy.predict(X)) <= set(NAMES)
+    assert same(copy.partial_fit(X, NAMES), model.partial_fit(X, NAMES))
+
+
+def test_settings_by_name_reach_the_rule() -> None:
+    model = classifier(
+        epochs=1, rule="pcn", beta=None, settings={"free_cap": 7, "input_bits": 4}
+    ).fit(X, Y)
+    rule = model.checkpoint_.spec["settings"]["rule"]
+    assert (rule["name"], rule["free_cap"], rule["input_bits"]) == ("pcn", 7, 4)
+    with pytest.raises((ConfigError, TypeError), match="free_caps"):
+        classifier(settings={"free_caps": 7}).fit(X, Y)
+
+
+def test_features_beyond_their_range_are_cut_off() -> None:
+    model = classifier(epochs=1, feature_range=(0, 8)).fit(X, Y)
+    assert (model.data_min_ == 0).all() and (model.data_max_ == 8).all()
+    assert np.array_equal(
+        model.decision_function([[9, -1, 8, 0]]), model.decision_function([[8, 0, 8, 0]])
+    )
+
+
+def test_grid_search_in_processes() -> None:
+    """In a pipeline, over a setting of the rule, two processes at a time."""
+    steps = make_pipeline(StandardScaler(), classifier(epochs=12))
+    grid = {"relaxonclassifier__beta": [0.25, 0.5]}
+    search = GridSearchCV(steps, grid, cv=2, n_jobs=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # loky, of workers that ended
+        search.fit(X, NAMES)
+    assert search.best_score_ > 0.8
+    assert search.predict(X[:3]).tolist() == ["setosa"] * 3
