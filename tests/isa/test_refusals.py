@@ -62,12 +62,15 @@ def integral(**fields):
 
 GATHER = Mac(from_drive=True, to_drive=True, src=1)  # 4 products
 RISE = Loop(count=3, step=1)
-MANY = many(Loop(count=65, step=1), 2)
+PAIR: dict = {"outer": outer(2, dst=1), "dst_x": 2}
 
 BOUNDS = [
     # (what just can be, what just cannot, the reason)
-    ([], many(Mac(dst=1), 256), "takes 513 program rows; this machine has 512"),
-    (many(Mac(dst=1), 255), [*many(Mac(dst=1), 255), Loop(count=1), Next()], "takes 513 program"),
+    (
+        [*many(Mac(dst=1), 255), Wait()],
+        [*many(Mac(dst=1), 255), Wait(), Wait()],
+        "takes 513 program rows; this machine has 512",
+    ),
     # Loops
     ([Loop(count=1), Next()], [Loop(count=0), Next()], "count = 0: must be 1 to 65536 trips"),
     ([Loop(count=65536), Next()], [Loop(count=65537), Next()], "count = 65537: must be 1 to"),
@@ -173,6 +176,11 @@ BOUNDS = [
     # Places
     ([Mac(tile=4095, dst=1)], [Mac(tile=4096, dst=1)], "tile reaches tile 4096 to 4096"),
     ([Mac(dst=1)], [Mac(tile=-1, dst=1)], "tile reaches tile -1"),
+    (
+        [Mac(dst=9, inner=outer(3, src=-2), src=4)],
+        [Mac(dst=9, inner=outer(3, src=-2), src=3)],
+        "src reaches state group -1 to 3",
+    ),
     ([Mac(src=1023, dst=1)], [Mac(src=1024, dst=1)], "src reaches state group 1024"),
     ([Mac(dst=1023)], [Mac(dst=1024)], "dst reaches state group 1024"),
     ([Mac(dst=255, to_drive=True)], [Mac(dst=256, to_drive=True)], "dst reaches drive group 256"),
@@ -223,10 +231,29 @@ BOUNDS = [
         [Mac(outer=outer(2, dst=1, drive=1), dst=1, drive=0, to_drive=True, from_drive=True)],
         "drive reads a group that the same instruction has written",
     ),
-    (  # 65 x 65 combinations of trips are too many to look at each
-        inside(MANY, Mac(outer=outer(2, dst=1), src=0, src_x=1, dst=66, dst_x=2)),
-        inside(MANY, Mac(outer=outer(2, dst=1), src=0, src_x=1, dst=64, dst_x=2)),
-        "judged by extents: the loops have too many trips",
+    (  # what is read three times before it is written
+        [Mac(outer=outer(2, src=1, dst=1), inner=outer(3), src=1, dst=1)],
+        [Mac(outer=outer(2, src=1, dst=1), inner=outer(3, src=-1), src=2, dst=1)],
+        "src reads a group that the same instruction has written",
+    ),
+    (
+        inside([Loop(count=2, step=1)], Mac(outer=outer(2, dst=1), src_x=1, src=0, dst=2)),
+        inside([Loop(count=3, step=1)], Mac(outer=outer(2, dst=1), src_x=1, src=0, dst=2)),
+        "src reads a group that the same instruction has written",
+    ),
+    (
+        inside([Loop(count=3, step=1)], Mac(outer=outer(2, dst=1), src=3, dst=0, dst_x=1)),
+        inside([Loop(count=4, step=1)], Mac(outer=outer(2, dst=1), src=3, dst=0, dst_x=1)),
+        "src reads a group that the same instruction has written",
+    ),
+    # 65 x 65 combinations of trips are too many to look at each
+    *(
+        (
+            inside(many(Loop(count=65, step=step), 2), Mac(src=src, src_x=1, dst=far, **PAIR)),
+            inside(many(Loop(count=65, step=step), 2), Mac(src=src, src_x=1, dst=near, **PAIR)),
+            "judged by extents: the loops have too many trips",
+        )
+        for step, src, far, near in ((1, 0, 65, 64), (1, 200, 134, 135), (-1, 65, 130, 129))
     ),
     # Drives
     (inside([Loop(count=256)], GATHER), inside([Loop(count=257)], GATHER), "gathers 1028 products"),
@@ -234,6 +261,48 @@ BOUNDS = [
         [*inside([Loop(count=255)], GATHER), Mac(from_drive=True, dst=1)],
         [*inside([Loop(count=256)], GATHER), Mac(from_drive=True, dst=1)],
         "1028 products with the drive's",
+    ),
+    (
+        [*inside([Loop(count=255)], GATHER), GATHER],
+        [*inside([Loop(count=255)], GATHER), GATHER, GATHER],
+        "drive group 0 gathers 1028 products",
+    ),
+    (
+        inside([Loop(count=16), Loop(count=1), Loop(count=16)], GATHER),
+        inside([Loop(count=16), Loop(count=1), Loop(count=17)], GATHER),
+        "gathers 1088 products",
+    ),
+    (  # begun anew in each trip
+        inside([Loop(count=5000)], Mac(to_drive=True), GATHER),
+        inside([Loop(count=5000)], GATHER),
+        "gathers 20000 products",
+    ),
+    *(  # written through an index; from an indexed group; each from its own
+        (
+            [*fill, Mac(from_drive=True, drive=drive, inner=outer(most), dst=1)],
+            [*fill, Mac(from_drive=True, drive=drive, inner=outer(most + 1), dst=1)],
+            "1028 products with the drive's",
+        )
+        for fill, drive, most in (
+            (inside([RISE], Mac(inner=outer(200), to_drive=True, dst_x=1)), 2, 56),
+            (
+                [
+                    Mac(inner=outer(200), to_drive=True),
+                    *inside([RISE], replace(GATHER, drive=0, dst=5, dst_x=1)),
+                ],
+                6,
+                55,
+            ),
+            (
+                [
+                    Mac(inner=outer(200), to_drive=True),
+                    Mac(to_drive=True, dst=1),
+                    replace(GATHER, inner=outer(56), outer=outer(2, drive=1, dst=1)),
+                ],
+                1,
+                199,
+            ),
+        )
     ),
     # LEARN
     (
@@ -331,6 +400,12 @@ BOUNDS = [
 
 OTHER_MACHINES = [
     (LONG, [Emit(count=32767)], [Emit(count=32768)], "65536 bytes; a record holds at most 65535"),
+    (
+        LONG,
+        [Emit(kind=EmitKind.ARGMAX, count=65535)],
+        [Emit(kind=EmitKind.ARGMAX, count=65536)],
+        "count = 65536: must be 1 to 65535",
+    ),
     (LONG, [Wait(count=65535)], [Wait(count=65536)], "count = 65536: must be 1 to 65535"),
     (
         SHORT,
