@@ -22,7 +22,9 @@ import numpy as np
 from campaign import CAMPAIGN
 from relaxon.backends import open_device
 from relaxon.selftest import self_test
+from relaxon_device.base import left_over
 from relaxon_device.serial import SerialDevice
+from relaxon_device.transport import SerialTransport
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import DeviceError
 from relaxon_isa.identity import decode_info, encode_info, fingerprint
@@ -110,7 +112,7 @@ class Court:
         """Try the checks on a mutant, each on a board that has just been switched on."""
         for name, check in self.checks.items():
             faults = self.noise() if name == "bad line" else None
-            line = MutantLine(program, number, faults)
+            line = self.line = MutantLine(program, number, faults)
             try:
                 device = SerialDevice(
                     line, expected=fingerprint(self.config), timeout=SILENCE, clock=line.clock
@@ -188,12 +190,21 @@ class Court:
             found = [observe(machine, case, whole=False) for machine in (golden, device)]
             if wrong := differences(found[0], found[1]):
                 return [f"program {self.seed + number} after an aborted run: {wrong[0]}"]
-        return []
+        device.load(Program(self.config, (Halt(),)).rows)
+        try:
+            list(device.run([bytes(3)]))
+        except DeviceError as error:
+            if str(error) == str(left_over(1)):
+                return []
+        return ["a sample that no program takes"]
 
     def bad_line(self, device: SerialDevice) -> list[str]:
-        found = self.programs(device, range(FIRST))
-        counted = device.counters()[Register.LINK_ERRORS]
-        return found or ([] if counted else ["no error was counted"])
+        if found := self.programs(device, range(FIRST)):
+            return found
+        before = device.counters()[Register.LINK_ERRORS]
+        SerialTransport.write(self.line, b"\3no\0")  # no frame
+        after = device.counters()[Register.LINK_ERRORS]
+        return ["no error is counted"] if after == before else []
 
 
 def judge_mutants(
