@@ -25,7 +25,8 @@ class Generator:
     ) -> NDArray[np.float64]:
         """Uniform in low <= value < high: of the upper 53 bits of a word each."""
         words = self._source.random_raw(int(np.prod(shape, dtype=np.int64)))
-        return (low + (high - low) * ((words >> np.uint64(11)) * 2.0**-53)).reshape(shape)
+        unit = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        return (low + (high - low) * unit).reshape(shape)
 
     def integers(self, low: int, high: int, count: int) -> NDArray[np.int64]:
         """Uniform in low <= value < high, at most 2**32 values apart (Lemire 2019, algorithm 5)."""
