@@ -114,12 +114,6 @@ ENGINE_FAULTS = {
         "np.int64(W[beside + e]) * more", "np.int64(W[beside + e]) * value"
     ),
     "engine: dots stay in one line": _engine("                start += pitch\n", ""),
-    "engine: flips lost where a tile is diagonal": _engine(
-        "acc[to + e] += sign * (np.int64(S", "acc[to + e] += (np.int64(S"
-    ),
-    "engine: sum wraps a bit late": _engine(
-        "wrap = 64 - config.acc_bits", "wrap = 63 - config.acc_bits"
-    ),
     "engine: judge takes the tolerance for a change": _engine("moved > m.tol", "moved >= m.tol"),
     "engine: gate lets minus one pass": _engine(
         "low = -one\n    elif m.gating", "low = -one - 1\n    elif m.gating"

@@ -3,6 +3,7 @@ its plain path; the compiled engine likewise. ``--seed`` sets the first seed, ``
 number of programs."""
 
 from collections import Counter
+from itertools import product
 from random import Random
 from typing import Any
 
@@ -25,6 +26,7 @@ from relaxon_isa import (
     Pack,
     Program,
     Register,
+    Sign,
     Space,
     Wait,
     preset,
@@ -258,6 +260,34 @@ def test_tiles_that_slide(seed: int) -> None:
             assert (np.array(words)[::-1] == tiles).all()
         assert (machine.weights_array[7:107] == tiles).all()
     same(*machines)
+
+
+def test_one_tile_for_many_groups(seed: int) -> None:
+    """Scaled identities, which random programs hardly have, and tiles that are nearly one."""
+    config = preset("default").replace(p=5)
+    rng = np.random.default_rng(seed)
+    state, drive = rng.integers(-32768, 32768, (1024, 5)), rng.integers(-999, 999, (256, 5))
+    weights = np.zeros((4096, 5, 5), dtype=int)
+    weights[0] = np.diag(rng.integers(-32768, 32768, 5))
+    weights[1] = weights[0] + np.eye(5, k=1, dtype=int)
+    for sign, transposed, tile in product(Sign, (False, True), (0, 1)):
+        mac = Mac(
+            outer=(MacLevel(count=7, src=1, dst=1, drive=1, flip=transposed),),
+            inner=(MacLevel(count=3, src=20, flip=True),),
+            tile=tile,
+            src=100,
+            dst=300,
+            from_drive=True,
+            sign=sign,
+            transposed=transposed,
+            shift=15,
+            tail=2,
+        )
+        machines = engines(config)
+        for machine in machines:
+            machine.state, machine.drive, machine.weights_array = state, drive, weights
+            run(machine, mac)
+        same(*machines)
 
 
 def test_drives_wrap_only_where_they_must() -> None:
