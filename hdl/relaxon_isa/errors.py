@@ -9,6 +9,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DeviceError",
+    "DifferenceError",
     "LinkError",
     "ProgramError",
     "RelaxonError",
@@ -43,6 +44,10 @@ class DeviceError(RelaxonError):
 
 class LinkError(DeviceError):
     """The line to the board loses or damages more than the link can repair."""
+
+
+class DifferenceError(RelaxonError):
+    """A run that is done again is not, or did not end as, the one before."""
 
 
 class ToolError(RelaxonError):

@@ -18,6 +18,7 @@ from . import checks
 from .network import Network
 
 __all__ = [
+    "RECORD",
     "WEIGHTS",
     "Checkpoint",
     "kind_of",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 FORMAT = "relaxon checkpoint"
+RECORD = "relaxon run"
 WEIGHTS = "relaxon weights"
 
 
@@ -189,12 +191,13 @@ def load_float_weights(path: Path) -> tuple[list[np.ndarray], dict]:
 
 
 def kind_of(path: Path) -> str | None:
-    """What a file that relaxon wrote calls itself, `FORMAT` or `WEIGHTS`; None for any other."""
-    try:
-        found = json.loads(str(_read_npz(path)["meta"]))["format"]
-    except (DataError, KeyError, ValueError, TypeError):
-        return None
-    return found if found in (FORMAT, WEIGHTS) else None
+    """What a file that relaxon wrote calls itself, `FORMAT`, `WEIGHTS` or `RECORD`; None for any
+    other."""
+    for text in (lambda: str(_read_npz(path)["meta"]), lambda: Path(path).read_text()):
+        with suppress(DataError, OSError, KeyError, ValueError, TypeError, RecursionError):
+            if (found := json.loads(text())["format"]) in (FORMAT, WEIGHTS, RECORD):
+                return found
+    return None
 
 
 def _meta(path: Path, text: np.ndarray, wanted: str) -> dict:

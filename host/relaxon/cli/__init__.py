@@ -9,7 +9,7 @@ import click
 
 from relaxon_isa import CONTRACT_VERSION, DataError, RelaxonError
 
-from . import bench, boards, device, rules, train
+from . import bench, boards, device, reproduce, rules, train
 from .console import DIFFERENT, EXIT_CODES, complain
 
 __all__ = ["DIFFERENT", "EXIT_CODES", "cli", "main"]
@@ -32,6 +32,7 @@ class Cli(click.Group):
     commands=[
         train.train,
         train.infer,
+        reproduce.reproduce_run,
         device.info,
         device.virtual,
         device.board,

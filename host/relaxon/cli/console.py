@@ -15,6 +15,7 @@ from relaxon_isa import (
     ConfigError,
     DataError,
     DeviceError,
+    DifferenceError,
     LinkError,
     ProgramError,
     RelaxonError,
@@ -33,6 +34,8 @@ __all__ = [
     "show",
 ]
 
+DIFFERENT = 9
+"""Exit code: weights that are not the golden run's, or a self-test that failed."""
 EXIT_CODES: dict[type[BaseException], int] = {
     RelaxonError: 1,
     ConfigError: 3,
@@ -41,11 +44,10 @@ EXIT_CODES: dict[type[BaseException], int] = {
     DeviceError: 6,
     LinkError: 7,
     ToolError: 8,
+    DifferenceError: DIFFERENT,
     KeyboardInterrupt: 130,
 }
 """What the process ends with. 2: a wrong command line; `DIFFERENT`: a failed comparison."""
-DIFFERENT = 9
-"""Exit code: weights that are not the golden run's, or a self-test that failed."""
 
 GROUPS = {
     "Data and network": (
@@ -78,7 +80,7 @@ GROUPS = {
         "frozen",
         "shuffle",
     ),
-    "Files": ("weights", "init", "export", "checkpoint", "resume", "force"),
+    "Files": ("weights", "init", "export", "checkpoint", "resume", "record", "force"),
     "Device": ("backend", "engine", "preset_name", "verify"),
 }
 """Options of `train` and `infer` as their help groups them; the others are about output."""

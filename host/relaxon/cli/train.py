@@ -18,6 +18,7 @@ from ..backends import open_device
 from ..checkpoint import Checkpoint, kind_of, save_float_weights
 from ..datasets import Dataset, load
 from ..network import Network
+from ..record import RunRecord, digest_of
 from ..rules import first_preset, own_file, settings_for, unused_settings
 from ..rules.objectives import OBJECTIVES
 from ..rules.settings import OUTPUTS, RATES, RuleSettings
@@ -136,6 +137,7 @@ _TRAIN = TrainSettings()
 @file_option("--export", "Write real weights (.npz) at the end.")
 @file_option("--checkpoint", "Keep the run in this file, every epoch.")
 @file_option("--resume", "Go on from a checkpoint; its settings hold.")
+@file_option("--record", "Write what was asked and what came out, for 'relaxon reproduce' (JSON).")
 @force_option
 @backend_option
 @engine_option
@@ -162,6 +164,7 @@ def train(
     export: Path | None,
     checkpoint: Path | None,
     resume: Path | None,
+    record: Path | None,
     force: bool,
     verify: bool | None,
     evaluate: bool,
@@ -193,11 +196,15 @@ def train(
     if saved and saved.spec["data_digest"] != spec["data_digest"]:
         raise DataError(f"{data} is not the data set that {resume} was trained on")
     initial = initial_of(init, network, settings) if init else None
-    if checkpoint and export and checkpoint.resolve() == export.resolve():
-        raise click.UsageError("--checkpoint and --export need a file each")
+    if begun := digest_of(initial) if initial else saved and saved.spec.get("init"):
+        spec["init"] = begun
+    written = [path.resolve() for path in (checkpoint, export, record) if path]
+    if len(set(written)) < len(written):
+        raise click.UsageError("--checkpoint, --export and --record need a file each")
     read = [*files_of(data), *files_of(settings.rule.name.rpartition(":")[0]), init]
     check_output(checkpoint, read, force)
-    check_output(export, [*read, resume], force)
+    for path in (export, record):
+        check_output(path, [*read, resume], force)
     with _open(backend, preset_name, network, dataset, settings, saved) as trainer:
         device = trainer.device
         with bar("loading weights"):
@@ -226,11 +233,13 @@ def train(
             weights = trainer.weights()
         # What goes wrong from here on does not take with it what the run came to.
         code = 0
-        if export:
-            try:
+        try:
+            if record:
+                RunRecord.of(trainer, spec, backend).save(record)
+            if export:
                 save_float_weights(export, trainer.real_weights(), spec | trainer.about())
-            except DataError as error:
-                code = complain(error)
+        except DataError as error:
+            code = complain(error)
     if golden:
         try:
             with bar("waiting for the golden run (--no-verify leaves it out)"):
@@ -251,6 +260,7 @@ WITH_RESUME = {
     "preset_name",
     "checkpoint",
     "export",
+    "record",
     "verify",
     "evaluate",
     "as_json",

@@ -1,0 +1,236 @@
+"""The record of a run: what was asked, on which machine, and what it came to, to be repeated."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from math import isclose
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from relaxon_isa import CONTRACT_VERSION, ArrayConfig, DataError, DifferenceError
+from relaxon_isa.memory import Register
+
+from .backends import open_device
+from .checkpoint import RECORD
+from .datasets import load
+from .network import Network
+from .rules import rule_digest
+from .runs import initial_of
+from .training import Progress, Trainer, TrainSettings, silent
+
+__all__ = ["RunRecord", "digest_of", "reproduce"]
+
+VERSION = 1
+OF_THE_LINE = {
+    register.name
+    for register in (
+        Register.WAIT_STALLS,
+        Register.EMIT_STALLS,
+        Register.LINK_ERRORS,
+        Register.LINK_DROPS,
+    )
+}
+"""Counters that differ from run to run on a board."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """A run, whole. All members are JSON values.
+
+    Parameters
+    ----------
+    spec
+        What was asked: data and their digest, network, settings (`relaxon.runs.spec_of`), and
+        ``init``, the digest of the weights that it started from, if they were given.
+    machine
+        ``config``, its ``fingerprint``, the ``contract``'s version, ``backend``, ``build``.
+    versions
+        Of relaxon, Python and numpy.
+    history
+        An entry an epoch, as `Trainer.history`.
+    counters
+        Of the machine at the end, keys included, by name.
+    weights
+        `digest_of` the integer weights at the end.
+    """
+
+    spec: dict
+    machine: dict
+    versions: dict
+    history: list
+    counters: dict
+    weights: str
+
+    @classmethod
+    def of(cls, trainer: Trainer, spec: dict, backend: str) -> Self:
+        """The record of what a trainer did so far."""
+        identity = trainer.identity
+        return cls(
+            spec=json.loads(json.dumps(spec)),  # as it will be read: lists for tuples
+            machine={
+                "config": json.loads(identity.config.to_json()),
+                "fingerprint": identity.fingerprint,
+                "contract": CONTRACT_VERSION,
+                "backend": backend,
+                "build": identity.build,
+            },
+            versions={
+                "relaxon": metadata.version("relaxon"),
+                "python": platform.python_version(),
+                "numpy": np.__version__,
+            },
+            history=list(trainer.history),
+            counters={r.name: int(v) for r, v in trainer.device.counters().items()},
+            weights=digest_of(trainer.weights()),
+        )
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON, whole or not at all. Raises DataError."""
+        document = {"format": RECORD, "version": VERSION, **asdict(self)}
+        part = path.with_name(f"{path.name}.part")
+        try:
+            part.write_text(json.dumps(document, indent=1) + "\n")
+            part.replace(path)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Raises DataError for what is no record, or one that this version does not know."""
+        try:
+            document: Any = json.loads(Path(path).read_text())
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: no record of a run ({error})") from error
+        kind = document.get("format") if isinstance(document, dict) else None
+        if kind != RECORD:
+            raise DataError(f"{path}: no record of a run: its format is {kind!r}, not {RECORD!r}")
+        if document.get("version") != VERSION:
+            raise DataError(
+                f"{path}: a record of version {document.get('version')}, known is {VERSION}: "
+                "read it with the relaxon that wrote it"
+            )
+        members = {name: document[name] for name in document.keys() - {"format", "version"}}
+        wanted = cls.__annotations__
+        if odd := sorted(members.keys() ^ wanted.keys()):
+            raise DataError(f"{path}: {', '.join(odd)}: not known, or absent")
+        kinds = {"history": list, "weights": str}
+        if odd := [n for n, v in members.items() if not isinstance(v, kinds.get(n, dict))]:
+            raise DataError(f"{path}: {', '.join(sorted(odd))}: damaged")
+        if unknown := sorted(set(members["spec"]) - SPEC):
+            raise DataError(f"{path}: the run was asked for {', '.join(unknown)}: not known here")
+        if missing := sorted(SPEC - {"init", "data_options"} - set(members["spec"])):
+            raise DataError(f"{path}: damaged, it does not say {', '.join(missing)}")
+        return cls(**members)
+
+    def differences(self, other: "RunRecord") -> list[str]:
+        """What came out otherwise in another run of the same: texts, none if all is identical."""
+        said = []
+        for mine, its in zip(self.history, other.history, strict=False):
+            if not _same(mine, its):
+                said.append(f"history: epoch {mine.get('epoch')} was {mine}, is {its}")
+                break
+        if len(self.history) != len(other.history):
+            said.append(f"history: {len(self.history)} epochs were, {len(other.history)} are")
+        moved = [
+            f"{name} {value} and {other.counters.get(name)}"
+            for name, value in self.counters.items()
+            if name not in OF_THE_LINE and value != other.counters.get(name)
+        ]
+        if moved:
+            said.append(f"counters: {', '.join(moved)}")
+        if self.weights != other.weights:
+            said.append(f"weights: digest was {self.weights}, is {other.weights}")
+        return said
+
+
+SPEC = {"data", "data_options", "data_digest", "rule_digest", "sizes", "settings", "init"}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal, but for the last bits of means of floats, whose order of summing is numpy's choice."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(v, other[k]) for k, v in one.items())
+    if isinstance(one, float) and isinstance(other, float):
+        return isclose(one, other, rel_tol=1e-12)
+    return one == other
+
+
+def digest_of(weights: Sequence[np.ndarray]) -> str:
+    """32 hex digits over matrices: shapes, and values as 64-bit words."""
+    digest = hashlib.sha256()
+    for w in weights:
+        digest.update(f"{w.shape}".encode())
+        digest.update(w.astype("<i8" if w.dtype.kind == "i" else "<f8").tobytes())
+    return digest.hexdigest()[:32]
+
+
+def reproduce(
+    record: RunRecord,
+    *,
+    backend: str = "golden",
+    data: str | None = None,
+    rule: str | None = None,
+    init: Path | None = None,
+    progress: Progress = silent,
+    **options: object,
+) -> RunRecord:
+    """Do a run again, on any backend; returns its record, for `RunRecord.differences`.
+
+    Golden and virtual are built as the machine of the record. ``data``, ``rule`` (file.py:Class)
+    and ``init`` say where those are now. ``options`` go to the backend. Raises DifferenceError
+    before the run where data, rule or machine are not those of the record.
+    """
+    spec, machine = record.spec, record.machine
+    if machine.get("contract") != CONTRACT_VERSION:
+        raise DifferenceError(
+            f"machine: the run was made under contract {machine.get('contract')}, this is "
+            f"{CONTRACT_VERSION}: repeat it with the relaxon that made it "
+            f"({record.versions.get('relaxon')})"
+        )
+    try:
+        settings = TrainSettings.from_json(spec["settings"])
+        network = Network.parse(spec["sizes"])
+        config = ArrayConfig.from_json(json.dumps(machine["config"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"the record is damaged ({type(error).__name__}: {error})") from error
+    if rule:
+        settings = replace(settings, rule=replace(settings.rule, name=rule))
+    if rule_digest(settings.rule.name) != spec["rule_digest"]:
+        raise DifferenceError(
+            f"rule: {settings.rule.name} is not what the run used: --rule says where that is"
+        )
+    dataset = load(spec["data"] if data is None else data, **spec.get("data_options", {}))
+    if dataset.digest != spec["data_digest"]:
+        raise DifferenceError(
+            f"data: digest of {dataset.name} is {dataset.digest}, the run's data had "
+            f"{spec['data_digest']}: --data says where those are"
+        )
+    weights = initial_of(init, network, settings) if init else None
+    if spec.get("init") != (digest_of(weights) if weights else None):
+        raise DifferenceError(
+            "weights at the start: the run began with "
+            + (
+                "others: --init says where they are"
+                if spec.get("init")
+                else "drawn ones: no --init"
+            )
+        )
+    with open_device(backend, config, **options) as device:
+        if (found := device.identity.fingerprint) != machine["fingerprint"]:
+            raise DifferenceError(
+                f"machine: {backend} has fingerprint {found}, the run's machine had "
+                f"{machine['fingerprint']}: golden and virtual are built as that one"
+            )
+        trainer = Trainer(device, network, dataset, settings)
+        trainer.start(weights)
+        while trainer.epoch < settings.epochs:
+            entry = trainer.run_epoch(progress)
+            before = record.history[trainer.epoch - 1 : trainer.epoch]
+            if before and before[0].get("test"):
+                entry["test"] = trainer.evaluate()
+        return RunRecord.of(trainer, spec, backend)
