@@ -111,6 +111,11 @@ class TrainSettings:
 
 def check_data(network: Network, data: Dataset, rule: RuleSettings) -> None:
     """Raise DataError if the data set does not go with the network or the rule's settings."""
+    if data.classes is None and rule.early_stop and not rule.margin:
+        raise DataError(
+            f"{data.name} has real-valued targets, which outputs meet exactly by chance alone: "
+            "early_stop needs a margin"
+        )
     if data.classes is None and rule.objective == "cross-entropy":
         raise DataError(
             f"{data.name} has real-valued targets, objective cross-entropy is about classes: "
@@ -189,7 +194,7 @@ class Trainer:
         self.settings = settings
         self.rule = check(network, device.config, settings.rule)
         self.layout, self.formats = self.rule.layout, self.rule.formats
-        self._train, self._marks = self.rule.train_program()
+        self._train, self._marks = self.rule.train_program(halvings=settings.rate_halvings)
         self.epoch = 0
         self.history: list[dict] = []
         with checks.naming(f"{data.name}: y_train"):

@@ -12,12 +12,13 @@ from ..datasets import load
 from ..network import Network
 from ..parallel import open_pool
 from ..rules import RULES, rule_class
-from ..studies import comparison, equivalence
+from ..studies import comparison, equivalence, throughput
 from ..studies.cycles import cycles
 from ..studies.gradient import gradient
 from ..studies.plots import check_picture
 from ..studies.settle import settle
 from ..studies.speed import CASES, golden
+from .boards import load_boards
 from .console import bar, json_option, print_json, show
 from .options import (
     check_output,
@@ -60,7 +61,9 @@ def bench() -> None:
 def bench_cycles(as_json: bool) -> None:
     """Exact cycles per training and inference sample, for a table of networks and array sizes.
 
-    Inputs are in the machine already; free phases of 6 sweeps, nudged ones of 4, side by side.
+    Inputs are in the machine already; free phases of 6 sweeps, nudged ones of 4, side by side. With
+    recipe fast, sweeps depend on data: a training sample that its first pass brings within the
+    margin, and one that stays beyond it and learns.
     """
     with bar("counting cycles"):
         rows = cycles()
@@ -100,6 +103,63 @@ def bench_golden(data: str | None, layers: str | None, samples: int, as_json: bo
 
 def _rounded(values: list[float | None], digits: int) -> list[str]:
     return ["-" if value is None else f"{value:.{digits}f}" for value in values]
+
+
+@bench.command("speed")
+@click.option("--data", required=True, help="MNIST or the like: a folder of IDX files, or .npz.")
+@click.option(
+    "--board",
+    "boards",
+    multiple=True,
+    type=click.Choice([board for _, board in throughput.CASES]),
+    help="Only this one; may be repeated.",
+)
+@seeds_option
+@epochs_option
+@json_option
+def bench_speed(data: str, boards: tuple[str, ...], seeds: int, epochs: int, as_json: bool) -> None:
+    """Recipe fast: samples/s that boards' arrays would train, and a C program on one core does.
+
+    Trains on the golden model, which counts each sample's cycles exactly; a second has as many as
+    the board's configured clock. The line is left out: 'relaxon estimate' says what it carries. The
+    C program (studies/fast.c) is compiled here, by $CC or cc, and timed in the same run.
+    """
+    dataset = load(data)
+    small = throughput.halved(dataset)
+    known = load_boards("catalogue").all_boards()
+    cases = [(Network.parse(n), b) for n, b in throughput.CASES if not boards or b in boards]
+    rows = []
+    with bar("samples", len(cases) * seeds * epochs * len(dataset.x_train)) as progress:
+        for network, name in cases:
+            used = dataset if network.sizes[0] == dataset.features else small
+            board = known[name]
+            row = throughput.compare(
+                network, board.config, board.clock_hz, used, seeds, epochs, progress
+            )
+            rows.append({"board": name, **row})
+    if print_json(rows, as_json):
+        return
+
+    def mean(runs: list[dict], name: str) -> float:
+        return float(np.mean([run[name] for run in runs]))
+
+    show(
+        ("board", "network", "cycles", "95 %", "without WAIT, EMIT", "samples/s", "test accuracy",
+         "C samples/s", "C accuracy", "ratio"),
+        (
+            (
+                row["board"],
+                row["network"],
+                *(f"{mean(row['machine'], c):.0f}" for c in ("cycles", "cycles_p95", "resident")),
+                f"{mean(row['machine'], 'samples_per_second'):.0f}",
+                f"{mean(row['machine'], 'accuracy'):.2%}",
+                f"{mean(row['c'], 'samples_per_second'):.0f}",
+                f"{mean(row['c'], 'accuracy'):.2%}",
+                f"{row['ratio']:.3f}",
+            )
+            for row in rows
+        ),
+    )  # fmt: skip
 
 
 @bench.command("settle")

@@ -14,12 +14,12 @@ from relaxon_isa import LOOP_COUNT_BITS, ConfigError, ProgramError, ToolError, i
 from ..network import Network
 from ..parallel import open_pool
 from ..rules import fits, settings_for
-from ..studies.estimate import FREE_SWEEPS, NUDGED_SWEEPS, Cost
+from ..studies.estimate import BEYOND, FREE_SWEEPS, NUDGED_SWEEPS, Cost
 from ..studies.estimate import estimate as cost_of
 from .console import console, json_option, print_json, show
-from .options import input_bits_option, jobs_option, pool_option
+from .options import input_bits_option, jobs_option, pool_option, recipe_option
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "load_boards"]
 
 SHOWN = ("64-32-10", "196-120-10", "784-64-10", "784-128-10")
 """Networks whose fit `boards` shows."""
@@ -33,7 +33,7 @@ directory_option = click.option(
 )
 
 
-def _load(module: str) -> Any:
+def load_boards(module: str) -> Any:
     """A module of the boards' package, which a plain installation of the host may lack."""
     try:
         return importlib.import_module(f"relaxon_boards.{module}")
@@ -42,7 +42,7 @@ def _load(module: str) -> Any:
 
 
 board_argument = click.argument(
-    "board", callback=lambda ctx, parameter, name: _load("catalogue").find_board(name)
+    "board", callback=lambda ctx, parameter, name: load_boards("catalogue").find_board(name)
 )
 
 
@@ -77,7 +77,7 @@ def build(
                 "the vendor's tool places once and reports in its own way: "
                 "leave --seeds and --json out"
             )
-        _load("build").build_with_vendor(board, directory, baud=baud)
+        load_boards("build").build_with_vendor(board, directory, baud=baud)
         console.print(f"kept in {directory}; next: relaxon flash {board.name}")
         return
     with console.status(f"{board.name}: starting") as status:
@@ -89,7 +89,7 @@ def build(
                 console.print(f"{time.monotonic() - start:6.0f} s  {text}")
 
         with open_pool(1 if seeds == 1 else jobs, pool) as run:
-            report = _load("build").build(
+            report = load_boards("build").build(
                 board, directory, baud=baud, seeds=seeds, pool=run, progress=progress
             )
     click.echo(report.to_json() if as_json else report.text(), nl=False)
@@ -107,9 +107,9 @@ def build(
 @directory_option
 def flash(board: Any, permanent: bool, directory: Path | None) -> None:
     """Load the bitstream that `build` made onto a board that is plugged in."""
-    build = _load("build")
+    build = load_boards("build")
     bitstream = build.bitstream_path(board, directory or Path("build") / board.name)
-    _load("flash").flash(board, bitstream, permanent=permanent)
+    load_boards("flash").flash(board, bitstream, permanent=permanent)
 
 
 def _fits(text: str, config: Any) -> bool:
@@ -122,7 +122,7 @@ def _fits(text: str, config: Any) -> bool:
 def boards(as_json: bool) -> None:
     """List the boards: device, array, memories, clock, line, and what networks fit."""
     rows = []
-    for board in _load("catalogue").all_boards().values():
+    for board in load_boards("catalogue").all_boards().values():
         c = board.config
         rows.append(
             {
@@ -169,6 +169,7 @@ def boards(as_json: bool) -> None:
 )
 @click.option("--free-sweeps", default=FREE_SWEEPS, show_default=True, type=SWEEPS)
 @click.option("--nudged-sweeps", default=NUDGED_SWEEPS, show_default=True, type=SWEEPS)
+@recipe_option
 @input_bits_option
 @click.option("--baud", type=click.IntRange(1), help="Instead of the board's default.")
 @json_option
@@ -177,6 +178,7 @@ def estimate(
     layers: str | None,
     free_sweeps: int,
     nudged_sweeps: int,
+    recipe: str | None,
     input_bits: int,
     baud: int | None,
     as_json: bool,
@@ -185,6 +187,10 @@ def estimate(
 
     Cycles are exact for the given sweeps of each phase. What the array could do and what the line
     could do are separate figures; the smaller one holds.
+
+    With a recipe that stops early, sweeps depend on data: "within" is a sample that its first pass
+    brings within the margin, "beyond" one that stays beyond it and learns, and "training" their
+    mean as on MNIST.
     """
     if layers is None:
         layers = next((text for text in SHOWN[::-1] if _fits(text, board.config)), SHOWN[0])
@@ -196,9 +202,10 @@ def estimate(
             free_sweeps=free_sweeps,
             nudged_sweeps=nudged_sweeps,
             input_bits=input_bits,
+            recipe=recipe,
         )
     except (ConfigError, ProgramError) as error:
-        boards = _load("catalogue").all_boards()
+        boards = load_boards("catalogue").all_boards()
         larger = [name for name, other in boards.items() if _fits(layers, other.config)]
         if board.name in larger:
             raise
@@ -208,13 +215,15 @@ def estimate(
     if not board.config.kind_counters:
         costs = {kind: replace(cost, kinds={"all": cost.cycles}) for kind, cost in costs.items()}
     passes = {kind: _figures(cost, board.clock_hz, rate) for kind, cost in costs.items()}
+    assumed = {"free_sweeps": free_sweeps, "nudged_sweeps": nudged_sweeps}
+    if recipe:
+        assumed = {"recipe": recipe, "beyond": BEYOND}
     result = {
         "board": board.name,
         "network": str(network),
         "clock_hz": board.clock_hz,
         "baud": rate,
-        "free_sweeps": free_sweeps,
-        "nudged_sweeps": nudged_sweeps,
+        **assumed,
         **passes,
     }
     if print_json(result, as_json):
@@ -235,7 +244,11 @@ def estimate(
             for kind, figures in passes.items()
         ),
     )
-    click.echo(f"with {free_sweeps} free and {nudged_sweeps} nudged sweeps")
+    click.echo(
+        f"with recipe {recipe}, and {BEYOND:.0%} of the samples beyond the margin, as on MNIST"
+        if recipe
+        else f"with {free_sweeps} free and {nudged_sweeps} nudged sweeps"
+    )
 
 
 def _rounded(rate: float) -> str:

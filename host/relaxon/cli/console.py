@@ -62,10 +62,12 @@ GROUPS = {
     ),
     "Rule": (
         "rule",
+        "recipe",
         "objective",
         "rule_options",
         "beta",
         "margin",
+        "early_stop",
         "free_cap",
         "nudged_cap",
         "tolerance",

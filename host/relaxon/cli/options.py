@@ -14,7 +14,7 @@ from relaxon_sim.engines import ENGINE, ENGINES, fastest
 
 from ..backends import BACKENDS
 from ..checkpoint import kind_of
-from ..rules.settings import INPUT_PACKS, RuleSettings
+from ..rules.settings import INPUT_PACKS, RECIPES, RuleSettings
 from ..training import TrainSettings
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "numbers",
     "pool_option",
     "preset_option",
+    "recipe_option",
     "seeds_option",
 ]
 
@@ -145,6 +146,22 @@ input_bits_option = click.option(
     help="Bits an input travels with; 16: a signed word.",
 )
 
+
+def _fill(context: click.Context, option: click.Parameter, name: str | None) -> str | None:
+    """A click callback: a recipe's settings are the defaults of options that were not given."""
+    context.default_map = {**(context.default_map or {}), **RECIPES.get(name or "", {})}
+    return name
+
+
+recipe_option = click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    is_eager=True,
+    callback=_fill,
+    help="Other defaults for the options below. fast, relax only as far as needed: "
+    + ", ".join(f"{name} {value}" for name, value in RECIPES["fast"].items())
+    + ".",
+)
 
 pool_option = click.option(
     "--pool",

@@ -40,6 +40,7 @@ from .options import (
     layers_option,
     numbers,
     preset_option,
+    recipe_option,
 )
 
 __all__ = ["infer", "train"]
@@ -71,6 +72,7 @@ _TRAIN = TrainSettings()
     show_default=True,
     help="Learning rule (see 'relaxon rules'), or one of your own, as file.py:Class.",
 )
+@recipe_option
 @click.option("--objective", type=click.Choice(list(OBJECTIVES)), help="Default: the rule's own.")
 @click.option(
     "--option",
@@ -85,6 +87,11 @@ _TRAIN = TrainSettings()
     "--margin",
     type=float,
     help="Skip the update where every output is within this of its target.",
+)
+@click.option(
+    "--early-stop/--no-early-stop",
+    default=None,
+    help="In training, end the free phase as soon as every output is within the margin.",
 )
 @click.option("--free-cap", type=int, help=f"Most free sweeps (default {_EP.free_cap}).")
 @click.option("--nudged-cap", type=int, help=f"Most nudged sweeps (default {_EP.nudged_cap}).")

@@ -93,6 +93,8 @@ class Rule(Parts):
     """The activation ("clip", "relu") if its free phase is one forward pass."""
     OUTSIDE: ClassVar[bool] = False
     """Whether the host learns instead of the machine, by `outside`."""
+    EARLY_STOP: ClassVar[str] = ""
+    """Why its free phase may not end before it has settled, if so: refuses `early_stop`."""
     RESISTIVE: ClassVar[bool] = False
     """Whether weights are conductances between nodes."""
     REPORT: ClassVar[str] = "free"
@@ -115,6 +117,10 @@ class Rule(Parts):
     def _check(self, depth: int) -> None:
         """Raise ConfigError for settings that make no sense with this rule."""
         check_choices(self.settings, type(self), OBJECTIVES, depth)
+        own = type(self)
+        parts = own.free_phase, own.train_body
+        if self.settings.early_stop and parts != (Rule.free_phase, Rule.train_body):
+            raise ConfigError(f"early_stop with rule {self.name}: its free phase is its own")
 
     @classmethod
     def rate_shifts(cls, depth: int, decay: bool = False) -> tuple[int, ...]:
@@ -258,26 +264,39 @@ class Rule(Parts):
 
     def free_phase(self, b: Builder) -> None:
         """Relax to the minimum of E, from zeros, layer by layer upwards."""
+        self._free_sweeps(b, lambda layer: self.judged(layer == 1))
+        self.objective.read_out(b)
+
+    def early_phase(self, b: Builder) -> None:
+        """The free phase of `early_stop`: the flag says whether every output is within the margin
+        of its target, and ends it. Only the outputs, which a sweep writes last, are judged."""
+        tol = int(self.settings.margin * 2**self.formats.state_frac)
+        near = {"judge": Judge.CHANGE, "fresh": True, "tol": tol, "old": self.layout.y}
+        self._free_sweeps(b, lambda layer: near if layer == self.layout.depth else {})
+
+    def _free_sweeps(self, b: Builder, judged: Callable[[int], dict]) -> None:
+        """Sweeps from zeros until the flag is set; ``judged``: fields of a layer's MACs."""
         s = self.settings
         self.clear(b)
         with b.loop(s.free_cap, until=not s.fixed_sweeps, sweep=True):
             for layer in range(1, self.objective.top_relaxed + 1):
-                self.relax(
-                    b, layer, dst="free", below="free", above="free",
-                    judged=self.judged(layer == 1),
-                )  # fmt: skip
-        self.objective.read_out(b)
+                fields = judged(layer)
+                self.relax(b, layer, dst="free", below="free", above="free", judged=fields)
 
     def nudged_phase(self, b: Builder) -> None:
-        """Relax the nudged phases. The first sweep reads the free state, so nothing is copied."""
+        """Relax the nudged phases. The first sweep reads the free state, so nothing is copied.
+        With `early_stop` sweeps are as many as the cap, one after another without a LOOP."""
         s, (name, *_), phases = self.settings, self.nudged_planes, len(self.nudged_planes)
         self.objective.nudge(b)
         top = self.objective.top_nudged
         layers = range(top, 0, -1)  # from the outputs down, as the nudge spreads
-        for layer in layers:
-            self.relax(b, layer, dst=name, below="free", above=name, phases=phases)
         # A layer alone is at its minimum after one step.
-        if s.nudged_cap == 1 or (top < self.objective.top_relaxed and top <= 1):
+        sweeps = 1 if top < self.objective.top_relaxed and top <= 1 else s.nudged_cap
+        for k in range(sweeps if s.early_stop else 1):
+            for layer in layers:
+                below = name if k else "free"
+                self.relax(b, layer, dst=name, below=below, above=name, phases=phases)
+        if s.early_stop or sweeps == 1:
             return
         with b.loop(s.nudged_cap - 1, until=not s.fixed_sweeps, sweep=True):
             for layer in layers:
@@ -350,13 +369,66 @@ class Rule(Parts):
         return "fall" if block.upper == block.lower + 1 else f"fall>{block.upper}"
 
     def update(self, b: Builder, marks: PatchPoints) -> None:
-        """Compute error planes and means of each layer, then LEARN each block."""
-        learning = self.learning()
+        """Compute error planes and means of each layer, then LEARN each block; or, where that has
+        the same bits, scaled states from the second layer on."""
+        learning, scaled = self.learning(), self.scales(marks.halvings)
         for layer in range(1, self.objective.top_relaxed + 1):
-            self.errors(b, marks, layer, learning)
+            own = [block for block in learning if block.upper == layer]
+            if not scaled:
+                self.errors(b, marks, layer, learning)
+            elif layer == 1:
+                self.errors(b, marks, layer, own)
+            elif own:
+                self.scaled_states(b, marks, layer)
         for block in learning:
-            self.learn_block(b, block)
+            learn = self.learn_scaled if scaled and block.upper > 1 else self.learn_block
+            learn(b, block)
         self.objective.update(b, marks)
+
+    def scales(self, halvings: int) -> bool:
+        """Whether `early_stop` learns (r s_A) s_A^T - (r s_B) s_B^T in place of differences and
+        means: three planes less. The same integers, and so the same bits, as long as no rate r,
+        halved that often, shifts a bit of a state on the grid away.
+
+        Otherwise differences stay; likewise with more than one pair of phases, with outputs beyond
+        [0, 1], which their format might not hold, and in a rule with errors of its own."""
+        own, top, f = type(self), self.objective.top_relaxed, self.formats
+        if not (
+            self.settings.early_stop
+            and [len(pair) for pair in self.pairs] == [2]
+            and (own.errors, own.learn_block) == (Rule.errors, Rule.learn_block)
+            and self.output == "clip"
+            and self.objective.top_nudged == top
+        ):
+            return False
+        gain = int(to_integers(np.array(self._gains[0]), f.weight_frac, self.config.weight_bits))
+        spare = f.state_frac - self.settings.grid  # lowest bits of a state, all 0
+        zeros = spare + (gain & -gain).bit_length() - 1  # ... of its product with the gain
+        largest = max((self.rate_shift(layer) for layer in range(2, top + 1)), default=0)
+        return spare > 0 and largest + halvings <= zeros
+
+    def scaled_states(self, b: Builder, marks: PatchPoints, layer: int) -> None:
+        """The planes ``rise`` and ``fall`` of a layer: its states in phase A, and minus those in
+        phase B, times the gain and the rate of the weights into it."""
+        (first, second), lay = self.pairs[0], self.layout
+        rise, plane = lay.plane("rise", layer), lay.plane(first, layer)
+        nest = lay.layers[layer].walk(
+            2,
+            flip=True,
+            src=Region(plane, lay.plane(second, layer) - plane),
+            dst=Region(rise, lay.plane("fall", layer) - rise),
+        )
+        scale = {"tile": lay.tile("gain"), "shift": self.rate_shift(layer)}
+        marks.rate(layer, b.add(Mac(**nest, **scale, sign=self.UPDATE_SIGN, **self.tail(layer))))
+
+    def learn_scaled(self, b: Builder, block: Block) -> None:
+        """Add (r s_A) s_A^T - (r s_B) s_B^T; for input and biases, the same in both phases."""
+        (first, second), lay = self.pairs[0], self.layout
+        rise, below = lay.plane("rise", block.upper), lay.plane(first, block.lower)
+        row = lay.plane("fall", block.upper) - rise
+        terms = LearnLevel(count=2, row=row, col=lay.plane(second, block.lower) - below)
+        bias = LearnLevel(count=2, row=row)
+        self.learn(b, block, row=rise, col=below, terms=(terms,), bias=(bias,))
 
     def errors(self, b: Builder, marks: PatchPoints, layer: int, learning: Sequence[Block]) -> None:
         """Compute a layer's planes for the LEARN of the weights below and above it."""
@@ -393,6 +465,13 @@ class Rule(Parts):
         phase, error; then, unless all is within the margin, nudge and update. Leaves the free
         output in its plane."""
         self.static_drives(b)
+        if self.settings.early_stop:
+            self.early_phase(b)
+            with b.loop(1, skip=Skip.IF_FLAG):
+                self.objective.error(b)
+                self.nudged_phase(b)
+                self.update(b, marks)
+            return
         self.free_phase(b)
         self.objective.error(b)
         if self.settings.margin:
@@ -403,12 +482,15 @@ class Rule(Parts):
             self.nudged_phase(b)
             self.update(b, marks)
 
-    def train_program(self, *, report: bool = True) -> tuple[Program, PatchPoints]:
+    def train_program(
+        self, *, report: bool = True, halvings: int = 0
+    ) -> tuple[Program, PatchPoints]:
         """One pass over the samples of a run. ``report``: EMIT the arg max of each free output.
+        ``halvings``: how often a schedule will halve the rates.
 
         The trips of its outermost loop are the samples.
         """
-        b, marks = Builder(self.config), PatchPoints()
+        b, marks = Builder(self.config), PatchPoints(halvings=halvings)
         with b.loop(1) as marks.samples:
             self.take_input(b, tick=True)
             self.take_target(b)

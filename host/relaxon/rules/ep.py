@@ -118,6 +118,7 @@ class SmallStepEP(RandomEP):
     paper = "Scellier & Bengio 2017, table 2"
     summary = "20 half steps; 4 at +beta or -beta at random; +-(ss - ss0) / beta"
     OBJECTIVES = ("squared-error",)
+    EARLY_STOP = "its outputs go half of the way a step, back and forth between two planes"
     DEFAULTS: ClassVar[dict] = {
         "beta": 1.0, "grid": 12, "free_cap": 20, "nudged_cap": 4, "fixed_sweeps": True
     }  # fmt: skip

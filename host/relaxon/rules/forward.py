@@ -41,6 +41,7 @@ class ForwardRule(Rule):
     """The forward pass, and one error plane a phase whose LEARN meets the activity below."""
 
     FEEDFORWARD = "relu"
+    EARLY_STOP = "its free phase is one forward pass; margin alone skips the rest"
     OUTPUT = "linear"
     RATES = (5, 5)
     HEADROOM = 2

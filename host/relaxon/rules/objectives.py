@@ -33,6 +33,8 @@ class Objective:
     """Requirement on the rule, completing "that objective asks ..."."""
     RATES: ClassVar[tuple[int, int] | None] = None
     """Default rate shifts (all weight layers but the last, the last), if not the rule's."""
+    EARLY_STOP: ClassVar[str] = ""
+    """Why free phases may not end at the margin, if so."""
     RELAXES_OUTPUT: ClassVar[bool] = False
     """Whether nudged outputs are set by `relax_output`."""
 
@@ -232,6 +234,7 @@ class CrossEntropy(Objective):
     name = "cross-entropy"
     ASKS = "that the last hidden layer is nudged through a read-out which learns between phases"
     RATES = (5, 5)
+    EARLY_STOP = "the outputs take no part in the free phase; the flag is the softmax's own"
 
     HEADROOM = 3
     """Logits and normaliser are held in states divided by 2**3."""

@@ -28,6 +28,7 @@ class WaveformRule(ErrorPlaneRule):
 
     OBJECTIVES = ("squared-error",)
     DEFAULTS: ClassVar[dict] = {"grid": 12}
+    EARLY_STOP = "its waveform begins at a settled state"
 
     @property
     def sweeps_a_step(self) -> int:

@@ -27,10 +27,13 @@ class PatchPoints:
         The LOOP over samples.
     rates
         By weight layer: the MACs whose shift is that layer's learning rate.
+    halvings
+        How often the schedule halves the rates, at most.
     """
 
     samples: int = -1
     rates: dict[int, list[int]] = field(default_factory=dict)
+    halvings: int = 0
 
     def rate(self, weights: int, index: int) -> None:
         """Instruction ``index`` has the learning rate of weight layer ``weights``."""

@@ -32,6 +32,7 @@ class SPSA(Rule):
     paper = "Spall 1992"
     summary = "two free phases with W +- delta r c; (C- - C+) / 2 delta r c"
     RATES = (10, 10)
+    EARLY_STOP = "it compares the costs of two settled phases"
     OPTIONS: ClassVar[dict[str, tuple[float, str]]] = {
         "delta": (5, "weights are moved by 2 to the minus this")
     }

@@ -33,7 +33,7 @@ from .perturbation import SPSA
 from .plugins import blamed, load_file, load_point, own_file, registered
 from .relaxation import ContinualEP, RecurrentBackprop
 from .resistive import ResistiveFrequency
-from .settings import RuleSettings, rate_shifts
+from .settings import RECIPES, RuleSettings, rate_shifts
 from .temporal import TemporalContrastive
 
 __all__ = [
@@ -129,11 +129,17 @@ def make_rule(network: Network, config: ArrayConfig, settings: RuleSettings) -> 
     return rule
 
 
-def settings_for(name: str, depth: int, **changes: object) -> RuleSettings:
-    """`RuleSettings` with the rule's own defaults, then ``changes``.
+def settings_for(
+    name: str, depth: int, *, recipe: str | None = None, **changes: object
+) -> RuleSettings:
+    """`RuleSettings` with the rule's own defaults, then those of a recipe, then ``changes``.
 
-    ``depth``: weight layers, for the learning rates.
+    ``depth``: weight layers, for the learning rates; ``recipe``: one of `RECIPES`. Raises
+    ConfigError for a rule or a recipe that does not exist.
     """
+    if recipe is not None and recipe not in RECIPES:
+        raise ConfigError(f"recipe {recipe!r}: there are " + ", ".join(RECIPES))
+    changes = {**RECIPES.get(recipe or "", {}), **changes}
     rule = rule_class(name)
     rates = rule.rate_shifts(depth, changes.get("architecture") == "backward")
     objective = OBJECTIVES.get(str(changes.get("objective")))

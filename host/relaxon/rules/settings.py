@@ -13,6 +13,7 @@ __all__ = [
     "INPUT_PACKS",
     "OUTPUTS",
     "RATES",
+    "RECIPES",
     "RuleSettings",
     "check_choices",
     "parse_skips",
@@ -78,6 +79,11 @@ class RuleSettings:
         at the rate of the weights into the same layer.
     margin
         Skip nudge and update where every output is within this of its target; 0: never.
+    early_stop
+        Relax only as far as needed: in training the free phase ends as soon as every output is
+        within ``margin`` of its target (which may be 0), else after ``free_cap`` sweeps, and then
+        there are exactly ``nudged_cap`` nudged sweeps. Inference, which has no target, relaxes
+        as ever.
     free_cap, nudged_cap
         Most sweeps of a phase (the nudged cap counts the first one, which starts the phase).
     tolerance
@@ -104,6 +110,7 @@ class RuleSettings:
     beta: float = 0.5
     rate_shifts: tuple[int, ...] = rate_shifts(2)
     margin: float = 0.0
+    early_stop: bool = False
     free_cap: int = 40
     nudged_cap: int = 20
     tolerance: float = 0.0
@@ -139,9 +146,26 @@ class RuleSettings:
         need(1 <= self.free_cap <= 65536, "free_cap", "1 to 65536")
         need(1 <= self.nudged_cap <= 65536, "nudged_cap", "1 to 65536")
         need(0 <= self.tolerance < 1, "tolerance", "0 <= tolerance < 1")
+        need(not (self.early_stop and self.fixed_sweeps), "early_stop", "off with fixed_sweeps")
         need(self.input_bits in INPUT_PACKS, "input_bits", "1, 2, 4, 8 or 16")
         need(all(-2 <= t < 2 for t in self.targets), "targets", "in [-2, 2)")
         need(all(0 <= s <= 24 for s in self.rate_shifts), "rate_shifts", "each 0 to 24")
+
+
+RECIPES: dict[str, dict] = {
+    "fast": {
+        "margin": 0.25,
+        "early_stop": True,
+        "free_cap": 4,
+        "nudged_cap": 3,
+        "input_bits": 4,
+    },
+}
+"""Settings that belong together, by name.
+
+fast: relax only as far as needed. Right and wrong outputs are told apart by a margin of 1/4 around
+targets 3/4 and 0; most samples of a trained network are within it after their first pass.
+"""
 
 
 def check_choices(s: RuleSettings, rule: Any, objectives: dict[str, Any], depth: int) -> None:
@@ -163,6 +187,14 @@ def check_choices(s: RuleSettings, rule: Any, objectives: dict[str, Any], depth:
             f"objective {s.objective} with rule {rule.name}: that objective asks "
             f"{objectives[s.objective].ASKS}; {rule.name} pursues " + " or ".join(rule.OBJECTIVES)
         )
+    if s.early_stop:
+        objective = s.objective or rule.OBJECTIVES[0]
+        for what, why in (
+            (f"rule {rule.name}", rule.EARLY_STOP),
+            (f"objective {objective}", objectives[objective].EARLY_STOP),
+        ):
+            if why:
+                raise ConfigError(f"early_stop with {what}: {why}")
     kind = s.architecture.partition(":")[0]
     if kind in rule.ARCHITECTURES:
         raise ConfigError(f"architecture {kind} with rule {rule.name}: {rule.ARCHITECTURES[kind]}")
