@@ -1,6 +1,7 @@
 """The Python examples of the documentation run, in the order in which they stand."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,9 @@ def test_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         else:
             exec(block, names)
     assert ran == 3
+
+
+def test_the_citation_is_of_this_version() -> None:
+    said = re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(), re.M)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert said and said[1] == project["version"]

@@ -9,7 +9,7 @@ import click
 
 from relaxon_isa import CONTRACT_VERSION, DataError, RelaxonError
 
-from . import bench, boards, device, reproduce, rules, train
+from . import bench, boards, device, doctor, reproduce, rules, train
 from .console import DIFFERENT, EXIT_CODES, complain
 
 __all__ = ["DIFFERENT", "EXIT_CODES", "cli", "main"]
@@ -36,6 +36,7 @@ class Cli(click.Group):
         device.info,
         device.virtual,
         device.board,
+        doctor.doctor,
         rules.list_rules,
         bench.bench,
         *boards.COMMANDS,
