@@ -228,7 +228,7 @@ def reproduce(
             )
         trainer = Trainer(device, network, dataset, settings)
         trainer.start(weights)
-        while trainer.epoch < settings.epochs:
+        while trainer.epoch < len(record.history):  # which may be of a run cut short
             entry = trainer.run_epoch(progress)
             before = record.history[trainer.epoch - 1 : trainer.epoch]
             if before and before[0].get("test"):
