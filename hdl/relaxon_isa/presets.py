@@ -91,6 +91,21 @@ PRESETS: dict[str, ArrayConfig] = {
     "large": ArrayConfig(
         p=12, weight_depth=8192, drive_depth=512, max_terms=2048, integral_shift=2
     ),
+    # No board: convolutional networks on the golden model and the virtual board, 28x28x1 with 16
+    # and 32 channels.
+    "conv": ArrayConfig(
+        weight_depth=4096,
+        state_depth=8192,
+        drive_depth=2048,
+        levels=7,
+        max_terms=2048,
+        learn_terms=512,
+    ),
+    # LFE5U-85F as above, for convolutional networks: 28x28x1, 12 and 36 channels, 10 fill it. Not
+    # placed and routed yet.
+    "ecp5-85f-conv": ArrayConfig(
+        p=12, weight_depth=1024, drive_depth=512, levels=7, learn_terms=512, table_bits=0
+    ),
 }
 """Named machines. Features are left out where the device has no room for them."""
 

@@ -41,7 +41,7 @@ class Checkpoint:
     an epoch.
     """
 
-    sizes: tuple[int, ...]
+    network: Network
     fingerprint: str
     weights: list[np.ndarray]
     registers: dict[str, int]
@@ -50,17 +50,13 @@ class Checkpoint:
     history: list[dict] = field(default_factory=list)
     contract: int = CONTRACT_VERSION
 
-    @property
-    def network(self) -> Network:
-        return Network(self.sizes)
-
     def save(self, path: Path) -> None:
         """Write it whole or not at all; what was there before stays until then."""
         meta = {
             "format": FORMAT,
             "contract": self.contract,
             "fingerprint": self.fingerprint,
-            "sizes": self.sizes,
+            "network": str(self.network),
             "registers": self.registers,
             "epoch": self.epoch,
             "spec": self.spec,
@@ -75,10 +71,10 @@ class Checkpoint:
         arrays = _read_npz(path)
         meta = _meta(path, arrays.pop("meta", np.array("")), FORMAT)
         try:
-            network = Network(tuple(meta["sizes"]))
+            network = Network.parse(meta["network"])
             weights = [arrays.pop(f"weights_{i}") for i in range(1, len(arrays) + 1)]
             saved = cls(
-                sizes=network.sizes,
+                network=network,
                 fingerprint=str(meta["fingerprint"]),
                 weights=weights,
                 registers={r.name: int(meta["registers"][r.name]) for r in Register},

@@ -182,7 +182,7 @@ class RelaxonEstimator(BaseEstimator):
             shuffle=self.shuffle,
             rule=settings_for(
                 self.rule,
-                network.depth,
+                network,
                 **{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()},
             ),
         )

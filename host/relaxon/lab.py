@@ -62,7 +62,7 @@ class Lab:
     ) -> None:
         self.device = device
         self.network = Network.parse(network)
-        self.configure(settings or settings_for("ep-centered", self.network.depth))
+        self.configure(settings or settings_for("ep-centered", self.network))
         self.load_weights([np.zeros(shape) for shape in self.layout.shapes])
 
     @classmethod
@@ -106,34 +106,39 @@ class Lab:
     ) -> None:
         """Load a plane: "x", "y", "e", or one of `Layout.planes` ("free", "plus" ...) of a
         layer. The lanes behind the last neuron keep what they had."""
-        start, size, frac = self._plane(name, layer)
+        start, lanes, frac = self._plane(name, layer)
         if raw:
-            words = checks.integers(f"plane {name}", values, (size,))
+            values = checks.integers(f"plane {name}", values, lanes.shape)
         else:
-            reals = checks.reals(f"plane {name}", values, (size,))
+            reals = checks.reals(f"plane {name}", values, lanes.shape)
             with checks.naming(f"plane {name}"):
-                words = to_integers(reals, frac, self.device.config.state_bits)
+                values = to_integers(reals, frac, self.device.config.state_bits)
+        words = self.device.read(Space.STATE, start, lanes.max() + 1)
+        words[lanes] = values
         self.device.write(Space.STATE, start, words)
 
-    def _plane(self, name: str, layer: int | None) -> tuple[int, int, int]:
-        """Element, size and fraction bits of a plane."""
-        lay, sizes = self.layout, self.network.sizes
-        fixed = {"x": (lay.x, sizes[0]), "y": (lay.y, sizes[-1]), "e": (lay.e, sizes[-1])}
-        frac = self.formats.state_frac
+    def _plane(self, name: str, layer: int | None) -> tuple[int, np.ndarray, int]:
+        """First element of a plane, its neurons' places from there on, and fraction bits."""
+        lay, rule = self.layout, self.rule
+        fixed = {
+            "x": (lay.x, 0, self.formats.state_frac),
+            "y": (lay.y, lay.depth, rule.frac(lay.depth)),
+            "e": (lay.e, lay.depth, rule.frac(lay.depth - 1)),
+        }
         if name in fixed:
-            group, size = fixed[name]
+            group, layer, frac = fixed[name]
         elif name in lay.planes and layer is not None and 1 <= layer <= lay.depth:
-            group, size = lay.plane(name, layer), sizes[layer]
+            group, frac = lay.plane(name, layer), rule.frac(layer)
             kind, _, upper = name.partition(">")
-            if kind.rstrip("0123456789") in ("rise", "fall"):
-                weights = int(upper) if upper else layer + kind.startswith("fall")
-                frac = self.formats.error_frac(self.rule.position(min(weights, lay.depth)))
+            if (kind := kind.rstrip("0123456789")) in ("rise", "fall"):
+                weights = int(upper) if upper else min(layer + (kind == "fall"), lay.depth)
+                frac = rule.error_frac(weights, layer)
         else:
             raise ConfigError(
                 f"plane {name!r} of layer {layer}: there are x, y and e, and "
                 f"{', '.join(lay.planes)} of layers 1 to {lay.depth}"
             )
-        return group * self.device.config.p, size, frac
+        return group * self.device.config.p, lay.layers[layer].lanes, frac
 
     # Running
 
@@ -196,8 +201,8 @@ class Lab:
 
     def plane(self, name: str, layer: int | None = None, *, raw: bool = False) -> np.ndarray:
         """Read a plane (names as in `set_plane`)."""
-        start, size, frac = self._plane(name, layer)
-        values = self.device.read(Space.STATE, start, size)
+        start, lanes, frac = self._plane(name, layer)
+        values = self.device.read(Space.STATE, start, lanes.max() + 1)[lanes]
         return values if raw else from_integers(values, frac)
 
     def states(self, name: str = "free", *, raw: bool = False) -> list[np.ndarray]:
@@ -207,10 +212,10 @@ class Lab:
     def drive(self, name: str, layer: int, *, raw: bool = False) -> np.ndarray:
         """Read a drive: "static" of any layer, "partial" of a middle one, "nudge" of the output
         (those two: of the first nudged phase)."""
-        group = self.layout.drive(name, layer)
-        size = self.network.sizes[layer]
-        values = self.device.read(Space.DRIVE, group * self.device.config.p, size)
-        return values if raw else from_integers(values, self.formats.product_frac)
+        start = self.layout.drive(name, layer) * self.device.config.p
+        lanes = self.layout.drive_lanes(name, layer)
+        values = self.device.read(Space.DRIVE, start, lanes.max() + 1)[lanes]
+        return values if raw else from_integers(values, self.rule.sum_frac(layer))
 
     def weights(self, *, raw: bool = False) -> list[np.ndarray]:
         """Matrices of `Layout.shapes`."""

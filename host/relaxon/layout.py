@@ -1,14 +1,18 @@
 """Where a network lives in a machine's memories."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from itertools import product
+from typing import Any, ClassVar
+
+import numpy as np
 
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ConfigError
+from relaxon_isa.presets import PRESETS
 
-from .connections import Block, Layer
-from .network import Network
+from .connections import Block, Layer, Region, halos
+from .network import Conv, Image, Kernel, Network
 
 __all__ = ["Layout", "MemoryNeeds"]
 
@@ -33,6 +37,11 @@ class MemoryNeeds:
         Every layer from the second on has weights of its own for what comes from above.
     words
         Words of memory a synapse.
+    scales
+        Groups of the constant 1.0, each in the word format of other layers.
+    lean
+        Three planes a neuron instead of six: ``free`` of hidden layers is in ``plus`` until the
+        nudge; in the end ``mean`` takes the place of ``plus``, ``fall`` that of ``minus``.
     """
 
     phases: int = 2
@@ -43,6 +52,8 @@ class MemoryNeeds:
     skips: tuple[tuple[int, int], ...] = ()
     backward: bool = False
     words: int = 1
+    scales: int = 1
+    lean: bool = False
 
     @property
     def pairs(self) -> int:
@@ -51,6 +62,8 @@ class MemoryNeeds:
 
 
 PLAIN = MemoryNeeds()
+LEAN = {"free": "plus", "mean": "plus", "fall": "minus"}
+"""Planes that share their place with another, where memory is lean."""
 
 
 @dataclass(frozen=True)
@@ -92,30 +105,49 @@ class Layout:
         config = self.config
         skipped = sum(block.tile_columns for block in self.skips)
         terms = max(block.most_terms for block in self.blocks[: self.depth])
-        scratch = 2 * config.p  # for weight access: an identity and a tile
+        # An identity and a tile, for weight access; in lean memory on top of the planes ``rise``.
+        states = self.state_groups + 2 * config.p - self.needs.lean * self.span
         for what, needed, present in (
             ("tiles of weights", self.tiles, config.weight_depth),
-            ("groups of states", self.state_groups + scratch, config.state_depth),
+            ("groups of states", max(states, self.state_groups), config.state_depth),
             ("groups of drives", self.drive_groups, config.drive_depth),
             ("products in one accumulation", (terms + skipped + 1) * config.p, config.max_terms),
+            ("loop levels in an instruction", self._levels, config.levels),
+            ("terms in a LEARN", self._learn_terms, config.learn_terms),
         ):
             if needed > present:
                 return f"it needs {needed} {what}, the machine has {present}"
         return ""
 
+    @property
+    def _levels(self) -> int:
+        """Of convolutions; plain layers have few."""
+        return max(block.most_levels for block in self.blocks) if self.convolves else 0
+
+    @property
+    def _learn_terms(self) -> int:
+        """Of convolutions, which add up over positions: two for each pair of phases."""
+        most = max(layer.positions for layer in self.layers[1:])
+        return most * 2 * self.needs.pairs if self.convolves else 0
+
     def _suggestion(self) -> str:
-        """The largest hidden layers, in the same proportion, that fit."""
-        sizes = self.network.sizes
+        """The presets that hold a convolutional network; of other networks the largest hidden
+        layers, in the same proportion, that fit."""
+        if self.convolves:
+            drafts = {name: _Draft(self.network, c, self.needs) for name, c in PRESETS.items()}
+            able = [name for name, draft in drafts.items() if not draft._shortage()]
+            return f"; presets that hold it: {', '.join(able) or 'none'}"
+        first, *hidden, last = self.network.sizes
 
         def scaled(factor: float) -> Layout:
-            hidden = tuple(max(1, int(n * factor)) for n in sizes[1:-1])
-            return _Draft(Network((sizes[0], *hidden, sizes[-1])), self.config, self.needs)
+            smaller = Network((first, *(max(1, int(n * factor)) for n in hidden), last))
+            return _Draft(smaller, self.config, self.needs)
 
         low, high = 0.0, 1.0
         for _ in range(100):  # what is smaller fits if the larger does
             middle = (low + high) / 2
             low, high = (low, middle) if scaled(middle)._shortage() else (middle, high)
-        if len(sizes) > 2 and not scaled(low)._shortage():
+        if hidden and not scaled(low)._shortage():
             return f"; {scaled(low).network} fits"
         return "; it is too small for these inputs and outputs, whatever is between them"
 
@@ -126,11 +158,40 @@ class Layout:
         return self.network.depth
 
     @cached_property
+    def side(self) -> int:
+        """Rows and columns of pixels in one position of the input, so that few channels fill the
+        lanes: the first stride, if kernel, padding and image are multiples of it."""
+        image, kernel = self.network.maps[0], self.network.kernels[0]
+        sizes = (kernel.height, kernel.padding, image.height, image.width)
+        few = image.channels < self.config.p and not any(n % kernel.stride for n in sizes)
+        return kernel.stride if few and isinstance(self.network.layers[1], Conv) else 1
+
+    @cached_property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The window of each weight layer, in positions of the layer below."""
+        first, *others = self.network.kernels
+        small = (n // self.side for n in astuple(first))
+        plain = not isinstance(self.network.layers[1], Conv)
+        return Kernel() if plain else Kernel(*small), *others
+
+    @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """From 0, the input, which has the always-on neuron of the first layer's biases."""
-        first, *others = self.network.sizes
-        p = self.config.p
-        return Layer(first, p, 1), *(Layer(n, p) for n in others)
+        """From 0, the input. A plain input has the always-on neuron of the first layer's biases."""
+        image, *others = self.network.maps
+        plain, side = not isinstance(self.network.layers[1], Conv), self.side
+        size = (image.height // side, image.width // side, image.channels * side**2)
+        maps = [Image(1, 1, self.network.sizes[0]) if plain else Image(*size), *others]
+        around: list[Any] = [(0, 0, 0, 0)] * len(maps)
+        for i, kernel in enumerate(self.kernels):
+            low, high = halos(kernel, *maps[i : i + 2])
+            around[i] = tuple(map(max, around[i], low))
+            if i:  # nothing comes down to the input
+                around[i + 1] = high
+        more = [{"always_on": int(plain), "side": side}, *({} for _ in others)]
+        return tuple(
+            Layer(m.channels, self.config.p, height=m.height, width=m.width, halo=halo, **fields)
+            for m, halo, fields in zip(maps, around, more, strict=True)
+        )
 
     def groups(self, layer: int) -> int:
         """Groups of a layer's planes."""
@@ -146,7 +207,7 @@ class Layout:
 
     @property
     def zero(self) -> int:
-        return self.constant + 1
+        return self.constant + self.needs.scales
 
     @property
     def y(self) -> int:
@@ -179,10 +240,14 @@ class Layout:
         """Base of each plane. One kind at a time, so that a kind's layers lie side by side."""
         at = self.e + self.groups(self.depth)
         bases = {}
+        shared = LEAN if self.needs.lean else {}
         for name in self.planes:
             for layer in range(1, self.depth + 1):
-                bases[name, layer] = at
-                at += self.groups(layer)
+                if name not in shared or (name, layer) == ("free", self.depth):
+                    bases[name, layer] = at
+                    at += self.groups(layer)
+        for name, layer in product(shared, range(1, self.depth + 1)):
+            bases.setdefault((name, layer), bases[shared[name], layer])
         for name, groups in self.needs.areas:
             bases[name, 0] = at
             at += groups
@@ -218,7 +283,11 @@ class Layout:
             nonlocal at
             for layer in layers:
                 bases[name, layer] = at
-                at += count * self.groups(layer)
+                at += (
+                    count
+                    * (1 if self._shared(name, layer) else self.layers[layer].positions)
+                    * (self.layers[layer].column)
+                )
 
         every = range(1, self.depth + 1)
         place("static", every)  # what no sweep changes: input and bias
@@ -240,6 +309,26 @@ class Layout:
             raise ConfigError(f"drive {name!r} of layer {layer}: there are {there}")
         return self._drives[name, layer]
 
+    def _shared(self, name: str, layer: int) -> bool:
+        """Whether a drive is one for all positions: the biases are, without the input's current."""
+        return name == "static" and layer > 1
+
+    def held(self, name: str, layer: int, phase: int = 0) -> Region:
+        """A drive as an operand; ``phase``: step to the next phase's."""
+        base, shared = self.drive(name, layer), self._shared(name, layer)
+        return self.layers[layer].drive(base, phase, shared)
+
+    def drive_lanes(self, name: str, layer: int) -> np.ndarray:
+        """Where in a drive its values lie: of each neuron, or of each channel."""
+        at = self.layers[layer]
+        bare = Layer(at.channels, at.p) if self._shared(name, layer) else replace(at, halo=(0,) * 4)
+        return bare.lanes
+
+    @property
+    def drive_span(self) -> int:
+        """Groups from a drive of `MemoryNeeds` to the next one of the same layer."""
+        return sum(layer.positions * layer.column for layer in self.layers[1:])
+
     @property
     def drive_groups(self) -> int:
         return self._drives["end", 0]
@@ -259,7 +348,10 @@ class Layout:
         at, blocks = 0, []
         for lower, upper, biased in (*own, *skips, *backward):
             ends = self.layers[lower], self.layers[upper]
-            block = Block(lower, upper, *ends, at, self.needs.words, self.constant, biased)
+            kernel = self.kernels[lower] if upper == lower + 1 else Kernel()
+            ones = self.constant + (upper - 1) // 2 * (self.needs.scales > 1)
+            place = at, self.needs.words, ones, self.zero
+            block = Block(lower, upper, *ends, *place, kernel, biased)
             blocks.append(block)
             at = block.extent.stop
         return tuple(blocks)
@@ -287,6 +379,17 @@ class Layout:
     def shapes(self) -> list[tuple[int, int]]:
         """Shapes of the matrices of `blocks`."""
         return [block.shape for block in self.blocks]
+
+    @property
+    def fans(self) -> list[tuple[float, float]]:
+        """Of the weights of `blocks`, as `Network.fans`."""
+        own, sizes = self.network.fans, self.network.sizes
+        skips = [(sizes[lower], sizes[upper]) for lower, upper in self.needs.skips]
+        return [*own, *skips, *own[1:] * self.needs.backward]
+
+    @property
+    def convolves(self) -> bool:
+        return self.network.convolves
 
     @property
     def tile_names(self) -> tuple[str, ...]:

@@ -1,8 +1,10 @@
 """Networks: layer sizes, number formats, initial weights."""
 
 import operator
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +16,16 @@ from relaxon_isa.memory import Space
 
 from .generator import Generator
 
-__all__ = ["Formats", "Network", "from_integers", "initial_weights", "to_integers"]
+__all__ = [
+    "Conv",
+    "Formats",
+    "Image",
+    "Kernel",
+    "Network",
+    "from_integers",
+    "initial_weights",
+    "to_integers",
+]
 
 
 @dataclass(frozen=True)
@@ -47,9 +58,10 @@ class Formats:
         its states."""
         return 2 * self.state_frac - self.config.learn_shifts[0] - self.weight_frac
 
-    def pack(self, values: np.ndarray) -> list[bytes]:
-        """States, float (n, words), as the words that the link carries: one entry a row."""
-        words = to_integers(values, self.state_frac, self.config.state_bits)
+    def pack(self, values: np.ndarray, frac: int) -> list[bytes]:
+        """States of ``frac`` fraction bits, float (n, words), as the words that the link carries:
+        one entry a row."""
+        words = to_integers(values, frac, self.config.state_bits)
         return [*map(SpaceLayout(self.config, Space.STATE).encode, words)]
 
     def error_frac(self, position: int) -> int:
@@ -82,52 +94,193 @@ def from_integers(values: np.ndarray, frac: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Image:
+    """Neurons in rows and columns, with channels; channels last. As text 28x28x1."""
+
+    height: int
+    width: int
+    channels: int
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(n, int) and n > 0 for n in (self.height, self.width, self.channels)):
+            raise ConfigError(f"image {self}: height, width and channels are 1 or more")
+
+    def __str__(self) -> str:
+        return f"{self.height}x{self.width}x{self.channels}"
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A layer whose neurons share weights: ``channels`` at each position, each with a square
+    window onto the layer below. As text 12c6s2p1: channels, kernel, stride, padding."""
+
+    channels: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+
+    def __post_init__(self) -> None:
+        whole = all(isinstance(n, int) for n in vars(self).values())
+        sizes = min(self.channels, self.kernel, self.stride)
+        if not whole or sizes < 1 or not 0 <= self.padding < self.kernel:
+            raise ConfigError(
+                f"layer {self}: channels, kernel and stride are whole numbers from 1 on, padding "
+                "is less than the kernel"
+            )
+
+    def __str__(self) -> str:
+        stride = f"s{self.stride}" if self.stride != 1 else ""
+        return f"{self.channels}c{self.kernel}{stride}{f'p{self.padding}' if self.padding else ''}"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The window that a neuron has onto the layer below."""
+
+    height: int = 1
+    width: int = 1
+    stride: int = 1
+    padding: int = 0
+
+
+HOW = (
+    "write neurons as 32, a convolution as 12c6s2p1 (12 channels, kernel 6 x 6, stride 2, padding "
+    "1; s1 and p0 may be left out), an image at the input as 28x28x1 (height, width, channels): "
+    "64,32,10 or 28x28x1,12c6s2,36c4s2,10"
+)
+
+
+@dataclass(frozen=True)
 class Network:
     """Layers of neurons, each symmetrically connected to the next.
 
-    ``sizes``: input, hidden ..., output. Weight l (0 .. depth-1) has shape
-    (sizes[l+1], sizes[l] + 1); its last column is the bias.
+    ``layers``: input, hidden ..., output. An int is a layer of so many neurons, connected to all
+    neurons below; the input may be an `Image`, a hidden layer above it a `Conv`. The output is a
+    plain layer. Neurons of a map are counted row by row, channels last.
+
+    Weight l (0 .. depth-1) has shape (channels, window + 1): one row for a channel of layer l+1 (of
+    a plain layer: for a neuron), whose columns are the window onto layer l, row by row, channels
+    last; the last column is the bias.
     """
 
-    sizes: tuple[int, ...]
+    layers: tuple[int | Image | Conv, ...]
 
     def __post_init__(self) -> None:
-        try:
-            sizes = tuple(operator.index(n) for n in self.sizes)  # numpy's integers too
+        try:  # numpy's integers too
+            layers = tuple(
+                n if isinstance(n, Image | Conv) else operator.index(n) for n in self.layers
+            )
         except TypeError:
-            sizes = ()
-        if len(sizes) < 2 or min(sizes) < 1:
+            layers = ()
+        if len(layers) < 2 or any(isinstance(n, int) and n < 1 for n in layers):
             raise ConfigError(
-                f"layers {self.sizes}: give at least an input and an output size, each a positive "
+                f"layers {self.layers}: give at least an input and an output size, each a positive "
                 "whole number, such as 64,32,10"
             )
-        object.__setattr__(self, "sizes", sizes)
+        object.__setattr__(self, "layers", layers)
+        images = [layer for layer in layers if isinstance(layer, Image)]
+        if isinstance(layers[-1], Conv) or images not in ([], [layers[0]]):
+            raise ConfigError(
+                f"network {self}: the input alone is an image, the output a number of neurons; "
+                f"{HOW}"
+            )
+        for below, layer in zip((None, *layers), layers, strict=False):
+            if isinstance(layer, Conv) and not isinstance(below, Image | Conv):
+                raise ConfigError(
+                    f"network {self}: what layer {layer} convolves has no rows and columns; {HOW}"
+                )
+        _ = self.maps  # raises if a kernel is too large
 
     @property
     def depth(self) -> int:
         """Number of weight layers."""
-        return len(self.sizes) - 1
+        return len(self.layers) - 1
+
+    @cached_property
+    def maps(self) -> tuple[Image, ...]:
+        """Rows, columns and channels of each layer; a plain layer is 1 x 1."""
+        maps: list[Image] = []
+        for layer in self.layers:
+            if isinstance(layer, Conv):
+                below, around = maps[-1], 2 * layer.padding
+                window = min(below.height, below.width) + around
+                if layer.kernel > window:
+                    raise ConfigError(
+                        f"network {self}: layer {layer} has a map of {below} below; its kernel is "
+                        f"1 to {window} with this padding"
+                    )
+                rest = around - layer.kernel
+                high, wide = ((n + rest) // layer.stride + 1 for n in (below.height, below.width))
+                maps.append(Image(high, wide, layer.channels))
+            else:
+                maps.append(layer if isinstance(layer, Image) else Image(1, 1, layer))
+        return tuple(maps)
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """Of each weight layer. A plain layer's window is the whole map below."""
+        return [
+            Kernel(layer.kernel, layer.kernel, layer.stride, layer.padding)
+            if isinstance(layer, Conv)
+            else Kernel(below.height, below.width)
+            for layer, below in zip(self.layers[1:], self.maps, strict=False)
+        ]
+
+    @property
+    def convolves(self) -> bool:
+        """Whether any layer is a `Conv`."""
+        return any(isinstance(layer, Conv) for layer in self.layers)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Neurons of each layer."""
+        return tuple(m.height * m.width * m.channels for m in self.maps)
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
-        return [(self.sizes[i + 1], self.sizes[i] + 1) for i in range(self.depth)]
+        """Shapes of the weights."""
+        return [
+            (above.channels, kernel.height * kernel.width * below.channels + 1)
+            for below, above, kernel in zip(self.maps, self.maps[1:], self.kernels, strict=False)
+        ]
+
+    @property
+    def fans(self) -> list[tuple[float, float]]:
+        """Of each weight layer: weights into a neuron above, weights out of a neuron below."""
+        return [
+            (columns - 1, rows if not isinstance(layer, Conv) else _out(layer))
+            for layer, (rows, columns) in zip(self.layers[1:], self.shapes, strict=True)
+        ]
 
     def __str__(self) -> str:
-        return "-".join(map(str, self.sizes))
+        return "-".join(map(str, self.layers))
 
     @classmethod
-    def parse(cls, text: "str | Sequence[int] | Network") -> "Network":
-        """Read "64,32,10", "64-32-10" or a sequence of sizes. Raises ConfigError for others."""
+    def parse(cls, text: "str | Sequence[int | Image | Conv] | Network") -> "Network":
+        """Read "64,32,10" or "28x28x1,12c6s2,36c4s2p1,10", the same with "-" between, or a sequence
+        of layers. Raises ConfigError for others."""
         if isinstance(text, Network):
             return text
         if not isinstance(text, str):
             return cls(tuple(text))
-        try:
-            return cls(tuple(int(part) for part in text.replace("-", ",").split(",")))
-        except ValueError:
-            raise ConfigError(
-                f"layers {text!r}: not a list of sizes; write them like 64,32,10"
-            ) from None
+        return cls(tuple(_layer(part, text) for part in text.replace("-", ",").split(",")))
+
+
+def _out(layer: Conv) -> float:
+    return layer.channels * (layer.kernel / layer.stride) ** 2
+
+
+def _layer(part: str, text: str) -> int | Image | Conv:
+    part = part.strip().lower()
+    if found := re.fullmatch(r"(\d+)x(\d+)x(\d+)", part):
+        return Image(*map(int, found.groups()))
+    if found := re.fullmatch(r"(\d+)c(\d+)(?:s(\d+))?(?:p(\d+))?", part):
+        channels, kernel, stride, padding = found.groups()
+        return Conv(int(channels), int(kernel), int(stride or 1), int(padding or 0))
+    try:
+        return int(part)
+    except ValueError:
+        raise ConfigError(f"layers {text!r}: {part!r} is no layer; {HOW}") from None
 
 
 class Shaped(Protocol):
@@ -136,18 +289,25 @@ class Shaped(Protocol):
     @property
     def shapes(self) -> list[tuple[int, int]]: ...
 
+    @property
+    def fans(self) -> list[tuple[float, float]]: ...
+
+    @property
+    def convolves(self) -> bool: ...
+
 
 def initial_weights(network: Shaped, seed: int, gain: float = 0.5) -> list[np.ndarray]:
     """Uniform in +-gain * sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16); biases 0.
 
-    Half the bound by default: at the full one, output units die at the clip. Returns float64
-    arrays of the network's ``shapes``.
+    Half the bound by default: at the full one, output units die at the clip. Twice the ``gain`` in
+    the first layer of a convolutional network, which few inputs drive. Returns float64 arrays of
+    the network's ``shapes``.
     """
     rng = Generator(seed)
     weights = []
-    for rows, columns in network.shapes:
-        bound = gain * np.sqrt(6 / (rows + columns - 1))
-        weight = rng.uniform(-bound, bound, (rows, columns))
+    for i, (shape, fans) in enumerate(zip(network.shapes, network.fans, strict=True)):
+        bound = gain * np.sqrt(6 / sum(fans)) * (2 if network.convolves and i == 0 else 1)
+        weight = rng.uniform(-bound, bound, shape)
         weight[:, -1] = 0
         weights.append(weight)
     return weights

@@ -59,7 +59,7 @@ def spec_of(source: str, data: Dataset, network: Network, settings: TrainSetting
         "data_options": {name: value for name, value in options.items() if value is not None},
         "data_digest": data.digest,
         "rule_digest": rule_digest(settings.rule.name),
-        "sizes": list(network.sizes),
+        "network": str(network),
         "settings": settings.to_json(),
     }
 
@@ -81,7 +81,7 @@ def load_run(path: Path) -> Run:
     else:
         saved = Checkpoint.load(path)
         spec = saved.spec
-    if missing := {"data", "data_digest", "settings", "sizes"} - set(spec):
+    if missing := {"data", "data_digest", "settings", "network"} - set(spec):
         raise DataError(f"{path}: damaged, it does not say {', '.join(sorted(missing))}")
     settings = TrainSettings.from_json(spec["settings"])
     rule = settings.rule.name
@@ -90,7 +90,7 @@ def load_run(path: Path) -> Run:
             f"{path}: the file of its rule, {rule}, is gone or was changed since: put it back as "
             "it was, or train anew with what it is now"
         )
-    return Run(Network.parse(spec["sizes"]), settings, spec, saved, weights)
+    return Run(Network.parse(spec["network"]), settings, spec, saved, weights)
 
 
 def shapes_of(network: Network, settings: RuleSettings) -> list[tuple[int, int]]:

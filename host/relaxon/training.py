@@ -252,7 +252,7 @@ class Trainer:
 
     def checkpoint(self, spec: dict) -> Checkpoint:
         return Checkpoint(
-            sizes=self.network.sizes,
+            network=self.network,
             fingerprint=self.identity.fingerprint,
             weights=self.weights(),
             registers={r.name: v for r, v in self.device.counters().items()},
@@ -338,7 +338,7 @@ class Trainer:
         if not outputs:
             return np.array([int.from_bytes(r, "little") for r in results], dtype=np.int64)
         words = np.array([self.device.layouts[Space.STATE].decode(r) for r in results])
-        return from_integers(words, self.formats.state_frac)
+        return from_integers(words, self.rule.frac(self.layout.depth))
 
     def evaluate(self, progress: Progress = silent) -> dict:
         """Accuracy on the test set (classes) or mean squared error (targets).

@@ -93,7 +93,7 @@ def run(request: dict) -> list[np.ndarray]:
     from .training import Trainer, TrainSettings
 
     spec = request["spec"]
-    network = Network.parse(spec["sizes"])
+    network = Network.parse(spec["network"])
     settings = TrainSettings.from_json(spec["settings"])
     config = ArrayConfig.from_json(request["config"])
     with open_device("golden", config) as device:

@@ -18,7 +18,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Reference", "Relaxed", "Resistors"]
+__all__ = ["Convolutions", "Reference", "Relaxed", "Resistors"]
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -51,10 +51,14 @@ class Reference:
     -------
     weights, biases
         See the module.
+    feedback
+        Factor gamma of what comes from the layer above, in every layer. Phases then minimise
+        sum_l gamma^(l-1) E_l, E_l the terms of layer l; updates are over gamma^(L-l).
     """
 
     weights: list[Matrix]
     biases: list[Vector]
+    feedback: float = 1.0
 
     @property
     def depth(self) -> int:
@@ -78,7 +82,7 @@ class Reference:
         below = x if layer == 1 else states[layer - 2]
         a = self.weights[layer - 1] @ below + self.biases[layer - 1]
         if layer < self.depth:
-            a = a + self.weights[layer].T @ states[layer]
+            a = a + self.feedback * self.weights[layer].T @ states[layer]
         return a
 
     # Phases (section 2) ----------------------------------------------------------------
@@ -145,11 +149,12 @@ class Reference:
         the changes of weights and biases, to be scaled by a learning rate.
         """
         a, b = [x, *first], [x, *second]
+        units = [distance * self.feedback ** (self.depth - i) for i in range(1, self.depth + 1)]
         dw = [
-            (np.outer(a[i + 1], a[i]) - np.outer(b[i + 1], b[i])) / distance
-            for i in range(self.depth)
+            (np.outer(a[i + 1], a[i]) - np.outer(b[i + 1], b[i])) / unit
+            for i, unit in enumerate(units)
         ]
-        return dw, [(p - m) / distance for p, m in zip(first, second, strict=True)]
+        return dw, [(p - m) / unit for p, m, unit in zip(first, second, units, strict=True)]
 
     def one_sided(
         self, x: Vector, target: Vector, beta: float, *, by_cost: bool = False, **how
@@ -255,6 +260,68 @@ class Reference:
             for states in phases
         ]
         return any((side != sides[0]).any() for side in sides)
+
+
+@dataclass
+class Convolutions:
+    """Convolutional layers as a `Reference` whose matrices repeat the kernels.
+
+    Members
+    -------
+    kernels
+        Of shape (channels, height, width, channels below).
+    biases
+        One a channel.
+    sizes
+        Rows and columns of the input map and of each layer's.
+    strides, paddings
+        Of each layer.
+    feedback
+        As of `Reference`.
+    """
+
+    kernels: list[NDArray[np.float64]]
+    biases: list[Vector]
+    sizes: list[tuple[int, int]]
+    strides: list[int]
+    paddings: list[int]
+    feedback: float = 1.0
+
+    def places(self, layer: int) -> NDArray[np.int64]:
+        """Which kernel element joins neuron and neuron below, + 1, (above, below); 0: none.
+        Neurons row by row, channels last."""
+        out, high, wide, into = self.kernels[layer].shape
+        (rows, columns), (above_rows, above_columns) = self.sizes[layer : layer + 2]
+        stride, padding = self.strides[layer], self.paddings[layer]
+        elements = 1 + np.arange(out * high * wide * into).reshape(out, high, wide, into)
+        joined = np.zeros((above_rows, above_columns, out, rows, columns, into), dtype=np.int64)
+        for y, x, ky, kx in np.ndindex(above_rows, above_columns, high, wide):
+            row, column = y * stride + ky - padding, x * stride + kx - padding
+            if 0 <= row < rows and 0 <= column < columns:
+                joined[y, x, :, row, column] = elements[:, ky, kx]
+        return joined.reshape(above_rows * above_columns * out, rows * columns * into)
+
+    def dense(self) -> Reference:
+        """The same network with a weight for each pair of neurons."""
+        weights = [np.append(0.0, kernel)[self.places(i)] for i, kernel in enumerate(self.kernels)]
+        counts = [rows * columns for rows, columns in self.sizes[1:]]
+        biases = [np.tile(b, n) for b, n in zip(self.biases, counts, strict=True)]
+        return Reference(weights, biases, self.feedback)
+
+    def shared(
+        self, weights: list[Matrix], biases: list[Vector]
+    ) -> tuple[list[NDArray[np.float64]], list[Vector]]:
+        """Changes or gradients by pairs of neurons, added up for each kernel element and bias."""
+        kernels = [
+            np.bincount(self.places(i).ravel(), w.ravel(), kernel.size + 1)[1:].reshape(
+                kernel.shape
+            )
+            for i, (w, kernel) in enumerate(zip(weights, self.kernels, strict=True))
+        ]
+        sums = [
+            b.reshape(-1, len(own)).sum(axis=0) for b, own in zip(biases, self.biases, strict=True)
+        ]
+        return kernels, sums  # pyright: ignore[reportReturnType]
 
 
 @dataclass

@@ -25,6 +25,8 @@ from relaxon_sim.engines import ENGINES
 FROZEN = Path(__file__).parents[1] / "vectors/frozen.json"
 NETWORKS = ((9, 7, 5), (13, 11, 6, 4))
 ARCHITECTURES = ("layers", "skip:0>2", "backward")
+MACHINES = [name for name in PRESETS if "conv" not in name]
+"""Those of convolutional networks are the others with more levels and memory."""
 TRAINED = ("default", "up5k", "ecp5-25f", "verify24")
 """Presets whose machine is also run: two ports and one, and wide words."""
 
@@ -54,7 +56,7 @@ def found(name: str, engine: str = "numpy") -> dict[str, str]:
     """Hashes of a rule's programs by network, preset, architecture and objective, and of what a
     few samples leave; or the kind of the refusal."""
     rule, hashes = RULES[name], {}
-    cases = product(NETWORKS, PRESETS, ARCHITECTURES, rule.OBJECTIVES)
+    cases = product(NETWORKS, MACHINES, ARCHITECTURES, rule.OBJECTIVES)
     for sizes, preset, architecture, objective in cases:
         if architecture.partition(":")[0] in rule.ARCHITECTURES:
             continue

@@ -114,7 +114,7 @@ def flash(board: Any, permanent: bool, directory: Path | None) -> None:
 
 def _fits(text: str, config: Any) -> bool:
     network = Network.parse(text)
-    return fits(network, config, settings_for("ep-centered", network.depth))
+    return fits(network, config, settings_for("ep-centered", network))
 
 
 @click.command()

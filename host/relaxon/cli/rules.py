@@ -28,7 +28,7 @@ def list_rules(names: tuple[str, ...], as_json: bool) -> None:
     rows = []
     network = Network((64, 32, 10))
     for name in names or rule_names():
-        rule, settings = rule_class(name), settings_for(name, network.depth)
+        rule, settings = rule_class(name), settings_for(name, network)
         made = make_rule(network, preset("default"), settings)
         rows.append(
             {

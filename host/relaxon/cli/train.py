@@ -343,7 +343,7 @@ def _settings(rule: str, network: Network, options: dict) -> TrainSettings:
     given = {name: value for name, value in options.items() if value is not None}
     if own := own_file(rule):
         rule = f"{own[0].absolute()}:{own[1]}"  # where it lies, as `spec_of` says of the data
-    return TrainSettings(**run, rule=settings_for(rule, network.depth, **given))
+    return TrainSettings(**run, rule=settings_for(rule, network, **given))
 
 
 def _rule_options(given: tuple[str, ...]) -> dict[str, float]:

@@ -47,7 +47,7 @@ from ..network import Network, to_integers
 from ..weights import write_tiles
 from .encoding import pack_levels
 from .objectives import OBJECTIVES, Objective
-from .parts import Parts, PatchPoints, Source, behind
+from .parts import Parts, PatchPoints, Source, behind, open_loops
 from .settings import INPUT_PACKS, RATES, RuleSettings, check_choices, parse_skips, rate_shifts
 
 __all__ = ["Rule"]
@@ -99,11 +99,18 @@ class Rule(Parts):
     """Whether weights are conductances between nodes."""
     REPORT: ClassVar[str] = "free"
     """The plane whose output a training sample reports."""
+    LEAN: ClassVar[bool] = False
+    """Whether convolutional networks may keep three planes a neuron (`MemoryNeeds.lean`)."""
+    PLAIN: ClassVar[str] = ""
+    """Why the rule is refused for convolutional networks; empty: it is not."""
+    FEEDBACK: ClassVar[bool] = False
+    """Whether its updates stay gradients where feedback is scaled."""
     UPDATE_SIGN: ClassVar[Sign] = Sign.PLUS
     """Sign of the differences that are learned."""
 
     def __init__(self, network: Network, config: ArrayConfig, settings: RuleSettings) -> None:
         self.settings, self.config = settings, config  # `_check` and `needs` read them
+        check_choices(settings, type(self), OBJECTIVES, network)
         self._check(network.depth)
         self.output = settings.output or self.OUTPUT
         objective = OBJECTIVES[settings.objective or self.OBJECTIVES[0]]
@@ -116,7 +123,6 @@ class Rule(Parts):
 
     def _check(self, depth: int) -> None:
         """Raise ConfigError for settings that make no sense with this rule."""
-        check_choices(self.settings, type(self), OBJECTIVES, depth)
         own = type(self)
         parts = own.free_phase, own.train_body
         if self.settings.early_stop and parts != (Rule.free_phase, Rule.train_body):
@@ -131,7 +137,10 @@ class Rule(Parts):
 
     def needs(self, network: Network) -> MemoryNeeds:
         """What the rule keeps in memory beyond plain layers. Called before there is a layout."""
+        pursued = self.settings.objective or self.OBJECTIVES[0]
         return MemoryNeeds(
+            lean=network.convolves and self.LEAN and pursued in ("squared-error", "clamping"),
+            scales=(network.depth + 1) // 2 if self.settings.feedback else 1,
             skips=parse_skips(self.settings.architecture),
             backward=self.settings.architecture == "backward",
         )
@@ -160,49 +169,46 @@ class Rule(Parts):
 
     def to_state(self, layer: int) -> dict:
         """Round the accumulator to the grid and clip: the exact minimiser on the grid."""
-        f, grid = self.formats, self.settings.grid
+        frac = self.frac(layer)
+        grid = min(self.settings.grid, frac - self.layout.needs.lean)  # half a sum stays exact
         linear = layer == self.layout.depth and self.output == "linear"
         return {
-            "shift": f.product_frac - grid,
-            "up": f.state_frac - grid,
-            "one": f.state_frac,
+            "shift": self.sum_frac(layer) - grid,
+            "up": frac - grid,
+            "one": frac,
             "activation": Activation.LINEAR if linear else Activation.CLIP01,
         }
 
-    def judged(self, first: bool) -> dict:
-        tol = round(self.settings.tolerance * 2**self.formats.state_frac)
+    def judged(self, layer: int, first: bool) -> dict:
+        """Fields of a MAC that clears the flag if a state moves by more than the tolerance;
+        ``first``: the flag is set before."""
+        tol = round(self.settings.tolerance * 2 ** self.frac(layer))
         return {"judge": Judge.CHANGE, "fresh": first, "tol": tol}
 
     def take_input(self, b: Builder, *, tick: bool) -> None:
-        pack = INPUT_PACKS[self.settings.input_bits]
-        word = pack is Pack.WORD
-        shift = 0 if word else self.formats.state_frac - self.settings.input_bits
-        b.add(
-            Wait(
-                dst=self.layout.x,
-                count=self.layout.network.sizes[0],
-                pack=pack,
-                signed=word,
-                shift=shift,
-                tick=tick,
-            )
-        )
+        """WAIT for an input: one, or a LOOP of one for each position of a map (`Layer.waits`)."""
+        image, bits = self.layout.layers[0], self.settings.input_bits
+        pack, signed = INPUT_PACKS[bits], bits == 16 or self.settings.input_offset > 0
+        waits, count = image.waits
+        wait = {"dst": self.layout.x + image.origin, "count": count, "pack": pack, "signed": signed}
+        wait["shift"] = 0 if bits == 16 else self.formats.state_frac - bits + signed
+        if waits == 1:
+            b.add(Wait(**wait, tick=tick))
+            return
+        with b.loop(waits, step=image.column):
+            b.add(Wait(**wait, dst_x=open_loops(b)))
 
     def take_target(self, b: Builder) -> None:
-        b.add(
-            Wait(
-                dst=self.layout.y,
-                count=self.layout.network.sizes[-1],
-                pack=Pack.WORD,
-                signed=True,
-            )
-        )
+        """WAIT for a target; after an input in pieces it is what ticks."""
+        lay, tick = self.layout, self.layout.layers[0].waits[0] > 1
+        count = lay.network.sizes[-1]
+        b.add(Wait(dst=lay.y, count=count, pack=Pack.WORD, signed=True, tick=tick))
 
     def static_drives(self, b: Builder) -> None:
         """Compute the static drives once per sample: W x + b of layer 1, b of the others."""
         lay = self.layout
         for block in (*lay.blocks[: lay.depth], *(skip for skip in lay.skips if not skip.lower)):
-            drive = Region(lay.drive("static", block.upper))
+            drive = lay.held("static", block.upper)
             for nest in block.static(lay.x, drive, drive if block in lay.skips else None):
                 b.add(Mac(to_drive=True, **nest))
 
@@ -210,7 +216,10 @@ class Rule(Parts):
         """Free states from layer ``first`` on to 0, so that a sample starts from a known state.
         (The first layer's are not read before they are written, unless a step reads its own.)"""
         lay = self.layout
-        if groups := sum(layer.groups for layer in lay.layers[first:]):
+        if lay.needs.lean:
+            for layer in range(first, lay.depth + 1):
+                self.clear_planes(b, lay.plane("free", layer), lay.groups(layer))
+        elif groups := sum(layer.groups for layer in lay.layers[first:]):
             self.clear_planes(b, lay.plane("free", first), groups)
 
     def sources(self, layer: int, below: str, above: str) -> list[Source]:
@@ -252,7 +261,7 @@ class Rule(Parts):
         """
         nudged = dst != "free" if nudged is None else nudged
         drive = self.objective.drive(layer) if nudged else None
-        drive = drive or Region(self.layout.drive("static", layer))
+        drive = drive or self.layout.held("static", layer)
         fields = {**self.to_state(layer), **self.tail(layer), **(judged or {}), **state}
         sources = self.sources(layer, below, above)
         if nudged and layer == self.layout.depth and self.objective.RELAXES_OUTPUT:
@@ -264,14 +273,14 @@ class Rule(Parts):
 
     def free_phase(self, b: Builder) -> None:
         """Relax to the minimum of E, from zeros, layer by layer upwards."""
-        self._free_sweeps(b, lambda layer: self.judged(layer == 1))
+        self._free_sweeps(b, lambda layer: self.judged(layer, layer == 1))
         self.objective.read_out(b)
 
     def early_phase(self, b: Builder) -> None:
         """The free phase of `early_stop`: the flag says whether every output is within the margin
         of its target, and ends it. Only the outputs, which a sweep writes last, are judged."""
         tol = int(self.settings.margin * 2**self.formats.state_frac)
-        near = {"judge": Judge.CHANGE, "fresh": True, "tol": tol, "old": self.layout.y}
+        near = {"judge": Judge.CHANGE, "fresh": True, "tol": tol, "old": Region(self.layout.y)}
         self._free_sweeps(b, lambda layer: near if layer == self.layout.depth else {})
 
     def _free_sweeps(self, b: Builder, judged: Callable[[int], dict]) -> None:
@@ -300,23 +309,30 @@ class Rule(Parts):
             return
         with b.loop(s.nudged_cap - 1, until=not s.fixed_sweeps, sweep=True):
             for layer in layers:
-                judged = self.judged(layer == top)
+                judged = self.judged(layer, layer == top)
                 self.relax(b, layer, dst=name, below=name, above=name, phases=phases, judged=judged)
 
     # Updates ----------------------------------------------------------------------------------
 
+    def _rate(self, weights: int) -> int:
+        """The shift that the rate of a weight layer is. Where feedback is scaled, differences of
+        states shrink from layer to layer, as the layer's energy counts; the rate makes up for it.
+        """
+        hops = self.layout.depth - weights
+        return self.settings.rate_shifts[weights - 1] - hops * self.settings.feedback
+
     def position(self, layer: int) -> int:
         """The finest rounding position whose error plane holds rate * (s_A - s_B) * c."""
-        exponent = self._gain_exponent - self.settings.rate_shifts[layer - 1]
-        return self.finest(max(self._gains) * 2.0**exponent)
+        exponent = self._gain_exponent - self._rate(layer)
+        return self.finest(layer, max(self._gains) * 2.0**exponent)
 
     def rate_shift(self, weights: int) -> int:
         """The shift of a MAC from states times a gain to the error plane of a weight layer."""
-        f = self.formats
+        learned = self.frac(weights) + self.frac(weights - 1)
         shift = (
-            f.product_frac
-            - f.error_frac(self.position(weights))
-            + self.settings.rate_shifts[weights - 1]
+            learned
+            - self.config.learn_shifts[self.position(weights)]
+            + self._rate(weights)
             - self._gain_exponent
         )
         if not 0 <= shift < self.config.acc_bits:
@@ -435,11 +451,15 @@ class Rule(Parts):
         above = [block for block in learning if block.lower == layer]
         planes = [("rise", layer)] if any(block.upper == layer for block in learning) else []
         planes += [(self.falls(block), block.upper) for block in above]
+        met = above or any(block.upper == layer and block.lower for block in learning)
+        lean = self.layout.needs.lean and bool(met)  # d = 2 (mean - s_B), since mean replaces s_A
         for pair in range(len(self._gains)):
+            if lean:
+                self.mean(b, layer)
             for plane, weights in planes:
-                self.difference(b, marks, layer, weights, plane, self.pairs[pair], pair)
-            met = above or any(block.upper == layer and block.lower for block in learning)
-            if met and self.MEAN == "mean":
+                more = {"shift": self.rate_shift(weights) - 1} if lean else {}
+                self.difference(b, marks, layer, weights, plane, self.pairs[pair], pair, **more)
+            if met and not lean and self.MEAN == "mean":
                 self.mean(b, layer, pair)
 
     def learn_block(self, b: Builder, block: Block) -> None:
@@ -571,9 +591,10 @@ class Rule(Parts):
         """Load what the programs take for granted: the constant group, zeros, constant tiles."""
         lay, f, p = self.layout, self.formats, self.config.p
         planes = np.zeros((lay.state_groups, p), dtype=np.int64)
-        one = 1 << f.state_frac
-        planes[lay.constant, 0] = one
-        planes.reshape(-1)[lay.x * p + lay.network.sizes[0]] = one
+        for scale in range(lay.needs.scales):
+            planes[lay.constant + scale, 0] = 1 << self.frac(2 * scale)
+        if lay.layers[0].always_on:
+            planes.reshape(-1)[lay.x * p + lay.network.sizes[0]] = 1 << f.state_frac
         device.write(Space.STATE, 0, planes.reshape(-1))
         values = self.constants()
         tiles = [
@@ -587,12 +608,17 @@ class Rule(Parts):
 
     def encode_inputs(self, x: np.ndarray) -> list[bytes]:
         """Inputs, float (n, features), as the bytes that WAIT takes: one entry per sample."""
-        bits = self.settings.input_bits
-        return self.formats.pack(x) if bits == 16 else pack_levels(x, bits)
+        image, s = self.layout.layers[0], self.settings
+        sent = np.zeros((len(x), *image.waits), dtype=x.dtype)
+        flat = sent.reshape(len(x), -1)
+        flat[:, image.slots] = x - x.dtype.type(s.input_offset) if s.input_offset else x
+        if s.input_bits == 16:
+            return self.formats.pack(flat, self.formats.state_frac)
+        return pack_levels(sent, s.input_bits, s.input_offset > 0)
 
     def encode_targets(self, y: np.ndarray) -> list[bytes]:
         """Labels, int (n,), or targets, float (n, outputs), as the bytes that WAIT takes."""
-        return self.formats.pack(self.targets_of(y))
+        return self.formats.pack(self.targets_of(y), self.frac(self.layout.depth))
 
     def class_targets(self, outputs: int) -> np.ndarray:
         """Targets of each class, float (classes, outputs)."""

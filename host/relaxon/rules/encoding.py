@@ -5,10 +5,15 @@ import numpy as np
 __all__ = ["pack_levels"]
 
 
-def pack_levels(x: np.ndarray, bits: int) -> list[bytes]:
-    """Values in [0, 1), float (n, features), in ``bits`` (1 to 8) bits each, lowest bits first;
-    what is beyond is clipped. One entry a sample, whole bytes."""
-    levels = np.clip(np.rint(x * (1 << bits)), 0, (1 << bits) - 1).astype(np.uint8)
-    spread = np.unpackbits(levels[..., None], axis=-1, bitorder="little")[..., :bits]
-    packed = np.packbits(spread.reshape(len(x), -1), axis=-1, bitorder="little")
-    return [row.tobytes() for row in packed]
+def pack_levels(x: np.ndarray, bits: int, signed: bool = False) -> list[bytes]:
+    """Values, float (n, WAITs, values), in ``bits`` (1 to 8) bits each, lowest bits first; whole
+    bytes for each WAIT. One entry a sample.
+
+    Values are in [0, 1), or ``signed`` in [-1, 1); what is beyond is clipped.
+    """
+    high = (1 << bits - signed) - 1
+    levels = np.clip(np.rint(x * (high + 1)), -(high + 1) if signed else 0, high)
+    octets = levels.astype(np.int16).astype(np.uint8)
+    spread = np.unpackbits(octets[..., None], axis=-1, bitorder="little")[..., :bits]
+    packed = np.packbits(spread.reshape(*x.shape[:2], -1), axis=-1, bitorder="little")
+    return [row.tobytes() for row in packed.reshape(len(x), -1)]

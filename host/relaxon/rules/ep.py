@@ -18,7 +18,6 @@ from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import Sign
 from relaxon_isa.program import Builder
 
-from ..connections import Region
 from ..layout import MemoryNeeds
 from ..network import Network
 from .base import Rule
@@ -46,6 +45,7 @@ class CenteredEP(Rule):
     summary = "free; +beta and -beta from the free state; (ss+ - ss-) / 2 beta"
     OBJECTIVES = ("squared-error", "true-cost", "clamping", "cross-entropy")
     ARCHITECTURES: ClassVar[dict[str, str]] = {}
+    FEEDBACK = LEAN = True
 
     @property
     def nudged_planes(self) -> list[str]:
@@ -61,6 +61,7 @@ class PositiveEP(CenteredEP):
     name = "ep-positive"
     paper = "Scellier & Bengio 2017"
     summary = "free; +beta; (ss+ - ss0) / beta"
+    LEAN = False
 
     @property
     def pairs(self) -> list[tuple[str, ...]]:
@@ -116,6 +117,7 @@ class SmallStepEP(RandomEP):
 
     name = "ep-2017"
     paper = "Scellier & Bengio 2017, table 2"
+    FEEDBACK = False
     summary = "20 half steps; 4 at +beta or -beta at random; +-(ss - ss0) / beta"
     OBJECTIVES = ("squared-error",)
     EARLY_STOP = "its outputs go half of the way a step, back and forth between two planes"
@@ -146,8 +148,10 @@ class SmallStepEP(RandomEP):
         with b.loop(1, sweep=True):
             for layer in range(1, lay.depth + 1):
                 drive = self.objective.drive(layer) if nudged else None
-                drive = drive or Region(lay.drive("static", layer))
-                judge = {**self.judged(layer == 1), "old": lay.plane(old, layer)} if judged else {}
+                drive = drive or lay.held("static", layer)
+                judge = (
+                    {**self.judged(layer, layer == 1), "old": self.at(old, layer)} if judged else {}
+                )
                 self.drive_layer(
                     b,
                     layer,
@@ -233,6 +237,7 @@ class LockIn(CenteredEP):
 
     name = "lock-in"
     paper = "Laborieux & Zenke 2022 (real part)"
+    LEAN = False
     summary = "free; beta sin(2 pi k / N); sum of (2 / N beta) sin(2 pi k / N) ss(k)"
     OBJECTIVES = ("squared-error",)
     OPTIONS: ClassVar[dict[str, tuple[float, str]]] = {"points": (8, "N, points a period")}

@@ -21,7 +21,7 @@ from relaxon_isa.instructions import (
 )
 from relaxon_isa.program import Builder
 
-from ..connections import Block, Region, repeated
+from ..connections import Block, repeated
 from ..layout import MemoryNeeds
 from ..network import Network
 from .base import Rule
@@ -82,7 +82,7 @@ class ForwardRule(Rule):
                 layer,
                 self.forward(layer, "free"),
                 dst=self.at("free", layer),
-                drive=Region(lay.drive("static", layer)),
+                drive=lay.held("static", layer),
                 **self.to_state(layer),
                 **self.tail(layer),
             )
@@ -100,12 +100,13 @@ class ForwardRule(Rule):
     def learn_block(self, b: Builder, block: Block) -> None:
         lay, phases = self.layout, len(self.ERRORS)
         rise = lay.plane("rise", block.upper)
-        met = self.at(self.MET, block.lower) if block.lower else Region(lay.x)
+        met = self.at(self.MET, block.lower).phase if block.lower else 0
 
         def terms(col: int) -> tuple[LearnLevel, ...]:
             return (LearnLevel(count=phases, row=lay.span, col=col),) if phases > 1 else ()
 
-        self.learn(b, block, row=rise, col=met.base, terms=terms(met.phase), bias=terms(0))
+        col = lay.plane(self.MET, block.lower)
+        self.learn(b, block, row=rise, col=col, terms=terms(met), bias=terms(0))
 
 
 class PredictiveCoding(ForwardRule):
@@ -147,7 +148,7 @@ class PredictiveCoding(ForwardRule):
             layer,
             self.forward(layer, below),
             dst=self.at("mind", layer),
-            drive=Region(self.layout.drive("static", layer)),
+            drive=self.layout.held("static", layer),
             phases=len(self.nudged_planes),
             **self.to_state(layer),
             **self.tail(layer),
@@ -177,7 +178,7 @@ class PredictiveCoding(ForwardRule):
         lay = self.layout
         for layer in range(lay.depth, 0, -1):
             self.predict(b, layer, below)
-            drive = self.objective.drive(layer) or Region(lay.drive("static", layer))
+            drive = self.objective.drive(layer) or lay.held("static", layer)
             sources = self.forward(layer, below)
             if layer < lay.depth:
                 sources = [*sources, self.downward(layer, "eps")]
@@ -278,6 +279,7 @@ class InSilico(Backpropagation):
     name = "in-silico"
     paper = "Momeni et al. 2025 (in-silico training)"
     OUTSIDE = True
+    PLAIN = "its host backpropagates through plain layers"
     summary = "forward pass alone; the host backpropagates and loads the weights every epoch"
     ARCHITECTURES: ClassVar[dict[str, str]] = {
         **Backpropagation.ARCHITECTURES,

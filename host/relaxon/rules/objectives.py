@@ -38,6 +38,9 @@ class Objective:
     RELAXES_OUTPUT: ClassVar[bool] = False
     """Whether nudged outputs are set by `relax_output`."""
 
+    FEEDBACK: ClassVar[bool] = False
+    """Whether it goes with scaled feedback."""
+
     def __init__(self, rule: Parts) -> None:
         self.rule, self.lay = rule, rule.layout
 
@@ -73,13 +76,21 @@ class Objective:
 
     def error(self, b: Builder) -> None:
         """e = y - o_free; with a margin, the flag says whether every |e| is within it."""
-        rule, lay, f = self.rule, self.lay, self.rule.formats
-        margin = {}
+        rule, lay, depth = self.rule, self.lay, self.lay.depth
+        frac, margin = self.error_frac, {}
         if rule.settings.margin:
-            tol = int(rule.settings.margin * 2**f.state_frac)
+            tol = int(rule.settings.margin * 2**frac)
             margin = {"judge": Judge.VALUE, "fresh": True, "tol": tol}
-        planes = [lay.y, self.error_source]
-        b.add(rule.combine(lay.depth, lay.e, planes, shift=f.weight_frac, flip=True, **margin))
+        planes, shift = (
+            [lay.y, self.error_source],
+            rule.formats.weight_frac + rule.frac(depth) - frac,
+        )
+        b.add(rule.combine(depth, lay.e, planes, shift=shift, flip=True, **margin))
+
+    @property
+    def error_frac(self) -> int:
+        """Fraction bits of the error: the unit of the outputs' drive."""
+        return self.rule.frac(self.lay.depth - 1)
 
     @property
     def error_source(self) -> int:
@@ -96,7 +107,7 @@ class Objective:
                 flip=True,
                 src=Region(lay.e),
                 dst=Region(lay.drive("nudge", lay.depth) + 2 * pair * groups, groups),
-                drive=Region(lay.drive("static", lay.depth)),
+                drive=lay.held("static", lay.depth),
             )
             tile = lay.tile("beta" + behind(pair))
             b.add(Mac(**nest, tile=tile, to_drive=True, sign=rule.SIGN))
@@ -105,7 +116,7 @@ class Objective:
         """The drive of a layer in the nudged phases, if it has one of its own."""
         if layer < self.lay.depth:
             return None
-        return Region(self.lay.drive("nudge", layer), self.lay.groups(layer))
+        return self.lay.held("nudge", layer, self.lay.groups(layer))
 
     def relax_output(
         self, b: Builder, sources: Sequence[Source], dst: str, phases: int, **state: Any
@@ -119,6 +130,7 @@ class Objective:
 
 class SquaredError(Objective):
     name = "squared-error"
+    FEEDBACK = True
     ASKS = "for outputs that a current may move while they relax"
 
 
@@ -161,7 +173,7 @@ class TrueCost(Objective):
     def nudge(self, b: Builder) -> None:
         """Compute the outputs' drive of each nudged phase: +-beta y / (1 +- beta)."""
         lay, inner = self.lay, (MacLevel(count=self.TRIPS),)
-        dst = Region(lay.drive("nudge", lay.depth))
+        dst = lay.held("nudge", lay.depth)
         nest = lay.layers[lay.depth].walk(src=Region(lay.y), dst=dst)
         phases, groups = len(self.rule.nudged_planes), lay.groups(lay.depth)
         nest = repeated(nest, phases, tile=1, dst=groups)
@@ -173,10 +185,10 @@ class TrueCost(Objective):
         rule, lay, depth = self.rule, self.lay, self.lay.depth
         trial = lay.plane("rise", depth)
         trials = Region(trial, lay.plane("fall", depth) - trial)
-        static = Region(lay.drive("static", depth))
+        static = lay.held("static", depth)
         fields = {**rule.precise(), **rule.tail(depth)}
         rule.drive_layer(b, depth, sources, dst=trials, drive=static, phases=phases, **fields)
-        place, drive = rule.at(dst, depth), Region(lay.drive("nudge", depth))
+        place, drive = rule.at(dst, depth), lay.held("nudge", depth)
         nest = lay.layers[depth].walk(src=trials, dst=place, drive=drive)
         step = {"src": trials.phase, "dst": place.phase, "drive": lay.groups(depth)}
         nest = repeated(nest, phases, tile=1, **step)
@@ -191,15 +203,22 @@ class Clamping(Objective):
     """
 
     name = "clamping"
+    FEEDBACK = True
     ASKS = "for nudged phases that need not move the outputs, and one strength of nudge"
 
     @property
     def top_nudged(self) -> int:
         return self.lay.depth - 1
 
+    @property
+    def error_frac(self) -> int:
+        """Fraction bits of the error: those of the outputs."""
+        return self.rule.frac(self.lay.depth)
+
     def nudge(self, b: Builder) -> None:
         rule, lay, f = self.rule, self.lay, self.rule.formats
-        free, one, grid = lay.plane("free", lay.depth), lay.tile("one"), rule.settings.grid
+        free, one, frac = lay.plane("free", lay.depth), lay.tile("one"), self.error_frac
+        grid = min(rule.settings.grid, frac)
         for plane in rule.nudged_planes:
             minus = plane.startswith("minus")
             dst = lay.plane(plane, lay.depth)
@@ -210,8 +229,8 @@ class Clamping(Objective):
                     **nest,
                     inner=(step,),
                     tile=one,
-                    shift=f.product_frac - grid,
-                    up=f.state_frac - grid,
+                    shift=f.weight_frac + frac - grid,
+                    up=frac - grid,
                     activation=Activation.LINEAR,
                     **rule.tail(lay.depth),
                 )
@@ -284,7 +303,7 @@ class CrossEntropy(Objective):
     def read_out(self, b: Builder) -> None:
         """Compute the logits, into a drive and, divided by 2**HEADROOM, into the free plane."""
         rule, lay, depth = self.rule, self.lay, self.lay.depth
-        logits, static = (Region(lay.drive(name, depth)) for name in ("logits", "static"))
+        logits, static = (lay.held(name, depth) for name in ("logits", "static"))
         free = rule.at("free", depth - 1)
         b.add(Mac(**lay.block(depth).forward(free, dst=logits, drive=static), to_drive=True))
         rule.drive_layer(
@@ -312,7 +331,7 @@ class CrossEntropy(Objective):
             nest = lay.layers[lay.depth].walk(
                 src=Region(norm, group=0),
                 dst=Region(softmax),
-                drive=Region(lay.drive("logits", lay.depth)),
+                drive=lay.held("logits", lay.depth),
             )
             b.add(  # p = table(a - n), n in eighths: four times two of it
                 Mac(
@@ -364,7 +383,7 @@ class CrossEntropy(Objective):
             len(rule.nudged_planes),
             flip=True,
             dst=self.drive(depth - 1),
-            drive=Region(lay.drive("static", depth - 1)),
+            drive=lay.held("static", depth - 1),
         )
         for nest in nests:
             b.add(Mac(**nest, to_drive=True, sign=rule.SIGN))
@@ -372,7 +391,7 @@ class CrossEntropy(Objective):
     def drive(self, layer: int) -> Region | None:
         if layer < self.lay.depth - 1:
             return None
-        return Region(self.lay.drive("pull", layer), self.lay.span)
+        return self.lay.held("pull", layer, self.lay.drive_span)
 
     def update(self, b: Builder, marks: PatchPoints) -> None:
         """LEARN the read-out: W_L += rate (y - softmax) s_{L-1}^T."""
@@ -381,7 +400,7 @@ class CrossEntropy(Objective):
             return
         block, rise = lay.block(depth), lay.plane("rise", depth)
         rate = rule.settings.rate_shifts[depth - 1]
-        position = rule.finest(2.0**-rate)
+        position = rule.finest(depth, 2.0**-rate)
         shift = rule.formats.product_frac - rule.formats.error_frac(position) + rate
         marks.rate(depth, b.add(rule.combine(depth, rise, [lay.e], shift=shift)))
         rule.hebb(b, block, rise, "free", position=position)

@@ -10,7 +10,6 @@ from relaxon_isa.errors import ConfigError
 from relaxon_isa.instructions import Mac, MacLevel
 from relaxon_isa.program import Builder
 
-from ..connections import Region
 from ..layout import MemoryNeeds
 from ..network import Network
 from .parts import open_loops, reciprocal
@@ -29,6 +28,7 @@ class WaveformRule(ErrorPlaneRule):
     OBJECTIVES = ("squared-error",)
     DEFAULTS: ClassVar[dict] = {"grid": 12}
     EARLY_STOP = "its waveform begins at a settled state"
+    PLAIN = "its correlations and memories are of plain layers"
 
     @property
     def sweeps_a_step(self) -> int:
@@ -58,7 +58,7 @@ class WaveformRule(ErrorPlaneRule):
         nest = lay.layers[output].walk(
             src=self.at("plus", output),
             dst=self.objective.drive(output),
-            drive=Region(lay.drive("static", output)),
+            drive=lay.held("static", output),
         )
         b.add(Mac(**nest, tile=lay.tile("wave0"), tile_x=open_loops(b), to_drive=True))
         self.sweep(b)
@@ -153,7 +153,7 @@ class Frequency(WaveformRule):
                 layer,
                 [],
                 dst=self.at(plane, layer),
-                drive=Region(self.layout.drive(drive, layer)),
+                drive=self.layout.held(drive, layer),
                 shift=self.formats.weight_frac + bits,
                 **self.tail(layer),
             )
@@ -176,7 +176,7 @@ class QuasiStaticFrequency(Frequency):
         s, lay = self.settings, self.layout
         with b.loop(s.nudged_cap, until=not s.fixed_sweeps, sweep=True):
             for layer in range(lay.depth, 0, -1):
-                judged = self.judged(layer == lay.depth)
+                judged = self.judged(layer, layer == lay.depth)
                 self.relax(
                     b, layer, dst="free", below="free", above="free", nudged=True, judged=judged
                 )

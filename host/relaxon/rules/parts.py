@@ -98,7 +98,27 @@ class Parts:
         """A plane of the first phase; those of the other phases lie behind it, but for the free
         plane, which all phases share."""
         phase = 0 if plane == "free" else self.layout.span
-        return Region(self.layout.plane(plane, layer), phase)
+        return self.layout.layers[layer].plane(self.layout.plane(plane, layer), phase)
+
+    def frac(self, layer: int) -> int:
+        """Fraction bits of a layer's states.
+
+        Both currents of layer l meet in one accumulator, so words of l + 1 with fewer fraction bits
+        than those of l - 1 scale what comes from above, by 2**-feedback: each layer has as many
+        fewer than the layer two below.
+        """
+        return self.formats.state_frac - layer // 2 * self.settings.feedback
+
+    def sum_frac(self, layer: int) -> int:
+        """Fraction bits of a layer's accumulators and drives."""
+        return self.formats.weight_frac + self.frac(layer - 1)
+
+    def error_frac(self, weights: int, layer: int) -> int:
+        """Fraction bits of the error plane of ``layer`` for the weights into layer ``weights``:
+        LEARN multiplies it with a plane of the layer at their other end."""
+        other = weights - 1 if layer == weights else weights
+        shift = self.config.learn_shifts[self.position(weights)]
+        return self.formats.weight_frac + shift - self.frac(other)
 
     def tail(self, layer: int) -> dict:
         """Fields of a MAC that writes a plane of ``layer``: lanes without a neuron stay 0."""
@@ -108,13 +128,11 @@ class Parts:
         """Fields of a MAC that writes an error: no bounds, all the fraction bits there are."""
         return {"shift": self.formats.weight_frac, "activation": Activation.LINEAR}
 
-    def finest(self, largest: float) -> int:
-        """The finest rounding position whose error plane holds values below twice ``largest``."""
-        for position in (1, 0):
-            top = 2.0 ** (self.config.state_bits - 1 - self.formats.error_frac(position))
-            if largest < top:
-                return position
-        return 0
+    def finest(self, weights: int, largest: float) -> int:
+        """The finest rounding position of the weights into layer ``weights`` whose error planes
+        hold values below twice ``largest``."""
+        free = self.config.state_bits - 1 - self.formats.weight_frac + self.frac(weights)
+        return int(largest < 2.0 ** (free - self.config.learn_shifts[1]))
 
     # MACs
 
@@ -128,23 +146,25 @@ class Parts:
         drive: Region | None = None,
         phases: int = 1,
         gate: Region | None = None,
+        old: Region | None = None,
         **state: Any,
     ) -> None:
         """A layer's plane from its sources and a drive: the MACs of the last source write it.
 
-        ``dst``, ``gate``: groups of S; ``drive``: of D; each the first phase's. ``state``: fields
-        of the MACs that write.
+        ``dst``, ``gate``, ``old``: groups of S; ``drive``: of D; each the first phase's. ``state``:
+        fields of the MACs that write.
         """
         lay = self.layout
         *first, last = [source.nests for source in sources] or [
             lambda phases, **operands: [self._bare(layer, phases, **operands)]
         ]
-        partial = Region(lay.drive("partial", layer), lay.groups(layer)) if first else None
+        size = lay.layers[layer].positions * lay.layers[layer].column
+        partial = lay.held("partial", layer, size) if first else None
         for nests in first:
             for nest in nests(phases, dst=partial, drive=drive):
                 b.add(Mac(to_drive=True, **nest))
             drive = partial
-        for nest in last(phases, dst=dst, drive=drive, gate=gate):
+        for nest in last(phases, dst=dst, drive=drive, gate=gate, old=old):
             b.add(Mac(**nest, **state))
             state |= {"fresh": False}
 
@@ -163,7 +183,7 @@ class Parts:
         sum, "own" of `MemoryNeeds`.
         """
         lay = self.layout
-        own = Region(lay.drive("own", layer))
+        own = lay.held("own", layer)
         nest = lay.layers[layer].walk(
             src=self.at(plane, layer),
             tile=Region(lay.tile(tile), group=int(tile != "one")),
@@ -185,9 +205,8 @@ class Parts:
         inner: tuple[MacLevel, ...] = ()
         if len(planes) == 2:
             inner = (MacLevel(count=2, src=planes[1] - planes[0], flip=flip),)
-        nest = self.layout.layers[layer].walk(src=Region(planes[0]), dst=Region(dst))
-        place = {**nest, "inner": inner, "tile": self.layout.tile(tile)}
-        return Mac(**place, **{**self.tail(layer), **fields})
+        nest = self.layout.layers[layer].flat(planes[0], dst)
+        return Mac(**{**nest, "inner": inner, "tile": self.layout.tile(tile), **fields})
 
     def clear_planes(self, b: Builder, dst: int, groups: int, **fields: Any) -> None:
         """``groups`` groups of S (or, to_drive among the ``fields``, of D) to 0."""

@@ -33,6 +33,7 @@ class SPSA(Rule):
     summary = "two free phases with W +- delta r c; (C- - C+) / 2 delta r c"
     RATES = (10, 10)
     EARLY_STOP = "it compares the costs of two settled phases"
+    PLAIN = "its perturbation is an outer product of two planes"
     OPTIONS: ClassVar[dict[str, tuple[float, str]]] = {
         "delta": (5, "weights are moved by 2 to the minus this")
     }

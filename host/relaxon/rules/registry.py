@@ -33,7 +33,14 @@ from .perturbation import SPSA
 from .plugins import blamed, load_file, load_point, own_file, registered
 from .relaxation import ContinualEP, RecurrentBackprop
 from .resistive import ResistiveFrequency
-from .settings import RECIPES, RuleSettings, rate_shifts
+from .settings import (
+    CONVOLUTION,
+    CONVOLUTION_RATES,
+    RECIPES,
+    SCALED,
+    RuleSettings,
+    rate_shifts,
+)
 from .temporal import TemporalContrastive
 
 __all__ = [
@@ -130,22 +137,26 @@ def make_rule(network: Network, config: ArrayConfig, settings: RuleSettings) -> 
 
 
 def settings_for(
-    name: str, depth: int, *, recipe: str | None = None, **changes: object
+    name: str, network: Network | int, *, recipe: str | None = None, **changes: object
 ) -> RuleSettings:
     """`RuleSettings` with the rule's own defaults, then those of a recipe, then ``changes``.
 
-    ``depth``: weight layers, for the learning rates; ``recipe``: one of `RECIPES`. Raises
-    ConfigError for a rule or a recipe that does not exist.
+    ``network``: a `Network`, whose kind decides on some defaults, or the number of weight layers of
+    a plain one; ``recipe``: one of `RECIPES`. Raises ConfigError for a rule or a recipe that does
+    not exist.
     """
     if recipe is not None and recipe not in RECIPES:
         raise ConfigError(f"recipe {recipe!r}: there are " + ", ".join(RECIPES))
     changes = {**RECIPES.get(recipe or "", {}), **changes}
-    rule = rule_class(name)
+    rule, depth = rule_class(name), network if isinstance(network, int) else network.depth
     rates = rule.rate_shifts(depth, changes.get("architecture") == "backward")
-    objective = OBJECTIVES.get(str(changes.get("objective")))
-    if objective and objective.RATES:
+    objective = OBJECTIVES.get(str(changes.get("objective") or rule.OBJECTIVES[0]))
+    if objective and objective.RATES and changes.get("objective"):
         rates = rate_shifts(depth, objective.RATES)
     own: dict = {"rate_shifts": rates, **rule.DEFAULTS}
+    if not isinstance(network, int) and network.convolves:
+        own |= {**CONVOLUTION, "rate_shifts": rate_shifts(depth, CONVOLUTION_RATES)}
+        own |= SCALED if rule.FEEDBACK and objective and objective.FEEDBACK else {}
     return changed(RuleSettings(name=name, **own), **changes)
 
 

@@ -26,6 +26,7 @@ class ContinualEP(PositiveEP):
     paper = "Ernoult et al. 2020"
     summary = "free; each sweep at +beta: (ss(k+1) - ss(k)) / beta"
     OBJECTIVES = ("squared-error",)
+    FEEDBACK = False
     _now = ("plus", "free")
 
     @property
@@ -58,9 +59,9 @@ class ContinualEP(PositiveEP):
             self.static_drives(b)
         self.objective.nudge(b)
         for layer in range(lay.depth, 0, -1):
-            judge = self.judged(layer == lay.depth) if judged else None
+            judge = self.judged(layer, layer == lay.depth) if judged else None
             self.relax(
-                b, layer, dst=new, below=old, above=new, judged=judge, old=lay.plane(old, layer)
+                b, layer, dst=new, below=old, above=new, judged=judge, old=self.at(old, layer)
             )
         self._now = (new, old)
         super().update(b, marks)
@@ -69,6 +70,7 @@ class ContinualEP(PositiveEP):
 class ErrorPlaneRule(CenteredEP):
     """Rules that have the derivative of the states in one plane, instead of two states."""
 
+    FEEDBACK = LEAN = False
     ARCHITECTURES: ClassVar[dict[str, str]] = {
         "backward": "its response is that of an energy: it needs symmetric weights",
     }

@@ -132,7 +132,7 @@ class ResistiveFrequency(Frequency):
         """Compute the currents of the sources, and 1 - G / 2**s of every node as diagonal tiles."""
         super().static_drives(b)
         lay, f = self.layout, self.formats
-        for nest in lay.block(1).static(lay.area("sources"), Region(lay.drive("own", 1))):
+        for nest in lay.block(1).static(lay.area("sources"), lay.held("own", 1)):
             b.add(Mac(**nest, to_drive=True))
         for layer in range(1, lay.depth + 1):
             total, ones = lay.plane("minus", layer), lay.plane("ones", layer)
@@ -141,7 +141,7 @@ class ResistiveFrequency(Frequency):
                 layer,
                 self.sources(layer, "ones", "ones"),
                 dst=Region(total),
-                drive=Region(lay.drive("own" if layer == 1 else "static", layer)),
+                drive=lay.held("own" if layer == 1 else "static", layer),
                 shift=f.weight_frac + self._step,
                 **self.tail(layer),
             )

@@ -8,12 +8,17 @@ from typing import Any
 from relaxon_isa.errors import ConfigError, meant
 from relaxon_isa.instructions import Pack
 
+from ..network import Network
+
 __all__ = [
     "ARCHITECTURES",
+    "CONVOLUTION",
+    "CONVOLUTION_RATES",
     "INPUT_PACKS",
     "OUTPUTS",
     "RATES",
     "RECIPES",
+    "SCALED",
     "RuleSettings",
     "check_choices",
     "parse_skips",
@@ -97,6 +102,11 @@ class RuleSettings:
     input_bits
         Bits an input value travels with: 1, 2, 4, 8 (values in [0, 1)), or 16: a signed state
         word (values in [-2, 2)).
+    input_offset
+        What is taken off every input value, 0 <= offset < 1: the input is then signed.
+    feedback
+        What comes from above is multiplied by 2**-feedback in every layer; rates make up for it.
+        Stabilises deep and convolutional networks.
     frozen
         Weight layers (1 = input side) that do not learn.
     options
@@ -118,6 +128,8 @@ class RuleSettings:
     grid: int = 8
     targets: tuple[float, float] = (0.0, 0.75)
     input_bits: int = 8
+    input_offset: float = 0.0
+    feedback: int = 0
     frozen: tuple[int, ...] = ()
     options: dict[str, float] = field(default_factory=dict)
 
@@ -148,6 +160,8 @@ class RuleSettings:
         need(0 <= self.tolerance < 1, "tolerance", "0 <= tolerance < 1")
         need(not (self.early_stop and self.fixed_sweeps), "early_stop", "off with fixed_sweeps")
         need(self.input_bits in INPUT_PACKS, "input_bits", "1, 2, 4, 8 or 16")
+        need(0 <= self.input_offset < 1, "input_offset", "0 <= offset < 1")
+        need(self.feedback in range(7), "feedback", "a whole number, 0 to 6")
         need(all(-2 <= t < 2 for t in self.targets), "targets", "in [-2, 2)")
         need(all(0 <= s <= 24 for s in self.rate_shifts), "rate_shifts", "each 0 to 24")
 
@@ -168,11 +182,20 @@ targets 3/4 and 0; most samples of a trained network are within it after their f
 """
 
 
-def check_choices(s: RuleSettings, rule: Any, objectives: dict[str, Any], depth: int) -> None:
+SKIP = "skip connections join plain layers"
+CONVOLUTION = {"input_offset": 0.25}
+"""Defaults on convolutional networks."""
+SCALED = {"feedback": 3, "grid": 12, "tolerance": 2.0**-8, "free_cap": 6, "nudged_cap": 1}
+"""Defaults on convolutional networks where the rule follows scaled feedback."""
+CONVOLUTION_RATES = (5, 6)
+
+
+def check_choices(s: RuleSettings, rule: Any, objectives: dict[str, Any], network: Network) -> None:
     """Raise ConfigError for choices that a rule class does not have, or that do not go together.
 
-    ``objectives``: all that there are, by name; ``depth``: weight layers.
+    ``objectives``: all that there are, by name.
     """
+    depth = network.depth
     if len(s.rate_shifts) != depth:
         raise ConfigError(
             f"{len(s.rate_shifts)} learning-rate shifts for {depth} weight layers: "
@@ -198,6 +221,20 @@ def check_choices(s: RuleSettings, rule: Any, objectives: dict[str, Any], depth:
     kind = s.architecture.partition(":")[0]
     if kind in rule.ARCHITECTURES:
         raise ConfigError(f"architecture {kind} with rule {rule.name}: {rule.ARCHITECTURES[kind]}")
+    if network.convolves and (reason := rule.PLAIN or (kind == "skip" and SKIP)):
+        raise ConfigError(f"network {network} with rule {rule.name}: {reason}")
+    if s.early_stop and (network.convolves or s.feedback):
+        raise ConfigError(
+            f"early_stop with network {network}, feedback = {s.feedback}: it goes with plain "
+            "layers and feedback 0; use --free-cap"
+        )
+    pursued = objectives[s.objective or rule.OBJECTIVES[0]]
+    if s.feedback and not (rule.FEEDBACK and pursued.FEEDBACK and kind != "skip"):
+        raise ConfigError(
+            f"feedback = {s.feedback} with rule {rule.name}, objective {pursued.name}, "
+            f"architecture {kind}: scaled feedback goes with EP and coupled learning (not ep-2017, "
+            "continual), objectives squared-error and clamping, and without skip connections"
+        )
     if unknown := set(s.options) - set(rule.OPTIONS):
         has, wrong = ", ".join(rule.OPTIONS) or "none", min(unknown)
         raise ConfigError(

@@ -37,7 +37,7 @@ def _program(rule: Rule, old: str, new: str, *, side: bool) -> Program:
     """One synchronous step of all layers, from planes ``old`` to planes ``new``."""
     b, lay = Builder(rule.config), rule.layout
     for layer in range(1, lay.depth + 1):
-        state = {**rule.to_state(layer), **rule.tail(layer), "old": lay.plane(old, layer)}
+        state = {**rule.to_state(layer), **rule.tail(layer), "old": rule.at(old, layer)}
         drive = rule.objective.drive(layer) or Region(lay.drive("static", layer))
         if side:
             state |= {"activation": Activation.LINEAR, "gating": Gating.IN01}

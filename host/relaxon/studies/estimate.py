@@ -71,7 +71,7 @@ def fixed_settings(
     """Phases of a given number of sweeps, so that cycles do not depend on data."""
     return settings_for(
         "ep-centered",
-        network.depth,
+        network,
         free_cap=free_sweeps,
         nudged_cap=nudged_sweeps,
         fixed_sweeps=True,
@@ -98,12 +98,12 @@ def estimate(
     """
     settings = fixed_settings(network, free_sweeps, nudged_sweeps, input_bits)
     if recipe:
-        settings = settings_for("ep-centered", network.depth, recipe=recipe, input_bits=input_bits)
+        settings = settings_for("ep-centered", network, recipe=recipe, input_bits=input_bits)
     rule = make_rule(network, config, settings)
     train, _ = rule.train_program()
     to_the_cap = replace(settings, early_stop=False, fixed_sweeps=True)
     infer = make_rule(network, config, to_the_cap).infer_program()
-    inputs = bytes((network.sizes[0] * input_bits + 7) // 8)
+    inputs = rule.encode_inputs(np.zeros((1, network.sizes[0])))[0]
     near, far = rule.encode_targets(np.outer((0, FAR), np.ones(network.sizes[-1])))
     trained = {"within": near, "beyond": far} if recipe else {"training": near}
     costs = {}

@@ -1,0 +1,228 @@
+"""Convolutional networks: description, layout, and the updates of an independent model."""
+
+import numpy as np
+import pytest
+
+from relaxon.backends import open_device
+from relaxon.lab import Lab
+from relaxon.network import Conv, Image, Network, initial_weights
+from relaxon.rules import RULES, make_rule, settings_for
+from relaxon_isa.errors import ConfigError
+from relaxon_isa.memory import Register
+from relaxon_isa.presets import PRESETS
+from relaxon_sim.reference import Convolutions
+
+MACHINE = PRESETS["conv"].replace(learn_terms=2048, max_terms=4096, program_rows=1024)
+FINE = MACHINE.replace(state_bits=28, weight_bits=24, learn_shifts=(26, 32), max_terms=1024)
+"""Words of 28 and 24 bits, so that what differs is not rounding."""
+
+
+def reference(network: Network, weights: list[np.ndarray], feedback: int = 0) -> Convolutions:
+    parts = list(zip(weights, network.kernels, network.maps, strict=False))
+    return Convolutions(
+        [w[:, :-1].reshape(len(w), k.height, k.width, m.channels) for w, k, m in parts],
+        [w[:, -1] for w, _, _ in parts],
+        [(m.height, m.width) for m in network.maps],
+        [k.stride for k in network.kernels],
+        [k.padding for k in network.kernels],
+        2.0**-feedback,
+    )
+
+
+def joined(kernels: list[np.ndarray], biases: list[np.ndarray]) -> list[np.ndarray]:
+    """As the machine's matrices."""
+    pairs = zip(kernels, biases, strict=True)
+    return [np.column_stack([k.reshape(len(k), -1), b]) for k, b in pairs]
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return a.ravel() @ b.ravel() / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+def updated(network, rule="ep-centered", seed=0, p=4, gain=0.4, **changes):
+    """Reference, input, target and change of weights of one training sample."""
+    fine = {"grid": 23, "free_cap": 400, "nudged_cap": 400, "input_bits": 16, "input_offset": 0.0}
+    fine |= {"rate_shifts": (1,) * network.depth, "beta": 0.125, "tolerance": 0.0, "feedback": 0}
+    settings = settings_for(rule, network, **{**fine, **changes})
+    rng = np.random.default_rng(seed)
+    with Lab(open_device("golden", FINE.replace(p=p)), network, settings) as lab:
+        weights = initial_weights(lab.layout, seed, gain)
+        for w in weights[: network.depth]:
+            w[:, -1] = rng.uniform(0.1, 0.3, len(w))
+        lab.load_weights(weights)
+        before = lab.weights()[: network.depth]
+        x = rng.uniform(0, 1, network.sizes[0])
+        free = lab.relax_free(x)[-1]
+        y = np.where(free > 0.5, free - 0.3, free + 0.3)
+        lab.train_step(x, y)
+        after = lab.weights()[: network.depth]
+        assert lab.counters()[Register.STATE_SATURATIONS] == 0
+        x, y = lab.plane("x"), lab.plane("y")
+    change = [new - old for new, old in zip(after, before, strict=True)]
+    return reference(network, before, settings.feedback), x, y, change
+
+
+# Description --------------------------------------------------------------------------------------
+
+
+def test_text_and_objects_say_the_same():
+    network = Network.parse("28x28x1,12c6s2,36c4s2p1,10")
+    layers = (Image(28, 28, 1), Conv(12, 6, 2), Conv(36, 4, stride=2, padding=1), 10)
+    assert network == Network(layers) == Network.parse(str(network))
+    assert str(network) == "28x28x1-12c6s2-36c4s2p1-10"
+    assert [str(m) for m in network.maps] == ["28x28x1", "12x12x12", "6x6x36", "1x1x10"]
+    assert network.shapes == [(12, 37), (36, 193), (10, 1297)]
+    assert network.fans == [(36, 108), (192, 144), (1296, 10)]
+    assert Network.parse("8x8x1,32,10").shapes == Network((64, 32, 10)).shapes
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("28x28,12c6,10", "'28x28' is no layer; write neurons as 32"),
+        ("784,12c6,10", "what layer 12c6 convolves has no rows and columns"),
+        ("28x28x1,12c30,10", "a map of 28x28x1 below; its kernel is 1 to 28"),
+        ("28x28x1,12c6s2", "the output a number of neurons"),
+        ("8x8x1,4c3,9x9x1,3", "the input alone is an image"),
+        ("8x8x1,4c3s0,3", "layer 4c3s0: channels, kernel and stride are whole numbers from 1 on"),
+        ("8x8x1,4c3p3,3", "padding is less than the kernel"),
+        ("8x0x1,5", "image 8x0x1"),
+    ],
+)
+def test_what_is_no_network_is_said_with_what_is(text, says):
+    with pytest.raises(ConfigError, match=says):
+        Network.parse(text)
+
+
+# Updates ------------------------------------------------------------------------------------------
+
+
+def test_the_independent_model_has_the_gradient_of_finite_differences():
+    """Of the cost by kernels, where feedback is scaled too; norms are the gradient's."""
+    network = Network.parse("5x6x2,3c3s2p1,4c2,2")
+    rng = np.random.default_rng(3)
+    weights = [rng.uniform(-0.3, 0.3, shape) for shape in network.shapes]
+    for w in weights:
+        w[:, -1] = rng.uniform(0.2, 0.4, len(w))
+    x, y = rng.uniform(0, 1, network.sizes[0]), rng.uniform(0.3, 0.6, 2)
+    for feedback in (0, 1, 3):
+        net = reference(network, weights, feedback)
+        kernels, biases = net.shared(*net.dense().centered(x, y, 1e-4))
+
+        def cost(net: Convolutions = net) -> float:
+            dense = net.dense()
+            return dense.cost(dense.free(x).states[-1], y)
+
+        for value, slopes in zip((*net.kernels, *net.biases), (*kernels, *biases), strict=True):
+            found = np.zeros_like(slopes)
+            for index in np.ndindex(value.shape):
+                kept, costs = value[index], []
+                for step in (1e-5, -1e-5):
+                    value[index] = kept + step
+                    costs.append(cost())
+                value[index] = kept
+                found[index] = (costs[1] - costs[0]) / 2e-5
+            assert np.allclose(found, slopes, rtol=1e-4, atol=1e-7)
+
+
+def random_network(rng: np.random.Generator) -> Network:
+    """One to three convolutions, kernels 2 to 6, strides 1 to 3, with and without padding."""
+    size = int(rng.integers(7, 13))
+    layers: list = [Image(size, int(rng.integers(7, 13)), int(rng.integers(1, 4)))]
+    for _ in range(rng.integers(1, 4)):
+        below = Network((*layers, 1)).maps[-2]
+        kernel = int(rng.integers(2, 7))
+        padding = int(rng.integers(0, 2))
+        if kernel <= min(below.height, below.width) + 2 * padding:
+            layers.append(Conv(int(rng.integers(2, 8)), kernel, int(rng.integers(1, 4)), padding))
+    return Network((*layers, int(rng.integers(2, 6))))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_updates_of_random_networks_are_those_of_the_independent_model(seed):
+    """Cosine and norm in each layer, weights and biases; P = 3 and 4, feedback 1 to 1/8."""
+    rng = np.random.default_rng(seed)
+    network, p, feedback = random_network(rng), 3 + seed % 2, seed % 4
+    fine = {"grid": 25, "beta": 2.0, "feedback": feedback}
+    net, x, y, change = updated(network, seed=seed, p=p, **fine)
+    wanted = joined(*net.shared(*net.dense().centered(x, y, 2.0)))
+    for found, gradient in zip(change, wanted, strict=True):
+        assert cosine(found, gradient) > 0.999
+        assert np.linalg.norm(found) == pytest.approx(0.5 * np.linalg.norm(gradient), rel=0.01)
+
+
+WINDOWS = Network.parse("9x9x2,6c3s2,5c2,4")
+
+
+@pytest.mark.parametrize(
+    ("rule", "feedback"),
+    [("ep-positive", 0), ("ep-positive", 2), ("rbp", 0), ("backprop", 0), ("pcn", 0),
+     ("pcn-random", 0), ("feedback-alignment", 0)],
+)  # fmt: skip
+def test_other_rules_follow_their_gradients(rule, feedback):
+    # Recurrent backpropagation takes an output at a bound for one that can move.
+    options = {"gain": 0.2} if rule == "rbp" else {}
+    options |= {"options": {"sweeps": 40}, "beta": 1 / 32} if rule.startswith("pcn") else {}
+    net, x, y, change = updated(WINDOWS, rule, feedback=feedback, **options)
+    dense = net.dense()
+    if rule == "ep-positive":
+        slopes = dense.one_sided(x, y, 0.125)
+    elif rule == "rbp":
+        slopes = dense.adjoint(x, y, dense.free(x).states)
+    else:
+        slopes = dense.backpropagation(x, y, "relu")
+    wanted = joined(*net.shared(*slopes))
+    sign = 1 if rule == "ep-positive" else -1
+    least = [0.999] * 3 if rule != "feedback-alignment" else [-1, -1, 0.999]
+    for found, gradient, bound in zip(change, wanted, least, strict=True):
+        assert cosine(found, sign * gradient) > bound
+
+
+def test_outputs_are_held_on_top_of_windows():
+    """Coupled learning, feedback scaled: the clamped output is o + beta (y - o)."""
+    settings = settings_for("coupled-positive", WINDOWS, input_bits=16)
+    assert settings.feedback == 3
+    with Lab(open_device("golden", MACHINE), WINDOWS, settings) as lab:
+        lab.load_weights(initial_weights(lab.layout, 1))
+        free = lab.relax_free(np.full(WINDOWS.sizes[0], 0.5))[-1]
+        y = np.array([0.1, 0.9, 0.4, 0.2])
+        held = lab.relax_nudged(y)["plus"][-1]
+        assert np.allclose(held, free + 0.5 * (y - free), atol=2.0**-10)
+
+
+# Everything that may be asked ---------------------------------------------------------------------
+
+
+def test_rules_that_cannot_are_refused_with_the_reason():
+    refused = {}
+    for name in RULES:
+        try:
+            make_rule(WINDOWS, MACHINE, settings_for(name, WINDOWS)).train_program()
+        except ConfigError as error:
+            refused[name] = str(error)
+    assert set(refused) == {
+        "in-silico", "frequency", "frequency-quasistatic", "resistive", "tcl", "spsa"
+    }  # fmt: skip
+    assert "outer product of two planes" in refused["spsa"]
+    for changes in ({"objective": "cross-entropy", "feedback": 1}, {"architecture": "skip:0>2"}):
+        with pytest.raises(ConfigError, match=r"scaled feedback goes with|join plain layers"):
+            make_rule(WINDOWS, MACHINE, settings_for("ep-centered", WINDOWS, **changes))
+
+
+def test_a_machine_with_few_levels_says_what_is_missing():
+    with pytest.raises(ConfigError, match="levels"):
+        make_rule(WINDOWS, PRESETS["default"], settings_for("ep-centered", WINDOWS))
+
+
+@pytest.mark.parametrize("bits", [4, 8, 16])
+@pytest.mark.parametrize("text", ["8x8x1,4c4s2,3", "7x6x3,5c3s2p1,3", "6x6x4,4c3,3"])
+def test_inputs_arrive_where_they_belong(text, bits):
+    """Pixel blocks, halos inside the rows, full groups; an offset makes them signed."""
+    network = Network.parse(text)
+    settings = settings_for("ep-centered", network, input_bits=bits)
+    x = np.random.default_rng(0).integers(0, 8, network.sizes[0]) / 8
+    with Lab(open_device("golden", MACHINE), network, settings) as lab:
+        lab.train_step(x, 1)
+        assert np.array_equal(lab.plane("x"), x - 0.25)
+        lab.set_plane("x", x)
+        assert np.array_equal(lab.plane("x"), x)
