@@ -272,6 +272,27 @@ BOUNDS = [
         inside([Loop(count=16), Loop(count=1), Loop(count=17)], GATHER),
         "gathers 1088 products",
     ),
+    (
+        inside([Loop(count=2)], *many(GATHER, 128)),
+        inside([Loop(count=2)], *many(GATHER, 129)),
+        "drive group 0 gathers 1028 products",
+    ),
+    (  # as many as go in at once
+        [Mac(inner=outer(256), to_drive=True)],
+        [Mac(inner=outer(256), to_drive=True), GATHER],
+        "gathers 1028 products",
+    ),
+    (  # the fullest of the groups that an index reaches
+        [
+            Mac(inner=outer(200), to_drive=True),
+            *inside([RISE], replace(GATHER, inner=outer(56), drive_x=1, dst=5)),
+        ],
+        [
+            Mac(inner=outer(200), to_drive=True),
+            *inside([RISE], replace(GATHER, inner=outer(57), drive_x=1, dst=5)),
+        ],
+        "drive group 5 gathers 1028 products",
+    ),
     (  # begun anew in each trip
         inside([Loop(count=5000)], Mac(to_drive=True), GATHER),
         inside([Loop(count=5000)], GATHER),
