@@ -40,6 +40,7 @@ def list_rules(names: tuple[str, ...], as_json: bool) -> None:
                 "objectives": list(rule.OBJECTIVES),
                 "architectures": [a for a in ARCHITECTURES if a not in rule.ARCHITECTURES],
                 "refuses": rule.ARCHITECTURES,
+                "early_stop": f"no: {rule.EARLY_STOP}" if rule.EARLY_STOP else "yes",
                 "features": features_of(network, settings),
                 "options": {k: list(v) for k, v in rule.OPTIONS.items()},
             }
@@ -53,6 +54,7 @@ def list_rules(names: tuple[str, ...], as_json: bool) -> None:
             f"{row['words_a_neuron']} words per neuron, {row['words_a_synapse']} per synapse",
             f"objectives: {', '.join(row['objectives'])}",
             f"architectures: {', '.join(row['architectures'])}",
+            f"early stop (recipe fast): {row['early_stop']}",
             f"features of the machine: {', '.join(row['features']) or 'none'}",
             *(f"-o {name}={v:g}: {meaning}" for name, (v, meaning) in row["options"].items()),
         ):
