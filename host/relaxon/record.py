@@ -148,7 +148,7 @@ class RunRecord:
         return said
 
 
-SPEC = {"data", "data_options", "data_digest", "rule_digest", "sizes", "settings", "init"}
+SPEC = {"data", "data_options", "data_digest", "rule_digest", "network", "settings", "init"}
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -194,7 +194,7 @@ def reproduce(
         )
     try:
         settings = TrainSettings.from_json(spec["settings"])
-        network = Network.parse(spec["sizes"])
+        network = Network.parse(spec["network"])
         config = ArrayConfig.from_json(json.dumps(machine["config"]))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"the record is damaged ({type(error).__name__}: {error})") from error
