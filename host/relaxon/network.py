@@ -145,8 +145,8 @@ class Kernel:
 
 HOW = (
     "write neurons as 32, a convolution as 12c6s2p1 (12 channels, kernel 6 x 6, stride 2, padding "
-    "1; s1 and p0 may be left out), an image at the input as 28x28x1 (height, width, channels): "
-    "64,32,10 or 28x28x1,12c6s2,36c4s2,10"
+    "1; s1 and p0 may be left out), an image at the input as 28x28x1 (height, width, channels); "
+    "write them like 64,32,10 or 28x28x1,12c6s2,36c4s2,10"
 )
 
 
