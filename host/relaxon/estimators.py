@@ -173,18 +173,17 @@ class RelaxonEstimator(BaseEstimator):
         data = self._dataset(x, y)
         network = Network((data.features, *self.hidden_layers, data.outputs))
         rule = {"beta": self.beta, "rate_shifts": self.rate_shifts, "objective": self.objective}
-        given = {k: v for k, v in (rule | (self.settings or {})).items() if v is not None}
+        chosen = (rule | (self.settings or {})).items()
+        given: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in chosen if v is not None
+        }
         settings = TrainSettings(
             epochs=(saved.epoch if saved else 0) + epochs,
             seed=self.seed_,
             rate_halvings=halvings,
             init_gain=self.init_gain,
             shuffle=self.shuffle,
-            rule=settings_for(
-                self.rule,
-                network,
-                **{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()},
-            ),
+            rule=settings_for(self.rule, network, **given),
         )
         with self._open(network, data, settings, saved) as trainer:
             if saved:

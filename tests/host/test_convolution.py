@@ -1,5 +1,7 @@
 """Convolutional networks: description, layout, and the updates of an independent model."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -36,7 +38,7 @@ def joined(kernels: list[np.ndarray], biases: list[np.ndarray]) -> list[np.ndarr
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
-    return a.ravel() @ b.ravel() / np.linalg.norm(a) / np.linalg.norm(b)
+    return float(a.ravel() @ b.ravel() / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 def updated(network, rule="ep-centered", seed=0, p=4, gain=0.4, **changes):
@@ -161,7 +163,7 @@ WINDOWS = Network.parse("9x9x2,6c3s2,5c2,4")
 )  # fmt: skip
 def test_other_rules_follow_their_gradients(rule, feedback):
     # Recurrent backpropagation takes an output at a bound for one that can move.
-    options = {"gain": 0.2} if rule == "rbp" else {}
+    options: dict[str, Any] = {"gain": 0.2} if rule == "rbp" else {}
     options |= {"options": {"sweeps": 40}, "beta": 1 / 32} if rule.startswith("pcn") else {}
     net, x, y, change = updated(WINDOWS, rule, feedback=feedback, **options)
     dense = net.dense()
