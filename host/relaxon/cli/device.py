@@ -156,7 +156,7 @@ def _list_presets(as_json: bool) -> None:
                 f"{c.state_bits}/{c.weight_bits}",
                 c.weight_depth * c.p * c.p,
                 c.levels,
-                fill(", ".join(c.features), 15),
+                fill(", ".join(c.features), 14),
                 fingerprint(c),
             )
             for name, c in PRESETS.items()
