@@ -1,5 +1,7 @@
 """Mutants of the day: nearly all of them are noticed. All over the machine: `tests/mutation.py`."""
 
+import pytest
+
 from mutation import MACHINES, judge_mutants
 
 COUNT = 60
@@ -8,6 +10,7 @@ LEAST = 42
 more than four times the spread below that."""
 
 
+@pytest.mark.long  # until its whole run has been seen to fit the budget
 def test_mutants_of_the_day_are_noticed(day, capsys):
     machine, seed = day.choice(list(MACHINES)), day.getrandbits(30)
     verdicts = judge_mutants(machine, COUNT, seed, thorough=False)
