@@ -1,5 +1,6 @@
 """`Device`: the one interface of golden model, virtual board and serial board."""
 
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
@@ -165,7 +166,8 @@ class Device(ABC):
         layout = self.layouts[space]
         if space is Space.TABLE:
             raise DeviceError("TABLE cannot be read: every lane has a copy, none has a way out")
-        count = layout.size - start if count is None else count
+        start = operator.index(start)  # numpy's integers, too
+        count = layout.size - start if count is None else operator.index(count)
         self._check_range(layout, start, count)
         return self._read(layout, start, count) if count else np.empty(0, layout.dtype)
 
@@ -187,6 +189,7 @@ class Device(ABC):
         layout = self.layouts[space]
         if space is Space.INFO:
             raise DeviceError("INFO cannot be written: it is what the device says of itself")
+        start = operator.index(start)  # numpy's integers, too
         array = self._check_values(layout, start, values)
         self._check_range(layout, start, len(array))
         if len(array):
@@ -272,14 +275,15 @@ class Device(ABC):
         not exist, if the program waits for a byte when samples are used up, or if it halts and
         samples are left.
         """
-        self._check_row(row)
-        return self._run(iter(samples), row, count)
+        return self._run(iter(samples), self._checked_row(row), count)
 
-    def _check_row(self, row: int) -> None:
+    def _checked_row(self, row: int) -> int:
+        row = operator.index(row)
         if not 0 <= row < self.config.program_rows:
             raise DeviceError(
                 f"run at row {row}: the device has rows 0 to {self.config.program_rows - 1}"
             )
+        return row
 
     def run_all(
         self,

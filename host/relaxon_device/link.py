@@ -20,14 +20,14 @@ from dataclasses import dataclass
 
 from cobs import cobs
 
-from relaxon_isa.errors import LinkError
-from relaxon_isa.link import (
+from relaxon_isa import (
     CRC_BYTES,
     HEADER_BYTES,
     MAX_PAYLOAD,
     SESSION_MASK,
     Control,
     Header,
+    LinkError,
     Record,
     crc16,
 )

@@ -10,10 +10,8 @@ from typing import Self
 
 import numpy as np
 
-from relaxon_isa.errors import DeviceError, LinkError
+from relaxon_isa import INFO_BYTES, BoardError, Command, DeviceError, LinkError, Record, Space
 from relaxon_isa.identity import decode_info
-from relaxon_isa.link import BoardError, Command, Record
-from relaxon_isa.memory import INFO_BYTES, Space
 
 from .base import Device, SpaceLayout, left_over, starved
 from .link import FRAME_BYTES, QUESTION, HostLink, LinkStats, RecordReader

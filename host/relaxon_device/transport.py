@@ -14,7 +14,7 @@ from typing import Protocol
 import serial
 from serial.tools import list_ports
 
-from relaxon_isa.errors import DeviceError, LinkError
+from relaxon_isa import DeviceError, LinkError
 
 from .link import FRAME_BYTES, MAX_BURST
 

@@ -73,6 +73,9 @@ def test_memories_keep_what_is_written(preset: str, space: Space) -> None:
     dev.write(space, start, [1] * count)
     assert dev.read(space, start - 1, 3).tolist() == [values[2], 1, 1]
     assert dev.read(space, start + count, 1).tolist() == values[start + count :][:1]
+    places = np.array([start, start - 1, 3])  # numpy's integers are places, too
+    dev.write(space, places[0], [1])
+    assert dev.read(space, *places[1:]).tolist() == [values[2], 1, 1]
 
 
 def test_neuron_order() -> None:

@@ -39,7 +39,7 @@ class CompiledDevice(GoldenDevice):
         count: bool = True,
         progress: Callable[[int], None] = lambda count: None,
     ) -> list[bytes]:
-        self._check_row(row)
+        row = self._checked_row(row)
         payloads: list[bytes] = []
         try:
             for some in self.machine.run_block(samples, row=row, count=count):
