@@ -10,9 +10,7 @@ from tempfile import mkstemp
 
 import numpy as np
 
-from relaxon_isa.config import CONTRACT_VERSION
-from relaxon_isa.errors import DataError
-from relaxon_isa.memory import Register
+from relaxon_isa import CONTRACT_VERSION, DataError, Register
 
 from . import checks
 from .network import Network

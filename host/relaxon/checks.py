@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from relaxon_device.base import Device
-from relaxon_isa.errors import ConfigError, DataError
+from relaxon_isa import ConfigError, DataError
 
 __all__ = [
     "answers",

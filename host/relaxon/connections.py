@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from relaxon_isa.instructions import LearnLevel, MacLevel
+from relaxon_isa import LearnLevel, MacLevel
 
 from .network import Image, Kernel
 

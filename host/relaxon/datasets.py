@@ -20,7 +20,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from relaxon_isa.errors import DataError, install, meant
+from relaxon_isa import DataError, install, meant
 
 from . import checks
 from .generator import Generator

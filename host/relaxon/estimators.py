@@ -19,8 +19,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from relaxon_isa.errors import ToolError, install
-from relaxon_isa.presets import preset
+from relaxon_isa import ToolError, install, preset
 
 from .backends import open_device
 from .checkpoint import Checkpoint

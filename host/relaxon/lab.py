@@ -21,10 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from relaxon_device.base import Device
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ConfigError
-from relaxon_isa.memory import Register, Space
-from relaxon_isa.program import Program
+from relaxon_isa import ArrayConfig, ConfigError, Program, Register, Space
 
 from . import checks
 from .backends import open_device

@@ -7,9 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ConfigError
-from relaxon_isa.presets import PRESETS
+from relaxon_isa import PRESETS, ArrayConfig, ConfigError
 
 from .connections import Block, Layer, Region, halos
 from .network import Conv, Image, Kernel, Network

@@ -10,9 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from relaxon_device.base import SpaceLayout
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ConfigError, DataError
-from relaxon_isa.memory import Space
+from relaxon_isa import ArrayConfig, ConfigError, DataError, Space
 
 from .generator import Generator
 

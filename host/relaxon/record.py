@@ -12,8 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from relaxon_isa import CONTRACT_VERSION, ArrayConfig, DataError, DifferenceError
-from relaxon_isa.memory import Register
+from relaxon_isa import CONTRACT_VERSION, ArrayConfig, DataError, DifferenceError, Register
 
 from .backends import open_device
 from .checkpoint import RECORD

@@ -7,7 +7,7 @@ is not needed: ``conv.weight.detach().numpy()`` gives one, ``torch.from_numpy`` 
 
 import numpy as np
 
-from relaxon_isa.errors import DataError
+from relaxon_isa import DataError
 
 from .network import Conv, Network
 

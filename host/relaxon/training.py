@@ -10,12 +10,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from relaxon_device.base import Device
-from relaxon_isa.cycles import drain_cycles, fetch_cycles, issue_cycles
-from relaxon_isa.errors import ConfigError, DataError
+from relaxon_isa import (
+    ConfigError,
+    DataError,
+    Loop,
+    Mac,
+    Next,
+    Program,
+    Register,
+    Space,
+    drain_cycles,
+    fetch_cycles,
+    issue_cycles,
+)
 from relaxon_isa.identity import Identity
-from relaxon_isa.instructions import Loop, Mac, Next
-from relaxon_isa.memory import Register, Space
-from relaxon_isa.program import Program
 
 from . import checks
 from .checkpoint import Checkpoint

@@ -11,8 +11,7 @@ import numpy as np
 from click.core import ParameterSource
 from rich.markup import escape
 
-from relaxon_isa.errors import ConfigError, DataError, DeviceError, ToolError
-from relaxon_isa.presets import preset
+from relaxon_isa import ConfigError, DataError, DeviceError, ToolError, preset
 
 from ..backends import open_device
 from ..checkpoint import Checkpoint, kind_of, save_float_weights

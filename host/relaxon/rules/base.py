@@ -23,10 +23,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from relaxon_device.base import Device
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ConfigError
-from relaxon_isa.instructions import (
+from relaxon_isa import (
     Activation,
+    ArrayConfig,
+    Builder,
+    ConfigError,
     Emit,
     EmitKind,
     Halt,
@@ -34,12 +35,12 @@ from relaxon_isa.instructions import (
     LearnLevel,
     Mac,
     Pack,
+    Program,
     Sign,
     Skip,
+    Space,
     Wait,
 )
-from relaxon_isa.memory import Space
-from relaxon_isa.program import Builder, Program
 
 from ..connections import Block, Region
 from ..layout import MemoryNeeds

@@ -14,9 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from relaxon_isa.errors import ConfigError
-from relaxon_isa.instructions import Sign
-from relaxon_isa.program import Builder
+from relaxon_isa import Builder, ConfigError, Sign
 
 from ..layout import MemoryNeeds
 from ..network import Network

@@ -9,17 +9,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from relaxon_isa.errors import ConfigError
-from relaxon_isa.instructions import (
+from relaxon_isa import (
     LOOP_COUNT_BITS,
     Activation,
+    Builder,
+    ConfigError,
     Gating,
     LearnLevel,
     Mac,
     MacLevel,
     Sign,
 )
-from relaxon_isa.program import Builder
 
 from ..connections import Block, repeated
 from ..layout import MemoryNeeds

@@ -10,9 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from relaxon_isa.errors import ConfigError
-from relaxon_isa.instructions import Activation, Judge, Mac, MacLevel, Sign
-from relaxon_isa.program import Builder
+from relaxon_isa import Activation, Builder, ConfigError, Judge, Mac, MacLevel, Sign
 
 from ..connections import Region, repeated
 from ..layout import MemoryNeeds

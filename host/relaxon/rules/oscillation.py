@@ -6,9 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from relaxon_isa.errors import ConfigError
-from relaxon_isa.instructions import Mac, MacLevel
-from relaxon_isa.program import Builder
+from relaxon_isa import Builder, ConfigError, Mac, MacLevel
 
 from ..layout import MemoryNeeds
 from ..network import Network

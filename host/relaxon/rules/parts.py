@@ -4,10 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ConfigError
-from relaxon_isa.instructions import Activation, Learn, LearnLevel, Loop, Mac, MacLevel, Next, Sign
-from relaxon_isa.program import Builder
+from relaxon_isa import (
+    Activation,
+    ArrayConfig,
+    Builder,
+    ConfigError,
+    Learn,
+    LearnLevel,
+    Loop,
+    Mac,
+    MacLevel,
+    Next,
+    Sign,
+)
 
 from ..connections import Block, Region
 from ..layout import Layout, MemoryNeeds

@@ -5,8 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from relaxon_isa.instructions import Activation, Learn, LearnLevel, Mac, MacLevel, Sign
-from relaxon_isa.program import Builder
+from relaxon_isa import Activation, Builder, Learn, LearnLevel, Mac, MacLevel, Sign
 
 from ..connections import Layer
 from ..layout import MemoryNeeds

@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from traceback import extract_tb
 
-from relaxon_isa.errors import ConfigError, RelaxonError
+from relaxon_isa import ConfigError, RelaxonError
 
 from .base import Rule
 from .objectives import OBJECTIVES

@@ -7,10 +7,7 @@ from inspect import getfile
 from pathlib import Path
 from typing import Any
 
-from relaxon_isa.config import FEATURES, ArrayConfig
-from relaxon_isa.errors import ConfigError, ProgramError, meant
-from relaxon_isa.instructions import Mac
-from relaxon_isa.presets import PRESETS
+from relaxon_isa import FEATURES, PRESETS, ArrayConfig, ConfigError, Mac, ProgramError, meant
 
 from ..network import Network
 from .base import Rule

@@ -2,8 +2,7 @@
 
 from typing import ClassVar
 
-from relaxon_isa.instructions import Activation, Gating, Judge, Mac
-from relaxon_isa.program import Builder
+from relaxon_isa import Activation, Builder, Gating, Judge, Mac
 
 from ..connections import Block, Region
 from .ep import CenteredEP, PositiveEP

@@ -6,10 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from relaxon_device.base import Device
-from relaxon_isa.errors import ConfigError
-from relaxon_isa.instructions import Activation, Learn, LearnLevel, Mac, MacLevel
-from relaxon_isa.memory import Space
-from relaxon_isa.program import Builder
+from relaxon_isa import Activation, Builder, ConfigError, Learn, LearnLevel, Mac, MacLevel, Space
 
 from ..connections import Block, Layer, Region
 from ..layout import MemoryNeeds

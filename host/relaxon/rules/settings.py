@@ -5,8 +5,7 @@ from math import isfinite
 from numbers import Integral, Real
 from typing import Any
 
-from relaxon_isa.errors import ConfigError, meant
-from relaxon_isa.instructions import Pack
+from relaxon_isa import ConfigError, Pack, meant
 
 from ..network import Network
 

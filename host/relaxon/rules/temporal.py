@@ -4,9 +4,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from relaxon_device.base import Device
-from relaxon_isa.errors import ConfigError
-from relaxon_isa.instructions import Learn, LearnLevel, Mac, MacLevel
-from relaxon_isa.program import Builder
+from relaxon_isa import Builder, ConfigError, Learn, LearnLevel, Mac, MacLevel
 
 from ..layout import MemoryNeeds
 from ..network import Network
