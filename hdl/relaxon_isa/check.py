@@ -5,7 +5,7 @@ from itertools import product
 
 from .config import FEATURES, ArrayConfig
 from .cycles import emit_bytes, trips
-from .encoding import loop_ends, rows_of
+from .encoding import DRAIN_BITS, loop_ends, rows_of
 from .errors import ProgramError
 from .instructions import (
     INDEX_SELECTS,
@@ -87,7 +87,9 @@ def _need(ok: object, message: str) -> None:
 def _need_feature(config: ArrayConfig, kind: str, value: object, what: str) -> None:
     """Refuse what is not among the configuration's capabilities of that kind."""
     if value not in getattr(config, kind):
-        numbers = [f.number for f in FEATURES.values() if value in getattr(f, kind)]
+        numbers = [
+            f.number for name, f in FEATURES.items() if value in (name, *getattr(f, kind, ()))
+        ]
         zero = " and ".join(f"{number} = {getattr(config, number)}" for number in numbers)
         raise ProgramError(f"{what}: this machine was built without it ({zero})")
 
@@ -163,6 +165,9 @@ def _nest_fields(config: ArrayConfig, instruction: Mac | Learn) -> None:
     for level in levels:
         _within("level count", level.count, 1, 1 << LEVEL_COUNT_BITS)
     _need_feature(config, "signs", instruction.sign, f"sign {instruction.sign.name}")
+    if instruction.drain is not None:
+        _need_feature(config, "features", "drains", f"drain = {instruction.drain}")
+        _within("drain", instruction.drain, 0, (1 << DRAIN_BITS) - 1)
 
 
 def _mac_fields(config: ArrayConfig, mac: Mac) -> None:
@@ -196,8 +201,14 @@ def _mac_fields(config: ArrayConfig, mac: Mac) -> None:
             "to_drive writes the accumulator as it is: activation, gating, step, judge, shift, up "
             "and one must keep their defaults",
         )
+    if mac.both:
+        _need_feature(config, "mac_flags", "both", "both")
+        _need(
+            not mac.to_drive and mac.activation is not Activation.RANDOM,
+            "both excludes to_drive, which writes sums alone, and RANDOM, which has none",
+        )
     _need(
-        mac.from_drive or not mac.drive_x,
+        mac.uses_drive or not mac.drive_x,
         "drive_x without from_drive: set from_drive, or leave drive_x out",
     )
     terms = trips(mac.inner) * config.p
@@ -218,12 +229,18 @@ def _mac_places(config: ArrayConfig, mac: Mac, loops: Sequence[Loop]) -> None:
         len(set(written)) == len(written),
         "dst meets a group twice: every outer level needs a stride of dst of its own",
     )
+    if mac.both:
+        beside = _addresses(mac.drive, _terms(mac.outer, "drive"))
+        _need(
+            len(set(beside)) == len(beside),
+            "both: drive meets a group twice: every outer level needs a stride of drive of its own",
+        )
     for name, used, base, terms, select, memory in (
         ("tile", True, mac.tile, _terms(every, "tile"), mac.tile_x, (config.weight_depth, "tile")),
         ("src", True, mac.src, _terms(every, "src"), mac.src_x, states),
         ("old", mac.reads_old, mac.old_base, dst_terms, mac.dst_x, states),
         ("gate", mac.reads_gate, mac.gate, _terms(mac.outer, "gate"), mac.gate_x, states),
-        ("drive", mac.from_drive, mac.drive, _terms(mac.outer, "drive"), mac.drive_x, drives),
+        ("drive", mac.uses_drive, mac.drive, _terms(mac.outer, "drive"), mac.drive_x, drives),
     ):
         index = _index_values(select, loops)
         if used:
@@ -431,14 +448,17 @@ def _check_drive_terms(config: ArrayConfig, instructions: Sequence[Instruction])
                 f"{most + new} products with the drive's; this machine's accumulators are built "
                 f"for {config.max_terms} (max_terms)",
             )
-            return
-        if instruction.from_drive and not (instruction.drive_x or instruction.dst_x):
+            if not instruction.both:
+                return
+        into = "drive" if instruction.both else "dst"
+        indexed = instruction.drive_x or getattr(instruction, f"{into}_x")
+        if instruction.from_drive and not indexed:
             # Pair by pair, in execution order.
             a = _addresses(instruction.drive, _terms(outer, "drive"))
-            b = _addresses(instruction.dst, _terms(outer, "dst"))
+            b = _addresses(getattr(instruction, into), _terms(outer, into))
             update = {d: terms.get(s, 0) + new for s, d in zip(a, b, strict=True)}
         else:
-            update = dict.fromkeys(groups("dst"), most + new)
+            update = dict.fromkeys(groups(into), most + new)
         terms.update(update)
         for group in update:
             limit(group)

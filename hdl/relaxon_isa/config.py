@@ -5,17 +5,18 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 
 from .errors import ConfigError
-from .instructions import LEARN_FLAGS, Activation, Sign
+from .instructions import LEARN_FLAGS, MAC_FLAGS, Activation, Sign
 
 __all__ = ["CONTRACT_VERSION", "FEATURES", "ArrayConfig", "Feature", "clog2"]
 
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
 """Raised whenever an encoding, a semantic, a cycle count or a frame changes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Feature:
-    """What a machine may lack: it does where ``number``, a field of its configuration, is 0.
+    """What a machine may lack: it does where ``number``, a field of its configuration, is 0 or
+    False.
 
     The other fields list what no program can use then.
     """
@@ -23,6 +24,7 @@ class Feature:
     number: str
     activations: tuple[Activation, ...] = ()
     signs: tuple[Sign, ...] = ()
+    mac_flags: tuple[str, ...] = ()
     learn_flags: tuple[str, ...] = ()
 
 
@@ -36,6 +38,9 @@ FEATURES = {
     "decay": Feature(number="decay_shift", learn_flags=("decay",)),
     "integral": Feature(number="integral_shift", learn_flags=("integral",)),
     "table": Feature(number="table_bits", activations=(Activation.TABLE,)),
+    "drains": Feature(number="drains"),
+    "prefetch": Feature(number="prefetch"),
+    "both": Feature(number="both", mac_flags=("both",)),
 }
 
 
@@ -111,6 +116,13 @@ class ArrayConfig:
         are merged, for small and slow fabrics. Sets the latencies (`cycles`).
     kind_counters
         True: cycles are counted by kind of instruction. False: all in one counter.
+    drains
+        True: every MAC and LEARN says how many cycles the next instruction waits (`hazards`).
+        False: it waits until all has ended. Needs the long pipeline.
+    prefetch
+        True: an instruction is fetched while the one before issues; False: once it has issued.
+    both
+        True: a MAC may write its sums and its states at once (``Mac.both``).
     rx_bytes, tx_bytes
         Bytes of the link's ring buffers, each a power of two. ``rx_bytes`` limits how many bytes
         the host may send ahead.
@@ -135,6 +147,9 @@ class ArrayConfig:
     weight_ports: int = 2
     pipeline: str = "long"
     kind_counters: bool = True
+    drains: bool = False
+    prefetch: bool = False
+    both: bool = False
     rx_bytes: int = 2048
     tx_bytes: int = 2048
 
@@ -178,6 +193,13 @@ class ArrayConfig:
             f'"{built}" with weight_ports = {self.weight_ports} (the gateware has no other stages '
             "between a weight's read and its write)",
         )
+        for field in ("kind_counters", "drains", "prefetch", "both"):
+            check(isinstance(getattr(self, field), bool), field, "True or False")
+        check(
+            not self.drains or self.pipeline == "long",
+            "drains",
+            'False with pipeline "short" (its stages are shared by all that is in flight)',
+        )
         for field in ("rx_bytes", "tx_bytes"):
             check(getattr(self, field).bit_count() == 1, field, "a power of two")
 
@@ -201,6 +223,11 @@ class ArrayConfig:
     def signs(self) -> tuple[Sign, ...]:
         """What a MAC or LEARN may name as its sign."""
         return self._possible("signs", Sign)
+
+    @property
+    def mac_flags(self) -> tuple[str, ...]:
+        """Those of `MAC_FLAGS` that a MAC may set."""
+        return self._possible("mac_flags", MAC_FLAGS)
 
     @property
     def learn_flags(self) -> tuple[str, ...]:

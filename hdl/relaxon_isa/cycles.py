@@ -4,13 +4,19 @@ A run's cycles are the sum over executed instructions, in order, of
 
 * its **own** cycles (`issue_cycles` + `drain_cycles`), counted under its kind
   (MAC, LEARN, WAIT, EMIT; LOOP, NEXT and HALT under CONTROL), and
-* its **exposed fetch**: ``max(0, fetch_cycles - drain_cycles of the instruction before)``,
-  counted under CONTROL; an instruction is fetched while the one before drains.
+* its **exposed fetch**: ``max(0, fetch_cycles - hiding_cycles of the instruction before)``,
+  counted under CONTROL. An instruction is fetched while the one before drains; with ``prefetch``,
+  while a MAC or LEARN issues and drains.
 
 The first instruction of a run has nothing before it. Stalls (cycles of a WAIT without a byte, of
 an EMIT without room) are counted in registers of their own and are in none of these.
+
+A drain is MAC's or LEARN's field of that name where the configuration has ``drains``. Else, and
+with None in the field (before the builder has computed it), it is the instruction's whole latency,
+`mac_latency` or `learn_latency`.
 """
 
+from dataclasses import dataclass
 from math import prod
 
 from .config import ArrayConfig, clog2
@@ -18,7 +24,19 @@ from .encoding import rows_of
 from .instructions import Emit, EmitKind, Instruction, Learn, Mac, Pack, Wait
 from .memory import COUNTER_BITS, Space, element_bytes
 
-__all__ = ["drain_cycles", "fetch_cycles", "issue_cycles", "learn_latency", "mac_latency"]
+__all__ = [
+    "READ_CYCLES",
+    "Stages",
+    "drain_cycles",
+    "fetch_cycles",
+    "group_cycles",
+    "hiding_cycles",
+    "issue_cycles",
+    "latency",
+    "learn_latency",
+    "mac_latency",
+    "stages",
+]
 
 RECORD_HEADER_BYTES = 3
 READ_CYCLES = 4
@@ -39,6 +57,63 @@ def learn_latency(config: ArrayConfig) -> int:
     return summed + 2 + (config.decay_shift > 0) + (4 if config.integral_shift else 0)
 
 
+@dataclass(frozen=True)
+class Stages:
+    """When the long pipeline meets memories: cycles after the issue of the tile that does.
+
+    An access happens at its stage: what is written at stage w of one tile is found by a read that
+    happens in a later cycle; in the same cycle, neither is defined. ``first`` and ``last`` are a
+    group's (of a LEARN: a tile's) first and last tile.
+
+    Attributes
+    ----------
+    operand
+        Every tile: MAC reads S[src] and W, LEARN S[row] and S[col].
+    drive
+        MAC, first: reads D[drive].
+    gate, old
+        MAC, last: reads S[gate] and S[old], by the port of S that LEARN reads S[row] by.
+    sums
+        MAC, last: writes D.
+    states
+        MAC, last: writes S.
+    flag
+        MAC, last: a LOOP or NEXT of this cycle or later finds what was judged. With ``fresh``, the
+        flag is set as the first group is judged, not before.
+    weights
+        LEARN, every tile: reads W, by the port that MAC reads W by.
+    learned
+        LEARN, last: writes W.
+    """
+
+    operand: int
+    drive: int
+    gate: int
+    old: int
+    sums: int
+    states: int
+    flag: int
+    weights: int
+    learned: int
+
+
+def stages(config: ArrayConfig) -> Stages:
+    """Of a machine with the long pipeline. LEARNs in integral mode are not described: nothing is in
+    flight beside one."""
+    tree = clog2(config.p)
+    return Stages(
+        operand=1,
+        drive=4 + tree,
+        gate=6 + tree,
+        old=7 + tree,
+        sums=7 + tree,
+        states=14 + tree,
+        flag=15 + tree + config.drains,  # a register more
+        weights=5,
+        learned=9 + (config.decay_shift > 0),
+    )
+
+
 def fetch_cycles(instruction: Instruction) -> int:
     """Cycles to read an instruction's rows and to be ready to issue."""
     return rows_of(instruction) + 2
@@ -48,17 +123,21 @@ def trips(levels) -> int:
     return prod(level.count for level in levels)
 
 
+def group_cycles(config: ArrayConfig, nest: Mac | Learn) -> int:
+    """Cycles of a group of a MAC, or of a tile of a LEARN: one a tile or term, unless its memories'
+    ports take longer."""
+    if isinstance(nest, Mac):
+        # The second port of a bank serves old and gate, one a cycle.
+        return max(trips(nest.inner), nest.reads_old + nest.reads_gate)
+    words = 2 if nest.integral else 1
+    return max(trips(nest.inner), words * (1 if config.weight_ports == 2 else 2))
+
+
 def issue_cycles(config: ArrayConfig, instruction: Instruction) -> int:
     """Cycles in which an instruction issues work (or executes, for LOOP, NEXT and HALT: 1)."""
     match instruction:
-        case Mac():
-            # The second port of a bank serves old and gate, one a cycle.
-            port_uses = instruction.reads_old + instruction.reads_gate
-            return trips(instruction.outer) * max(trips(instruction.inner), port_uses)
-        case Learn():
-            words = 2 if instruction.integral else 1
-            accesses = words * (1 if config.weight_ports == 2 else 2)
-            return trips(instruction.outer) * max(trips(instruction.inner), accesses)
+        case Mac() | Learn():
+            return trips(instruction.outer) * group_cycles(config, instruction)
         case Wait():
             return instruction.count + wait_bytes(config, instruction)
         case Emit():
@@ -92,12 +171,26 @@ def emit_issue(config: ArrayConfig, instruction: Emit) -> int:
     return READ_CYCLES * instruction.count + emit_bytes(config, instruction)
 
 
-def drain_cycles(config: ArrayConfig, instruction: Instruction) -> int:
-    """Cycles after the last issue before the next instruction may issue."""
+def latency(config: ArrayConfig, instruction: Instruction) -> int:
+    """Cycles from an instruction's last issue until all that it does has been done."""
     match instruction:
         case Mac():
-            return mac_latency(config)
+            return mac_latency(config) + (config.drains and instruction.judge > 0)
         case Learn():
             return learn_latency(config)
         case _:
             return 0
+
+
+def drain_cycles(config: ArrayConfig, instruction: Instruction) -> int:
+    """Cycles after the last issue before the next instruction may issue."""
+    drain = getattr(instruction, "drain", None)
+    return latency(config, instruction) if drain is None else drain
+
+
+def hiding_cycles(config: ArrayConfig, instruction: Instruction) -> int:
+    """Cycles of an instruction in which the next one is fetched."""
+    drain = drain_cycles(config, instruction)
+    if config.prefetch and isinstance(instruction, Mac | Learn):
+        return issue_cycles(config, instruction) + drain
+    return drain

@@ -6,12 +6,13 @@ Run it in the repository's root; a test checks that the files are as it would wr
 import ast
 import inspect
 import sys
+from dataclasses import astuple, fields
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 
-from . import cycles, instructions, link
+from . import cycles, hazards, instructions, link
 from .config import ArrayConfig
 from .encoding import row_layouts
 from .errors import ConfigError
@@ -114,6 +115,14 @@ def _isa(machines: dict[str, ArrayConfig], shown: str) -> str:
     parts += [
         f"| {name} | {cycles.mac_latency(c)} | {cycles.learn_latency(c)} |"
         for name, c in machines.items()
+    ]
+    parts += ["", "## Drains", "", _quoted(hazards), "### Stages", "", _quoted(cycles.Stages)]
+    overlapping = {name: c for name, c in machines.items() if c.drains}
+    parts += ["| preset | " + " | ".join(f.name for f in fields(cycles.Stages)) + " |"]
+    parts += ["|---|" + "--:|" * len(fields(cycles.Stages))]
+    parts += [
+        f"| {name} | {' | '.join(map(str, astuple(cycles.stages(c))))} |"
+        for name, c in overlapping.items()
     ]
     return "\n".join(parts) + "\n"
 

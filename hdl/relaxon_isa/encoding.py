@@ -25,6 +25,7 @@ from .instructions import (
 )
 
 __all__ = [
+    "DRAIN_BITS",
     "STREAMS",
     "RowLayout",
     "decode",
@@ -34,6 +35,10 @@ __all__ = [
     "row_starts",
     "rows_of",
 ]
+
+
+DRAIN_BITS = 5
+"""Enough for every machine's longest drain."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +74,14 @@ def row_layouts(config: ArrayConfig) -> dict[str, RowLayout]:
     first; the other instructions take one row. The lowest 3 bits of an instruction's first row are
     its opcode. A level row holds ``count - 1`` and, for each address, what to add when this level
     steps and all levels inside it start again: ``stride - sum of (count - 1) * stride of the
-    inner levels``. In LEARN ``src`` is the column plane and ``dst`` the row plane.
+    inner levels``. In LEARN ``src`` is the column plane and ``dst`` the row plane. Fields of what a
+    machine lacks take no bits of its rows.
     """
     tile, state = config.tile_addr_bits, config.state_addr_bits
     drive, row = config.drive_addr_bits, config.program_addr_bits
     dst = max(state, drive)
     nest = (("opcode", 3), ("levels", 3), ("inner", 3), ("sign", 2))
+    drain = (("drain", DRAIN_BITS),) if config.drains else ()
     return {
         "MAC": RowLayout(
             (
@@ -98,6 +105,8 @@ def row_layouts(config: ArrayConfig) -> dict[str, RowLayout]:
                 ("tail", clog2(config.p + 1)),
                 ("tail_level", 3),
                 ("tol", config.state_bits - 1),
+                *((flag, 1) for flag in config.mac_flags),
+                *drain,
             )
         ),
         "LEARN": RowLayout(
@@ -109,6 +118,7 @@ def row_layouts(config: ArrayConfig) -> dict[str, RowLayout]:
                 ("position", 1),
                 *((flag, 1) for flag in LEARN_FLAGS),
                 ("threshold", config.weight_bits),
+                *drain,
             )
         ),
         "bases": RowLayout(
@@ -306,10 +316,11 @@ def _decode_nest(kind: type, rows: Sequence[int], layouts: dict[str, RowLayout])
 
 def _typed(kind: type, values: dict):
     """An instruction from raw field values, with the types its fields are declared with."""
-    typed = {f.name: values[f.name] for f in fields(kind)}
+    # What this machine's rows have no field for is at its default.
+    typed = {f.name: values.get(f.name, f.default) for f in fields(kind)}
     for f in fields(kind):
         if isinstance(f.type, type) and issubclass(f.type, bool | IntEnum):
-            typed[f.name] = f.type(values[f.name])
+            typed[f.name] = f.type(typed[f.name])
     return kind(**typed)
 
 

@@ -5,10 +5,11 @@ wide drive memory. ``W[t]`` is tile t: P x P words, one per cell; row r, column 
 index of the d-th open LOOP (1 = outermost; ``X[0]`` = 0): 0 at entry, plus ``step`` at each repeat.
 All addresses are affine: ``base + X[select] + sum over levels of trip * stride``.
 
-Every instruction reads memory as it was before it began and ends before the next begins. The
-builder (`check`) rejects nests whose result would depend on the order of reads and writes (a read
-of a group after the same instruction wrote it) and nests that write a group or a tile twice. RUN
-clears the flag.
+Every instruction reads memory as it was before it began, and the next one finds what it wrote: the
+machine may begin that one earlier, but only where nobody can tell (`hazards`). The builder
+(`check`) rejects nests whose result would depend on the order of reads and writes (a read of a
+group after the same instruction wrote it) and nests that write a group or a tile twice. RUN clears
+the flag.
 
 Arithmetic. All words are signed two's complement. Products and sums are exact; accumulators and
 drives hold ``acc_bits`` and wrap, which the builder's bound on terms excludes.
@@ -29,6 +30,7 @@ from typing import ClassVar
 
 __all__ = [
     "LEARN_FLAGS",
+    "MAC_FLAGS",
     "Activation",
     "Emit",
     "EmitKind",
@@ -201,6 +203,7 @@ class Mac:
                 if to_drive:
                     D[dst] = acc
                 else:
+                    if both: D[drive] = acc
                     v = acc if shift == 0 else floor((acc + 2**(shift-1)) / 2**shift)
                     a = activation(v << up)                           # Activation
                     if gating: a = a if S[gate] is inside else 0      # Gating
@@ -214,6 +217,11 @@ class Mac:
     ``up < state_bits``, ``shift < acc_bits``, ``one <= state_bits - 2``, and ``up <= one`` where
     the activation clips at ``2**one``. ``old`` defaults to ``dst``. With to_drive, ``dst`` is a
     group of D; activation, gating, step, judge, shift, up and one must keep their defaults.
+    ``both`` excludes to_drive and activation RANDOM; with from_drive, a group of D is read and
+    written by the same trip.
+    ``drain``: cycles from the end of this instruction's issue to the start of the next one's, if
+    that has been fetched by then; None: the builder computes the least (`hazards`). Machines
+    without ``drains`` have None alone.
     ``tail = 0`` means P. The tail belongs to the outer level ``tail_level``, counted from the
     innermost of the outer ones (0); without outer levels, to the only trip. ``tile_x`` ..
     ``gate_x`` select the LOOP index that is added to a base (``dst_x``: dst and old).
@@ -231,6 +239,7 @@ class Mac:
     transposed: bool = False
     from_drive: bool = False
     to_drive: bool = False
+    both: bool = False
     sign: Sign = Sign.PLUS
     shift: int = 0
     up: int = 0
@@ -248,6 +257,7 @@ class Mac:
     dst_x: int = 0
     drive_x: int = 0
     gate_x: int = 0
+    drain: int | None = None
 
     @property
     def old_base(self) -> int:
@@ -259,8 +269,17 @@ class Mac:
         return not self.to_drive and (self.step > 0 or self.judge is Judge.CHANGE)
 
     @property
+    def uses_drive(self) -> bool:
+        """Whether ``drive`` is an address at all: of what is read, or written beside the states."""
+        return self.from_drive or self.both
+
+    @property
     def reads_gate(self) -> bool:
         return not self.to_drive and self.gating is not Gating.NONE
+
+
+MAC_FLAGS = ("both",)
+"""Flags of a MAC that not every machine has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,7 +317,7 @@ class Learn:
         w = saturate(w + round(g, learn_shifts[1] - learn_shifts[0])); bound as above
 
     There ``position`` must be 0, rounding is to nearest (``stochastic`` is rejected), and only
-    saturations of w are counted.
+    saturations of w are counted. ``drain`` as in MAC.
     """
 
     opcode: ClassVar[Opcode] = Opcode.LEARN
@@ -320,6 +339,7 @@ class Learn:
     tile_x: int = 0
     col_x: int = 0
     row_x: int = 0
+    drain: int | None = None
 
 
 LEARN_FLAGS = tuple(f.name for f in fields(Learn) if f.type is bool)

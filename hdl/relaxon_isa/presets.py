@@ -101,6 +101,27 @@ PRESETS: dict[str, ArrayConfig] = {
         max_terms=2048,
         learn_terms=512,
     ),
+    # LFE5U-85F, 784-128-10, with all that makes training fast. Not placed and routed yet.
+    "ecp5-85f-fast": ArrayConfig(
+        p=12,
+        weight_depth=1024,
+        drive_depth=512,
+        table_bits=0,
+        drains=True,
+        prefetch=True,
+        both=True,
+    ),
+    # No board: small and with every mode, for tests of what the one above has.
+    "fast4": ArrayConfig(
+        weight_depth=64,
+        state_depth=64,
+        drive_depth=16,
+        program_rows=256,
+        integral_shift=2,
+        drains=True,
+        prefetch=True,
+        both=True,
+    ),
     # LFE5U-85F as above, for convolutional networks: 28x28x1, 12 and 36 channels, 10 fill it. Not
     # placed and routed yet.
     "ecp5-85f-conv": ArrayConfig(

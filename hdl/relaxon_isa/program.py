@@ -2,27 +2,37 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from .check import check
 from .config import ArrayConfig
 from .encoding import encode, row_starts, rows_of
 from .errors import ProgramError
-from .instructions import Instruction, Loop, Next, Skip, describe
+from .hazards import with_drains
+from .instructions import Instruction, Learn, Loop, Mac, Next, Skip, describe
 
 __all__ = ["Builder", "Program"]
 
 
 @dataclass(frozen=True)
 class Program:
-    """A checked program: instructions and the rows that encode them."""
+    """A checked program: instructions and the rows that encode them.
+
+    Drains that are left out are computed, those that are given are proved (`hazards`).
+    """
 
     config: ArrayConfig
     instructions: tuple[Instruction, ...]
+    computed: frozenset[int] = field(init=False, compare=False, default=frozenset())
+    """Indices of the instructions whose drain was left out."""
 
     def __post_init__(self) -> None:
         check(self.config, self.instructions)
+        found = with_drains(self.config, self.instructions)
+        pairs = enumerate(zip(self.instructions, found, strict=True))
+        object.__setattr__(self, "computed", frozenset(i for i, (a, b) in pairs if a is not b))
+        object.__setattr__(self, "instructions", found)
 
     @cached_property
     def rows(self) -> tuple[int, ...]:
@@ -38,15 +48,19 @@ class Program:
         """Change fields of one instruction.
 
         Returns the new program, the index of the first row that differs, and the rows from there
-        to the last one that differs (a LOOP's NEXT may be among them). Raises ProgramError if the
-        number of loop levels changes or if the new program cannot run.
+        to the last one that differs (a LOOP's NEXT may be among them, and other drains that were
+        computed). Raises ProgramError if the number of loop levels changes or if the new program
+        cannot run.
         """
-        old = self.instructions[index]
-        new = replace(old, **changes)  # type: ignore[arg-type]
+        instructions = [
+            replace(x, drain=None) if i in self.computed and isinstance(x, Mac | Learn) else x
+            for i, x in enumerate(self.instructions)
+        ]
+        old = instructions[index]
+        instructions[index] = new = replace(old, **changes)  # type: ignore[arg-type]
         if rows_of(new) != rows_of(old):
             raise ProgramError("a patch may not change the number of loop levels")
-        instructions = (*self.instructions[:index], new, *self.instructions[index + 1 :])
-        program = Program(self.config, instructions)
+        program = Program(self.config, tuple(instructions))
         differ = [i for i, (a, b) in enumerate(zip(self.rows, program.rows, strict=True)) if a != b]
         if not differ:
             return program, self.starts[index], ()

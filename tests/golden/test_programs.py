@@ -41,6 +41,7 @@ CONFIGS = {
     "default": preset("default"),
     "verify24": preset("verify24"),
     "up5k": preset("up5k"),
+    "fast4": preset("fast4"),
     "p=1, 7 levels": ArrayConfig(p=1, levels=7, loop_depth=7),
     "p=5, odd depths": ArrayConfig(
         p=5,

@@ -477,6 +477,20 @@ OTHER_MACHINES = [
     ),
 ]
 
+FAST = preset("fast4")
+BOTH = Mac(dst=1, both=True)
+OTHER_MACHINES += [
+    (FAST, [Mac(dst=1, drain=31)], [Mac(dst=1, drain=32)], "drain = 32: must be 0 to 31"),
+    (CONFIG, [Mac(dst=1)], [Mac(dst=1, drain=16)], "drain = 16: this machine was built without"),
+    (FAST, [BOTH], [replace(BOTH, to_drive=True)], "both excludes to_drive"),
+    (CONFIG, [Mac(dst=1)], [BOTH], "both: this machine was built without it (both = False)"),
+    (
+        FAST,
+        [replace(BOTH, outer=outer(2, dst=1, drive=1))],
+        [replace(BOTH, outer=outer(2, dst=1))],
+        "both: drive meets a group twice",
+    ),
+]
 CASES = [(CONFIG, *case) for case in BOUNDS] + OTHER_MACHINES
 
 

@@ -10,6 +10,7 @@ from relaxon_isa.config import ArrayConfig
 from relaxon_isa.instructions import (
     INDEX_SELECTS,
     LEARN_FLAGS,
+    MAC_FLAGS,
     EmitKind,
     Gating,
     Instruction,
@@ -62,6 +63,8 @@ def bins_of(instructions: Sequence[Instruction]) -> set[str]:
                 bins.add(f"{name}.{f.name}")
         if isinstance(instruction, Mac):
             bins.add(f"MAC.{instruction.activation.name}.{instruction.gating.name}")
+            if instruction.both:
+                bins.add(f"MAC.both.from_drive={instruction.from_drive}")
             if instruction.from_drive and instruction.to_drive:
                 bins.add("MAC.drive to drive")
         if isinstance(instruction, Wait):
@@ -100,7 +103,10 @@ def all_bins(config: ArrayConfig) -> set[str]:
     bins |= {"tie.0+", "tie.0-", "arg max.tie"}
     if config.integral_shift:
         bins |= {f"dead zone.{at}{sign}" for at in ("edge", "beyond") for sign in "-+"}
-    absent = {f"LEARN.{flag}=True" for flag in set(LEARN_FLAGS) - set(config.learn_flags)}
+    if "both" in config.mac_flags:
+        bins |= {"MAC.both.from_drive=True", "MAC.both.from_drive=False"}
+    absent = {f"MAC.{flag}=True" for flag in set(MAC_FLAGS) - set(config.mac_flags)}
+    absent |= {f"LEARN.{flag}=True" for flag in set(LEARN_FLAGS) - set(config.learn_flags)}
     if not config.integral_shift:
         absent.add("LEARN.threshold")
     for cls in (Mac, Learn, Loop, Wait):

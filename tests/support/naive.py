@@ -8,7 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 
 from relaxon_isa.config import ArrayConfig
-from relaxon_isa.cycles import drain_cycles, fetch_cycles, issue_cycles, wait_bytes
+from relaxon_isa.cycles import (
+    drain_cycles,
+    fetch_cycles,
+    hiding_cycles,
+    issue_cycles,
+    wait_bytes,
+)
 from relaxon_isa.instructions import (
     Activation,
     Emit,
@@ -93,6 +99,8 @@ class Naive:
         Names of what happened: loops left early, values right at a bound, ties, ...
     moved
         What the last MAC judged; how far the last integral LEARN was from its memories.
+    executed
+        Of every instruction that has run, in order: where it is and the loop indices.
     results
         Counts of what lanes and cells produced: "zero", "saturated" and "other".
     """
@@ -111,6 +119,7 @@ class Naive:
         self.results = {"zero": 0, "saturated": 0, "other": 0}
         self.events: set[str] = set()
         self.moved: list[int] = []
+        self.executed: list[tuple[int, list[int]]] = []
 
     def write(self, memory: Mapping[Space, tuple[int, Sequence[int]]]) -> None:
         """What the host writes: for each space the first element and the values."""
@@ -158,14 +167,15 @@ class Naive:
         config = self.config
         self.flag, self.count = False, count
         open_loops: list[tuple[int, Loop, int]] = []  # (where, loop, trip)
-        drain = 0
+        hidden = 0
         i = 0
         while True:
             instruction = instructions[i]
             self.X = [0] + [trip * loop.step for _, loop, trip in open_loops]
-            self.add(Register.CONTROL_CYCLES, max(0, fetch_cycles(instruction) - drain))
-            drain = drain_cycles(config, instruction)
-            cycles = issue_cycles(config, instruction) + drain
+            self.executed.append((i, self.X))
+            self.add(Register.CONTROL_CYCLES, max(0, fetch_cycles(instruction) - hidden))
+            hidden = hiding_cycles(config, instruction)
+            cycles = issue_cycles(config, instruction) + drain_cycles(config, instruction)
             i += 1
             match instruction:
                 case Mac():
@@ -271,8 +281,11 @@ class Naive:
             dst = self.at(m.dst + X[m.dst_x], m.outer, outer, "dst")
             old = self.at(m.old_base + X[m.dst_x], m.outer, outer, "dst")
             gate = self.at(m.gate + X[m.gate_x], m.outer, outer, "gate")
+            drive = self.at(m.drive + X[m.drive_x], m.outer, outer, "drive")
             saturated = False
             for lane in range(lanes):
+                if m.both:
+                    writes.append((self.D, drive, lane, acc[lane]))
                 if m.to_drive:
                     writes.append((self.D, dst, lane, acc[lane]))
                     continue

@@ -408,7 +408,25 @@ class _Generator:
             sign=self._sign(),
             **values,
         )
-        return mac if to_drive else self._lanes(mac)
+        return mac if to_drive else self._both(self._lanes(mac))
+
+    def _both(self, mac: Mac) -> Mac:
+        """With its sums written, too, now and then."""
+        if "both" not in self.config.mac_flags or self.chance(0.6):
+            return mac
+        if mac.activation is Activation.RANDOM:
+            return mac
+        if mac.from_drive:
+            return replace(mac, both=True)
+        counts = [level.count for level in mac.outer]
+        strides = self._radix(counts)
+        outer = [replace(v, drive=s) for v, s in zip(mac.outer, strides, strict=True)]
+        inner = [replace(v, drive=0) for v in mac.inner]
+        select, index = self._select()
+        base = self.drives.place(self.rng, counts, strides, index)
+        return replace(
+            mac, both=True, outer=tuple(outer), inner=tuple(inner), drive=base, drive_x=select
+        )
 
     def _lanes(self, mac: Mac) -> Mac:
         """With an activation and the rest, scaled to what the accumulators hold."""

@@ -1,5 +1,7 @@
 """Hand-counted cycles of small programs, for golden model and gateware alike."""
 
+from dataclasses import replace
+
 from relaxon_isa.instructions import (
     Emit,
     EmitKind,
@@ -136,6 +138,46 @@ CYCLES: list[tuple[str, str, list[Instruction], dict[str, int], int]] = [
         "default",
         [Wait(count=5, pack=Pack.B2), Wait(count=3, pack=Pack.WORD), Halt()],
         {"control": 3 + 3 + 3 + 1, "wait": (5 + 2) + (3 + 6)},
+        0,
+    ),
+    (
+        "what is in flight is not waited for",
+        "fast4",
+        # 4 rows: 6 cycles to fetch. 15 to issue, none to drain: nothing in common; the next one's
+        # fetch hides behind them. HALT waits for all: 14 + 2.
+        [TWO_LEVELS, replace(TWO_LEVELS, dst=30), Halt()],
+        {"control": 6 + 1, "mac": 15 + 15 + 16},
+        0,
+    ),
+    (
+        "group by group",
+        "fast4",
+        # Group 22 is written 16 cycles after the first's last tile. The second's third tile reads
+        # it, a cycle after its issue, which is two after that of the first tile: 16 + 1 - 1 - 3.
+        [TWO_LEVELS, replace(TWO_LEVELS, src=20, dst=30), Halt()],
+        {"control": 6 + 1, "mac": 15 + 13 + 15 + 16},
+        0,
+    ),
+    (
+        "a given drain",
+        "fast4",
+        [Mac(dst=9, drain=20), Halt()],
+        {"control": 4 + 1, "mac": 1 + 20},
+        0,
+    ),
+    (
+        "a fetch that shows",
+        "fast4",
+        # 1 cycle to issue hides one of the next one's 4.
+        [Mac(dst=9), Mac(dst=10), Halt()],
+        {"control": 4 + 3 + 1, "mac": 1 + 1 + 16},
+        0,
+    ),
+    (
+        "the flag is a register later",
+        "fast4",
+        [Mac(dst=9, judge=Judge.VALUE), Loop(count=1, skip=Skip.IF_FLAG), Next(), Halt()],
+        {"control": 4 + 1 + 3 + 1 + 3 + 1, "mac": 1 + 17},
         0,
     ),
     (

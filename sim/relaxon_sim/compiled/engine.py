@@ -286,16 +286,21 @@ def mac(m, trips, segments, x, config, cpu, S, D, W, places, table, registers, s
         if status != DONE:
             return status
         sign = np.int64(-trip.sign if negative else trip.sign)
-        if m.from_drive:
+        drive = np.int64(0)
+        if m.from_drive or m.both:
             drive = (drive_base + trip.drive) & config.drive_mask
             if missing(cpu, DRIVE_SPACE, drive + seg.groups - 1, config.drive_depth):
                 return ADDRESS
-            at = np.uint64(drive * p)
+        at = np.uint64(drive * p)
+        if m.from_drive:
             for e in range(size):
                 acc[e] = ((D[at + e] + sign * acc[e]) << wrap) >> wrap
         else:
             for e in range(size):
                 acc[e] = ((sign * acc[e]) << wrap) >> wrap
+        if m.both:
+            for e in range(used):
+                D[at + e] = acc[e]
         if m.to_drive:
             dst = (dst_base + trip.dst) & config.drive_mask
             if missing(cpu, DRIVE_SPACE, dst + seg.groups - 1, config.drive_depth):
@@ -748,9 +753,9 @@ def run(
         m = operations[index]
         code = m.opcode
         if fresh:
-            if cpu.counting and m.fetch > cpu.drain:
-                registers[m.control] += m.fetch - cpu.drain
-            cpu.drain = m.drain
+            if cpu.counting and m.fetch > cpu.hidden:
+                registers[m.control] += m.fetch - cpu.hidden
+            cpu.hidden = m.hides
             cpu.row += m.rows
         status = DONE
         if code == MAC:

@@ -182,7 +182,7 @@ class Layout:
                 run = len(inner) if self._lines(tiles(rows).T, of) else 1
         else:
             known = False
-        used = ["dst", *["drive"] * values["from_drive"], *["gate"] * values["reads_gate"]]
+        used = ["dst", *["drive"] * values["uses_drive"], *["gate"] * values["reads_gate"]]
         joined = np.ones(len(outer) - 1, bool)
         for name in used:
             joined &= np.diff(outer[name]) == 1

@@ -29,6 +29,7 @@ from relaxon_isa import (
     drain_cycles,
     element_bytes,
     fetch_cycles,
+    hiding_cycles,
     issue_cycles,
     row_layouts,
     rows_of,
@@ -52,10 +53,10 @@ TRIP = np.dtype([(name, np.int32) for name in (*STRIDES, "sign", "lanes")])
 by the levels with ``flip``, and, of MAC's outer levels, the valid lanes."""
 
 DERIVED = (
-    *("opcode", "rows", "fetch", "own", "drain", "control", "counter"),
+    *("opcode", "rows", "fetch", "own", "hides", "control", "counter"),
     *("body", "end"),
     *("bytes", "word_bytes"),
-    *("reads_old", "reads_gate", "q", "gain", "idle"),
+    *("uses_drive", "reads_old", "reads_gate", "q", "gain", "idle"),
     *("outer_at", "outers", "column_at", "columns", "inner_at", "inners"),
     *("segment_at", "segments", "one_tile", "source_run", "lines", "wide", "narrow"),
 )
@@ -67,7 +68,7 @@ OPERATION = np.dtype(
 )
 """One decoded instruction: the fields of all kinds, and
 
-opcode, rows, fetch, own, drain
+opcode, rows, fetch, own, hides
     What it is, its program rows, its cycles (`relaxon_isa.cycles`).
 control, counter
     Registers that count its exposed fetch and its own cycles.
@@ -75,7 +76,7 @@ body, end
     Rows at which NEXT repeats, and at which a LOOP that is passed over goes on.
 bytes, word_bytes
     Bytes that a WAIT takes; bytes of a word of WAIT or EMIT.
-reads_old, reads_gate
+uses_drive, reads_old, reads_gate
     As of `Mac`.
 q, gain, idle
     Of LEARN: the rounding position, the integral mode's second shift, and whether a product of 0
@@ -109,14 +110,14 @@ CPU = np.dtype(
     [
         (name, np.int64)
         for name in (
-            *("row", "pending", "flag", "drain", "depth", "counting", "work"),
+            *("row", "pending", "flag", "hidden", "depth", "counting", "work"),
             *("position", "end", "emits", "emitted", "space", "address"),
         )
     ]
 )
-"""Where a run stands: next row, an operation that waits for bytes or room (or -1), flag, drain
-cycles of the last operation, open loops, whether to count, products until the next pause; place and
-end in the samples; records and bytes emitted; an address that does not exist."""
+"""Where a run stands: next row, an operation that waits for bytes or room (or -1), flag, cycles
+that the last operation hides, open loops, whether to count, products until the next pause; place
+and end in the samples; records and bytes emitted; an address that does not exist."""
 
 CYCLES_OF = {
     Opcode.MAC: Register.MAC_CYCLES,
@@ -198,13 +199,12 @@ class Operation:
         }
         control = Register.CONTROL_CYCLES if config.kind_counters else Register.MAC_CYCLES
         counter = CYCLES_OF.get(instruction.opcode, control) if config.kind_counters else control
-        drain = drain_cycles(config, instruction)
         values |= {
             "opcode": int(instruction.opcode),
             "rows": rows_of(instruction),
             "fetch": fetch_cycles(instruction),
-            "own": issue_cycles(config, instruction) + drain,
-            "drain": drain,
+            "own": issue_cycles(config, instruction) + drain_cycles(config, instruction),
+            "hides": hiding_cycles(config, instruction),
             "control": int(control),
             "counter": int(counter),
             "word_bytes": element_bytes(config, Space.STATE),
@@ -217,6 +217,7 @@ class Operation:
             case Mac():
                 outer, inner = instruction.outer, instruction.inner
                 values["old"] = instruction.old_base
+                values["uses_drive"] = instruction.uses_drive
                 values["reads_old"] = instruction.reads_old
                 values["reads_gate"] = instruction.reads_gate
             case Learn():

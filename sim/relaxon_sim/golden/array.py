@@ -91,7 +91,7 @@ class MacNest:
             self.groups["old"] = grouped(walk(mac.old_base + x[mac.dst_x], outer, "dst"))
         if mac.reads_gate:
             self.groups["gate"] = grouped(walk(mac.gate + x[mac.gate_x], outer, "gate"))
-        if mac.from_drive:
+        if mac.uses_drive:
             self.groups["drive"] = grouped(walk(mac.drive + x[mac.drive_x], outer, "drive"))
         self.outer_sign = grouped(parity(outer))
         self.repeat_sign = parity(repeats).reshape(-1)
@@ -257,7 +257,7 @@ def _lanes_behind(state: State, mac: Mac, nest: MacNest, product: Product) -> Wo
     minus, by_sample = mac.sign is Sign.MINUS, mac.sign is Sign.RANDOM
     reach = trips(mac.inner) * p << (config.state_bits + config.weight_bits - 2)
     wrap = numbers.wrap(config.acc_bits)
-    to_drive = mac.to_drive
+    to_drive, both, from_drive = mac.to_drive, mac.both, mac.from_drive
 
     def work() -> None:
         acc = product()
@@ -266,7 +266,7 @@ def _lanes_behind(state: State, mac: Mac, nest: MacNest, product: Product) -> Wo
         if flips:
             acc *= sign
         negative = state.registers.sample_key & 1 if by_sample else minus
-        if drive is not None:
+        if from_drive:
             if negative:
                 acc = drive.read() - acc
             else:
@@ -275,9 +275,11 @@ def _lanes_behind(state: State, mac: Mac, nest: MacNest, product: Product) -> Wo
                 acc = wrap(acc)
         elif negative:
             acc = -acc
+        if both:
+            drive.memory[drive.key] = acc
         finish(acc)
-        if to_drive:
-            state.drive_written(reach, drive is not None)
+        if to_drive or both:
+            state.drive_written(reach, from_drive)
 
     return work
 

@@ -17,6 +17,7 @@ from relaxon_isa import (
     decode,
     drain_cycles,
     fetch_cycles,
+    hiding_cycles,
     issue_cycles,
     row_layouts,
     rows_of,
@@ -69,7 +70,7 @@ class Operation:
 
     Members
     -------
-    opcode, rows, fetch, own, drain
+    opcode, rows, fetch, own, hides
         What it is, its program rows and its cycles (`relaxon_isa.cycles`).
     register
         The counter of its own cycles.
@@ -90,8 +91,8 @@ class Operation:
         check_fields(config, instruction)  # nothing outside the contract is computed
         self.rows = rows_of(instruction)
         self.fetch = fetch_cycles(instruction)
-        self.drain = drain_cycles(config, instruction)
-        self.own = issue_cycles(config, instruction) + self.drain
+        self.own = issue_cycles(config, instruction) + drain_cycles(config, instruction)
+        self.hides = hiding_cycles(config, instruction)
         control = Register.CONTROL_CYCLES if config.kind_counters else Register.MAC_CYCLES
         self.control = int(control)
         own = CYCLES_OF.get(instruction.opcode, control) if config.kind_counters else control
@@ -224,14 +225,14 @@ class Sequencer:
         x = [0, 0, 0, 0]  # X[0] = 0 and the indices of the three outermost loops
         open_loops: list[list[int]] = []  # [trips done, count]
         stream = bytearray()
-        taken = drain = 0
+        taken = hidden = 0
         while True:
             operation = at[row] if row < len(at) else None
             if operation is None:
                 operation = self.fetch(row)
-            if count and operation.fetch > drain:
-                registers[operation.control] += operation.fetch - drain
-            drain = operation.drain
+            if count and operation.fetch > hidden:
+                registers[operation.control] += operation.fetch - hidden
+            hidden = operation.hides
             row += operation.rows
             opcode = operation.opcode
             if opcode in NESTS:
