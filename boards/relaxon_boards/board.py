@@ -31,6 +31,8 @@ class Board:
         Name of the machine that it is built as.
     machine
         That machine, if it is none of `relaxon_isa.config.PRESETS`; None takes it from there.
+    sdram
+        It has an SDR SDRAM of 16 bits, resource "sdram" of its platform.
     changes
         Fields of the machine that differ (for `features` alone).
     crystal_hz, pll, clock_hz
@@ -67,6 +69,7 @@ class Board:
     by_hand: str = ""
     pll: Pll | None = None
     primitives: str | None = None
+    sdram: bool = False
     capacity: dict[str, int] = field(default_factory=dict)
     changes: dict[str, int] = field(default_factory=dict)
 

@@ -8,7 +8,14 @@ from relaxon_hdl.top import Top
 from .board import Board
 from .clocks import Clock
 
-__all__ = ["BoardTop"]
+__all__ = ["BoardTop", "sdram_pins"]
+
+SDRAM_PINS = ("clk", "clk_en", "cs", "ras", "cas", "we", "ba", "a", "dq", "dqm")
+
+
+def sdram_pins(platform):
+    """The pins that `relaxon_hdl.memory.sdram.Sdram` takes, without buffers."""
+    return platform.request("sdram", 0, dir=dict.fromkeys(SDRAM_PINS, "-"))
 
 
 class BoardTop(Elaboratable):

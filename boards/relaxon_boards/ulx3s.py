@@ -18,6 +18,7 @@ _25F = Board(
     usb="FT231X",
     flash=("-b", "ulx3s"),
     primitives="ecp5",
+    sdram=True,
 )
 
 BOARDS = (
