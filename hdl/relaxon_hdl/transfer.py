@@ -288,7 +288,7 @@ class TransferUnit(Scheduled):
         kind = emit["kind"]
         sizes = {
             each: 2 if each is EmitKind.ARGMAX else element_bytes(config, SPACES[each])
-            for each in EmitKind
+            for each in SPACES
         }
         whole = 8 * max(sizes.values())
 
@@ -328,7 +328,7 @@ class TransferUnit(Scheduled):
             m.d.comb += walk.step.eq(1)
 
         with m.Switch(kind):
-            for each in EmitKind:
+            for each in SPACES:
                 with m.Case(each):
                     m.d.comb += [self.space.eq(SPACES[each]), size.eq(sizes[each])]
                     m.d[when.domain] += last_byte.eq(sizes[each] - 1)

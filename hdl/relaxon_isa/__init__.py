@@ -8,6 +8,7 @@ from .cycles import (
     READ_CYCLES,
     drain_cycles,
     fetch_cycles,
+    group_cycles,
     hiding_cycles,
     issue_cycles,
     learn_latency,
@@ -68,7 +69,7 @@ from .link import (
     Record,
     crc16,
 )
-from .memory import COUNTER_BITS, INFO_BYTES, Register, Space, element_bytes, row_bits
+from .memory import COUNTER_BITS, INFO_BYTES, Register, Space, element_bytes, registers, row_bits
 from .presets import PRESETS, preset
 from .program import Builder, Program
 
@@ -136,6 +137,7 @@ __all__ = [
     "element_bytes",
     "encode",
     "fetch_cycles",
+    "group_cycles",
     "hiding_cycles",
     "install",
     "issue_cycles",
@@ -143,6 +145,7 @@ __all__ = [
     "mac_latency",
     "meant",
     "preset",
+    "registers",
     "row_bits",
     "row_layouts",
     "rows_of",

@@ -1,6 +1,7 @@
 """Which programs a configuration can run. The others are rejected with the reason."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 
 from .config import FEATURES, ArrayConfig
@@ -29,7 +30,7 @@ from .instructions import (
     describe,
     nest_levels,
 )
-from .memory import Register
+from .memory import Register, registers
 
 __all__ = ["check", "check_fields"]
 
@@ -77,6 +78,7 @@ def check(config: ArrayConfig, instructions: Sequence[Instruction]) -> None:
     if loops:
         raise ProgramError(f"the LOOP at instruction {loops[-1][0]} has no NEXT")
     _check_drive_terms(config, instructions)
+    _check_samples(config, instructions)
 
 
 def _need(ok: object, message: str) -> None:
@@ -201,6 +203,20 @@ def _mac_fields(config: ArrayConfig, mac: Mac) -> None:
             "to_drive writes the accumulator as it is: activation, gating, step, judge, shift, up "
             "and one must keep their defaults",
         )
+    if mac.walk:
+        _need_feature(config, "mac_flags", "walk", "walk")
+        _need(
+            [replace(level, count=1) for level in mac.inner] == [MacLevel(count=1, tile=1, src=1)],
+            "walk needs one inner level, with strides of 1 of tile and src and no others",
+        )
+        _need(
+            not (mac.src or mac.src_x or any(level.src for level in mac.outer)),
+            "walk takes its source from the sample: src, src_x and outer strides of src must be 0",
+        )
+        _need(
+            not mac.transposed and mac.activation is not Activation.RANDOM,
+            "walk excludes transposed, and activation RANDOM, which has no sums",
+        )
     if mac.both:
         _need_feature(config, "mac_flags", "both", "both")
         _need(
@@ -301,6 +317,23 @@ def _learn_fields(config: ArrayConfig, learn: Learn) -> None:
     for flag in LEARN_FLAGS:
         if getattr(learn, flag):
             _need_feature(config, "learn_flags", flag, flag)
+    if learn.walk:
+        _need_feature(config, "features", "samples", "walk")
+        last = [replace(level, count=1) for level in learn.outer[-1:]]
+        _need(
+            last == [LearnLevel(count=1, tile=1, col=1)],
+            "walk needs an innermost outer level with strides of 1 of tile and col and no others",
+        )
+        _need(
+            not (learn.inner or learn.col or learn.col_x or any(v.col for v in learn.outer[:-1])),
+            "walk takes its column plane from the sample: inner levels, col, col_x and other "
+            "strides of col must be left out",
+        )
+        changing = ("stochastic", "replace", "bound", "decay", "integral")
+        _need(
+            not any(getattr(learn, flag) for flag in changing),
+            f"walk excludes {', '.join(changing)}: they change weights that lists leave out",
+        )
     _need(
         not (learn.decay and learn.replace),
         "decay with replace: nothing is left to decay; use one of them",
@@ -336,16 +369,38 @@ def _learn_places(config: ArrayConfig, learn: Learn, loops: Sequence[Loop]) -> N
 
 def _wait_fields(config: ArrayConfig, wait: Wait) -> None:
     _within("count", wait.count, 1, min((1 << 16) - 1, config.state_depth * config.p))
+    if wait.ahead:
+        _need_feature(config, "features", "samples", "ahead")
+        _need(wait.pack is not Pack.WORD, "ahead excludes pack WORD: entries have at most 8 bits")
+        rows, most = -(-wait.values // config.p), config.sample_buffer // 2
+        _need(
+            rows <= most,
+            f"a sample of {rows} groups; this machine's buffer takes at most {most}, half of its "
+            f"rows (sample_buffer = {config.sample_buffer}): leave ahead out",
+        )
+        _within("outputs", wait.outputs, 0, min(256, config.state_depth * config.p))
+        high = (1 << (config.state_bits - 1)) - 1
+        _within("low", wait.low, -high - 1, high)
+        _within("high", wait.high, -high - 1, high)
+    else:
+        _need(
+            not (wait.bias or wait.dense or wait.outputs or wait.low or wait.high),
+            "bias, dense, outputs, low and high belong to a sample of the buffer: set ahead, or "
+            "leave them out",
+        )
     if wait.pack is Pack.WORD:
         _need(wait.shift == 0, f"shift = {wait.shift}: must be 0 with pack WORD")
         return
-    room = config.state_bits - 1 - (wait.pack.bits - wait.signed)
+    room = config.state_bits - 1 - (wait.pack.bits - wait.signed) - wait.bias
     _need(room >= 0, f"pack {wait.pack.name} without signed: a state has {config.state_bits} bits")
     _within("shift", wait.shift, 0, room)
 
 
 def _wait_places(config: ArrayConfig, wait: Wait, loops: Sequence[Loop]) -> None:
-    groups = [((wait.count + config.p - 1) // config.p, 1)]
+    count = wait.outputs if wait.ahead else wait.count
+    if not count:
+        return
+    groups = [((count + config.p - 1) // config.p, 1)]
     index = _index_values(wait.dst_x, loops)
     _check_range("dst", wait.dst, groups, index, config.state_depth, "state group")
 
@@ -353,11 +408,12 @@ def _wait_places(config: ArrayConfig, wait: Wait, loops: Sequence[Loop]) -> None
 def _emit_memory(config: ArrayConfig, kind: EmitKind) -> tuple[int, int, str]:
     """What an EMIT of that kind reads: elements per address, addresses, name of an address."""
     if kind is EmitKind.COUNTERS:
-        return 1, len(Register), "register"
+        return 1, len(registers(config)), "register"
     return config.p, config.drive_depth if kind is EmitKind.DRIVE else config.state_depth, "group"
 
 
 def _emit_fields(config: ArrayConfig, emit: Emit) -> None:
+    _need_feature(config, "emit_kinds", emit.kind, f"kind {emit.kind.name}")
     per_address, depth, _ = _emit_memory(config, emit.kind)
     _within("count", emit.count, 1, min((1 << 16) - 1, depth * per_address))
     _need(
@@ -379,6 +435,29 @@ def _emit_places(config: ArrayConfig, emit: Emit, loops: Sequence[Loop]) -> None
             not mine.intersection(emit.base + x + i for x in index for i in range(size)),
             "an EMIT cannot send the registers that count its own cycles: leave out "
             + ", ".join(register.name for register in sorted(mine)),
+        )
+
+
+def _check_samples(config: ArrayConfig, instructions: Sequence[Instruction]) -> None:
+    """Refuse WAITs that do not go together, and walks that miss a part of the sample."""
+    waits = [(i, x) for i, x in enumerate(instructions) if isinstance(x, Wait)]
+    walks = [(i, x) for i, x in enumerate(instructions) if getattr(x, "walk", False)]
+    ahead = [x for _, x in waits if x.ahead]
+    for i, wait in waits if ahead else ():
+        own = {"dst": 0, "dst_x": 0, "tick": False, "low": 0, "high": 0}
+        _need(
+            replace(wait, **own) == replace(ahead[0], **own),
+            f"instruction {i} ({describe(wait)}): a program's WAITs with ahead have one format, "
+            "and no others are beside them, since a loader takes the bytes before they run",
+        )
+    for i, nest in walks:
+        assert isinstance(nest, Mac | Learn)
+        groups = nest.inner[0].count if isinstance(nest, Mac) else nest.outer[-1].count
+        _need(ahead, f"instruction {i} ({describe(nest)}): walk without a WAIT that is ahead")
+        _need(
+            groups == -(-ahead[0].values // config.p),
+            f"instruction {i} ({describe(nest)}): walks {groups} groups, but a sample has "
+            f"{-(-ahead[0].values // config.p)}",
         )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 
 from .errors import ConfigError
-from .instructions import LEARN_FLAGS, MAC_FLAGS, Activation, Sign
+from .instructions import LEARN_FLAGS, MAC_FLAGS, Activation, EmitKind, Sign
 
 __all__ = ["CONTRACT_VERSION", "FEATURES", "ArrayConfig", "Feature", "clog2"]
 
@@ -25,6 +25,7 @@ class Feature:
     activations: tuple[Activation, ...] = ()
     signs: tuple[Sign, ...] = ()
     mac_flags: tuple[str, ...] = ()
+    emit_kinds: tuple[EmitKind, ...] = ()
     learn_flags: tuple[str, ...] = ()
 
 
@@ -41,6 +42,7 @@ FEATURES = {
     "drains": Feature(number="drains"),
     "prefetch": Feature(number="prefetch"),
     "both": Feature(number="both", mac_flags=("both",)),
+    "samples": Feature(number="sample_buffer", mac_flags=("walk",), emit_kinds=(EmitKind.ANSWER,)),
 }
 
 
@@ -123,6 +125,10 @@ class ArrayConfig:
         True: an instruction is fetched while the one before issues; False: once it has issued.
     both
         True: a MAC may write its sums and its states at once (``Mac.both``).
+    sample_buffer
+        Rows of the buffer of samples, which are unpacked while the one before is trained: at most
+        twice as many as a sample's groups are what a WAIT with ``ahead`` may ask for. 0: none, and
+        no walks over lists. Needs the long pipeline.
     rx_bytes, tx_bytes
         Bytes of the link's ring buffers, each a power of two. ``rx_bytes`` limits how many bytes
         the host may send ahead.
@@ -150,6 +156,7 @@ class ArrayConfig:
     drains: bool = False
     prefetch: bool = False
     both: bool = False
+    sample_buffer: int = 0
     rx_bytes: int = 2048
     tx_bytes: int = 2048
 
@@ -200,6 +207,12 @@ class ArrayConfig:
             "drains",
             'False with pipeline "short" (its stages are shared by all that is in flight)',
         )
+        check(
+            self.sample_buffer == 0
+            or (16 <= self.sample_buffer <= 1 << 12 and self.pipeline == "long"),
+            "sample_buffer",
+            f'0 (none) or 16 to {1 << 12}, and 0 with pipeline "short"',
+        )
         for field in ("rx_bytes", "tx_bytes"):
             check(getattr(self, field).bit_count() == 1, field, "a power of two")
 
@@ -228,6 +241,11 @@ class ArrayConfig:
     def mac_flags(self) -> tuple[str, ...]:
         """Those of `MAC_FLAGS` that a MAC may set."""
         return self._possible("mac_flags", MAC_FLAGS)
+
+    @property
+    def emit_kinds(self) -> tuple[EmitKind, ...]:
+        """What an EMIT may hand over."""
+        return self._possible("emit_kinds", EmitKind)
 
     @property
     def learn_flags(self) -> tuple[str, ...]:

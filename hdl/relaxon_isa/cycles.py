@@ -6,10 +6,14 @@ A run's cycles are the sum over executed instructions, in order, of
   (MAC, LEARN, WAIT, EMIT; LOOP, NEXT and HALT under CONTROL), and
 * its **exposed fetch**: ``max(0, fetch_cycles - hiding_cycles of the instruction before)``,
   counted under CONTROL. An instruction is fetched while the one before drains; with ``prefetch``,
-  while a MAC or LEARN issues and drains.
+  while a MAC or LEARN issues and drains, and while a WAIT with ``ahead`` executes.
+
+Of a walk over lists the present sample decides: its T rows are ``listed`` below. At its stages the
+tiles of a walk are `WALK` cycles later than others.
 
 The first instruction of a run has nothing before it. Stalls (cycles of a WAIT without a byte, of
-an EMIT without room) are counted in registers of their own and are in none of these.
+an EMIT without room) are counted in registers of their own and are in none of these; a WAIT with
+``ahead`` stalls before its first cycle alone.
 
 A drain is MAC's or LEARN's field of that name where the configuration has ``drains``. Else, and
 with None in the field (before the builder has computed it), it is the instruction's whole latency,
@@ -25,11 +29,14 @@ from .instructions import Emit, EmitKind, Instruction, Learn, Mac, Pack, Wait
 from .memory import COUNTER_BITS, Space, element_bytes
 
 __all__ = [
+    "AHEAD_CYCLES",
     "READ_CYCLES",
+    "WALK",
     "Stages",
     "drain_cycles",
     "fetch_cycles",
     "group_cycles",
+    "groups_of",
     "hiding_cycles",
     "issue_cycles",
     "latency",
@@ -39,6 +46,10 @@ __all__ = [
 ]
 
 RECORD_HEADER_BYTES = 3
+AHEAD_CYCLES = 4
+"""Of a WAIT with ``ahead``, to go to the next sample."""
+WALK = 3
+"""What a walk's tiles are later: each column adds its entry to the address."""
 READ_CYCLES = 4
 """Cycles from an element's address to the element: address, word, lane, element."""
 
@@ -123,23 +134,43 @@ def trips(levels) -> int:
     return prod(level.count for level in levels)
 
 
-def group_cycles(config: ArrayConfig, nest: Mac | Learn) -> int:
-    """Cycles of a group of a MAC, or of a tile of a LEARN: one a tile or term, unless its memories'
-    ports take longer."""
+def groups_of(nest: Mac | Learn) -> int:
+    """Groups of a MAC, tiles of a LEARN; of a LEARN that walks, lists of tiles."""
+    walks = isinstance(nest, Learn) and nest.walk
+    return trips(nest.outer[:-1] if walks else nest.outer)
+
+
+def group_cycles(config: ArrayConfig, nest: Mac | Learn, listed: int | None = None) -> int:
+    """Cycles of one of `groups_of`: one a tile or term, unless its memories' ports take longer.
+
+    ``listed``: rows of the present sample's lists, if the nest walks; by default as many as if
+    there were no zeros.
+    """
+    inner = trips(nest.inner)
+    if nest.walk:
+        dense = nest.outer[-1].count if isinstance(nest, Learn) else inner
+        inner = max(1, dense if listed is None else listed)
     if isinstance(nest, Mac):
         # The second port of a bank serves old and gate, one a cycle.
-        return max(trips(nest.inner), nest.reads_old + nest.reads_gate)
+        return max(inner, nest.reads_old + nest.reads_gate)
     words = 2 if nest.integral else 1
-    return max(trips(nest.inner), words * (1 if config.weight_ports == 2 else 2))
+    return max(inner, words * (1 if config.weight_ports == 2 else 2))
 
 
-def issue_cycles(config: ArrayConfig, instruction: Instruction) -> int:
-    """Cycles in which an instruction issues work (or executes, for LOOP, NEXT and HALT: 1)."""
+def issue_cycles(config: ArrayConfig, instruction: Instruction, listed: int | None = None) -> int:
+    """Cycles in which an instruction issues work (or executes, for LOOP, NEXT and HALT: 1).
+
+    ``listed`` as of `group_cycles`.
+    """
     match instruction:
         case Mac() | Learn():
-            return trips(instruction.outer) * group_cycles(config, instruction)
+            return groups_of(instruction) * group_cycles(config, instruction, listed)
+        case Wait(ahead=True):
+            return AHEAD_CYCLES + -(-instruction.outputs // config.p)
         case Wait():
             return instruction.count + wait_bytes(config, instruction)
+        case Emit(kind=EmitKind.ANSWER):
+            return READ_CYCLES * instruction.count + 1
         case Emit():
             return RECORD_HEADER_BYTES + emit_issue(config, instruction)
         case _:
@@ -150,7 +181,8 @@ def wait_bytes(config: ArrayConfig, instruction: Wait) -> int:
     """Bytes that a WAIT takes from the sample source."""
     if instruction.pack is Pack.WORD:
         return instruction.count * element_bytes(config, Space.STATE)
-    return (instruction.count * instruction.pack.bits + 7) // 8
+    label = instruction.ahead and instruction.outputs > 0
+    return (instruction.count * instruction.pack.bits + 7) // 8 + label
 
 
 def emit_bytes(config: ArrayConfig, instruction: Emit) -> int:
@@ -164,6 +196,8 @@ def emit_bytes(config: ArrayConfig, instruction: Emit) -> int:
             return instruction.count * COUNTER_BITS // 8
         case EmitKind.ARGMAX:
             return 2
+        case EmitKind.ANSWER:
+            return 0
 
 
 def emit_issue(config: ArrayConfig, instruction: Emit) -> int:
@@ -175,9 +209,10 @@ def latency(config: ArrayConfig, instruction: Instruction) -> int:
     """Cycles from an instruction's last issue until all that it does has been done."""
     match instruction:
         case Mac():
-            return mac_latency(config) + (config.drains and instruction.judge > 0)
+            judges = config.drains and instruction.judge > 0
+            return mac_latency(config) + judges + WALK * instruction.walk
         case Learn():
-            return learn_latency(config)
+            return learn_latency(config) + WALK * instruction.walk
         case _:
             return 0
 
@@ -188,9 +223,13 @@ def drain_cycles(config: ArrayConfig, instruction: Instruction) -> int:
     return latency(config, instruction) if drain is None else drain
 
 
-def hiding_cycles(config: ArrayConfig, instruction: Instruction) -> int:
-    """Cycles of an instruction in which the next one is fetched."""
+def hiding_cycles(config: ArrayConfig, instruction: Instruction, listed: int | None = None) -> int:
+    """Cycles of an instruction in which the next one is fetched.
+
+    ``listed`` as of `group_cycles`.
+    """
     drain = drain_cycles(config, instruction)
-    if config.prefetch and isinstance(instruction, Mac | Learn):
-        return issue_cycles(config, instruction) + drain
+    ahead = isinstance(instruction, Wait) and instruction.ahead
+    if config.prefetch and (ahead or isinstance(instruction, Mac | Learn)):
+        return issue_cycles(config, instruction, listed) + drain
     return drain

@@ -26,6 +26,7 @@ from .instructions import (
 
 __all__ = [
     "DRAIN_BITS",
+    "OUTPUTS_BITS",
     "STREAMS",
     "RowLayout",
     "decode",
@@ -39,6 +40,10 @@ __all__ = [
 
 DRAIN_BITS = 5
 """Enough for every machine's longest drain."""
+
+
+OUTPUTS_BITS = 9
+"""A label is a byte."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,10 @@ def row_layouts(config: ArrayConfig) -> dict[str, RowLayout]:
     dst = max(state, drive)
     nest = (("opcode", 3), ("levels", 3), ("inner", 3), ("sign", 2))
     drain = (("drain", DRAIN_BITS),) if config.drains else ()
+    ahead = (
+        *(("ahead", 1), ("bias", 1), ("dense", 1), ("outputs", OUTPUTS_BITS)),
+        *(("low", config.state_bits), ("high", config.state_bits)),
+    )
     return {
         "MAC": RowLayout(
             (
@@ -118,6 +127,7 @@ def row_layouts(config: ArrayConfig) -> dict[str, RowLayout]:
                 ("position", 1),
                 *((flag, 1) for flag in LEARN_FLAGS),
                 ("threshold", config.weight_bits),
+                *((("walk", 1),) if config.sample_buffer else ()),
                 *drain,
             )
         ),
@@ -172,12 +182,13 @@ def row_layouts(config: ArrayConfig) -> dict[str, RowLayout]:
                 ("signed", 1),
                 ("shift", 5),
                 ("tick", 1),
+                *(ahead if config.sample_buffer else ()),
             )
         ),
         "EMIT": RowLayout(
             (
                 ("opcode", 3),
-                ("kind", 2),
+                ("kind", 3 if config.sample_buffer else 2),
                 ("base", max(dst, 4)),  # a register's number has 4 bits
                 ("base_x", 2),
                 ("count", 16),
@@ -340,6 +351,9 @@ def decode(config: ArrayConfig, rows: Sequence[int]) -> tuple[Instruction, ...]:
                 step = _signed(values["step"], 16)
                 instruction = _typed(Loop, values | {"count": values["count"] + 1, "step": step})
             else:
+                for name in ("low", "high"):
+                    if name in values:
+                        values[name] = _signed(values[name], config.state_bits)
                 instruction = _typed(kind, values)
         except (ValueError, KeyError, IndexError) as error:
             raise ProgramError(f"row {at}: not an instruction ({error})") from error

@@ -26,7 +26,17 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from .config import ArrayConfig
-from .cycles import drain_cycles, fetch_cycles, group_cycles, issue_cycles, latency, stages, trips
+from .cycles import (
+    WALK,
+    drain_cycles,
+    fetch_cycles,
+    group_cycles,
+    groups_of,
+    issue_cycles,
+    latency,
+    stages,
+    trips,
+)
 from .encoding import loop_ends
 from .errors import ProgramError
 from .instructions import (
@@ -184,8 +194,11 @@ def _constraints(config: ArrayConfig, instructions: Sequence[Instruction]) -> It
             if before is None:
                 taken += fetch
             else:
-                issued = issue_cycles(config, instructions[before]) if config.prefetch else 0
-                parts = (*parts, (before, max(0, fetch - issued)))
+                # After a long list less of the fetch shows: behind the first instruction that
+                # leaves less time, behind others the list has taken more.
+                listed = None if not parts else 1
+                issued = issue_cycles(config, instructions[before], listed)
+                parts = (*parts, (before, max(0, fetch - issued * config.prefetch)))
             least = taken + sum(exposed for _, exposed in parts)
             if least >= ended:
                 continue
@@ -197,7 +210,7 @@ def _constraints(config: ArrayConfig, instructions: Sequence[Instruction]) -> It
                 changed, before, took = changed | {depth}, None, 1
             elif isinstance(instruction, Mac | Learn):
                 needed, why = apart(first, i, changed)
-                before, took = i, issue_cycles(config, instruction)
+                before, took = i, issue_cycles(config, instruction, 1)
             else:
                 needed, why, before, took = ended, "what is in flight", None, -1
             if needed > least:
@@ -224,6 +237,8 @@ class _Apart:
         nest = self.instructions[first]
         if not isinstance(nest, Mac) or not nest.judge:
             return 0, ""
+        if nest.walk:  # at worst without padding
+            return stages(self.config).flag - 1 + WALK, "the flag"
         padding = group_cycles(self.config, nest) - trips(nest.inner)
         return stages(self.config).flag - 1 - padding, "the flag"
 
@@ -321,9 +336,13 @@ def _at(levels: Sequence[MacLevel | LearnLevel], trip: Sequence[int], name: str)
 def _uses(config: ArrayConfig, nest: Mac | Learn, last: bool) -> Uses:
     """Of the tiles that matter: those less than the longest latency from the other instruction."""
     when = stages(config)
-    horizon = max(when.flag, when.learned) + 1
-    outer, inner = trips(nest.outer), trips(nest.inner)
-    group = group_cycles(config, nest)
+    horizon = max(when.flag, when.learned) + 1 + WALK
+    outer, inner = groups_of(nest), 1 if nest.walk else trips(nest.inner)
+    group = group_cycles(config, nest, 1)
+    levels, inner_levels = nest.outer, nest.inner
+    if nest.walk:  # every tile may come at once, in the shortest list
+        listed = levels[-1] if isinstance(nest, Learn) else inner_levels[0]
+        levels, inner_levels = nest.outer[: len(levels) - isinstance(nest, Learn)], ()
     uses = Uses({}, {}, {})
     pick: Callable[[int, int], int] = max if last else min
     near = min(outer, horizon // group + 1)
@@ -339,33 +358,42 @@ def _uses(config: ArrayConfig, nest: Mac | Learn, last: bool) -> Uses:
         uses.ports[port] = pick(uses.ports.get(port, at), at)
 
     def tile_read(issued: int, trip: Sequence[int], stage: int) -> None:
-        use(uses.reads, "W", nest.tile_x, nest.tile + _at(every, trip, "tile"), issued + stage)
+        tile = nest.tile + _at(every, trip, "tile")
+        for step in range(listed.count if nest.walk else 1):
+            use(uses.reads, "W", nest.tile_x, tile + step, issued + stage)
         occupy("a read of W", issued + stage)
 
-    every = (*nest.outer, *nest.inner)
+    every = (*levels, *inner_levels)
     for i in groups:
-        outer_trip = _trip(nest.outer, i)
+        outer_trip = _trip(levels, i)
         start = i * group - (outer * group if last else 0)
         ends = start + inner - 1
+        if nest.walk:
+            start, ends = start + WALK, (start + group - 1 if last else start) + WALK
         for k in tiles:
-            trip, issued = [*outer_trip, *_trip(nest.inner, k)], start + k
+            trip, issued = [*outer_trip, *_trip(inner_levels, k)], ends if nest.walk else start + k
             occupy("a tile", issued)
             if isinstance(nest, Mac):
                 tile_read(issued, trip, when.operand)
+                if nest.walk:
+                    continue
                 src = nest.src + _at(every, trip, "src")
                 use(uses.reads, "S", nest.src_x, src, issued + when.operand)
                 continue
             tile_read(issued, trip, when.weights)
-            for name, x in (("col", nest.col_x), ("row", nest.row_x)):
+            planes = (("col", nest.col_x), ("row", nest.row_x))
+            for name, x in planes[nest.walk :]:
                 plane = getattr(nest, name) + _at(every, trip, name)
                 use(uses.reads, "S", x, plane, issued + when.operand)
             occupy("the second read of S", issued + when.operand)
 
         def reached(name: str, base: int, trip: Sequence[int] = outer_trip) -> int:
-            return base + _at(nest.outer, trip, name)
+            return base + _at(levels, trip, name)
 
         if isinstance(nest, Learn):
-            use(uses.writes, "W", nest.tile_x, reached("tile", nest.tile), ends + when.learned)
+            for step in range(listed.count if nest.walk else 1):
+                tile = reached("tile", nest.tile) + step
+                use(uses.writes, "W", nest.tile_x, tile, ends + when.learned)
             continue
         if nest.from_drive:
             drive = reached("drive", nest.drive)

@@ -3,7 +3,9 @@
 Notation. ``S[g]`` is group g of the state memory: P words, one per lane. ``D[g]`` likewise for the
 wide drive memory. ``W[t]`` is tile t: P x P words, one per cell; row r, column c. ``X[d]`` is the
 index of the d-th open LOOP (1 = outermost; ``X[0]`` = 0): 0 at entry, plus ``step`` at each repeat.
-All addresses are affine: ``base + X[select] + sum over levels of trip * stride``.
+All addresses are affine: ``base + X[select] + sum over levels of trip * stride``. On a machine
+with a sample buffer the present sample is a list for each column c: entries ``t = 0, 1, ..`` of a
+group ``g_c[t]`` and a value ``v_c[t]`` (WAIT). T is the length of the longest. RUN empties them.
 
 Every instruction reads memory as it was before it began, and the next one finds what it wrote: the
 machine may begin that one earlier, but only where nobody can tell (`hazards`). The builder
@@ -158,6 +160,9 @@ class EmitKind(IntEnum):
     """``count`` registers from number ``base`` on, 4 bytes each, as they were before this EMIT.
     Rejected are those that count this EMIT's own cycles: EMIT_CYCLES, EMIT_STALLS and, without
     kind_counters, MAC_CYCLES."""
+    ANSWER = 4
+    """Nothing, and no record: if what ARGMAX would say is not the present sample's label, WRONG
+    counts one. Needs sample_buffer > 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,6 +222,15 @@ class Mac:
     ``up < state_bits``, ``shift < acc_bits``, ``one <= state_bits - 2``, and ``up <= one`` where
     the activation clips at ``2**one``. ``old`` defaults to ``dst``. With to_drive, ``dst`` is a
     group of D; activation, gating, step, judge, shift, up and one must keep their defaults.
+    ``walk``: the sample's lists take the place of the inner levels, of which there must be one,
+    with strides of 1 of tile and src and without flip; source and transposed keep their defaults::
+
+        for t in 0 .. max(T, 1) - 1:                              # one cycle
+            for each column c with an entry t:
+                acc[r] += s * W[tile + g_c[t]][r][c] * v_c[t]
+
+    So the sums are those of the dense nest over the sample's groups; no outer level moves src.
+    Excludes activation RANDOM.
     ``both`` excludes to_drive and activation RANDOM; with from_drive, a group of D is read and
     written by the same trip.
     ``drain``: cycles from the end of this instruction's issue to the start of the next one's, if
@@ -240,6 +254,7 @@ class Mac:
     from_drive: bool = False
     to_drive: bool = False
     both: bool = False
+    walk: bool = False
     sign: Sign = Sign.PLUS
     shift: int = 0
     up: int = 0
@@ -278,7 +293,7 @@ class Mac:
         return not self.to_drive and self.gating is not Gating.NONE
 
 
-MAC_FLAGS = ("both",)
+MAC_FLAGS = ("both", "walk")
 """Flags of a MAC that not every machine has."""
 
 
@@ -318,6 +333,18 @@ class Learn:
 
     There ``position`` must be 0, rounding is to nearest (``stochastic`` is rejected), and only
     saturations of w are counted. ``drain`` as in MAC.
+
+    ``walk``: the sample's lists take the place of the innermost outer level, which must have
+    strides of 1 of tile and col, 0 of row, and no flip; col keeps its default, no other level moves
+    it, and there are no inner levels::
+
+        for t in 0 .. max(T, 1) - 1:                              # one cycle
+            for each column c with an entry t:
+                update W[tile + g_c[t]][r][c] as above, with acc[r][c] = s * S[row][r] * v_c[t]
+
+    Weights and keys are those of the dense nest over the sample's groups: what would change a
+    weight whose product is 0 (decay, replace, bound, integral, stochastic) is rejected.
+    WEIGHT_SATURATIONS counts rows t in which a written cell met the end.
     """
 
     opcode: ClassVar[Opcode] = Opcode.LEARN
@@ -335,6 +362,7 @@ class Learn:
     decay: bool = False
     hold: bool = False
     integral: bool = False
+    walk: bool = False
     threshold: int = 0
     tile_x: int = 0
     col_x: int = 0
@@ -342,7 +370,7 @@ class Learn:
     drain: int | None = None
 
 
-LEARN_FLAGS = tuple(f.name for f in fields(Learn) if f.type is bool)
+LEARN_FLAGS = tuple(f.name for f in fields(Learn) if f.type is bool and f.name != "walk")
 """LEARN's flags, in the order in which its row holds them."""
 
 
@@ -376,6 +404,21 @@ class Wait:
 
     Values are unsigned unless ``signed``; WORD is always signed, with shift 0. Unused bits of the
     last byte are discarded. ``tick``: advance SAMPLE_KEY and count a sample, before the values.
+
+    ``ahead``: take a whole sample from the buffer, which a loader fills as bytes arrive, while
+    other instructions run: ``count`` values, then, if there are ``outputs``, a byte with the
+    sample's label k. The values are not written to S but become the present sample::
+
+        value n, for n < count:            group n div P, value << shift, to column n mod P
+        with bias, as value n = count:     1.0, which is 2**(bits - signed) << shift, likewise
+        entries of a column: its values in order, without those that are 0 (dense: all of them)
+        for n < outputs:                   S[dst + X[dst_x] + n div P][n mod P] = high if n == k
+                                                                                 else low
+
+    A label of ``outputs`` or more is no output's. WAITs with ``ahead`` in one program have the same
+    format (count, pack, signed, shift, bias, dense, outputs), which the loader takes from the first
+    that runs; others are rejected beside them. WORD is rejected. RUN empties the buffer, and at
+    HALT what the loader has taken is discarded like bytes that no WAIT has taken.
     """
 
     opcode: ClassVar[Opcode] = Opcode.WAIT
@@ -386,6 +429,17 @@ class Wait:
     shift: int = 0
     tick: bool = False
     dst_x: int = 0
+    ahead: bool = False
+    bias: bool = False
+    dense: bool = False
+    outputs: int = 0
+    low: int = 0
+    high: int = 0
+
+    @property
+    def values(self) -> int:
+        """Values of a sample, the constant one included."""
+        return self.count + self.bias
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,8 +46,9 @@ Commands (the host's stream; integers little-endian; executed strictly in order)
     RUN       0x03 row u16, flags u8 (bit 0: counters count)
     SAMPLE    0x04 length u16, bytes for WAIT
     ========= ==== ====================================================================
-    WRITE and READ wait until no program runs, or one is stalled in WAIT for a byte. RUN waits
-    until no program runs. SAMPLE hands its bytes to WAIT as they are taken; bytes that arrive
+    WRITE and READ wait until no program runs, or one is stalled in WAIT for a byte; but on a
+    machine with a sample buffer a READ of one register, SAMPLES or WRONG, waits for nothing. RUN
+    waits until no program runs. SAMPLE hands its bytes to WAIT as they are taken; bytes that arrive
     while no program runs are discarded and answered by one ERROR record. An unknown command byte
     is answered by an ERROR record and everything after it is discarded until RESET. The DONE
     record of a HALT precedes the DATA of a READ that waited for it; a SAMPLE is answered by at

@@ -5,7 +5,15 @@ from enum import IntEnum
 from .config import ArrayConfig
 from .encoding import row_layouts
 
-__all__ = ["COUNTER_BITS", "INFO_BYTES", "Register", "Space", "element_bytes", "row_bits"]
+__all__ = [
+    "COUNTER_BITS",
+    "INFO_BYTES",
+    "Register",
+    "Space",
+    "element_bytes",
+    "registers",
+    "row_bits",
+]
 
 COUNTER_BITS = 32
 INFO_BYTES = 1024
@@ -71,6 +79,14 @@ class Register(IntEnum):
     """Frames dropped for their CRC, length or delimiters."""
     LINK_DROPS = 14
     """Frames dropped for their sequence number or for lack of room."""
+    WRONG = 15
+    """EMITs of kind ANSWER that found another output than the label's the largest. Only machines
+    with a sample buffer have it."""
+
+
+def registers(config: ArrayConfig) -> tuple[Register, ...]:
+    """The registers that a machine has."""
+    return tuple(r for r in Register if config.sample_buffer or r is not Register.WRONG)
 
 
 def row_bits(config: ArrayConfig) -> int:

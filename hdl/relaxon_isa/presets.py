@@ -110,6 +110,7 @@ PRESETS: dict[str, ArrayConfig] = {
         drains=True,
         prefetch=True,
         both=True,
+        sample_buffer=512,
     ),
     # No board: small and with every mode, for tests of what the one above has.
     "fast4": ArrayConfig(
@@ -121,6 +122,7 @@ PRESETS: dict[str, ArrayConfig] = {
         drains=True,
         prefetch=True,
         both=True,
+        sample_buffer=64,
     ),
     # LFE5U-85F as above, for convolutional networks: 28x28x1, 12 and 36 channels, 10 fill it. Not
     # placed and routed yet.

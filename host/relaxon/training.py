@@ -22,6 +22,7 @@ from relaxon_isa import (
     drain_cycles,
     fetch_cycles,
     issue_cycles,
+    registers,
 )
 from relaxon_isa.identity import Identity
 
@@ -202,11 +203,15 @@ class Trainer:
         self.settings = settings
         self.rule = check(network, device.config, settings.rule)
         self.layout, self.formats = self.rule.layout, self.rule.formats
-        self._train, self._marks = self.rule.train_program(halvings=settings.rate_halvings)
+        self._labelled = data.classes is not None and self.rule.takes_ahead()
+        self._train, self._marks = self.rule.train_program(
+            halvings=settings.rate_halvings, labelled=self._labelled
+        )
         self.epoch = 0
         self.history: list[dict] = []
         with checks.naming(f"{data.name}: y_train"):
-            self._targets = self.rule.encode_targets(data.y_train)
+            encode = self.rule.encode_labels if self._labelled else self.rule.encode_targets
+            self._targets = encode(data.y_train)
         self._inputs = self.rule.encode_inputs(data.x_train)
         self._test_inputs = self.rule.encode_inputs(data.x_test)
 
@@ -228,9 +233,9 @@ class Trainer:
         weights = [*weights, *drawn[len(weights) :]]
         self._load(self._integers(weights))
         keys = Generator((KEY_STREAM, self.settings.seed)).integers(1, 1 << 32, 2)
-        registers = np.zeros(len(Register), dtype=np.int64)
-        registers[[Register.UPDATE_KEY, Register.SAMPLE_KEY]] = keys
-        self.device.write(Space.REGISTER, 0, registers)
+        values = np.zeros(len(registers(self.device.config)), dtype=np.int64)
+        values[[Register.UPDATE_KEY, Register.SAMPLE_KEY]] = keys
+        self.device.write(Space.REGISTER, 0, values)
         self.epoch, self.history = 0, []
 
     def resume(self, checkpoint: Checkpoint) -> None:
@@ -245,7 +250,8 @@ class Trainer:
         if [w.shape for w in checkpoint.weights] != self.layout.shapes:
             raise DataError(f"the checkpoint's weights are not those of {self.network} here")
         self._load(checkpoint.weights)
-        values = [checkpoint.registers[register.name] for register in Register]
+        kept = registers(self.device.config)
+        values = [checkpoint.registers[register.name] for register in kept]
         self.device.write(Space.REGISTER, 0, values)
         self.epoch, self.history = checkpoint.epoch, list(checkpoint.history)
 
@@ -307,6 +313,8 @@ class Trainer:
         order = self.order(self.epoch)
         program = self._scheduled(self.epoch)
         right = done = 0
+        if self._labelled:
+            self.device.write(Space.REGISTER, Register.WRONG, [0])
         for start in range(0, len(order), SAMPLES_A_RUN):
             part = order[start : start + SAMPLES_A_RUN]
             program, _, _ = program.patch(self._marks.samples, count=len(part))
@@ -314,10 +322,14 @@ class Trainer:
             self.device.load(program.rows)
             samples = block([self._inputs[i] + self._targets[i] for i in part])
             payloads = self.device.run_all(samples, progress=progress)
-            if self.data.classes is not None:
+            if self._labelled:
+                progress(len(part))
+            elif self.data.classes is not None:
                 answers = np.frombuffer(b"".join(payloads), "<u2")
                 right += np.count_nonzero(answers == self.data.y_train[part])
             done += len(part)
+        if self._labelled:
+            right = done - self.device.counters()[Register.WRONG]
         if self.rule.OUTSIDE:
             x, y = self.data.x_train[order], self.data.y_train[order]
             learned = self.rule.outside(self.real_weights(), x, y, self._halvings(self.epoch))

@@ -20,6 +20,7 @@ from relaxon_isa import (
     ProgramError,
     Register,
     Space,
+    registers,
     row_bits,
 )
 from relaxon_isa.identity import Identity
@@ -67,7 +68,7 @@ class SpaceLayout:
                 config.state_bits,
                 True,
             ),
-            Space.REGISTER: (len(Register), COUNTER_BITS, False),
+            Space.REGISTER: (len(registers(config)), COUNTER_BITS, False),
             Space.INFO: (INFO_BYTES, 8, False),
         }[space]
         self.size = size
@@ -209,7 +210,7 @@ class Device(ABC):
     def counters(self) -> dict[Register, int]:
         """All registers and counters."""
         values = self.read(Space.REGISTER)
-        return {register: int(values[register]) for register in Register}
+        return {register: int(values[register]) for register in registers(self.config)}
 
     def _check_range(self, layout: SpaceLayout, start: int, count: int) -> None:
         if start < 0 or count < 0 or start + count > layout.size:

@@ -17,6 +17,7 @@ from relaxon_isa import (
     Instruction,
     Judge,
     Learn,
+    LearnLevel,
     Loop,
     Mac,
     MacLevel,
@@ -40,13 +41,19 @@ from support.random_programs import RandomProgram, random_program
 
 CONFIG = preset("fast4")
 """P = 4: T = 2."""
+Executed = tuple[int, list[int], list[list[int]]]
+"""Which instruction, the loop indices, and each column's groups in the present sample."""
 Access = tuple[str, object, int, str]
 """Memory or port, address, time, and "read", "write" or "use"."""
 
 
-def accesses(config: ArrayConfig, nest: Mac | Learn, X: Sequence[int], at: int) -> list[Access]:
-    """All of a nest's accesses, trip by trip."""
+def accesses(
+    config: ArrayConfig, nest: Mac | Learn, X: Sequence[int], at: int, lists: list[list[int]]
+) -> list[Access]:
+    """All of a nest's accesses, trip by trip. ``lists``: each column's groups."""
     when, found = stages(config), []
+    if nest.walk:
+        at += 3
 
     def walk(levels):
         return list(product(*(range(level.count) for level in levels)))
@@ -56,15 +63,28 @@ def accesses(config: ArrayConfig, nest: Mac | Learn, X: Sequence[int], at: int) 
 
     outer, every = walk(nest.outer), (*nest.outer, *nest.inner)
     inner = walk(nest.inner)
-    pace = issue_cycles(config, nest) // len(outer)
+    listed = max(map(len, lists))
+    if nest.walk:
+        lasts = nest.outer[:-1] if isinstance(nest, Learn) else nest.outer
+        outer, every = walk(lasts), lasts
+        inner = [()] * max(1, listed)
+    pace = issue_cycles(config, nest, listed) // len(outer)
     for i, group in enumerate(outer):
         for k, trip in enumerate(inner):
             now = at + i * pace + k
             tile = nest.tile + X[nest.tile_x] + address("tile", every, (*group, *trip))
             found.append(("entry", 0, now, "use"))
             reads = when.operand if isinstance(nest, Mac) else when.weights
-            found += [("W", tile, now + reads, "read"), ("W port", 0, now + reads, "use")]
+            found.append(("W port", 0, now + reads, "use"))
+            tiles = {tile}
+            if nest.walk:
+                tiles = {tile + groups[k] for groups in lists if k < len(groups)}
+            found += [("W", tile, now + reads, "read") for tile in tiles]
+            if nest.walk and isinstance(nest, Learn):
+                found += [("W", tile, now + when.learned, "write") for tile in tiles]
             planes = {"src": "src_x"} if isinstance(nest, Mac) else {"col": "col_x", "row": "row_x"}
+            if nest.walk:
+                planes = {"row": "row_x"} if isinstance(nest, Learn) else {}
             for name, select in planes.items():
                 base = getattr(nest, name) + X[getattr(nest, select)]
                 plane = base + address(name, every, (*group, *trip))
@@ -72,6 +92,8 @@ def accesses(config: ArrayConfig, nest: Mac | Learn, X: Sequence[int], at: int) 
             if isinstance(nest, Learn):
                 found.append(("S port", 0, now + when.operand, "use"))
         first, last = at + i * pace, at + i * pace + len(inner) - 1
+        if isinstance(nest, Learn) and nest.walk:
+            continue
         if isinstance(nest, Learn):
             tile = nest.tile + X[nest.tile_x] + address("tile", nest.outer, group)
             found.append(("W", tile, last + when.learned, "write"))
@@ -96,22 +118,22 @@ def accesses(config: ArrayConfig, nest: Mac | Learn, X: Sequence[int], at: int) 
 
 
 def met(
-    config: ArrayConfig, instructions: Sequence[Instruction], executed: list[tuple[int, list[int]]]
+    config: ArrayConfig, instructions: Sequence[Instruction], executed: list[Executed]
 ) -> Iterator[tuple[int, str]]:
     """What the instructions of an execution meet: (which one, what)."""
     clock = hidden = 0
     known: dict[tuple[str, object, str], int] = {}
     ended = flag_known = 0
     advanced = 0
-    for i, X in executed:
-        instruction = instructions[i]
+    for i, X, lists in executed:
+        instruction, listed = instructions[i], max(map(len, lists))
         at = clock + max(0, fetch_cycles(instruction) - hidden)
-        hidden = hiding_cycles(config, instruction)
-        clock = at + issue_cycles(config, instruction) + drain_cycles(config, instruction)
+        hidden = hiding_cycles(config, instruction, listed)
+        clock = at + issue_cycles(config, instruction, listed) + drain_cycles(config, instruction)
         own = []
         match instruction:
             case Mac() | Learn():
-                own = accesses(config, instruction, X, at)
+                own = accesses(config, instruction, X, at, lists)
                 alone = isinstance(instruction, Learn) and instruction.integral
                 if alone and at < ended:
                     yield i, "an integral LEARN with something in flight"
@@ -137,7 +159,7 @@ def met(
             key = memory, address, kind
             known[key] = max(known.get(key, -1), time)
         if isinstance(instruction, Mac | Learn):
-            over = at + issue_cycles(config, instruction) + latency(config, instruction)
+            over = at + issue_cycles(config, instruction, listed) + latency(config, instruction)
             ended = max(ended, over)
             if isinstance(instruction, Learn):
                 if not instruction.hold:
@@ -175,7 +197,7 @@ def test_no_execution_meets_what_is_in_flight_and_no_drain_is_too_long(seed: int
         instructions = list(case.program.instructions)
         order = executed(CONFIG, case, instructions)
         assert list(met(CONFIG, instructions, order)) == []
-        ran = {i for i, _ in order}
+        ran = {i for i, _, _ in order}
         for i, instruction in enumerate(instructions):
             if not isinstance(instruction, Mac | Learn):
                 continue
@@ -248,6 +270,21 @@ def test_the_flag() -> None:
     assert drains(Loop(count=2, until=True), judges, Next()) == [17]
     # Two that judge one after the other do so in order.
     assert drains(judges, replace(judges, src=3, dst=2)) == [0, 17]
+
+
+def test_walks_enter_three_cycles_later_and_are_as_short_as_can_be() -> None:
+    listed = MacLevel(count=3, tile=1, src=1)
+    take, row = Wait(ahead=True, count=12), MacLevel(count=3, tile=3, dst=1)
+    walk = Mac(outer=(row,), inner=(listed,), dst=10, walk=True)
+    # Three groups, a cycle each at least: written 16 + 3 after the last.
+    assert drains(take, walk, ABOVE) == [18 - 2, LAST]
+    # What does not walk must not overtake it, nor read W by the port before.
+    assert drains(take, walk, Mac(src=30, dst=40)) == [3, LAST]
+    every = LearnLevel(count=3, tile=1, col=1)
+    learn = Learn(outer=(LearnLevel(count=3, tile=3, row=1), every), row=20, walk=True)
+    # Row by row: the third is written 10 cycles after its only tiles, read 1 after, 2 later.
+    assert drains(take, learn, walk) == [10 - 1 - 2, LAST + 3]
+    assert drains(take, walk, learn) == [0, 14 + 3]
 
 
 def test_loop_indices_count_with_all_their_values() -> None:

@@ -491,6 +491,55 @@ OTHER_MACHINES += [
         "both: drive meets a group twice",
     ),
 ]
+AHEAD = Wait(ahead=True, count=12, outputs=3)
+LISTED = MacLevel(count=3, tile=1, src=1)
+WALK = Mac(inner=(LISTED,), dst=40, walk=True)
+EVERY = LearnLevel(count=3, tile=1, col=1)
+LISTS = Learn(outer=(EVERY,), row=20, walk=True)
+OTHER_MACHINES += [
+    (CONFIG, [Wait()], [Wait(ahead=True)], "ahead: this machine was built without it"),
+    (CONFIG, [Mac(dst=1)], [WALK], "walk: this machine was built without it"),
+    (CONFIG, [Learn()], [LISTS], "walk: this machine was built without it"),
+    (FAST, [AHEAD], [replace(AHEAD, pack=Pack.WORD)], "ahead excludes pack WORD"),
+    (
+        FAST,
+        [replace(AHEAD, count=127, bias=True)],
+        [replace(AHEAD, count=128, bias=True)],
+        "a sample of 33 groups; this machine's buffer takes at most 32",
+    ),
+    (FAST, [replace(AHEAD, outputs=256)], [replace(AHEAD, outputs=257)], "outputs = 257: must be"),
+    (FAST, [replace(AHEAD, low=-32768)], [replace(AHEAD, low=-32769)], "low = -32769: must be"),
+    (FAST, [replace(AHEAD, high=32767)], [replace(AHEAD, high=32768)], "high = 32768: must be"),
+    (FAST, [replace(AHEAD, shift=7)], [replace(AHEAD, shift=7, bias=True)], "shift = 7: must be"),
+    (FAST, [Wait()], [Wait(outputs=1)], "belong to a sample of the buffer"),
+    (FAST, [AHEAD, AHEAD], [AHEAD, replace(AHEAD, count=11)], "a program's WAITs with ahead"),
+    (FAST, [AHEAD], [AHEAD, Wait()], "a program's WAITs with ahead have one format"),
+    (FAST, [replace(AHEAD, dst=63)], [replace(AHEAD, dst=64)], "dst reaches state group 64"),
+    (FAST, [AHEAD, WALK], [WALK], "walk without a WAIT that is ahead"),
+    (
+        FAST,
+        [AHEAD, WALK],
+        [AHEAD, replace(WALK, inner=(replace(LISTED, count=4),))],
+        "walks 4 groups, but a sample has 3",
+    ),
+    (FAST, [AHEAD, WALK], [AHEAD, replace(WALK, inner=())], "walk needs one inner level"),
+    (FAST, [AHEAD, WALK], [AHEAD, replace(WALK, src=1)], "walk takes its source from the sample"),
+    (FAST, [AHEAD, WALK], [AHEAD, replace(WALK, transposed=True)], "walk excludes transposed"),
+    (
+        FAST,
+        [AHEAD, LISTS],
+        [AHEAD, replace(LISTS, outer=(replace(EVERY, row=1),))],
+        "walk needs an innermost outer level",
+    ),
+    (FAST, [AHEAD, LISTS], [AHEAD, replace(LISTS, col=1)], "walk takes its column plane from"),
+    (FAST, [AHEAD, LISTS], [AHEAD, replace(LISTS, bound=True)], "walk excludes stochastic"),
+    (
+        CONFIG,
+        [Emit()],
+        [Emit(kind=EmitKind.ANSWER)],
+        "kind ANSWER: this machine was built without it",
+    ),
+]
 CASES = [(CONFIG, *case) for case in BOUNDS] + OTHER_MACHINES
 
 

@@ -21,7 +21,7 @@ from relaxon_isa.link import (
     Record,
     crc16,
 )
-from relaxon_isa.memory import INFO_BYTES, Register, Space, element_bytes
+from relaxon_isa.memory import INFO_BYTES, Space, element_bytes, registers
 
 Program = Callable[["BoardModel"], Generator[int | bytes, bytes, None]]
 """Yields a number to WAIT for so many bytes (and is sent them), bytes to EMIT them; ends: HALT."""
@@ -134,7 +134,7 @@ class BoardModel(BoardLink):
             Space.STATE: config.p * config.state_depth,
             Space.DRIVE: config.p * config.drive_depth,
             Space.TABLE: 1 << config.table_bits,
-            Space.REGISTER: len(Register),
+            Space.REGISTER: len(registers(config)),
             Space.INFO: INFO_BYTES,
         }
         self.width = {space: element_bytes(config, space) for space in Space}

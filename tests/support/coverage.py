@@ -11,7 +11,6 @@ from relaxon_isa.instructions import (
     INDEX_SELECTS,
     LEARN_FLAGS,
     MAC_FLAGS,
-    EmitKind,
     Gating,
     Instruction,
     Judge,
@@ -69,6 +68,8 @@ def bins_of(instructions: Sequence[Instruction]) -> set[str]:
                 bins.add("MAC.drive to drive")
         if isinstance(instruction, Wait):
             bins.add(f"WAIT.{instruction.pack.name}.{'s' if instruction.signed else 'u'}")
+            if instruction.ahead:
+                bins.add(f"WAIT.ahead.{instruction.pack.name}.{'su'[not instruction.signed]}")
     return bins
 
 
@@ -94,7 +95,9 @@ def all_bins(config: ArrayConfig) -> set[str]:
     bins |= {f"MAC.{a}.{g.name}" for a in activations for g in Gating}
     bins |= {f"MAC.gating={g.name}" for g in Gating} | {f"MAC.judge={j.name}" for j in Judge}
     bins |= {f"{kind}.sign={s.name}" for kind in ("MAC", "LEARN") for s in config.signs}
-    bins |= {f"LOOP.skip={s.name}" for s in Skip} | {f"EMIT.kind={k.name}" for k in EmitKind}
+    bins |= {f"LOOP.skip={s.name}" for s in Skip} | {
+        f"EMIT.kind={k.name}" for k in config.emit_kinds
+    }
     bins |= {f"WAIT.pack={k.name}" for k in Pack}
     bins |= {f"WAIT.{k.name}.{s}" for k in Pack for s in "su"}
     bins |= {"LEARN.position=0", "LEARN.position=1"}
@@ -105,7 +108,15 @@ def all_bins(config: ArrayConfig) -> set[str]:
         bins |= {f"dead zone.{at}{sign}" for at in ("edge", "beyond") for sign in "-+"}
     if "both" in config.mac_flags:
         bins |= {"MAC.both.from_drive=True", "MAC.both.from_drive=False"}
-    absent = {f"MAC.{flag}=True" for flag in set(MAC_FLAGS) - set(config.mac_flags)}
+    if config.sample_buffer:
+        packs = (Pack.B1, Pack.B2, Pack.B4, Pack.B8)
+        bins |= {f"WAIT.ahead.{k.name}.{s}" for k in packs for s in "su"}
+        bins |= {"answer.True", "answer.False", "sample.empty column"}
+        bins |= {"sample.label known", "sample.label unknown", "LEARN.walk=True"}
+    else:
+        bins -= {f"WAIT.{name}=True" for name in ("ahead", "bias", "dense")}
+    absent = {"LEARN.walk=True"} if not config.sample_buffer else set()
+    absent |= {f"MAC.{flag}=True" for flag in set(MAC_FLAGS) - set(config.mac_flags)}
     absent |= {f"LEARN.{flag}=True" for flag in set(LEARN_FLAGS) - set(config.learn_flags)}
     if not config.integral_shift:
         absent.add("LEARN.threshold")

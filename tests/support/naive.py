@@ -95,12 +95,15 @@ class Naive:
         Lists of ints.
     flag
         What MACs judge.
+    lists, label
+        The present sample: (group, value) of each column's entries.
     events
         Names of what happened: loops left early, values right at a bound, ties, ...
     moved
         What the last MAC judged; how far the last integral LEARN was from its memories.
     executed
-        Of every instruction that has run, in order: where it is and the loop indices.
+        Of every instruction that has run, in order: where it is, the loop indices, and the groups
+        of the present sample's lists.
     results
         Counts of what lanes and cells produced: "zero", "saturated" and "other".
     """
@@ -114,12 +117,14 @@ class Naive:
         if config.dither_bits:
             self.registers[Register.UPDATE_KEY] = self.registers[Register.SAMPLE_KEY] = 1
         self.flag = False
+        self.lists: list[list[tuple[int, int]]] = [[] for _ in range(p)]
+        self.label = -1
         self.X = [0]
         self.count = True
         self.results = {"zero": 0, "saturated": 0, "other": 0}
         self.events: set[str] = set()
         self.moved: list[int] = []
-        self.executed: list[tuple[int, list[int]]] = []
+        self.executed: list[tuple[int, list[int], list[list[int]]]] = []
 
     def write(self, memory: Mapping[Space, tuple[int, Sequence[int]]]) -> None:
         """What the host writes: for each space the first element and the values."""
@@ -153,6 +158,7 @@ class Naive:
             getattr(other, name).update({k: list(v) for k, v in getattr(self, name).items()})
         other.table, other.registers = list(self.table), list(self.registers)
         other.flag = self.flag
+        other.lists, other.label = self.lists, self.label
         return other
 
     def note(self, value: int, saturated: bool) -> None:
@@ -166,16 +172,18 @@ class Naive:
         """Run to HALT; ``take(n)`` supplies the n bytes of a WAIT. Yields EMIT payloads."""
         config = self.config
         self.flag, self.count = False, count
+        self.lists, self.label = [[] for _ in range(config.p)], -1
         open_loops: list[tuple[int, Loop, int]] = []  # (where, loop, trip)
         hidden = 0
         i = 0
         while True:
             instruction = instructions[i]
             self.X = [0] + [trip * loop.step for _, loop, trip in open_loops]
-            self.executed.append((i, self.X))
+            self.executed.append((i, self.X, [[g for g, _ in column] for column in self.lists]))
             self.add(Register.CONTROL_CYCLES, max(0, fetch_cycles(instruction) - hidden))
-            hidden = hiding_cycles(config, instruction)
-            cycles = issue_cycles(config, instruction) + drain_cycles(config, instruction)
+            listed = max(map(len, self.lists))
+            hidden = hiding_cycles(config, instruction, listed)
+            cycles = issue_cycles(config, instruction, listed) + drain_cycles(config, instruction)
             i += 1
             match instruction:
                 case Mac():
@@ -188,7 +196,9 @@ class Naive:
                     self.wait(instruction, take(wait_bytes(config, instruction)))
                     self.add(Register.WAIT_CYCLES, cycles)
                 case Emit():
-                    yield self.emit(instruction)
+                    payload = self.emit(instruction)
+                    if instruction.kind is not EmitKind.ANSWER:
+                        yield payload
                     self.add(Register.EMIT_CYCLES, cycles)
                 case Loop():
                     self.add(Register.CONTROL_CYCLES, cycles)
@@ -256,6 +266,15 @@ class Naive:
         for outer in self.trips(m.outer):
             drive = self.at(m.drive + X[m.drive_x], m.outer, outer, "drive")
             acc = list(self.D[drive]) if m.from_drive else [0] * p
+            if m.walk:
+                s = self.sign(m.sign, m.outer, outer)
+                base = self.at(m.tile + X[m.tile_x], m.outer, outer, "tile")
+                for c in range(p):
+                    for group, value in self.lists[c]:
+                        for r in range(p):
+                            acc[r] += s * self.W[base + group][r * p + c] * value
+                yield outer, [wrapped(x, config.acc_bits) for x in acc]
+                continue
             for inner in self.trips(m.inner):
                 trip = (*outer, *inner)
                 s = self.sign(m.sign, levels, trip)
@@ -353,6 +372,9 @@ class Naive:
         def saturate(x: int) -> int:
             return min(max(x, -high - 1), high)
 
+        if m.walk:
+            self.learn_lists(m, base, q)
+            return
         self.moved = []
         for outer in self.trips(m.outer):
             tile = self.at(base, m.outer, outer, "tile")
@@ -405,6 +427,57 @@ class Naive:
         if not m.hold and config.dither_bits:
             self.registers[Register.UPDATE_KEY] = mix(key)
 
+    def learn_lists(self, m: Learn, base: int, q: int) -> None:
+        """A LEARN that walks, row by row of the lists."""
+        config, p = self.config, self.config.p
+        high = 2 ** (config.weight_bits - 1) - 1
+        levels = m.outer[:-1]
+        for outer in self.trips(levels):
+            s = self.sign(m.sign, levels, outer)
+            row = self.S[self.at(m.row + self.X[m.row_x], levels, outer, "row")]
+            first = self.at(base, levels, outer, "tile")
+            for t in range(max(map(len, self.lists))):
+                saturated = False
+                for c in range(p):
+                    if t >= len(self.lists[c]):
+                        continue
+                    group, value = self.lists[c][t]
+                    for r in range(p):
+                        if m.diagonal and r != c:
+                            continue
+                        cells = self.W[first + group]
+                        new = cells[r * p + c] + half_away(s * row[r] * value, q)
+                        met = not -high - 1 <= new <= high
+                        saturated |= met
+                        cells[r * p + c] = min(max(new, -high - 1), high)
+                        self.note(cells[r * p + c], met)
+                if saturated:
+                    self.add(Register.WEIGHT_SATURATIONS, 1)
+        if not m.hold and config.dither_bits:
+            self.registers[Register.UPDATE_KEY] = mix(self.registers[Register.UPDATE_KEY])
+
+    def take_sample(self, m: Wait, data: bytes) -> None:
+        """A WAIT that is ahead."""
+        p, bits = self.config.p, m.pack.bits
+        self.label = data[-1] if m.outputs else -1
+        word = sum(byte << 8 * i for i, byte in enumerate(data))
+        values = [(word >> n * bits) % 2**bits for n in range(m.count)]
+        if m.signed:
+            values = [wrapped(value, bits) for value in values]
+        if m.bias:
+            values.append(2 ** (bits - m.signed))
+        self.lists = [[] for _ in range(p)]
+        for n, value in enumerate(values):
+            if value or m.dense:
+                self.lists[n % p].append((n // p, value << m.shift))
+        if not all(self.lists):
+            self.events.add("sample.empty column")
+        for n in range(m.outputs):
+            target = m.high if n == self.label else m.low
+            self.S[m.dst + self.X[m.dst_x] + n // p][n % p] = target
+        if m.outputs:
+            self.events.add(f"sample.label {'known' if self.label < m.outputs else 'unknown'}")
+
     # The link -----------------------------------------------------------------------------
 
     def wait(self, m: Wait, data: bytes) -> None:
@@ -414,6 +487,9 @@ class Naive:
                 key = mix(self.registers[Register.SAMPLE_KEY])
                 self.registers[Register.SAMPLE_KEY] = key
             self.add(Register.SAMPLES, 1)
+        if m.ahead:
+            self.take_sample(m, data)
+            return
         word = sum(byte << 8 * i for i, byte in enumerate(data))
         is_word = m.pack is Pack.WORD
         pitch = 8 * element_bytes(config, Space.STATE) if is_word else m.pack.bits
@@ -433,6 +509,11 @@ class Naive:
             return b"".join(value.to_bytes(4, "little") for value in values)
         memory = self.D if m.kind is EmitKind.DRIVE else self.S
         values = [memory[base + n // p][n % p] for n in range(m.count)]
+        if m.kind is EmitKind.ANSWER:
+            if values.index(max(values)) != self.label:
+                self.add(Register.WRONG, 1)
+            self.events.add(f"answer.{values.index(max(values)) == self.label}")
+            return b""
         if m.kind is EmitKind.ARGMAX:
             if values.count(max(values)) > 1:
                 self.events.add("arg max.tie")

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from relaxon_isa.check import check
 from relaxon_isa.config import ArrayConfig
+from relaxon_isa.cycles import wait_bytes
 from relaxon_isa.encoding import rows_of
 from relaxon_isa.errors import ProgramError
 from relaxon_isa.instructions import (
@@ -36,7 +37,7 @@ from relaxon_isa.instructions import (
     Skip,
     Wait,
 )
-from relaxon_isa.memory import Register, Space
+from relaxon_isa.memory import Register, Space, registers
 from relaxon_isa.program import Program
 
 from .coverage import bins_of
@@ -125,14 +126,26 @@ class _Generator:
         self.states = Zone(zone.start, zone.size - 1)
         self.key_group = zone.start + zone.size - 1  # its words meet all weights at the end
         self.drives = Zone.within(rng, config.drive_depth, 24)
+        self.format: Wait | None = None  # of samples that are taken ahead
+        if config.sample_buffer and self.chance(0.6):
+            self.format = self._ahead()
         self.instructions: list[Instruction] = []
         self.loops: list[Loop] = []
         self.memory = self._memory()
         self.naive = Naive(config)
         self.naive.write(self.memory)
+        if self.format:
+            data = bytes(self._octet() for _ in range(wait_bytes(config, self.format)))
+            self.naive.take_sample(replace(self.format, outputs=0), data)
 
     def chance(self, probability: float) -> bool:
         return self.rng.random() < probability
+
+    def _octet(self) -> int:
+        rng = self.rng
+        if self.format:  # lists of zeros are short
+            return rng.choice([0, 0, 0, 1, 128, *rng.randbytes(3)])
+        return rng.choice([0, 255, *rng.randbytes(4)])
 
     def _memory(self) -> Memory:
         config, rng, p = self.config, self.rng, self.config.p
@@ -159,13 +172,14 @@ class _Generator:
         drive = [
             random_word(rng, rng.choice([bits, bits - 4])) for _ in range(self.drives.size * p)
         ]
-        registers = [rng.choice([0, 0, (1 << 32) - rng.randint(1, 60)]) for _ in Register]
+        kept = registers(config)
+        values = [rng.choice([0, 0, (1 << 32) - rng.randint(1, 60)]) for _ in kept]
         for key in (Register.UPDATE_KEY, Register.SAMPLE_KEY):
-            registers[key] = rng.randint(1, (1 << 32) - 1)
+            values[key] = rng.randint(1, (1 << 32) - 1)
         memory: Memory = {
             Space.STATE: (self.states.start * p, state),
             Space.DRIVE: (self.drives.start * p, drive),
-            Space.REGISTER: (0, registers),
+            Space.REGISTER: (0, values),
         }
         if config.table_bits:
             table = [random_word(rng, config.state_bits) for _ in range(1 << config.table_bits)]
@@ -187,6 +201,8 @@ class _Generator:
                 replace=True,
             )
             self._append(fill)
+        if self.format:
+            self.instructions.append(self._wait())
         self._block(rng.randint(5, 10))
         # The flag comes back as a sweep.
         self.instructions += [Loop(count=1, sweep=True, skip=Skip.UNLESS_FLAG), Next()]
@@ -211,7 +227,9 @@ class _Generator:
         stream = bytearray()
 
         def take(size: int) -> bytes:
-            data = bytes(rng.choice([0, 255, *rng.randbytes(4)]) for _ in range(size))
+            data = bytes(self._octet() for _ in range(size))
+            if self.format and self.format.outputs:
+                data = data[:-1] + bytes([rng.randrange(self.format.outputs + 1)])
             stream.extend(data)
             return data
 
@@ -354,6 +372,21 @@ class _Generator:
     def _sign(self) -> Sign:
         return self.rng.choice(self.config.signs)
 
+    def _walks(self, levels: tuple) -> bool:
+        """Whether the next nest is to walk; with these outer levels, that is possible."""
+        return bool(self.format) and len(levels) < self.config.levels and self.chance(0.5)
+
+    def _walk(self, mac: Mac) -> Mac:
+        """The same nest over the sample's lists."""
+        assert self.format
+        groups = -(-self.format.values // self.config.p)
+        outer = tuple(replace(level, src=0) for level in mac.outer)
+        strides, counts = [level.tile for level in outer], [level.count for level in outer]
+        base = self.tiles.place(self.rng, [*counts, groups], [*strides, 1], range(1))
+        inner = (MacLevel(count=groups, tile=1, src=1),)
+        fields = {"outer": outer, "inner": inner, "tile": base, "tile_x": 0, "src": 0, "src_x": 0}
+        return replace(mac, **fields, transposed=False, walk=True)
+
     def _mac(self) -> Mac:
         rng, config = self.rng, self.config
         p = config.p
@@ -408,6 +441,8 @@ class _Generator:
             sign=self._sign(),
             **values,
         )
+        if self._walks(mac.outer):
+            mac = self._walk(mac)
         return mac if to_drive else self._both(self._lanes(mac))
 
     def _both(self, mac: Mac) -> Mac:
@@ -435,6 +470,8 @@ class _Generator:
         self.naive.X = [0] * (len(self.loops) + 1)
         size = max(abs(x).bit_length() for _, acc in self.naive.accumulators(mac) for x in acc)
         activation = rng.choice(config.activations)
+        if mac.walk and activation is Activation.RANDOM:
+            raise ProgramError("there are no sums to see")
         one, top = rng.randint(3, config.state_bits - 2), config.state_bits - 1
         target = {
             Activation.TABLE: config.table_bits - rng.choice([1, 1, 0]),
@@ -476,6 +513,8 @@ class _Generator:
     def _learn(self) -> Learn:
         rng, config = self.rng, self.config
         p = config.p
+        if self.format and self.chance(0.5):
+            return self._learn_lists()
         integral = "integral" in config.learn_flags and self.chance(0.2)
         counts, outer = self._counts(WORK // (p * p), config.learn_terms)
         every = range(len(counts))
@@ -513,6 +552,33 @@ class _Generator:
             learn = replace(learn, threshold=min((1 << config.weight_bits) - 1, self._edge(learn)))
         return learn
 
+    def _learn_lists(self) -> Learn:
+        """A LEARN that walks."""
+        assert self.format
+        rng, p = self.rng, self.config.p
+        groups = -(-self.format.values // p)
+        counts, _ = self._counts(max(1, WORK // (p * p * groups)), 1)
+        counts = counts[: self.config.levels - 1]
+        tiles, rows = self._radix([*counts, groups]), self._loose(counts)
+        if abs(tiles[-1]) != 1:
+            tiles = [s * groups for s in self._radix(counts)]
+        tiles = [*tiles[: len(counts)], 1]
+        (tile_x, index), (row_x, row_index) = self._select(), self._select()
+        levels = zip(counts, tiles, rows, self._flips(len(counts)), strict=False)
+        outer = [LearnLevel(count=n, tile=t, row=r, flip=flip) for n, t, r, flip in levels]
+        return Learn(
+            outer=(*outer, LearnLevel(count=groups, tile=1, col=1)),
+            tile=self.tiles.place(rng, [*counts, groups], tiles, index),
+            tile_x=tile_x,
+            row=self.states.place(rng, counts, rows, row_index),
+            row_x=row_x,
+            sign=self._sign(),
+            position=rng.choice([0, 1]),
+            diagonal=self.chance(0.15),
+            hold=self.chance(0.3),
+            walk=True,
+        )
+
     def _flags(self, integral: bool) -> dict[str, bool]:
         """Flags but ``integral``, those that go together."""
         chances = {flag: 0.15 for flag in self.config.learn_flags if flag != "integral"}
@@ -525,8 +591,36 @@ class _Generator:
 
     # The link -------------------------------------------------------------------------------
 
+    def _ahead(self) -> Wait:
+        """The format of samples that are taken ahead."""
+        rng, config = self.rng, self.config
+        pack, signed = rng.choice([Pack.B1, Pack.B2, Pack.B4, Pack.B8]), self.chance(0.4)
+        bias = self.chance(0.5)
+        most = min(4, config.sample_buffer // 2, self.tiles.size) * config.p - bias
+        return Wait(
+            count=rng.randint(1, most),
+            pack=pack,
+            signed=signed,
+            shift=rng.randint(0, config.state_bits - 1 - (pack.bits - signed) - bias),
+            ahead=True,
+            bias=bias,
+            dense=self.chance(0.2),
+            outputs=rng.choice([0, *[rng.randint(1, min(255, 3 * config.p))] * 3]),
+        )
+
     def _wait(self) -> Wait:
         rng, config = self.rng, self.config
+        if self.format:
+            select, index = self._select()
+            size = -(-self.format.outputs // config.p)
+            return replace(
+                self.format,
+                dst=self.states.place(rng, [max(1, size)], [1], index),
+                dst_x=select,
+                low=random_word(rng, config.state_bits),
+                high=random_word(rng, config.state_bits),
+                tick=self.chance(0.5),
+            )
         pack = rng.choice(list(Pack))
         signed = self.chance(0.5)
         bits = config.state_bits if pack is Pack.WORD else (pack.bits or 0) - signed
@@ -544,7 +638,7 @@ class _Generator:
 
     def _emit(self) -> Emit:
         rng, p = self.rng, self.config.p
-        kind = rng.choice(list(EmitKind))
+        kind = rng.choice(self.config.emit_kinds)
         if kind is EmitKind.COUNTERS:
             # Neither EMIT's own, nor stalls and link errors, which are no part of the contract.
             first = Register.WAIT_CYCLES if self.config.kind_counters else Register.SAMPLE_KEY
@@ -556,7 +650,9 @@ class _Generator:
         select, index = self._select()
         bases = [zone.place(rng, [-(-count // p)], [1], index) for _ in range(TRIES)]
         base = bases[0]
-        if kind is EmitKind.ARGMAX and self.chance(0.5):  # more than one greatest
+        if kind in (EmitKind.ARGMAX, EmitKind.ANSWER) and self.chance(
+            0.5
+        ):  # more than one greatest
             base = next((b for b in bases if self._ties(b, count)), base)
         return Emit(kind=kind, base=base, base_x=select, count=count)
 

@@ -17,7 +17,7 @@ from relaxon_isa.instructions import (
     Sign,
     Skip,
 )
-from relaxon_isa.memory import Register, Space
+from relaxon_isa.memory import Register, Space, registers
 from relaxon_isa.presets import preset
 from relaxon_isa.program import Program
 from relaxon_sim.golden.hash import cell_dither, words
@@ -35,7 +35,7 @@ def typed(fields: dict) -> dict:
 
 def run(device, *instructions: Instruction, samples=()) -> dict[Register, int]:
     """Run a program from counters at 0; returns the registers."""
-    device.write(Space.REGISTER, len(KEYS), [0] * (len(Register) - len(KEYS)))
+    device.write(Space.REGISTER, len(KEYS), [0] * (len(registers(device.config)) - len(KEYS)))
     device.load(Program(device.config, (*instructions, Halt())).rows)
     for _ in device.run(samples):
         pass

@@ -199,19 +199,50 @@ class Rule(Parts):
         with b.loop(waits, step=image.column):
             b.add(Wait(**wait, dst_x=open_loops(b)))
 
+    def takes_ahead(self) -> bool:
+        """Whether samples with labels are taken from the machine's buffer, and programs walk over
+        their lists: with `early_stop`, on parts that are those of all rules."""
+        own, image, config = type(self), self.layout.layers[0], self.config
+        parts = ("static_drives", "learn", "take_input", "take_target", "encode_inputs")
+        usual = all(getattr(own, part) is getattr(Rule, part) for part in parts)
+        return (
+            self.settings.early_stop
+            and usual
+            and own.class_targets is Rule.class_targets
+            and self.settings.input_bits <= 8
+            and (image.waits[0], image.always_on, self.layout.blocks[0].words_each) == (1, 1, 1)
+            and 2 * image.column <= config.sample_buffer
+            and self.layout.network.sizes[-1] <= 256
+        )
+
+    def take_sample(self, b: Builder, *, labelled: bool) -> None:
+        """WAIT for a sample that is unpacked ahead, and with its label for the target plane."""
+        lay, image, bits = self.layout, self.layout.layers[0], self.settings.input_bits
+        signed = self.settings.input_offset > 0
+        wait = {"pack": INPUT_PACKS[bits], "signed": signed, "tick": labelled}
+        if labelled:
+            low, high = self.objective.targets()
+            words = to_integers(np.array([low, high]), self.frac(lay.depth), self.config.state_bits)
+            wait |= {"dst": lay.y, "outputs": lay.network.sizes[-1]}
+            wait |= {"low": int(words[0]), "high": int(words[1])}
+        shift = self.formats.state_frac - bits + signed
+        b.add(Wait(count=image.channels, shift=shift, ahead=True, bias=True, **wait))
+
     def take_target(self, b: Builder) -> None:
         """WAIT for a target; after an input in pieces it is what ticks."""
         lay, tick = self.layout, self.layout.layers[0].waits[0] > 1
         count = lay.network.sizes[-1]
         b.add(Wait(dst=lay.y, count=count, pack=Pack.WORD, signed=True, tick=tick))
 
-    def static_drives(self, b: Builder) -> None:
-        """Compute the static drives once per sample: W x + b of layer 1, b of the others."""
+    def static_drives(self, b: Builder, first: int = 1) -> None:
+        """Compute the static drives once per sample, of the layers from ``first`` on: W x + b of
+        layer 1, b of the others."""
         lay = self.layout
-        for block in (*lay.blocks[: lay.depth], *(skip for skip in lay.skips if not skip.lower)):
+        skips = [skip for skip in lay.skips if not skip.lower]
+        for block in (*lay.blocks[first - 1 : lay.depth], *skips):
             drive = lay.held("static", block.upper)
             for nest in block.static(lay.x, drive, drive if block in lay.skips else None):
-                b.add(Mac(to_drive=True, **nest))
+                b.add(Mac(to_drive=True, **self.over_lists(b, nest)))
 
     def clear(self, b: Builder, first: int = 2) -> None:
         """Free states from layer ``first`` on to 0, so that a sample starts from a known state.
@@ -278,20 +309,58 @@ class Rule(Parts):
         self.objective.read_out(b)
 
     def early_phase(self, b: Builder) -> None:
-        """The free phase of `early_stop`: the flag says whether every output is within the margin
-        of its target, and ends it. Only the outputs, which a sweep writes last, are judged."""
+        """Static drives and free phase of `early_stop`: the flag says whether every output is
+        within the margin of its target, and ends it. Only the outputs, which a sweep writes last,
+        are judged."""
         tol = int(self.settings.margin * 2**self.formats.state_frac)
         near = {"judge": Judge.CHANGE, "fresh": True, "tol": tol, "old": Region(self.layout.y)}
-        self._free_sweeps(b, lambda layer: near if layer == self.layout.depth else {})
+
+        def judged(layer: int) -> dict:
+            return near if layer == self.layout.depth else {}
+
+        if not self._starts_at_once():
+            self.static_drives(b)
+            self._free_sweeps(b, judged)
+            return
+        self._start_at_once(b)
+        self.static_drives(b, first=2)
+        self.clear(b, first=3)
+        self._free_sweep(b, judged, first=2)
+        if self.settings.free_cap > 1:
+            with b.loop(self.settings.free_cap - 1, skip=Skip.IF_FLAG, until=True, sweep=True):
+                self._free_sweep(b, judged)
+
+    def _starts_at_once(self) -> bool:
+        """Whether a first sweep from zeros can take the states of layer 1 from the sums that are
+        its static drive, as they are written."""
+        own = type(self)
+        usual = all(
+            getattr(own, part) is getattr(Rule, part)
+            for part in ("static_drives", "relax", "with_own_state", "to_state")
+        )
+        return usual and "both" in self.config.mac_flags and self.objective.top_relaxed > 1
+
+    def _start_at_once(self, b: Builder) -> None:
+        """The static drive of layer 1, and its states while all above are 0."""
+        lay = self.layout
+        block, drive = lay.block(1), lay.held("static", 1)
+        nest = block.forward(block.below.plane(lay.x), dst=self.at("free", 1), drive=drive)
+        fields = {**self.over_lists(b, nest), **self.to_state(1), **self.tail(1)}
+        fields["from_drive"] = False
+        b.add(Mac(**fields, both=True))
 
     def _free_sweeps(self, b: Builder, judged: Callable[[int], dict]) -> None:
         """Sweeps from zeros until the flag is set; ``judged``: fields of a layer's MACs."""
         s = self.settings
         self.clear(b)
         with b.loop(s.free_cap, until=not s.fixed_sweeps, sweep=True):
-            for layer in range(1, self.objective.top_relaxed + 1):
-                fields = judged(layer)
-                self.relax(b, layer, dst="free", below="free", above="free", judged=fields)
+            self._free_sweep(b, judged)
+
+    def _free_sweep(self, b: Builder, judged: Callable[[int], dict], first: int = 1) -> None:
+        """A sweep of the layers from ``first`` on."""
+        for layer in range(first, self.objective.top_relaxed + 1):
+            fields = judged(layer)
+            self.relax(b, layer, dst="free", below="free", above="free", judged=fields)
 
     def nudged_phase(self, b: Builder) -> None:
         """Relax the nudged phases. The first sweep reads the free state, so nothing is copied.
@@ -485,14 +554,21 @@ class Rule(Parts):
         """What is done with a sample whose input and target are in their planes: drives, free
         phase, error; then, unless all is within the margin, nudge and update. Leaves the free
         output in its plane."""
-        self.static_drives(b)
         if self.settings.early_stop:
             self.early_phase(b)
+            # Within a margin of less than half of the targets' distance every answer is right.
+            low, high = self.objective.targets()
+            sure = 2 * self.settings.margin < abs(high - low)
+            if not sure:
+                self.judge_answer(b)
             with b.loop(1, skip=Skip.IF_FLAG):
+                if sure:
+                    self.judge_answer(b)
                 self.objective.error(b)
                 self.nudged_phase(b)
                 self.update(b, marks)
             return
+        self.static_drives(b)
         self.free_phase(b)
         self.objective.error(b)
         if self.settings.margin:
@@ -503,20 +579,32 @@ class Rule(Parts):
             self.nudged_phase(b)
             self.update(b, marks)
 
+    def judge_answer(self, b: Builder) -> None:
+        """Count a wrong answer, if the program's samples are labelled."""
+        if any(isinstance(i, Wait) and i.outputs for i in b.instructions):
+            lay = self.layout
+            base, count = lay.plane(self.REPORT, lay.depth), lay.network.sizes[-1]
+            b.add(Emit(kind=EmitKind.ANSWER, base=base, count=count))
+
     def train_program(
-        self, *, report: bool = True, halvings: int = 0
+        self, *, report: bool = True, halvings: int = 0, labelled: bool = False
     ) -> tuple[Program, PatchPoints]:
         """One pass over the samples of a run. ``report``: EMIT the arg max of each free output.
-        ``halvings``: how often a schedule will halve the rates.
+        ``halvings``: how often a schedule will halve the rates. ``labelled``: samples are inputs
+        and a label each (`encode_labels`), which needs `takes_ahead`; then WRONG counts arg maxes
+        that are not the label, instead of EMITs.
 
         The trips of its outermost loop are the samples.
         """
         b, marks = Builder(self.config), PatchPoints(halvings=halvings)
         with b.loop(1) as marks.samples:
-            self.take_input(b, tick=True)
-            self.take_target(b)
+            if labelled:
+                self.take_sample(b, labelled=True)
+            else:
+                self.take_input(b, tick=True)
+                self.take_target(b)
             self.train_body(b, marks)
-            if report:
+            if report and not labelled:
                 b.add(
                     Emit(
                         kind=EmitKind.ARGMAX,
@@ -542,7 +630,9 @@ class Rule(Parts):
         """Relax each sample freely; EMIT the arg max, or the outputs' words. Learns nothing."""
         b, lay = Builder(self.config), self.layout
         with b.loop(1):
-            if not resident:
+            if not resident and self.takes_ahead():
+                self.take_sample(b, labelled=False)
+            elif not resident:
                 self.take_input(b, tick=False)
             self.static_drives(b)
             self.free_phase(b)
@@ -620,6 +710,10 @@ class Rule(Parts):
     def encode_targets(self, y: np.ndarray) -> list[bytes]:
         """Labels, int (n,), or targets, float (n, outputs), as the bytes that WAIT takes."""
         return self.formats.pack(self.targets_of(y), self.frac(self.layout.depth))
+
+    def encode_labels(self, y: np.ndarray) -> list[bytes]:
+        """Labels, int (n,), as the bytes that a WAIT for a labelled sample takes."""
+        return [bytes([label]) for label in y]
 
     def class_targets(self, outputs: int) -> np.ndarray:
         """Targets of each class, float (classes, outputs)."""

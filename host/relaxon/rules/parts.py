@@ -16,6 +16,7 @@ from relaxon_isa import (
     MacLevel,
     Next,
     Sign,
+    Wait,
 )
 
 from ..connections import Block, Region
@@ -183,6 +184,16 @@ class Parts:
         zeros = {"tile": Region(lay.tile("one"), group=0), "src": Region(lay.zero, group=0)}
         return lay.layers[layer].walk(phases, **zeros, **operands)
 
+    def over_lists(self, b: Builder, nest: dict) -> dict:
+        """Fields of a nest over the input plane: if the program's samples are taken ahead, those of
+        a walk over their lists."""
+        if not any(isinstance(i, Wait) and i.ahead for i in b.instructions):
+            return nest
+        for plane in ("src", "col"):
+            if nest.get(plane) == self.layout.x:
+                return {**nest, plane: 0, "walk": True}
+        return nest
+
     def add_own_state(
         self, b: Builder, layer: int, plane: str, drive: Region, tile: str, trips: int = 1
     ) -> Region:
@@ -250,7 +261,7 @@ class Parts:
         the same, with the same random bits."""
         twins = self.layout.twins(block) if self.LEARNS_BACKWARD else ()
         fields = {"position": self.position(block.upper), **self.learn_fields(block), **fields}
-        own = block.learn(row, col, terms, bias, word)
+        own = [self.over_lists(b, nest) for nest in block.learn(row, col, terms, bias, word)]
         others = [nest for twin in twins for nest in twin.learn(row, col, terms, word=word)]
         hold = fields.pop("hold", False)
         for i, nest in enumerate([own[0], *others, *own[1:]]):

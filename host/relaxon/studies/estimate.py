@@ -7,7 +7,7 @@ import numpy as np
 
 from relaxon_device.base import Device
 from relaxon_device.link import FRAME_BYTES
-from relaxon_isa import MAX_PAYLOAD, ArrayConfig, Program, Register, Space
+from relaxon_isa import MAX_PAYLOAD, ArrayConfig, Program, Register, Space, registers
 
 from ..backends import open_device
 from ..network import Network
@@ -130,7 +130,7 @@ def estimate(
 
 def count_cycles(device: Device, program: Program, samples: Iterable[bytes] = ()) -> dict[str, int]:
     """Cycles by kind (`relaxon.training.KINDS`) of one run of a program."""
-    device.write(Space.REGISTER, Register.MAC_CYCLES, [0] * (len(Register) - 2))
+    device.write(Space.REGISTER, Register.MAC_CYCLES, [0] * (len(registers(device.config)) - 2))
     device.load(program.rows)
     for _ in device.run(samples):
         pass

@@ -7,6 +7,9 @@ or taken modulo 2**64 before it wraps at ``acc_bits`` (see `machine.fits`).
 Zeros are passed over: a product with a source of 0 adds nothing, and a LEARN whose rounded
 product is 0 changes nothing unless it also decays, replaces or bounds.
 
+The present sample is held as the words that its lists leave, ``Z``, laid out as those of S, and the
+row of the list that each is in, ``rows``; a walk is computed as the dense nest over them.
+
 S and D are flat, in neuron order. W is flat, too: cell (row, column) of a tile is at ``places[tile]
 = (start, row pitch, column pitch)``, start + row * row pitch + column * column pitch; `layout` puts
 tiles that programs use as a matrix together as one.
@@ -58,9 +61,11 @@ IN01, IN11 = int(Gating.IN01), int(Gating.IN11)
 CHANGE = int(Judge.CHANGE)
 IF_FLAG, UNLESS_FLAG = int(Skip.IF_FLAG), int(Skip.UNLESS_FLAG)
 WORD = int(Pack.WORD)
-DRIVE, ARGMAX, COUNTERS = map(int, (EmitKind.DRIVE, EmitKind.ARGMAX, EmitKind.COUNTERS))
+DRIVE, ARGMAX, COUNTERS, ANSWER = map(
+    int, (EmitKind.DRIVE, EmitKind.ARGMAX, EmitKind.COUNTERS, EmitKind.ANSWER)
+)
 UPDATE_KEY, SAMPLE_KEY = int(Register.UPDATE_KEY), int(Register.SAMPLE_KEY)
-SWEEPS, SAMPLES = int(Register.SWEEPS), int(Register.SAMPLES)
+SWEEPS, SAMPLES, WRONG = int(Register.SWEEPS), int(Register.SAMPLES), int(Register.WRONG)
 STATE_SATURATIONS = int(Register.STATE_SATURATIONS)
 WEIGHT_SATURATIONS = int(Register.WEIGHT_SATURATIONS)
 COUNTER_BYTES = COUNTER_BITS // 8
@@ -233,10 +238,11 @@ def multiply_dots(m, first, count, trips, base, config, cpu, W, places, values, 
 
 
 @njit(forceinline=True)
-def mac(m, trips, segments, x, config, cpu, S, D, W, places, table, registers, scratch):
+def mac(m, trips, segments, x, config, cpu, S, D, W, places, Z, table, registers, scratch):
     """One MAC, segment by segment (`tables.SEGMENT`)."""
     acc, tiles, lanes, values, _, _, _ = scratch
     p = config.p
+    source = Z if m.walk else S
     if m.judge and m.fresh:
         cpu.flag = 1
     tile_base, src_base = m.tile + x[m.tile_x], m.src + x[m.src_x]
@@ -257,7 +263,7 @@ def mac(m, trips, segments, x, config, cpu, S, D, W, places, table, registers, s
         size, used = np.uint64(seg.groups * p), np.uint64(seg.lanes)
         if diagonal:
             status = multiply_diagonal(
-                m, seg, trips, tile, src_base, config, cpu, S, W, places, acc, values
+                m, seg, trips, tile, src_base, config, cpu, source, W, places, acc, values
             )
         elif not random:
             step = seg.groups if seg.wide else 1
@@ -266,9 +272,10 @@ def mac(m, trips, segments, x, config, cpu, S, D, W, places, table, registers, s
                 if src != gathered:
                     gathered = src
                     if m.source_run:
-                        n = gather_all(m, src_base + src, trips, config, cpu, S, values)
+                        n = gather_all(m, src_base + src, trips, config, cpu, source, values)
                     else:
-                        n = gather(m, src_base + src, trips, config, cpu, S, tiles, lanes, values)
+                        at_src = src_base + src
+                        n = gather(m, at_src, trips, config, cpu, source, tiles, lanes, values)
                     if n < 0:
                         return ADDRESS
                 if m.source_run:
@@ -472,13 +479,14 @@ def products(terms, words, count, j, size, acc):
 
 
 @njit(forceinline=True)
-def learn(m, trips, x, config, cpu, S, W, places, registers, scratch):
+def learn(m, trips, x, config, cpu, S, W, places, Z, rows, registers, scratch):
     """One LEARN: the product of a listed side, zeros left out, with the lines of the other."""
     acc, tiles, lanes, over, terms, words, marks = scratch
     p = config.p
     base, row_base, col_base = m.tile + x[m.tile_x], m.row + x[m.row_x], m.col + x[m.col_x]
     negative = m.sign == MINUS or (m.sign == RANDOM_SIGN and registers[SAMPLE_KEY] & 1)
     sign = -1 if negative else 1
+    columns = Z if m.walk else S
     marks[config.weight_depth] += 1  # the number of this LEARN
     if m.wide:  # all tiles lie as one matrix, in lines along ``line``
         by_row = m.wide == 1
@@ -486,7 +494,10 @@ def learn(m, trips, x, config, cpu, S, W, places, registers, scratch):
         if not by_row:
             line, lines, listed, count = listed, count, line, lines
         line_base, list_base = (row_base, col_base) if by_row else (col_base, row_base)
-        some = spread_terms(m, line, lines, by_row, line_base, sign, trips, config, cpu, S, words)
+        line_words, listed_words = (S, columns) if by_row else (columns, S)
+        some = spread_terms(
+            m, line, lines, by_row, line_base, sign, trips, config, cpu, line_words, words
+        )
         if some > 0:
             n = gather_terms(
                 m,
@@ -497,7 +508,7 @@ def learn(m, trips, x, config, cpu, S, W, places, registers, scratch):
                 trips,
                 config,
                 cpu,
-                S,
+                listed_words,
                 tiles,
                 lanes,
                 terms,
@@ -514,7 +525,16 @@ def learn(m, trips, x, config, cpu, S, W, places, registers, scratch):
                     )
                 else:
                     clipped = add(m, config.weight_bits, W, start, size, terms, words, j, acc, over)
-                if clipped:
+                if clipped and m.walk:
+                    for e in range(size):
+                        if over[e]:
+                            # The tile that a list begins with, and a row of the list.
+                            first, at = trips[line + e // p].tile, tiles[j] * p + lanes[j]
+                            if not by_row:
+                                first, at = tiles[j], np.int64(e)
+                            met = (base + first + rows[at]) & config.tile_mask
+                            count_tile(met, cpu, registers, marks)
+                elif clipped:
                     for g in range(lines):
                         if over[g * p : g * p + p].any():
                             tile = (base + trips[line + g].tile + tiles[j]) & config.tile_mask
@@ -535,8 +555,8 @@ def learn(m, trips, x, config, cpu, S, W, places, registers, scratch):
             if row.col != gathered:
                 gathered = row.col
                 n = gather_terms(
-                    m, m.column_at, m.columns, False, col_base + gathered, trips, config, cpu, S,
-                    tiles, lanes, terms, acc,
+                    m, m.column_at, m.columns, False, col_base + gathered, trips, config, cpu,
+                    columns, tiles, lanes, terms, acc,
                 )  # fmt: skip
             if n < 0:
                 return ADDRESS
@@ -553,7 +573,10 @@ def learn(m, trips, x, config, cpu, S, W, places, registers, scratch):
                     if m.stochastic:
                         u, v = hash_words(registers[UPDATE_KEY], step)
                     clipped = update(m, config, W, places, tile, lanes[j], acc, u, v)
-                if clipped:
+                if clipped and m.walk:
+                    met = base + row.tile + rows[tiles[j] * p + lanes[j]]
+                    count_tile(met & config.tile_mask, cpu, registers, marks)
+                elif clipped:
                     count_tile(tile, cpu, registers, marks)
     if not m.hold:
         registers[UPDATE_KEY] = mix(registers[UPDATE_KEY])
@@ -690,6 +713,40 @@ def wait(m, x, config, cpu, S, samples):
 
 
 @njit(forceinline=True)
+def take_sample(m, x, config, cpu, S, Z, rows, samples):
+    """Make a WAIT's bytes, which are there, the present sample."""
+    p = config.p
+    bits = np.int64(1) << m.pack
+    mask, sign = (np.int64(1) << bits) - 1, np.int64(1) << (bits - 1)
+    if not m.signed:
+        sign = np.int64(0)
+    cpu.listed, count = 0, m.count + m.bias
+    lists = np.zeros(p, np.int64)
+    for n in range(count):
+        value = np.int64(m.constant)
+        if n < m.count:
+            bit = n << m.pack
+            octet = np.int64(samples[cpu.position + (bit >> 3)])
+            value = ((((octet >> (bit & 7)) & mask) ^ sign) - sign) << m.shift
+        Z[n], rows[n] = value, lists[n % p]
+        if value != 0 or m.dense:
+            lists[n % p] += 1
+            cpu.listed = max(cpu.listed, lists[n % p])
+    for n in range(count, (count + p - 1) // p * p):
+        Z[n] = 0
+    cpu.label = -1
+    if m.outputs:
+        first = (m.dst + x[m.dst_x]) & config.state_mask
+        if missing(cpu, STATE_SPACE, first + (m.outputs - 1) // p, config.state_depth):
+            return ADDRESS
+        cpu.label = np.int64(samples[cpu.position + m.bytes - 1])
+        for n in range(m.outputs):
+            S[first * p + n] = m.high if n == cpu.label else m.low
+    cpu.position += m.bytes
+    return DONE
+
+
+@njit(forceinline=True)
 def emit(m, x, config, cpu, S, D, registers, out):
     """An EMIT's payload to ``out``, which has room. Returns ADDRESS or DONE."""
     p = config.p
@@ -712,13 +769,15 @@ def emit(m, x, config, cpu, S, D, registers, out):
     best, best_value = np.int64(0), np.int64(0)
     for n in range(m.count):
         value = D[first * p + n] if m.kind == DRIVE else np.int64(S[first * p + n])
-        if m.kind == ARGMAX:
+        if m.kind == ARGMAX or m.kind == ANSWER:
             if n == 0 or value > best_value:
                 best, best_value = n, value
         else:
             for k in range(m.word_bytes):
                 out[at] = (value >> 8 * k) & 255
                 at += 1
+    if m.kind == ANSWER and best != cpu.label and cpu.counting:
+        registers[WRONG] += 1
     if m.kind == ARGMAX:
         out[at], out[at + 1] = best & 255, best >> 8
         at += 2
@@ -730,8 +789,8 @@ def emit(m, x, config, cpu, S, D, registers, out):
 
 
 def run(
-    program, operations, trips, segments, config, S, D, table, registers, W, places, scratch,
-    cpu, loops, x, samples, out, ends,
+    program, operations, trips, segments, config, S, D, table, registers, W, places, Z, rows,
+    scratch, cpu, loops, x, samples, out, ends,
 ):  # fmt: skip
     """Go on with a run until it halts or needs something; returns which.
 
@@ -740,6 +799,7 @@ def run(
     """
     config, cpu = config[0], cpu[0]
     room, records = len(out), len(ends)
+    walked = np.int64(0)  # cycles of a walk's lists
     while True:
         if cpu.work <= 0:
             return PAUSED
@@ -755,16 +815,19 @@ def run(
         if fresh:
             if cpu.counting and m.fetch > cpu.hidden:
                 registers[m.control] += m.fetch - cpu.hidden
-            cpu.hidden = m.hides
+            walked = np.int64(0)
+            if m.least:
+                walked = m.outers * max(np.int64(cpu.listed), np.int64(m.least))
+            cpu.hidden = m.hides + (walked if m.hides_list else 0)
             cpu.row += m.rows
         status = DONE
         if code == MAC:
             status = mac(
-                m, trips, segments, x, config, cpu, S, D, W, places, table, registers, scratch
+                m, trips, segments, x, config, cpu, S, D, W, places, Z, table, registers, scratch
             )
             cpu.work -= m.outers * m.inners * config.p * config.p
         elif code == LEARN:
-            status = learn(m, trips, x, config, cpu, S, W, places, registers, scratch)
+            status = learn(m, trips, x, config, cpu, S, W, places, Z, rows, registers, scratch)
             cpu.work -= m.outers * m.columns * m.inners * config.p * config.p
         elif code == LOOP:
             if (m.skip == IF_FLAG and cpu.flag) or (m.skip == UNLESS_FLAG and not cpu.flag):
@@ -797,19 +860,23 @@ def run(
             if cpu.end - cpu.position < m.bytes:
                 cpu.pending = index
                 return STARVED
-            status = wait(m, x, config, cpu, S, samples)
+            if m.ahead:
+                status = take_sample(m, x, config, cpu, S, Z, rows, samples)
+            else:
+                status = wait(m, x, config, cpu, S, samples)
             cpu.work -= 1
         elif code == EMIT:
             if cpu.emits == records or cpu.emitted + 8 * m.count + 2 > room:
                 cpu.pending = index
                 return FULL
             status = emit(m, x, config, cpu, S, D, registers, out)
-            ends[cpu.emits] = cpu.emitted
-            cpu.emits += 1
+            if m.kind != ANSWER:
+                ends[cpu.emits] = cpu.emitted
+                cpu.emits += 1
         if status != DONE:
             return status
         if cpu.counting:
-            registers[m.counter] += m.own
+            registers[m.counter] += m.own + walked
         cpu.work -= 1
         if code == HALT:
             return HALTED

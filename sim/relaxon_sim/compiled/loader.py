@@ -68,7 +68,8 @@ def compiled(module: ModuleType, *, cached: bool = False) -> Engine:
     i32, i64, u8 = types.int32, types.int64, types.uint8
     gathered = [array(i64), array(i32), array(i32, 2), array(i32, 2), array(i64)]
     scratch = types.Tuple([array(i64), array(i64), *gathered])
-    memories = (array(i32), array(i64), array(i32), array(i64), array(i32), array(i64, 2))
+    sample = (array(i32), array(i32))
+    memories = (array(i32), array(i64), array(i32), array(i64), array(i32), array(i64, 2), *sample)
     own = (array(numba.from_dtype(CPU)), array(i64, 2), array(i64))
     streams = (array(u8, readonly=True), array(u8), array(i64))
     signature = i64(array(i64), *records, *memories, scratch, *own, *streams)

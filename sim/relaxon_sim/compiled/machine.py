@@ -61,6 +61,8 @@ class Machine(Memories):
         The activation table, (2**table_bits,).
     registers
         `RegisterFile`
+    sample, sample_rows
+        The present sample's words, as those of S, and the row of its list that each is in.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -78,6 +80,8 @@ class Machine(Memories):
         self.table = np.zeros(1 << config.table_bits, np.int32)
         self.registers = RegisterFile(config)
         self.registers.values = np.array(self.registers.values, np.int64)
+        self.sample = np.zeros(self.states.words.size, np.int32)
+        self.sample_rows = np.zeros(self.states.words.size, np.int32)
         self.cpu = record(CPU, {})
         self.left_over = False
         self.memories = (
@@ -88,6 +92,8 @@ class Machine(Memories):
             self.registers.values,
             self.weights.words,
             self.weights.places,
+            self.sample,
+            self.sample_rows,
         )
         self.rows = [0] * config.program_rows
         self.at = np.full(config.program_rows, -1, np.int64)
@@ -239,7 +245,9 @@ class Running:
         if len(machine._known) > KNOWN:
             machine._forget()
         self.rest = np.empty(0, np.uint8)
-        self._cpu = machine.cpu = record(CPU, {"row": row, "counting": count, "pending": -1})
+        start = {"row": row, "counting": count, "pending": -1, "label": -1}
+        self._cpu = machine.cpu = record(CPU, start)
+        machine.sample[:] = 0
         self._loops = np.zeros((LOOPS, 2), np.int64)
         self._x = np.zeros(4, np.int64)
         self._out = np.empty(ROOM, np.uint8)

@@ -29,6 +29,7 @@ from relaxon_isa import (
     drain_cycles,
     element_bytes,
     fetch_cycles,
+    group_cycles,
     hiding_cycles,
     issue_cycles,
     row_layouts,
@@ -54,6 +55,7 @@ by the levels with ``flip``, and, of MAC's outer levels, the valid lanes."""
 
 DERIVED = (
     *("opcode", "rows", "fetch", "own", "hides", "control", "counter"),
+    *("least", "hides_list", "constant"),
     *("body", "end"),
     *("bytes", "word_bytes"),
     *("uses_drive", "reads_old", "reads_gate", "q", "gain", "idle"),
@@ -70,6 +72,9 @@ OPERATION = np.dtype(
 
 opcode, rows, fetch, own, hides
     What it is, its program rows, its cycles (`relaxon_isa.cycles`).
+least, hides_list, constant
+    Of a walk: the least cycles of a list, which ``own`` and ``hides`` leave out, and whether
+    ``hides`` is to have them, too; else least is 0. Of a WAIT that is ahead: its constant value.
 control, counter
     Registers that count its exposed fetch and its own cycles.
 body, end
@@ -110,14 +115,15 @@ CPU = np.dtype(
     [
         (name, np.int64)
         for name in (
-            *("row", "pending", "flag", "hidden", "depth", "counting", "work"),
+            *("row", "pending", "flag", "hidden", "depth", "counting", "work", "listed", "label"),
             *("position", "end", "emits", "emitted", "space", "address"),
         )
     ]
 )
 """Where a run stands: next row, an operation that waits for bytes or room (or -1), flag, cycles
-that the last operation hides, open loops, whether to count, products until the next pause; place
-and end in the samples; records and bytes emitted; an address that does not exist."""
+that the last operation hides, open loops, whether to count, products until the next pause, T and
+label of the present sample; place and end in the samples; records and bytes emitted; an address
+that does not exist."""
 
 CYCLES_OF = {
     Opcode.MAC: Register.MAC_CYCLES,
@@ -209,6 +215,10 @@ class Operation:
             "counter": int(counter),
             "word_bytes": element_bytes(config, Space.STATE),
         }
+        if isinstance(instruction, Mac | Learn) and instruction.walk:
+            values["own"] = drain_cycles(config, instruction)
+            values["least"] = group_cycles(config, instruction, 1)
+            values["hides"], values["hides_list"] = values["own"], config.prefetch
         outer: Sequence[MacLevel | LearnLevel] = ()
         inner: Sequence[MacLevel | LearnLevel] = ()
         columns: Sequence[LearnLevel] = ()
@@ -237,6 +247,8 @@ class Operation:
                 values["idle"] = not (m.decay or m.replace or m.bound or m.integral)
             case Wait():
                 values["bytes"] = wait_bytes(config, instruction)
+                scale = instruction.pack.bits - instruction.signed + instruction.shift
+                values["constant"] = 1 << scale if instruction.bias else 0
             case Emit(kind=EmitKind.DRIVE):
                 values["word_bytes"] = element_bytes(config, Space.DRIVE)
         table = trips(outer, config.p)

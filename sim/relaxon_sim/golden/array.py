@@ -18,7 +18,7 @@ from relaxon_isa import Learn, LearnLevel, Mac, MacLevel, Register, Sign, trips
 from .exact import Array
 from .hash import cell_dither, words
 from .neuron import Lanes
-from .planes import Port, parity, walk
+from .planes import Plane, Port, parity, walk
 from .state import State
 from .synapse import Synapse
 
@@ -48,6 +48,8 @@ class MacNest:
 
     Members
     -------
+    walks
+        Whether sources are groups of the present sample.
     tiles
         (I, K)
     sources
@@ -65,6 +67,7 @@ class MacNest:
 
     def __init__(self, state: State, mac: Mac, x: Sequence[int], *, regular: bool):
         config = state.config
+        self.walks = mac.walk
         outer, inner = mac.outer, mac.inner
         batch = [i for i, level in enumerate(outer) if regular and level.tile == 0]
         rows = [i for i in range(len(outer)) if i not in batch]
@@ -154,6 +157,8 @@ def _by_matrix(state: State, nest: MacNest, by_source: Array) -> Product:
     dtype, p, states = state.numbers.dtype, state.config.p, state.states
     repeats, batch, _ = nest.sources.shape
     dot = np.dot
+    if nest.walks:
+        states = state.sample.plane
     flips = bool((nest.inner_sign < 0).any())
     sign = np.repeat(nest.inner_sign, p).astype(dtype)
 
@@ -200,7 +205,8 @@ def _by_tiles(
     ``grid``: tiles that would be a matrix if other instructions did not use them otherwise.
     ``slide``: what to add to the tiles' addresses.
     """
-    p, weights, states = state.config.p, state.weights, state.states
+    p, weights = state.config.p, state.weights
+    states = state.sample.plane if nest.walks else state.states
     tiles, n = nest.tiles, nest.n
     rows, terms = tiles.shape
     sources = states.positions(nest.sources)  # (I, K * p)
@@ -340,17 +346,20 @@ def _tile_by_tile(state: State, learn: Learn, x: Sequence[int], slide: list[int]
     base = learn.tile + x[learn.tile_x]
     offsets = walk(0, outer, "tile").reshape(-1)
 
-    def plane(at: int, name: str) -> NDArray:
-        groups = walk(at, outer, name).reshape(-1, 1) + walk(0, inner, name).reshape(-1)
-        return state.states.positions(groups[..., None])  # (O, K, p)
+    col_plane = state.sample.plane if learn.walk else state.states
 
-    rows = plane(learn.row + x[learn.row_x], "row")
-    cols = plane(learn.col + x[learn.col_x], "col")
+    def plane(of: Plane, at: int, name: str) -> NDArray:
+        groups = walk(at, outer, name).reshape(-1, 1) + walk(0, inner, name).reshape(-1)
+        return of.positions(groups[..., None])  # (O, K, p)
+
+    rows = plane(state.states, learn.row + x[learn.row_x], "row")
+    cols = plane(col_plane, learn.col + x[learn.col_x], "col")
     sign = (parity(outer).reshape(-1, 1) * parity(inner).reshape(-1)).astype(dtype)[..., None]
     cells = beside = at = None  # positions (O, p, p), and the base that they are of
     lane = np.arange(p)
     off = ~np.eye(p, dtype=bool)
-    words_of = state.states.words
+    words_of, col_words = state.states.words, col_plane.words
+    listed = outer[-1].count if learn.walk else 1
 
     def work() -> None:
         nonlocal cells, beside, at
@@ -360,7 +369,7 @@ def _tile_by_tile(state: State, learn: Learn, x: Sequence[int], slide: list[int]
             if learn.integral:
                 beside = weights.positions(weights.in_range(at + 1 + offsets))
         row = words_of[rows] * (-sign if _negative(state, learn) else sign)
-        acc = np.matmul(row.transpose(0, 2, 1), words_of[cols])
+        acc = np.matmul(row.transpose(0, 2, 1), col_words[cols])
         flat = weights.flat
         w = flat[cells]
         if learn.integral:
@@ -383,9 +392,19 @@ def _tile_by_tile(state: State, learn: Learn, x: Sequence[int], slide: list[int]
         if clipped is not None:
             if learn.diagonal:
                 clipped[:, off] = False
-            state.registers.count(Register.WEIGHT_SATURATIONS, int(clipped.any(axis=(1, 2)).sum()))
+            met = clipped.any(axis=(1, 2)).sum()
+            if learn.walk:
+                lists, group, _, col = clipped.reshape(-1, listed, p, p).nonzero()
+                met = _rows_met(state, lists, group * p + col)
+            state.registers.count(Register.WEIGHT_SATURATIONS, int(met))
 
     return work
+
+
+def _rows_met(state: State, lists: NDArray, values: NDArray) -> int:
+    """In how many rows cells are: ``lists``, which walk each is of; ``values``, of its column."""
+    sample = state.sample
+    return len(np.unique(lists * (sample.listed + 1) + sample.rows[values]))
 
 
 def _outer_product(state: State, learn: Learn, x: Sequence[int]) -> Work | None:
@@ -412,12 +431,13 @@ def _outer_product(state: State, learn: Learn, x: Sequence[int]) -> Work | None:
     if matrix is None:
         return None
 
-    def plane(at: int, name: str, levels: tuple[LearnLevel, ...]) -> Port:
+    def plane(of: Plane, at: int, name: str, levels: tuple[LearnLevel, ...]) -> Port:
         groups = walk(0, learn.inner, name).reshape(-1, 1) + walk(at, levels, name).reshape(-1)
-        return states.port(groups)  # (K, I * p), or (I * p,) for K = 1
+        return of.port(groups)  # (K, I * p), or (I * p,) for K = 1
 
-    row_port = plane(learn.row + x[learn.row_x], "row", row_levels)
-    col_port = plane(learn.col + x[learn.col_x], "col", col_levels)
+    row_port = plane(states, learn.row + x[learn.row_x], "row", row_levels)
+    col_plane = state.sample.plane if learn.walk else states
+    col_port = plane(col_plane, learn.col + x[learn.col_x], "col", col_levels)
     terms = parity(learn.inner).reshape(-1)
     row_sign = (terms[:, None] * np.repeat(parity(row_levels).reshape(-1), p)).astype(dtype)
     col_sign = np.repeat(parity(col_levels).reshape(-1), p).astype(dtype)
@@ -440,8 +460,10 @@ def _outer_product(state: State, learn: Learn, x: Sequence[int]) -> Work | None:
 
     def count(rows: NDArray, cols: NDArray, clipped: NDArray) -> None:
         r, c = clipped.nonzero()
-        met = np.unique(rows[r] // p * tiles.shape[1] + cols[c] // p)
-        state.registers.count(Register.WEIGHT_SATURATIONS, len(met))
+        met = len(np.unique(rows[r] // p * tiles.shape[1] + cols[c] // p))
+        if learn.walk:
+            met = _rows_met(state, rows[r] // p, cols[c])
+        state.registers.count(Register.WEIGHT_SATURATIONS, met)
 
     every = (np.arange(len(row_at)), np.arange(len(col_at)))
 

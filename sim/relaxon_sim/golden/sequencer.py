@@ -7,6 +7,7 @@ from typing import Any
 
 from relaxon_isa import (
     Emit,
+    EmitKind,
     Learn,
     Mac,
     Opcode,
@@ -79,6 +80,8 @@ class Operation:
         (LOOP) or repeats (NEXT).
     tick, bytes
         Of WAIT.
+    walks, silent
+        Whether the present sample decides its cycles; whether it is an EMIT without a record.
     at
         For MAC, LEARN, WAIT and EMIT: from loop indices to the function that does the work.
     """
@@ -93,6 +96,8 @@ class Operation:
         self.fetch = fetch_cycles(instruction)
         self.own = issue_cycles(config, instruction) + drain_cycles(config, instruction)
         self.hides = hiding_cycles(config, instruction)
+        self.walks = isinstance(instruction, Mac | Learn) and instruction.walk
+        self.silent = isinstance(instruction, Emit) and instruction.kind is EmitKind.ANSWER
         control = Register.CONTROL_CYCLES if config.kind_counters else Register.MAC_CYCLES
         self.control = int(control)
         own = CYCLES_OF.get(instruction.opcode, control) if config.kind_counters else control
@@ -106,6 +111,13 @@ class Operation:
         self.variants: dict[tuple[int, ...], Work] = {}
         self.tick = isinstance(instruction, Wait) and instruction.tick
         self.bytes = wait_bytes(config, instruction) if isinstance(instruction, Wait) else 0
+
+    def take_time(self) -> None:
+        """The cycles of a walk over the present sample, in ``own`` and ``hides``."""
+        config, listed = self.state.config, self.state.sample.listed
+        issue = issue_cycles(config, self.instruction, listed)
+        self.own = issue + drain_cycles(config, self.instruction)
+        self.hides = hiding_cycles(config, self.instruction, listed)
 
     def forget(self) -> None:
         """Drop all compiled work: weights have moved in memory."""
@@ -222,6 +234,7 @@ class Sequencer:
         registers = state.registers.values
         state.registers.counting = count
         state.flag = False
+        state.sample.clear()
         x = [0, 0, 0, 0]  # X[0] = 0 and the indices of the three outermost loops
         open_loops: list[list[int]] = []  # [trips done, count]
         stream = bytearray()
@@ -232,6 +245,8 @@ class Sequencer:
                 operation = self.fetch(row)
             if count and operation.fetch > hidden:
                 registers[operation.control] += operation.fetch - hidden
+            if operation.walks:
+                operation.take_time()
             hidden = operation.hides
             row += operation.rows
             opcode = operation.opcode
@@ -273,7 +288,8 @@ class Sequencer:
                 payload = operation.at(x)()
                 if count:
                     registers[operation.register] += operation.own
-                yield payload
+                if not operation.silent:
+                    yield payload
                 continue
             if count:
                 registers[operation.register] += operation.own

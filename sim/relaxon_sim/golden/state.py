@@ -8,6 +8,7 @@ from relaxon_isa import ArrayConfig
 from .counters import RegisterFile
 from .exact import Numbers, numbers_for
 from .planes import Plane
+from .samples import Sample
 from .weights import Weights
 
 __all__ = ["Memories", "State", "integers"]
@@ -74,6 +75,8 @@ class State(Memories):
         The activation table, (2**table_bits,).
     registers
         `RegisterFile`
+    sample
+        The present `Sample`.
     flag
         What MACs judge and LOOPs ask.
     state, drive, weights_array
@@ -92,6 +95,7 @@ class State(Memories):
         self.weights = Weights(config, numbers)
         self.table = np.zeros(1 << config.table_bits, dtype=numbers.dtype)
         self.registers = RegisterFile(config)
+        self.sample = Sample(config, numbers)
         self.flag = False
 
     def write_drive(self, start: int, values: NDArray) -> None:

@@ -5,9 +5,20 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxon_isa import COUNTER_BITS, ArrayConfig, Emit, EmitKind, Pack, Space, Wait, element_bytes
+from relaxon_isa import (
+    COUNTER_BITS,
+    ArrayConfig,
+    Emit,
+    EmitKind,
+    Pack,
+    Register,
+    Space,
+    Wait,
+    element_bytes,
+)
 
 from .planes import Plane, in_range
+from .samples import NONE
 from .state import State, integers
 
 __all__ = ["TransferUnit"]
@@ -26,12 +37,31 @@ class TransferUnit:
         self.state = state
 
     def wait(self, wait: Wait, x: Sequence[int]) -> Callable[[bytes], None]:
-        """Compile a WAIT at loop indices ``x``: the function that puts its bytes into S."""
+        """Compile a WAIT at loop indices ``x``: the function that puts its bytes into S, or makes
+        them the present sample."""
+        if wait.ahead:
+            return self._ahead(wait, x)
         words = self._words(self.state.states, wait.dst + x[wait.dst_x], wait.count)
         values_of = unpacker(self.state.config, wait)
 
         def take(data: bytes) -> None:
             words[:] = values_of(data)
+
+        return take
+
+    def _ahead(self, wait: Wait, x: Sequence[int]) -> Callable[[bytes], None]:
+        state, values_of = self.state, unpacker(self.state.config, wait)
+        one = np.full(int(wait.bias), 1 << wait.pack.bits - wait.signed + wait.shift)
+        size = wait.outputs
+        targets = self._words(state.states, wait.dst + x[wait.dst_x], size) if size else None
+
+        def take(data: bytes) -> None:
+            label = data[-1] if size else NONE
+            values = values_of(data[:-1] if size else data)
+            state.sample.put(np.append(values, one), dense=wait.dense, label=label)
+            if targets is not None:
+                targets[:] = wait.low
+                targets[label : label + 1] = wait.high
 
         return take
 
@@ -44,6 +74,14 @@ class TransferUnit:
             return lambda: b"".join(read(i).to_bytes(COUNTER_BITS // 8, "little") for i in which)
         drives = emit.kind is EmitKind.DRIVE
         words = self._words(state.drives if drives else state.states, base, emit.count)
+        if emit.kind is EmitKind.ANSWER:
+
+            def judge() -> bytes:
+                if int(words.argmax()) != state.sample.label:
+                    state.registers.count(Register.WRONG)
+                return b""
+
+            return judge
         if emit.kind is EmitKind.ARGMAX:
             return lambda: int(words.argmax()).to_bytes(2, "little")
         width = element_bytes(state.config, Space.DRIVE if drives else Space.STATE)
