@@ -10,6 +10,8 @@ import pytest
 from relaxon_isa import (
     Activation,
     ArrayConfig,
+    Emit,
+    EmitKind,
     Gating,
     Halt,
     Judge,
@@ -17,6 +19,7 @@ from relaxon_isa import (
     LearnLevel,
     Mac,
     MacLevel,
+    Pack,
     Program,
     ProgramError,
     Register,
@@ -220,8 +223,47 @@ def test_not_counted(make) -> None:
     program = Program(DEFAULT, (Wait(dst=9, tick=True), Mac(dst=3), Learn(), Halt()))
     machine.write_program(0, program.rows)
     assert list(machine.run([b"\1"], count=False)) == []
-    registers = [machine.registers.read(i) for i in range(len(Register))]
-    assert registers == [270369, 270369] + [0] * 13  # keys move on all the same
+    values = [machine.registers.read(i) for i in Register]
+    assert values == [270369, 270369] + [0] * 14  # keys move on all the same
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_sample_taken_ahead(make, dense) -> None:
+    """Lists, target and answer by hand. P = 4; the values are 3, 0, 0, 5, 0, 7 and 1.0 = 16, times
+    4: columns 0 and 3 have an entry of group 0, columns 1 and 2 one of group 1."""
+    config = preset("fast4")
+    machine = make(config)
+    weights = np.ones((64, 4, 4), dtype=int)
+    weights[10] = [[10 * r + c for c in range(4)] for r in range(4)]
+    machine.weights_array = weights
+    machine.states.words[80:84] = [1 << 12, 0, -(1 << 12), 1 << 13]
+    listed, every = MacLevel(count=2, tile=1, src=1), LearnLevel(count=2, tile=1, col=1)
+    take = Wait(
+        count=6, pack=Pack.B4, shift=2, ahead=True, bias=True, dense=dense, dst=30, outputs=5,
+        low=-1, high=9,
+    )  # fmt: skip
+    run(
+        machine,
+        take,
+        Mac(inner=(listed,), tile=10, dst=3, to_drive=True, walk=True),
+        Learn(outer=(every,), tile=10, row=20, walk=True),
+        Emit(kind=EmitKind.ANSWER, base=30, count=5),
+        Emit(kind=EmitKind.ANSWER, base=20, count=4),
+        samples=[bytes([0x03, 0x50, 0x70, 2])],
+    )
+    assert machine.state[30:32].tolist() == [[-1, -1, 9, -1], [-1, 0, 0, 0]]
+    # 12 (10 r) + 20 (10 r + 3) + 28 + 64
+    assert machine.drive[3].tolist() == [152 + 320 * r for r in range(4)]
+    change = machine.weights_array[10:12] - weights[10:12]
+    assert change[0].tolist() == [[3, 0, 0, 5], [0] * 4, [-3, 0, 0, -5], [6, 0, 0, 10]]
+    assert change[1].tolist() == [[0, 7, 16, 0], [0] * 4, [0, -7, -16, 0], [0, 14, 32, 0]]
+    assert machine.registers.read(Register.WRONG) == 1  # 3 is the largest of group 20
+    kinds = ("wait", "mac", "learn", "emit", "control")
+    cycles = [machine.registers.read(Register[f"{kind.upper()}_CYCLES"]) for kind in kinds]
+    # A row, or two; LEARN ends 14 + 3 cycles after its last. Of its fetch, 5, MAC hides a row each;
+    # EMITs hide nothing.
+    rows = 1 + dense
+    assert cycles == [4 + 2, rows, rows + 17, 21 + 17, 3 + (5 - rows) + 3 + 3 + 1]
 
 
 def test_rows_that_the_builder_would_refuse_are_not_computed(make) -> None:
