@@ -18,8 +18,8 @@ from .neuron import Lane, LaneDecoder
 from .planes import DriveBank, StateBank
 from .primitives import DelayLine, copies, delay
 from .rows import row_view
-from .schedule import Scheduled, into
-from .synapse import CELL_FLAGS, Synapse
+from .schedule import Held, Scheduled, into
+from .synapse import CELL_FLAGS, FLAG_USES, Synapse
 
 __all__ = ["Array"]
 
@@ -54,8 +54,11 @@ class Array(Scheduled):
                           v                            |
                         lanes --> D, S ----------------'
 
-    Latency: `Schedule`. Once the drain of the contract is over nothing moves; then the host, WAIT
+    Latency: `Schedule`. Once the latency of the contract is over nothing moves; then the host, WAIT
     and EMIT reach the banks through ``element``.
+
+    With drains an instruction is issued while others are on their way. What of its row is needed
+    later than at its issue comes along (`Held`).
 
     Parameters
     ----------
@@ -72,7 +75,7 @@ class Array(Scheduled):
         A group's tiles (of a LEARN, a tile's terms) cycle by cycle, the next group's after as many
         cycles as the contract's issue takes, or more.
     update_key, sample_key : In(32)
-        Keys of the dither, constant while an instruction is under way.
+        Keys of the dither, constant while an instruction that uses them is under way.
     element : In(ElementPort)
     flag : Out(1)
         The machine's flag.
@@ -106,6 +109,7 @@ class Array(Scheduled):
         self.learn = row_view(config, "LEARN", self.row)
         self.is_mac = Signal()
         self.is_learn = Signal()
+        self.held: Any = None
 
     def elaborate(self, platform):
         m = Module()
@@ -120,6 +124,7 @@ class Array(Scheduled):
             self.is_mac.eq(self.mac.opcode == Opcode.MAC),
             self.is_learn.eq(self.mac.opcode == Opcode.LEARN),
         ]
+        self.held = Held(m, self.config, self.issue.begin)
         pipes = self.travel(m)
         self.address_banks(m, pipes)
         self.dither(m, pipes)
@@ -128,7 +133,7 @@ class Array(Scheduled):
         self.address_tiles(m, pipes)
         self.control_lanes(m, pipes)
         self.write_banks(m, pipes)
-        self.raise_flag(m)
+        self.raise_flag(m, pipes)
         self.answer(m)
         return m
 
@@ -164,7 +169,7 @@ class Array(Scheduled):
             last_of_learn=delay(m, last & self.is_learn, when.last_write, "tile_last", reset=True),
             tail=delay(m, tail, when.new, "tail"),
             gate=delay(m, issue.gate, when.acc, "gate"),
-            drive=delay(m, issue.drive, when.drive_address, "drive"),
+            drive=delay(m, issue.drive, when.acc if config.both else when.drive_address, "drive"),
             place=past,
         )
 
@@ -174,17 +179,21 @@ class Array(Scheduled):
         config, when, issue, element = self.config, self.when, self.issue, self.element
         second = Signal(config.state_addr_bits)
         # The next instruction is fetched while this one drains: keep what the drain still needs.
-        old_offset = Signal(config.state_addr_bits, reset_less=True)
-        with m.If(issue.begin):
-            m.d.sync += old_offset.eq(issue.old_offset)
+        if config.drains:
+            old_offset = self.held.at(issue.old_offset, "old_offset", when.old_address - 1)
+        else:
+            old_offset = Signal(config.state_addr_bits, reset_less=True)
+            with m.If(issue.begin):
+                m.d.sync += old_offset.eq(issue.old_offset)
         reads_gate = Signal()
+        gating = self.held.at(self.mac.gating != 0, "reads_gate", when.gate_address - 1)
         m.d.comb += [
-            reads_gate.eq(self.mac.gating != 0),
+            reads_gate.eq(gating),
             second.eq(into(pipes.place, when.old_address) + old_offset),
         ]
         with m.If(reads_gate & into(pipes.last_of_mac, when.gate_address)):
             m.d.comb += second.eq(into(pipes.gate, when.gate_address))
-        with m.If(self.is_learn):
+        with m.If(self.is_learn & issue.valid if config.drains else self.is_learn):
             m.d.comb += second.eq(issue.dst)
         for k in range(config.p):
             a_addr = Signal(config.state_addr_bits, name=f"a_addr_{k}", reset_less=True)
@@ -215,7 +224,13 @@ class Array(Scheduled):
             written.eq(into(place, when.learn_write)),
             writes.eq(into(last, when.learn_write)),
         ]
-        with m.If(self.is_learn):
+        reads = self.is_learn
+        integral = learn.integral
+        if config.drains:  # a MAC may be under way, too
+            tokens = delay(m, reads & self.issue.valid, when.learn_address, "learns", reset=True)
+            integral = integral & reads
+            reads = into(tokens, when.learn_address) | integral
+        with m.If(reads):
             m.d.comb += tile.eq(into(place, when.learn_address))
             if config.weight_ports == 1:
                 with m.If(into(last, when.learn_write)):
@@ -225,7 +240,7 @@ class Array(Scheduled):
                 m.d.comb += tile.eq(into(place, when.integral_address))
                 with m.If(into(last, when.memory_address)):
                     m.d.comb += tile.eq(into(place, when.memory_address) + 1)
-            with m.If(learn.integral):
+            with m.If(integral):
                 m.d.comb += [
                     written.eq(into(place, when.integral_write)),
                     writes.eq(into(last, when.integral_write)),
@@ -260,6 +275,7 @@ class Array(Scheduled):
         negates = cells[0, 0].negates
         minus = pipes.sign[when.operand]
         reads_old = (mac.step != 0) | (mac.judge == Judge.CHANGE)
+        reads_old = self.held.at(reads_old, "reads_old", when.old_address + when.read)
         for k, (lane, bank) in enumerate(zip(self.lanes, self.states, strict=True)):
             a_data, b_data = bank.a_data.as_signed(), bank.b_data.as_signed()
             a_word = Signal(signed(n + (not negates)), name=f"a_word_{k}", reset_less=True)
@@ -289,17 +305,19 @@ class Array(Scheduled):
         if not self.config.dither_bits:
             return
         when, issue = self.when, self.issue
-        m.submodules.hash = hasher = Hash(when.dither - when.hash_address)
+        steady = not self.config.drains
+        m.submodules.hash = hasher = Hash(when.dither - when.hash_address, steady=steady)
         base = Signal(self.config.tile_addr_bits, reset_less=True)
         address = Signal(16, reset_less=True)
         with m.If(issue.begin):
             m.d.sync += base.eq(issue.tile)
         # On a long pipeline the register does not have the first tile yet when that comes by.
         lowest = base if when.short else Mux(issue.begin, issue.tile, base)
+        learns = self.held.at(self.is_learn, "learns_hash", when.hash_address)
         m.d.sync += address.eq(into(pipes.place, when.hash_address) - Mux(self.is_learn, lowest, 0))
         m.d.comb += [
             hasher.a.eq(address),
-            hasher.key.eq(Mux(self.is_learn, self.update_key, self.sample_key)),
+            hasher.key.eq(Mux(learns, self.update_key, self.sample_key)),
         ]
         for (r, c), cell in self.cells.items():
             m.d.comb += [cell.u.eq(rotl(hasher.u, 3 * r)), cell.v.eq(rotl(hasher.v, 5 * c))]
@@ -311,14 +329,20 @@ class Array(Scheduled):
     def control_cells(self, m: Module, pipes: Pipes) -> None:
         """Control fields of all cells but the writes (`address_tiles`). The flags of a LEARN are
         there a cycle after the row; no cell needs them before."""
-        when, learn = self.when, self.learn
+        when, learn, rows = self.when, self.learn, self.cell_rows
         flags = {
             "transposed": self.is_mac & self.mac.transposed,
             "learn": self.is_learn,
             "position": learn.position,
             **{flag: learn[flag] for flag in CELL_FLAGS},
         }
-        rows = self.cell_rows
+        if self.config.drains:
+            stages = dict.fromkeys(("transposed", "learn"), when.operand)
+            came = {name: self.held.at(flags[name], name, s - 1) for name, s in stages.items()}
+            for name, use in FLAG_USES:
+                stage = when.learn_uses[use]
+                came[f"{name}_{use}"] = self.held.at(flags[name], name, stage - 1)
+            flags = {**came, "integral": self.is_learn & learn.integral}
         fields = {
             name: [flag] if when.short else copies(m, flag, rows, name)
             for name, flag in flags.items()
@@ -334,16 +358,19 @@ class Array(Scheduled):
         m.d.sync += saturated.eq(Cat(cell.saturated for cell in self.cells.values()).any())
         m.d.comb += self.weight_saturated.eq(saturated)
 
-    def lanes_on(self, tail: Value) -> list[Value]:
-        """For each lane, whether it has a neuron in a group of this ``tail``."""
-        return [~tail | (self.mac.tail > k) for k in range(self.config.p)]
+    def lanes_on(self, pipes: Pipes, stage: int) -> list[Value]:
+        """For each lane, whether it has a neuron in the group at a stage."""
+        tail = self.held.at(self.mac.tail, "tail", stage)
+        return [~pipes.tail[stage] | (tail > k) for k in range(self.config.p)]
 
     def control_lanes(self, m: Module, pipes: Pipes) -> None:
         """Control fields of all lanes, and the states that their groups' ends clip."""
         when = self.when
         m.submodules.decoder = decoder = LaneDecoder(self.config)
         m.d.comb += decoder.row.eq(self.row)
-        lanes_on = self.lanes_on(pipes.tail[when.activated])
+        if self.config.drains:
+            m.d.comb += decoder.begin.eq(self.issue.begin)
+        lanes_on = self.lanes_on(pipes, when.activated)
         clipped = []
         for lane, on in zip(self.lanes, lanes_on, strict=True):
             m.d.comb += [
@@ -353,7 +380,8 @@ class Array(Scheduled):
             clipped.append(lane.saturated & on)
         saturated = Signal()
         group = pipes.last_of_mac[when.activated]
-        m.d.sync += saturated.eq(Cat(clipped).any() & group & ~self.mac.to_drive)
+        to_drive = self.held.at(self.mac.to_drive, "to_drive", when.activated)
+        m.d.sync += saturated.eq(Cat(clipped).any() & group & ~to_drive)
         m.d.comb += self.state_saturated.eq(saturated)
 
     def write_banks(self, m: Module, pipes: Pipes) -> None:
@@ -370,18 +398,27 @@ class Array(Scheduled):
         s_lanes = self.one_hot(when.late(m, lane_index, "s_lane"))
         drive_word = when.late(m, word, "drive_word")
 
+        d_place = into(pipes.place, when.acc)
+        both = None
+        if config.both:
+            both = self.held.at(mac.both, "both", when.acc - 1)
+            d_place = Mux(both, into(pipes.drive, when.acc), d_place)
         writes = Signal(2, reset_less=True)
         s_addr = Signal(config.state_addr_bits, reset_less=True)
         d_addr = Signal(config.drive_addr_bits, reset_less=True)
         m.d.sync += [
             writes.eq(Cat(write_state, write_drive)),
             s_addr.eq(Mux(writes[0], s_index, into(pipes.place, when.new))),
-            d_addr.eq(Mux(write_drive, index, into(pipes.place, when.acc))),
+            d_addr.eq(Mux(write_drive, index, d_place)),
         ]
-        s_group = into(pipes.last_of_mac, when.new) & ~mac.to_drive
-        d_group = into(pipes.last_of_mac, when.acc) & mac.to_drive
-        s_on = self.lanes_on(into(pipes.tail, when.new))
-        d_on = self.lanes_on(into(pipes.tail, when.acc))
+        to_drive = [
+            self.held.at(mac.to_drive, "to_drive", stage - 1) for stage in (when.acc, when.new)
+        ]
+        s_group = into(pipes.last_of_mac, when.new) & ~to_drive[1]
+        to_d = to_drive[0] | both if config.both else to_drive[0]
+        d_group = into(pipes.last_of_mac, when.acc) & to_d
+        s_on = self.lanes_on(pipes, when.new - 1)
+        d_on = self.lanes_on(pipes, when.acc - 1)
         for k, (lane, here) in enumerate(zip(self.lanes, self.one_hot(lane_index), strict=True)):
             state, drive = self.states[k], self.drives[k]
             s_en = Signal(name=f"s_en_{k}")
@@ -412,18 +449,35 @@ class Array(Scheduled):
         p = self.config.p
         return [lane == k for k in range(p)] if p > 1 else [Const(1)]
 
-    def raise_flag(self, m: Module) -> None:
+    def raise_flag(self, m: Module, pipes: Pipes) -> None:
         """The flag: set as a MAC that judges begins, cleared by the first lane that it judges to be
-        outside the tolerance."""
-        mac = self.mac
+        outside the tolerance. With drains it is set as the MAC's first group is judged."""
+        mac, when = self.mac, self.when
         judges = self.is_mac & (mac.judge != Judge.NONE)
         judged = [
             lane.judged & state.w_en for lane, state in zip(self.lanes, self.states, strict=True)
         ]
-        with m.If(self.when.late(m, judges, "judging") & Cat(judged).any()):
-            m.d.sync += self.flag.eq(0)
-        with m.If(self.issue.begin & judges & mac.fresh):
-            m.d.sync += self.flag.eq(1)
+        if self.config.drains:
+            begun = Signal()  # a group of this instruction has ended
+            ends = self.issue.valid & self.issue.last
+            with m.If(ends | self.issue.begin):
+                m.d.sync += begun.eq(ends)
+            starts = ends & (self.issue.begin | ~begun) & mac.fresh
+            starts = delay(m, starts, when.new + 1, "starts_flag")[when.new + 1]
+            judging = self.held.at(judges, "judging", when.new)
+            group = Signal()
+            outside = Signal(reset_less=True)
+            m.d.sync += [
+                group.eq(pipes.last_of_mac[when.new] & judging),
+                outside.eq(Cat(judged).any()),
+            ]
+            with m.If(group):
+                m.d.sync += self.flag.eq((self.flag | starts) & ~outside)
+        else:
+            with m.If(when.late(m, judges, "judging") & Cat(judged).any()):
+                m.d.sync += self.flag.eq(0)
+            with m.If(self.issue.begin & judges & mac.fresh):
+                m.d.sync += self.flag.eq(1)
         with m.If(self.clear_flag):
             m.d.sync += self.flag.eq(0)
 

@@ -38,17 +38,20 @@ class Hash(Component):
     ----------
     latency
         4; or 3 for a clock slow enough to do without the last registers.
+    steady
+        The key does not change while pairs are under way. Else it belongs to the ``a`` of its
+        cycle, which costs a register.
 
     Members
     -------
     key : In(32)
-        Steady while pairs are under way.
     a : In(16)
     u, v : Out(32)
     """
 
-    def __init__(self, latency: int = 4):
+    def __init__(self, latency: int = 4, *, steady: bool = True):
         self.latency = latency
+        self.steady = steady
         super().__init__({"key": In(WORD), "a": In(16), "u": Out(WORD), "v": Out(WORD)})
 
     def elaborate(self, platform):
@@ -57,10 +60,14 @@ class Hash(Component):
         keyed = Signal(WORD, reset_less=True)
         first = Signal(WORD, reset_less=True)
         stirred = Signal(WORD)
+        key = self.key
+        if not self.steady:
+            key = Signal(WORD, reset_less=True)
+            m.d.sync += key.eq(self.key)
         m.d.sync += [
             # a * 0x10001 is a beside a.
             spread.eq(self.key + Cat(self.a, self.a)),
-            keyed.eq(mix(spread) + rotl(self.key, 16)),
+            keyed.eq(mix(spread) + rotl(key, 16)),
             first.eq(mix(keyed)),
         ]
         u = Signal(WORD, reset_less=True)

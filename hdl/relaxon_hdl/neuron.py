@@ -1,5 +1,7 @@
 """The neuron lane: accumulate, shift and round, activate, gate, step, judge."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
@@ -8,10 +10,12 @@ from relaxon_isa import Activation, ArrayConfig, Gating, Judge, clog2, row_bits
 
 from .primitives import Ram, RightShift
 from .rows import row_view
-from .schedule import Scheduled
+from .schedule import Held, Scheduled
 
 __all__ = ["Lane", "LaneDecoder", "lane_control_layout", "window_bits"]
 
+LANE_FIELDS = ("from_drive", "gating", "step", "judge", "tol", "activation", "up", "one", "shift")
+"""Fields of a MAC's head row that lanes are controlled by."""
 FINE_BITS = 3
 """The second stage of the shifter moves by less than 2**FINE_BITS."""
 
@@ -59,27 +63,86 @@ class LaneDecoder(Scheduled):
     config
         The machine.
 
+    Where instructions overlap, each field is there as the MAC's tiles come to where it is used
+    (`Held`).
+
     Members
     -------
     row : In
         The head row of the MAC under way; of other instructions the result is not used.
+    begin : In(1)
+        An instruction's first tile is issued.
     control : Out(lane_control_layout)
     """
 
     def __init__(self, config: ArrayConfig):
+        begin = {"begin": In(1)} if config.drains else {}
         super().__init__(
-            config, {"row": In(row_bits(config)), "control": Out(lane_control_layout(config))}
+            config,
+            {
+                "row": In(row_bits(config)),
+                **begin,
+                "control": Out(lane_control_layout(config)),
+            },
         )
 
     def elaborate(self, platform):
         m = Module()
+        if self.config.drains:
+            self.decode_as_they_come(m)
+            return m
+        copied, computed = self.decode(m, row_view(self.config, "MAC", self.row))
+        for name, value in (copied | computed).items():
+            field = Signal.like(self.control[name], name=name, reset_less=True)
+            domain = "sync" if name in computed else self.when.domain
+            m.d[domain] += field.eq(value)
+            m.d.comb += self.control[name].eq(field)
+        return m
+
+    def decode_as_they_come(self, m: Module) -> None:
+        """Decodes each field for the stage at which a lane uses it."""
+        when = self.when
+        head = row_view(self.config, "MAC", self.row)
+        held = Held(m, self.config, self.begin)
+        uses = {
+            "from_drive": when.sum,
+            "amount": when.acc,  # its coarse part; its fine part a stage later
+            "above_one": when.gate,
+            "round_bit": when.shifted,
+            "half": when.shifted,
+            "gating": when.gate + 1,
+            "step": when.away,
+            "judge_value": when.stepped,
+            "tol": when.new,
+        }
+        amounts: list[Value] = []
+        for stage in sorted({*uses.values(), when.acc + 1, when.rounded}):
+            mac = {name: held.passing(head[name], name, stage - 1) for name in LANE_FIELDS}
+            copied, computed = self.decode(m, mac, f"_{stage}")
+            for name, value in (copied | computed).items():
+                last = uses.get(name, when.rounded)
+                if stage not in (last, last + (name == "amount")):
+                    continue
+                field = Signal.like(self.control[name], name=f"{name}_{stage}", reset_less=True)
+                with m.If(held.begins_at(stage - 1)):
+                    m.d.sync += field.eq(value)
+                if name == "amount":
+                    amounts.append(field)
+                else:
+                    m.d.comb += self.control[name].eq(field)
+        coarse, fine = amounts
+        m.d.comb += self.control.amount.eq(Cat(fine[:FINE_BITS], coarse[FINE_BITS:]))
+
+    def decode(
+        self, m: Module, mac: Any, suffix: str = ""
+    ) -> tuple[dict[str, Value], dict[str, Value]]:
+        """Fields that are copied, and fields that are computed, of a head row's."""
         n = self.config.state_bits
-        mac = row_view(self.config, "MAC", self.row)
         activation = mac["activation"]
-        up = Signal(range(n + 1))
-        linear = Signal()
-        one = Signal(n)
-        above_one = Signal(n)
+        up = Signal(range(n + 1), name=f"up{suffix}")
+        linear = Signal(name=f"linear{suffix}")
+        one = Signal(n, name=f"one{suffix}")
+        above_one = Signal(n, name=f"above_one{suffix}")
         top = 1 << (n - 1)
         ones = Const((1 << n) - 1, n)
         m.d.comb += [
@@ -112,12 +175,7 @@ class LaneDecoder(Scheduled):
             "above": Mux(linear, top, above_one),
             "high": Mux(linear, top - 1, one),
         }
-        for name, value in (copied | computed).items():
-            field = Signal.like(self.control[name], name=name, reset_less=True)
-            domain = "sync" if name in computed else self.when.domain
-            m.d[domain] += field.eq(value)
-            m.d.comb += self.control[name].eq(field)
-        return m
+        return copied, computed
 
 
 class Lane(Scheduled):

@@ -3,20 +3,74 @@
 from collections.abc import Sequence
 from typing import Any
 
-from amaranth.hdl import Module, Value
+from amaranth.hdl import Module, Signal, Value
 
 from relaxon_isa import ArrayConfig, ConfigError, clog2, learn_latency, mac_latency
 
 from .component import Component
 from .primitives import MULTIPLIER_LATENCY, delay
 
-__all__ = ["Schedule", "Scheduled", "into"]
+__all__ = ["Held", "Schedule", "Scheduled", "into"]
 
 
 def into(pipe: Sequence[Value], stage: int) -> Value:
     """What a register takes in order to hold a value at ``stage``. ``pipe`` is the value's past, as
     `delay` returns it: entry k is the value k cycles after issue."""
     return pipe[stage - 1]
+
+
+class Held:
+    """What is constant within an instruction, as it was when a tile at a stage was issued.
+
+    Where instructions overlap (`ArrayConfig.drains`) a register at each stage where a value is used
+    takes it as the instruction's first tile comes by: from the value itself for `FIRST` stages,
+    then from registers `GAP` stages apart. For the next nest begins `GAP` cycles later at least, as
+    that many take its rows to be fetched, and what follows in ``row`` has been there for `FIRST`
+    cycles. Elsewhere the value is there all the time.
+
+    Parameters
+    ----------
+    m
+        Of the component that uses the values.
+    config
+        The machine.
+    begin
+        An instruction's first tile is issued.
+    """
+
+    FIRST = 3
+    GAP = 4
+
+    def __init__(self, m: Module, config: ArrayConfig, begin: Value):
+        self.m, self.overlaps = m, config.drains
+        self.begins = [begin]
+        self.known: dict[tuple[str, int], Value] = {}
+
+    def begins_at(self, stage: int) -> Value:
+        """An instruction's first tile is at this stage."""
+        while len(self.begins) <= stage:
+            at = Signal(name=f"begins_{len(self.begins)}")
+            self.m.d.sync += at.eq(self.begins[-1])
+            self.begins.append(at)
+        return self.begins[stage]
+
+    def passing(self, value: Value, name: str, stage: int) -> Value:
+        """``value`` of the instruction whose first tile is at this stage, in that cycle."""
+        if not self.overlaps or stage < self.FIRST:
+            return value
+        return self.at(value, name, stage - (stage - self.FIRST) % self.GAP)
+
+    def at(self, value: Value, name: str, stage: int) -> Value:
+        """``value`` of the instruction that has a tile at this stage."""
+        if not self.overlaps or stage == 0:
+            return value
+        if (name, stage) not in self.known:
+            before = self.passing(value, name, stage - 1)
+            register = Signal(value.shape(), name=f"{name}_{stage}", reset_less=True)
+            with self.m.If(self.begins_at(stage - 1)):
+                self.m.d.sync += register.eq(before)
+            self.known[name, stage] = register
+        return self.known[name, stage]
 
 
 class Schedule:
@@ -34,6 +88,8 @@ class Schedule:
 
         LEARN, after the last term of a tile:
         7 learn_acc   (8 decayed)   +1 new, exact   +1 new, saturated: learn_write
+
+    With drains the flag is in a register more (A+9).
 
     A short pipeline has no register after the memories' own (operand 2, product 5, A = 6 + T) and
     none for ``stepped`` (new A+6, flag A+7); the words of gate and old come a cycle later (A+2,
@@ -83,7 +139,7 @@ class Schedule:
         self.away = self.activated + 1
         self.stepped = self.away + (0 if self.short else 1)
         self.new = self.stepped + 1
-        self.flag = self.new + 1
+        self.flag = self.new + 1 + config.drains
         # What the lane needs of the group's second port: first the gate's word, then the old one.
         self.gate_address = self.acc + (1 if self.short else -1)
         self.gate = self.gate_address + self.read
@@ -96,6 +152,16 @@ class Schedule:
         # a register a step.
         steps = 2 + (config.decay_shift > 0) if config.weight_ports == 2 else 0
         self.learn_write = self.learn_acc + steps
+        # Which stage a LEARN's flags are used at: to start a sum; to choose what it is added to; to
+        # round it; to bound the new weight; to write it.
+        rounds = self.learn_acc + (config.decay_shift > 0)
+        self.learn_uses = {
+            "start": self.dither,
+            "choose": self.learn_acc,
+            "round": rounds,
+            "bound": rounds + 1,
+            "write": self.learn_write,
+        }
         # Integral mode. The address of a tile's memories, whose words meet the terms' sum where
         # other modes write it; of its weights. Three registers on the way to new memories, four to
         # new weights, for which the sum is compared with the threshold.
@@ -119,7 +185,7 @@ class Schedule:
         and its first use of the flag is one cycle later.
         """
         promises = {
-            "flag": mac_latency(self.config) + 1,
+            "flag": mac_latency(self.config) + 1 + self.config.drains,
             "last_write": learn_latency(self.config),
         }
         for stage, promised in promises.items():

@@ -24,7 +24,7 @@ from .access import ProgramPort
 from .bus import RUN_REQUEST
 from .counters import event_layout
 from .nest import HEAD_ROWS, INDEX_BITS, NestWalker, issue_layout
-from .primitives import Ram
+from .primitives import Ram, delay
 from .rows import row_view
 from .schedule import Scheduled
 
@@ -43,6 +43,9 @@ CYCLES = {
 class Sequencer(Scheduled):
     """Runs programs: issues a tile per cycle, and the next instruction when the drain is over.
 
+    Where the configuration has drains, this one may be on its way still; with ``prefetch`` the next
+    one is fetched while this one issues.
+
     ::
 
         fetch   count 0     1     2      3       4       ..  n      n+1
@@ -56,7 +59,11 @@ class Sequencer(Scheduled):
     A nest of n rows issues n + 2 cycles after its fetch began, other instructions execute after
     3. The fetch begins when the instruction before has issued its last; READY lasts until that
     one's drain is over. The head is read twice so that the row of the instruction under way can
-    stay until then.
+    stay until then; with drains or prefetch it waits in a register.
+
+    With prefetch the fetch begins with a nest's first issue, and loads the other of two walkers. A
+    nest without a drain is followed at once: the other walker begins in the cycle of its last
+    token.
 
     A block RAM's word comes late in its cycle. On a long pipeline its output feeds little more than
     a register: the head row is decoded one cycle later (cycle 2), which is READY for every
@@ -121,6 +128,7 @@ class Sequencer(Scheduled):
         m.submodules.rows = rows = Ram(row_bits(config), config.program_rows, self.family)
         m.submodules.walker = walker = NestWalker(config)
         m.submodules.loops = loops = LoopStack(config)
+        overlaps = config.drains or config.prefetch
         word = rows.r_data
         count = Signal.like(walker.count)  # rows read of the instruction that is fetched
         pc = Signal(config.program_addr_bits)  # its first row
@@ -129,7 +137,7 @@ class Sequencer(Scheduled):
         is_nest = Signal()
         row = Signal.like(self.row, reset_less=True)
         loaded = Signal()  # that row is in ``row`` already
-        longest = max(mac_latency(config), learn_latency(config))
+        longest = max(mac_latency(config) + config.drains, learn_latency(config))
         drain = Signal(range(longest + 1))
         drained = Signal()
         head = row_view(config, "MAC", word)
@@ -151,6 +159,17 @@ class Sequencer(Scheduled):
         ]
         with m.If(drain != 0):
             m.d.sync += drain.eq(drain - 1)
+        load, begin, ended = walker.load, walker.begin, walker.ended
+        fetched = Signal.like(row, reset_less=True)  # the head row, where it is not read twice
+        begun = Signal()  # with prefetch: a nest issues, beside what the state machine does
+        if config.prefetch:
+            load, begin, ended = self.alternate(m, walker, begun)
+            no_drain = Signal()
+            m.d.comb += drained.eq(Mux(begun, ended & no_drain, drain <= 1))
+            with m.If(ended):
+                m.d.sync += [begun.eq(0), drain.eq(self.drain_of(row))]
+            with m.If(begin):
+                m.d.sync += [begun.eq(1), no_drain.eq(self.drain_of(fetched) == 0)]
         # What the state machine is at, for others.
         fetching = Signal()
         issuing = Signal()  # or executing
@@ -162,6 +181,8 @@ class Sequencer(Scheduled):
         def stop():
             with m.If(self.abort):
                 m.d.sync += drain.eq(longest)
+                if config.prefetch:
+                    m.d.sync += begun.eq(0)
                 m.next = "ABORT"
 
         def fetch_from(target):
@@ -177,12 +198,19 @@ class Sequencer(Scheduled):
             m.d.comb += rows.r_addr.eq(pc)
             with m.If(drained):
                 m.d.comb += enters.eq(1)
-                with m.If(~loaded):
-                    m.d.sync += row.eq(word)
+                if overlaps:
+                    m.d.sync += row.eq(fetched)
+                else:
+                    with m.If(~loaded):
+                        m.d.sync += row.eq(word)
                 m.next = "EXECUTE"
                 with m.If(is_nest):
-                    m.d.comb += walker.begin.eq(1)
-                    m.d.sync += row.eq(word)
+                    m.d.comb += begin.eq(1)
+                    if config.prefetch:
+                        fetch_from(at)
+                        return
+                    if not overlaps:
+                        m.d.sync += row.eq(word)
                     step_row()
                     m.next = "ISSUE"
 
@@ -194,16 +222,18 @@ class Sequencer(Scheduled):
                     m.d.sync += self.counting.eq(self.run.payload.count)
                     fetch_from(self.run.payload.row)
             with m.State("FETCH"):
-                m.d.comb += [fetching.eq(1), walker.load.eq(1), rows.r_addr.eq(at)]
+                m.d.comb += [fetching.eq(1), load.eq(1), rows.r_addr.eq(at)]
                 m.d.sync += [count.eq(count + 1), at.eq(at + 1)]
                 with m.If(count == 0):
                     m.d.sync += pc.eq(at)
                 with m.If(count == 1):
                     m.d.comb += decodes.eq(1)
                     m.d.sync += [is_nest.eq(head_nest), n_levels.eq(head.levels)]
-                    # With no drain to wait for, nobody needs the row before any more.
-                    with m.If(drain == 0):
-                        m.d.sync += [row.eq(word), loaded.eq(1)]
+                    if overlaps:
+                        m.d.sync += fetched.eq(word)
+                    else:  # with no drain to wait for, nobody needs the row before any more
+                        with m.If(drain == 0):
+                            m.d.sync += [row.eq(word), loaded.eq(1)]
                 with m.If((count >= HEAD_ROWS) & (count == n_levels + HEAD_ROWS)):
                     m.d.comb += rows.r_addr.eq(pc)
                     m.d.sync += at.eq(at)
@@ -223,14 +253,14 @@ class Sequencer(Scheduled):
                 m.d.comb += fetching.eq(1)
                 ready()
                 stop()
-            with m.State("ISSUE"):
-                m.d.comb += [issuing.eq(1), walker.walk.eq(1)]
-                step_row()
-                with m.If(walker.ended):
-                    latencies = mac_latency(config), learn_latency(config)
-                    m.d.sync += drain.eq(Mux(self.is_opcode(Opcode.MAC), *latencies))
-                    fetch_from(at)
-                stop()
+            if not config.prefetch:
+                with m.State("ISSUE"):
+                    m.d.comb += [issuing.eq(1), walker.walk.eq(1)]
+                    step_row()
+                    with m.If(walker.ended):
+                        m.d.sync += drain.eq(self.drain_of(row))
+                        fetch_from(at)
+                    stop()
             with m.State("EXECUTE"):
                 m.d.comb += [issuing.eq(1), executes.eq(1)]
                 self.execute(m, loops, fetch_from, at, leaves)
@@ -238,8 +268,43 @@ class Sequencer(Scheduled):
             with m.State("ABORT"), m.If(drain == 0):
                 m.next = "IDLE"
         self.transfer(m, loops, decodes=decodes, enters=enters, executes=executes, leaves=leaves)
-        self.account(m, drain, fetching, issuing)
+        over = begun & ended if config.prefetch else issuing & ~executes & ended
+        self.account(m, drain, fetching, issuing, begun, over)
         return m
+
+    def drain_of(self, row: Value) -> Value:
+        """Cycles that the instruction after a nest waits once that has issued, by its head row."""
+        config = self.config
+        is_mac = row[:OPCODE_BITS] == Opcode.MAC
+        if config.drains:
+            return Mux(is_mac, *(row_view(config, kind, row).drain for kind in ("MAC", "LEARN")))
+        return Mux(is_mac, mac_latency(config), learn_latency(config))
+
+    def alternate(
+        self, m: Module, walker: NestWalker, begun: Signal
+    ) -> tuple[Signal, Signal, Signal]:
+        """Two walkers, of which one issues while the other is loaded. Returns what loads the
+        latter, what begins its walk, and whether the former has ended."""
+        m.submodules.other_walker = other = NestWalker(self.config)
+        walkers = walker, other
+        issues = Signal()  # the other one
+        load, begin, ended = (Signal(name=name) for name in ("load", "begin", "ended"))
+        m.d.comb += [
+            ended.eq(begun & Mux(issues, other.ended, walker.ended)),
+            self.issue.eq(Mux(issues, other.issue, walker.issue)),
+            other.row.eq(walker.row),
+            other.count.eq(walker.count),
+            other.indices.eq(walker.indices),
+        ]
+        with m.If(begin):
+            m.d.sync += issues.eq(~issues)
+        for side, each in enumerate(walkers):
+            m.d.comb += [
+                each.load.eq(load & (issues != side)),
+                each.begin.eq(begin & (issues != side)),
+                each.walk.eq(begun & (issues == side)),
+            ]
+        return load, begin, ended
 
     def execute(
         self,
@@ -313,25 +378,39 @@ class Sequencer(Scheduled):
             with m.If(leaves | self.abort):
                 m.d.sync += runs.eq(0)
 
-    def account(self, m: Module, drain: Signal, fetching: Signal, issuing: Signal) -> None:
+    def account(
+        self,
+        m: Module,
+        drain: Signal,
+        fetching: Signal,
+        issuing: Signal,
+        begun: Signal,
+        over: Value,
+    ) -> None:
         """Each cycle of a run counts once: for the instruction under way while it issues, executes
-        or drains without a stall, for control while nothing but a fetch goes on."""
+        or drains without a stall, for control while nothing but a fetch goes on. ``over``: a nest
+        has issued."""
         busy = Signal()
         idle = Signal()
+        draining = drain != 0
+        waiting = drain == 0
+        if self.config.prefetch:
+            draining, waiting = draining | begun, waiting & ~begun
         m.d.comb += [
-            busy.eq((fetching & (drain != 0)) | (issuing & ~self.stalled)),
-            idle.eq(fetching & (drain == 0)),
+            busy.eq((fetching & draining) | (issuing & ~self.stalled)),
+            idle.eq(fetching & waiting),
             *(self.events[r.name.lower()].eq(busy & self.is_opcode(c)) for c, r in CYCLES.items()),
             self.events.control_cycles.eq(
                 idle | (busy & Cat(self.is_opcode(c) for c in Opcode if c not in CYCLES).any())
             ),
-            self.learned.eq(
-                fetching
-                & (drain == 1)
-                & self.is_opcode(Opcode.LEARN)
-                & ~row_view(self.config, "LEARN", self.row).hold
-            ),
         ]
+        learns, held = self.is_opcode(Opcode.LEARN), row_view(self.config, "LEARN", self.row).hold
+        if self.config.drains:  # the row is another's before the latency is over
+            latency = learn_latency(self.config)
+            past = delay(m, over & learns & ~held, latency, "learned", reset=True)
+            m.d.comb += self.learned.eq(past[latency])
+        else:
+            m.d.comb += self.learned.eq(fetching & (drain == 1) & learns & ~held)
 
 
 class LoopStack(Scheduled):

@@ -1,6 +1,6 @@
 """The synapse cell: one multiplier, one accumulator, one weight memory."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
@@ -9,7 +9,7 @@ from relaxon_isa import LEARN_FLAGS, ArrayConfig
 from .primitives import Multiplier, MuxAdder, WeightRam, delay, primitives
 from .schedule import Scheduled
 
-__all__ = ["CELL_FLAGS", "SYNAPSE_CONTROL", "Synapse"]
+__all__ = ["CELL_FLAGS", "FLAG_USES", "SYNAPSE_CONTROL", "Synapse", "synapse_control"]
 
 
 CELL_FLAGS = tuple(flag for flag in LEARN_FLAGS if flag != "hold")
@@ -29,6 +29,28 @@ SYNAPSE_CONTROL = data.StructLayout(
     }
 )
 """The control signals that all cells share."""
+
+FLAG_USES = (
+    ("position", "start"),
+    ("stochastic", "start"),
+    ("position", "choose"),
+    ("replace", "choose"),
+    ("decay", "choose"),
+    ("position", "round"),
+    ("stochastic", "round"),
+    ("bound", "bound"),
+    ("diagonal", "write"),
+)
+"""Flags and where they are used (`Schedule.learn_uses`), but for those of the integral mode, beside
+which nothing else is under way."""
+
+
+def synapse_control(config: ArrayConfig) -> data.StructLayout:
+    """`SYNAPSE_CONTROL`; where instructions overlap, with a flag for each of its uses."""
+    members = dict(SYNAPSE_CONTROL.members)
+    if config.drains:
+        members |= {f"{flag}_{use}": 1 for flag, use in FLAG_USES}
+    return data.StructLayout(members)
 
 
 def signed_bits(low: int, high: int) -> int:
@@ -65,7 +87,7 @@ class Synapse(Scheduled):
 
     Members
     -------
-    control : In(SYNAPSE_CONTROL)
+    control : In(synapse_control)
     col, row_b : In(signed)
         At `Schedule.operand`: the column's state by the first port of its bank, the row's by the
         second port. The sign of ``col`` is changed already where the multiplier cannot do it
@@ -98,7 +120,7 @@ class Synapse(Scheduled):
         super().__init__(
             config,
             {
-                "control": In(SYNAPSE_CONTROL),
+                "control": In(synapse_control(config)),
                 "col": In(factor),
                 "row_b": In(state),
                 "weight": Out(signed(config.weight_bits)),
@@ -137,10 +159,15 @@ class Synapse(Scheduled):
             self.integrate(m, new, weight)
         return m
 
+    def flag(self, name: str, use: str) -> Value:
+        """A flag where it is used."""
+        return self.control[f"{name}_{use}" if self.config.drains else name]
+
     def accumulate(self, m: Module, product) -> Signal:
         """The sum of a tile's terms, and what rounds it: at `Schedule.learn_acc`. A product of two
         states may be wider than one of a state and a weight."""
         config, control = self.config, self.control
+        position = self.flag("position", "start")
         n = config.state_bits
         low_q, high_q = config.learn_shifts
         peak = config.learn_terms << (2 * n - 2)
@@ -148,14 +175,14 @@ class Synapse(Scheduled):
         start = Signal(high_q)
         term = product[: 2 * n].as_signed()
         by_q = [Const((1 << (q - 1)) - 1, high_q) for q in (low_q, high_q)]
-        m.d.comb += start.eq(Mux(control.position, by_q[1], by_q[0]))
+        m.d.comb += start.eq(Mux(position, by_q[1], by_q[0]))
         if config.dither_bits:
             h = self.u ^ self.v
             dithers = [
                 Cat(Const(0, q - config.dither_bits - 1), Const(1, 1), h) for q in (low_q, high_q)
             ]
-            with m.If(control.stochastic):
-                m.d.comb += start.eq(Mux(control.position, dithers[1], dithers[0]))
+            with m.If(self.flag("stochastic", "start")):
+                m.d.comb += start.eq(Mux(position, dithers[1], dithers[0]))
         m.submodules.terms = terms = MuxAdder(
             len(term), high_q + 1, len(acc), len(acc), self.family
         )
@@ -177,12 +204,12 @@ class Synapse(Scheduled):
         wb = config.weight_bits
         low_q, high_q = config.learn_shifts
         stage = "sync" if config.weight_ports == 2 else "comb"
-        fresh = control.replace | control.integral
+        fresh = self.flag("replace", "choose") | control.integral
         kept = Signal(signed(wb), reset_less=True)
         exact = acc
         if config.decay_shift:
             lost = Signal(signed(wb))
-            m.d.comb += lost.eq(Mux(control.decay, self.weight, 0))
+            m.d.comb += lost.eq(Mux(self.flag("decay", "choose"), self.weight, 0))
             by_position = [lost << q - config.decay_shift for q in (high_q, low_q)]
             bits = len(acc - by_position[0])
             exact = Signal(signed(bits), reset_less=True)
@@ -193,16 +220,17 @@ class Synapse(Scheduled):
                 decay.a.eq(acc),
                 decay.b.eq(by_position[0]),
                 decay.c.eq(by_position[1]),
-                decay.choose.eq(control.position),
+                decay.choose.eq(self.flag("position", "choose")),
             ]
             m.d[stage] += exact.eq(decay.s)
         # Without a decay the sum is used as it comes, and so is the weight.
         m.d[stage if config.decay_shift else "comb"] += kept.eq(Mux(fresh, 0, self.weight))
         up = Signal()
         ties = [exact[:q].all() for q in (low_q, high_q)]
-        m.d.comb += up.eq(Mux(control.position, ties[1], ties[0]) & ~exact[-1])
+        position = self.flag("position", "round")
+        m.d.comb += up.eq(Mux(position, ties[1], ties[0]) & ~exact[-1])
         if config.dither_bits:
-            with m.If(control.stochastic):
+            with m.If(self.flag("stochastic", "round")):
                 m.d.comb += up.eq(0)
         total_bits = max(wb, len(exact) - low_q) + 1
         total = Signal(signed(total_bits), reset_less=True)
@@ -214,14 +242,14 @@ class Synapse(Scheduled):
             update.a.eq(kept),
             update.b.eq(rounded[0]),
             update.c.eq(rounded[1]),
-            update.choose.eq(control.position),
+            update.choose.eq(position),
             update.carry.eq(up),
         ]
         new = Signal(signed(wb), reset_less=True)
         saturated = Signal(reset_less=True)
         clipped, over = saturate(total, wb)
-        bounded = Mux(control.bound & total[-1] & ~control.integral, 0, clipped)
-        enable = control.write & (self.on_diagonal | ~control.diagonal)
+        bounded = Mux(self.flag("bound", "bound") & total[-1] & ~control.integral, 0, clipped)
+        enable = control.write & (self.on_diagonal | ~self.flag("diagonal", "write"))
         m.d[stage] += [total.eq(update.s), new.eq(bounded), saturated.eq(over)]
         m.d.comb += [
             ram.w_data.eq(new),
