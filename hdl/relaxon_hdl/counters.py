@@ -23,7 +23,7 @@ KINDS = (
     Register.WAIT_CYCLES,
     Register.EMIT_CYCLES,
 )
-COUNTED = tuple(r for r in Register if r not in KEYS and r is not Register.WRONG)
+COUNTED = tuple(r for r in Register if r not in KEYS and r < Register.WRONG)
 ALWAYS = (Register.LINK_ERRORS, Register.LINK_DROPS)
 HALF = COUNTER_BITS // 2
 INDEX_BITS = 4

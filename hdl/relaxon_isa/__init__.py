@@ -72,6 +72,8 @@ from .link import (
 from .memory import COUNTER_BITS, INFO_BYTES, Register, Space, element_bytes, registers, row_bits
 from .presets import PRESETS, preset
 from .program import Builder, Program
+from .samples import HEADER_BYTES as MEMORY_HEADER_BYTES
+from .samples import INDEX_BYTES, MemoryHeader, record_address, record_stride
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -79,6 +81,7 @@ __all__ = [
     "CRC_BYTES",
     "FEATURES",
     "HEADER_BYTES",
+    "INDEX_BYTES",
     "INDEX_SELECTS",
     "INFO_BYTES",
     "LEARN_FLAGS",
@@ -86,6 +89,7 @@ __all__ = [
     "LOOP_COUNT_BITS",
     "MAC_FLAGS",
     "MAX_PAYLOAD",
+    "MEMORY_HEADER_BYTES",
     "PRESETS",
     "READ_CYCLES",
     "SESSION_MASK",
@@ -114,6 +118,7 @@ __all__ = [
     "Loop",
     "Mac",
     "MacLevel",
+    "MemoryHeader",
     "Next",
     "Opcode",
     "Pack",
@@ -145,6 +150,8 @@ __all__ = [
     "mac_latency",
     "meant",
     "preset",
+    "record_address",
+    "record_stride",
     "registers",
     "row_bits",
     "row_layouts",

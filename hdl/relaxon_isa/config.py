@@ -42,6 +42,7 @@ FEATURES = {
     "drains": Feature(number="drains"),
     "prefetch": Feature(number="prefetch"),
     "both": Feature(number="both", mac_flags=("both",)),
+    "memory": Feature(number="sample_memory"),
     "samples": Feature(number="sample_buffer", mac_flags=("walk",), emit_kinds=(EmitKind.ANSWER,)),
 }
 
@@ -123,12 +124,16 @@ class ArrayConfig:
         False: it waits until all has ended. Needs the long pipeline.
     prefetch
         True: an instruction is fetched while the one before issues; False: once it has issued.
+        Needs the long pipeline.
     both
         True: a MAC may write its sums and its states at once (``Mac.both``).
     sample_buffer
         Rows of the buffer of samples, which are unpacked while the one before is trained: at most
         twice as many as a sample's groups are what a WAIT with ``ahead`` may ask for. 0: none, and
         no walks over lists. Needs the long pipeline.
+    sample_memory
+        True: there is a memory of samples (`samples`), of which the register MEMORY says how large
+        it is. Needs a sample buffer.
     rx_bytes, tx_bytes
         Bytes of the link's ring buffers, each a power of two. ``rx_bytes`` limits how many bytes
         the host may send ahead.
@@ -157,6 +162,7 @@ class ArrayConfig:
     prefetch: bool = False
     both: bool = False
     sample_buffer: int = 0
+    sample_memory: bool = False
     rx_bytes: int = 2048
     tx_bytes: int = 2048
 
@@ -200,18 +206,25 @@ class ArrayConfig:
             f'"{built}" with weight_ports = {self.weight_ports} (the gateware has no other stages '
             "between a weight's read and its write)",
         )
-        for field in ("kind_counters", "drains", "prefetch", "both"):
+        for field in ("kind_counters", "drains", "prefetch", "both", "sample_memory"):
             check(isinstance(getattr(self, field), bool), field, "True or False")
-        check(
-            not self.drains or self.pipeline == "long",
-            "drains",
-            'False with pipeline "short" (its stages are shared by all that is in flight)',
-        )
+        for field in ("drains", "prefetch"):
+            check(
+                not getattr(self, field) or self.pipeline == "long",
+                field,
+                'False with pipeline "short" (whose stages, and program memory, one instruction '
+                "uses at a time)",
+            )
         check(
             self.sample_buffer == 0
             or (16 <= self.sample_buffer <= 1 << 12 and self.pipeline == "long"),
             "sample_buffer",
             f'0 (none) or 16 to {1 << 12}, and 0 with pipeline "short"',
+        )
+        check(
+            not self.sample_memory or self.sample_buffer > 0,
+            "sample_memory",
+            "False without a sample buffer, which its records go to",
         )
         for field in ("rx_bytes", "tx_bytes"):
             check(getattr(self, field).bit_count() == 1, field, "a power of two")

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 
-from . import cycles, hazards, instructions, link
+from . import cycles, hazards, instructions, link, samples
 from .config import ArrayConfig
 from .encoding import row_layouts
 from .errors import ConfigError
@@ -146,7 +146,7 @@ def _memory_map(machines: dict[str, ArrayConfig]) -> str:
     for field in (*ArrayConfig.__dataclass_fields__, *computed):
         values = " | ".join(str(getattr(machines[n], field)) for n in names)
         parts.append(f"| {field}{' (computed)' * (field in computed)} | {values} |")
-    parts += ["", "# Link", "", _quoted(link)]
+    parts += ["", "# Sample memory", "", _quoted(samples), "# Link", "", _quoted(link)]
     return "\n".join(parts) + "\n"
 
 

@@ -189,7 +189,7 @@ def row_layouts(config: ArrayConfig) -> dict[str, RowLayout]:
             (
                 ("opcode", 3),
                 ("kind", 3 if config.sample_buffer else 2),
-                ("base", max(dst, 4)),  # a register's number has 4 bits
+                ("base", max(dst, 5 if config.sample_memory else 4)),  # or a register's number
                 ("base_x", 2),
                 ("count", 16),
             )

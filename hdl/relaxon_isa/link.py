@@ -45,6 +45,10 @@ Commands (the host's stream; integers little-endian; executed strictly in order)
     READ      0x02 space u8, group u16, lane u8, count u16 (count >= 1)
     RUN       0x03 row u16, flags u8 (bit 0: counters count)
     SAMPLE    0x04 length u16, bytes for WAIT
+    STORE     0x05 address u32, length u16, bytes for the sample memory
+    CHECK     0x06 address u32, length u32 (length >= 1)
+    RECALL    0x07 address u32, length u16 (length >= 1)
+    INDICES   0x08 count u16, that many indices of records, u24 each
     ========= ==== ====================================================================
     WRITE and READ wait until no program runs, or one is stalled in WAIT for a byte; but on a
     machine with a sample buffer a READ of one register, SAMPLES or WRONG, waits for nothing. RUN
@@ -54,9 +58,16 @@ Commands (the host's stream; integers little-endian; executed strictly in order)
     record of a HALT precedes the DATA of a READ that waited for it; a SAMPLE is answered by at
     most one ERROR.
 
+    Machines without a sample memory do not know the last four. STORE, CHECK and RECALL wait as
+    WRITE does; bytes beyond the memory are discarded, and read as 0. CHECK reads by the path that
+    samples take. INDICES hands records (`samples`) to WAITs that are ahead, as SAMPLE would hand
+    their bytes; for other WAITs, and while no program runs, it is as a SAMPLE of no bytes that is
+    answered by an ERROR record.
+
 Records (the board's stream): tag u8, length u16, then that many bytes
     ========= ==== ====================================================================
-    DATA      0x81 the elements of a READ
+    DATA      0x81 the elements of a READ; the bytes of a RECALL; of a CHECK the CRC-32
+                   (ISO-HDLC, as of zlib), u32
     EMIT      0x82 what an EMIT hands over
     DONE      0x83 empty; a program met HALT
     ERROR     0x84 one byte, `BoardError`
@@ -102,6 +113,10 @@ class Command(IntEnum):
     READ = 0x02
     RUN = 0x03
     SAMPLE = 0x04
+    STORE = 0x05
+    CHECK = 0x06
+    RECALL = 0x07
+    INDICES = 0x08
 
 
 class Record(IntEnum):

@@ -82,11 +82,16 @@ class Register(IntEnum):
     WRONG = 15
     """EMITs of kind ANSWER that found another output than the label's the largest. Only machines
     with a sample buffer have it."""
+    MEMORY = 16
+    """Bytes of sample memory that answered at power-on, a power of two; 0: none did. Writes are
+    ignored. Only machines with a sample memory have it."""
 
 
 def registers(config: ArrayConfig) -> tuple[Register, ...]:
     """The registers that a machine has."""
-    return tuple(r for r in Register if config.sample_buffer or r is not Register.WRONG)
+    absent = {Register.WRONG} if not config.sample_buffer else set()
+    absent |= {Register.MEMORY} if not config.sample_memory else set()
+    return tuple(r for r in Register if r not in absent)
 
 
 def row_bits(config: ArrayConfig) -> int:

@@ -101,7 +101,8 @@ PRESETS: dict[str, ArrayConfig] = {
         max_terms=2048,
         learn_terms=512,
     ),
-    # LFE5U-85F, 784-128-10, with all that makes training fast. Not placed and routed yet.
+    # LFE5U-85F, 784-128-10, with all that makes training fast. Not placed and routed yet. The
+    # second one for boards with an SDR SDRAM beside it.
     "ecp5-85f-fast": ArrayConfig(
         p=12,
         weight_depth=1024,
@@ -111,6 +112,17 @@ PRESETS: dict[str, ArrayConfig] = {
         prefetch=True,
         both=True,
         sample_buffer=512,
+    ),
+    "ecp5-85f-memory": ArrayConfig(
+        p=12,
+        weight_depth=1024,
+        drive_depth=512,
+        table_bits=0,
+        drains=True,
+        prefetch=True,
+        both=True,
+        sample_buffer=512,
+        sample_memory=True,
     ),
     # No board: small and with every mode, for tests of what the one above has.
     "fast4": ArrayConfig(
@@ -123,6 +135,7 @@ PRESETS: dict[str, ArrayConfig] = {
         prefetch=True,
         both=True,
         sample_buffer=64,
+        sample_memory=True,
     ),
     # LFE5U-85F as above, for convolutional networks: 28x28x1, 12 and 36 channels, 10 fill it. Not
     # placed and routed yet.

@@ -17,11 +17,16 @@ from relaxon_isa import (
     INFO_BYTES,
     ArrayConfig,
     DeviceError,
+    Halt,
     ProgramError,
     Register,
     Space,
+    Wait,
+    decode,
+    record_address,
     registers,
     row_bits,
+    wait_bytes,
 )
 from relaxon_isa.identity import Identity
 
@@ -308,6 +313,92 @@ class Device(ABC):
     @abstractmethod
     def _run(self, samples: Iterator[bytes], row: int, count: bool) -> Iterator[bytes]:
         """`run` from a row that exists."""
+
+    # Sample memory ------------------------------------------------------------------------
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of sample memory that answer; 0: there is none."""
+        if not self.config.sample_memory:
+            return 0
+        return int(self.read(Space.REGISTER, Register.MEMORY, 1)[0])
+
+    def store(self, address: int, data: bytes) -> None:
+        """Write bytes to sample memory. Raises DeviceError if there are no such bytes."""
+        self._check_memory(address, len(data))
+        self._store(address, data)
+
+    def check(self, address: int, count: int) -> int:
+        """CRC-32, that of zlib, of bytes of sample memory, read as samples are.
+
+        Raises as `store`.
+        """
+        self._check_memory(address, count)
+        return self._crc(address, count) if count else 0
+
+    def recall(self, address: int, count: int) -> bytes:
+        """Bytes of sample memory. Raises as `store`."""
+        self._check_memory(address, count)
+        return self._recall(address, count) if count else b""
+
+    def run_stored(
+        self,
+        indices: NDArray[np.integer],
+        *,
+        row: int = 0,
+        count: bool = True,
+        progress: Callable[[int], None] = lambda count: None,
+    ) -> list[bytes]:
+        """`run_all` on records of sample memory, by their indices (n,).
+
+        Raises DeviceError if the memory has no such record, or the program at ``row`` takes none.
+        """
+        wait = self._stored_format(row)
+        last = record_address(self.config, wait, int(indices.max(initial=0)))
+        self._check_memory(last, wait_bytes(self.config, wait))
+        return self._run_stored(indices, wait, row, count, progress)
+
+    def _stored_format(self, row: int) -> Wait:
+        """The first WAIT that is ahead of the program at a row."""
+        rows = self.read(Space.PROGRAM, self._checked_row(row)).tolist()
+        for instruction in decode(self.config, rows):
+            if isinstance(instruction, Wait) and instruction.ahead:
+                return instruction
+            if isinstance(instruction, Halt):
+                break
+        raise DeviceError(f"the program at row {row} takes no samples ahead: it needs such a WAIT")
+
+    def _check_memory(self, address: int, count: int) -> None:
+        size = self.memory_bytes
+        if address < 0 or address + count > size:
+            has = f"{size} bytes" if size else "none"
+            last = address + count - 1
+            raise DeviceError(
+                f"sample memory: bytes {address} to {last} asked, the device has {has}"
+            )
+
+    def _store(self, address: int, data: bytes) -> None:
+        """Write bytes that exist."""
+        raise NotImplementedError
+
+    def _crc(self, address: int, count: int) -> int:
+        """`check` of bytes that exist, at least one."""
+        raise NotImplementedError
+
+    def _recall(self, address: int, count: int) -> bytes:
+        """`recall` of bytes that exist, at least one."""
+        raise NotImplementedError
+
+    def _run_stored(
+        self,
+        indices: NDArray[np.integer],
+        wait: Wait,
+        row: int,
+        count: bool,
+        progress: Callable[[int], None],
+    ) -> list[bytes]:
+        """`run_stored` of records that exist."""
+        raise NotImplementedError
 
     @abstractmethod
     def reset(self) -> None:

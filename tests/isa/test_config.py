@@ -21,6 +21,10 @@ from relaxon_isa.presets import PRESETS, preset
         ("levels", 8),
         ("pipeline", "medium"),
         ("pipeline", "short"),  # with two weight ports
+        ("kind_counters", 1),
+        ("drains", 1),
+        ("sample_buffer", 15),
+        ("sample_memory", True),  # without a sample buffer
     ],
 )
 def test_refusal_names_field_value_and_range(field, value):
@@ -61,3 +65,11 @@ def test_capabilities_by_hand():
     assert whole.replace(decay_shift=0).learn_flags == (
         "stochastic", "replace", "diagonal", "bound", "hold", "integral"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("field", ["drains", "prefetch", "sample_buffer"])
+def test_what_needs_the_long_pipeline(field):
+    value = 64 if field == "sample_buffer" else True
+    assert getattr(preset("default").replace(**{field: value}), field) == value
+    with pytest.raises(ConfigError, match=rf'^{field} = .* pipeline "short"'):
+        preset("up5k").replace(**{field: value})

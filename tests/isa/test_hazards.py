@@ -216,7 +216,7 @@ def test_no_execution_meets_what_is_in_flight_and_no_drain_is_too_long(seed: int
     assert shorter > 100 and seen > 0.9 * shorter
 
 
-def drains(*instructions: Instruction, config: ArrayConfig = CONFIG) -> list[int]:
+def drains(*instructions: Instruction, config: ArrayConfig = CONFIG) -> list[int | None]:
     program = Program(config, (*instructions, Halt()))
     return [i.drain for i in program.instructions if isinstance(i, Mac | Learn)]
 

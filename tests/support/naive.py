@@ -116,6 +116,8 @@ class Naive:
         self.registers = [0] * len(Register)
         if config.dither_bits:
             self.registers[Register.UPDATE_KEY] = self.registers[Register.SAMPLE_KEY] = 1
+        if config.sample_memory:
+            self.registers[Register.MEMORY] = 1 << 25
         self.flag = False
         self.lists: list[list[tuple[int, int]]] = [[] for _ in range(p)]
         self.label = -1
@@ -146,6 +148,8 @@ class Naive:
         keys = (Register.UPDATE_KEY, Register.SAMPLE_KEY)
         kinds = range(Register.LEARN_CYCLES, Register.EMIT_CYCLES + 1)
         if which in keys and not self.config.dither_bits:
+            return
+        if which is Register.MEMORY:
             return
         if which in kinds and not self.config.kind_counters:
             return

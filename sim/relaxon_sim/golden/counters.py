@@ -6,9 +6,11 @@ from relaxon_isa import COUNTER_BITS, ArrayConfig, Register
 
 from .hash import mix
 
-__all__ = ["RegisterFile"]
+__all__ = ["MEMORY_BYTES", "RegisterFile"]
 
 KEYS = (Register.UPDATE_KEY, Register.SAMPLE_KEY)
+MEMORY_BYTES = 1 << 25
+"""Of the golden model's sample memory: the most common board's."""
 KINDS = range(Register.LEARN_CYCLES, Register.EMIT_CYCLES + 1)
 
 
@@ -35,6 +37,7 @@ class RegisterFile:
         self.counting = True
         for key in KEYS:
             self.values[key] = 1 if config.dither_bits else 0
+        self.values[Register.MEMORY] = MEMORY_BYTES if config.sample_memory else 0
 
     def read(self, which: int) -> int:
         """A register as the host reads it, 0 to 2**32 - 1."""
@@ -43,7 +46,7 @@ class RegisterFile:
     def write(self, which: int, value: int) -> None:
         """Set a register. One that the configuration leaves out stays 0."""
         config = self.config
-        absent = which in KEYS and not config.dither_bits
+        absent = (which in KEYS and not config.dither_bits) or which == Register.MEMORY
         if not absent and (config.kind_counters or which not in KINDS):
             self.values[which] = value
 

@@ -1,14 +1,16 @@
 """The golden model behind the interface that boards have."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
 from relaxon_device.base import Device, SpaceLayout, left_over, starved
-from relaxon_isa import ArrayConfig, Space
+from relaxon_isa import ArrayConfig, Space, Wait, record_address, record_stride, wait_bytes
 from relaxon_isa.identity import decode_info, encode_info
 
+from .counters import MEMORY_BYTES
 from .machine import Machine
 from .sequencer import Starved
 
@@ -29,6 +31,8 @@ class GoldenDevice(Device):
     -------
     machine
         The `Machine`, weights and all.
+    memory
+        The sample memory's bytes.
     engine
         The name of what runs programs.
     """
@@ -39,6 +43,7 @@ class GoldenDevice(Device):
         self.machine = machine or Machine(config)
         self.info = encode_info(config, build=f"golden {self.engine}", clock_hz=0, baud=0)
         self.identity = decode_info(self.info)
+        self.memory = np.zeros(MEMORY_BYTES if config.sample_memory else 0, np.uint8)
 
     def _read(self, layout: SpaceLayout, start: int, count: int) -> np.ndarray:
         machine, end = self.machine, start + count
@@ -77,6 +82,28 @@ class GoldenDevice(Device):
             raise starved(error.args[0]) from None
         if rest or any(samples):
             raise left_over(taken)
+
+    def _store(self, address: int, data: bytes) -> None:
+        self.memory[address : address + len(data)] = np.frombuffer(data, np.uint8)
+
+    def _crc(self, address: int, count: int) -> int:
+        return crc32(self.memory[address : address + count].tobytes())
+
+    def _recall(self, address: int, count: int) -> bytes:
+        return self.memory[address : address + count].tobytes()
+
+    def _run_stored(
+        self,
+        indices: np.ndarray,
+        wait: Wait,
+        row: int,
+        count: bool,
+        progress: Callable[[int], None],
+    ) -> list[bytes]:
+        at = record_address(self.config, wait, 0)
+        at = at + np.asarray(indices, np.int64) * record_stride(self.config, wait)
+        records = self.memory[at[:, None] + np.arange(wait_bytes(self.config, wait))]
+        return self.run_all(records, row=row, count=count, progress=progress)
 
     def reset(self) -> None:
         """Do nothing: nothing is queued, and nothing runs outside `run`."""
