@@ -1,0 +1,103 @@
+"""The sample buffer makes the lists that the contract says, while others are read."""
+
+import random
+
+import pytest
+
+from relaxon_hdl.samples import SampleBuffer
+from relaxon_isa.encoding import encode
+from relaxon_isa.instructions import Halt, Pack, Wait
+from relaxon_isa.presets import preset
+from support.pysim import simulate
+
+FAST = preset("fast4")
+
+
+def lists(wait: Wait, p: int, raw: list[int]) -> list[list[tuple[int, int]]]:
+    """Each column's entries: group and value."""
+    values = [value << wait.shift for value in raw]
+    if wait.bias:
+        values.append(1 << (wait.pack.bits - wait.signed) << wait.shift)
+    found: list[list[tuple[int, int]]] = [[] for _ in range(p)]
+    for n, value in enumerate(values):
+        if value or wait.dense:
+            found[n % p].append((n // p, value))
+    return found
+
+
+def packed(wait: Wait, raw: list[int], label: int) -> list[int]:
+    """A sample's bytes."""
+    bits = wait.pack.bits
+    number = sum((value & ((1 << bits) - 1)) << (bits * n) for n, value in enumerate(raw))
+    length = (len(raw) * bits + 7) // 8
+    return [*number.to_bytes(length, "little"), *([label] if wait.outputs else [])]
+
+
+FORMATS = {
+    "images": Wait(dst=0, count=61, pack=Pack.B4, shift=10, ahead=True, bias=True, outputs=10),
+    "dense": Wait(dst=0, count=37, pack=Pack.B8, shift=3, ahead=True, dense=True),
+    "signed": Wait(dst=0, count=40, pack=Pack.B2, signed=True, shift=2, ahead=True, bias=True),
+    "bits": Wait(dst=0, count=50, pack=Pack.B1, shift=14, ahead=True, outputs=3),
+    "one": Wait(dst=0, count=1, pack=Pack.B8, signed=True, ahead=True, outputs=2),
+}
+
+
+@pytest.mark.parametrize("p", [2, 3, 4])
+@pytest.mark.parametrize("name", FORMATS)
+def test_lists_are_those_of_the_samples(name, p):
+    config = FAST.replace(p=p)
+    wait = FORMATS[name]
+    if wait.values > p * config.sample_buffer // 2:
+        config = config.replace(sample_buffer=96)  # no power of two
+    rng = random.Random(name)
+    bits, low = wait.pack.bits, -(1 << (wait.pack.bits - 1)) if wait.signed else 0
+    samples = []
+    for _ in range(14):
+        zeros = rng.choice((0, 0.5, 0.8, 1))
+        raw = [
+            0 if rng.random() < zeros else low + rng.randrange(1 << bits) for _ in range(wait.count)
+        ]
+        samples.append((raw, rng.randrange(256)))
+    dut = SampleBuffer(config)
+    row = encode(config, [wait, Halt()])[0]
+    latency = 2
+
+    async def line(ctx):
+        ctx.set(dut.row, row)
+        ctx.set(dut.start, 1)
+        for raw, label in samples:
+            for byte in packed(wait, raw, label):
+                ctx.set(dut.sample.payload, byte)
+                ctx.set(dut.sample.valid, 1)
+                while not (await ctx.tick().sample(dut.sample.ready))[2]:
+                    pass
+                ctx.set(dut.sample.valid, 0)
+                if rng.random() < 0.1:
+                    await ctx.tick()
+
+    async def trains(ctx):
+        for number, (raw, label) in enumerate(samples):
+            for _ in range(rng.choice((0, 300)) if number % 5 == 4 else 0):
+                await ctx.tick()
+            while not ctx.get(dut.whole):
+                await ctx.tick()
+            ctx.set(dut.take, 1)
+            await ctx.tick()
+            ctx.set(dut.take, 0)
+            wanted = lists(wait, p, raw)
+            longest = max(map(len, wanted))
+            assert ctx.get(dut.listed) == max(longest, 1)
+            if wait.outputs:
+                assert ctx.get(dut.label) == label
+            for t in range(max(longest, 1) + latency):
+                ctx.set(dut.at, min(t, max(longest, 1) - 1))
+                if t >= latency:
+                    for c, entries in enumerate(wanted):
+                        value = ctx.get(dut.values[c])
+                        if t - latency < len(entries):
+                            assert (ctx.get(dut.groups[c]), value) == entries[t - latency]
+                        else:
+                            assert value == 0
+                await ctx.tick()
+
+    simulate(dut, line, trains)
