@@ -25,8 +25,9 @@ from relaxon_sim.engines import ENGINES
 FROZEN = Path(__file__).parents[1] / "vectors/frozen.json"
 NETWORKS = ((9, 7, 5), (13, 11, 6, 4))
 ARCHITECTURES = ("layers", "skip:0>2", "backward")
-MACHINES = [name for name in PRESETS if "conv" not in name]
-"""Those of convolutional networks are the others with more levels and memory."""
+MACHINES = [name for name, c in PRESETS.items() if "conv" not in name and not c.drains]
+"""Those of convolutional networks are the others with more levels and memory; what overlaps has
+programs of its own."""
 TRAINED = ("default", "up5k", "ecp5-25f", "verify24")
 """Presets whose machine is also run: two ports and one, and wide words."""
 

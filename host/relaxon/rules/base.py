@@ -308,27 +308,37 @@ class Rule(Parts):
         self._free_sweeps(b, lambda layer: self.judged(layer, layer == 1))
         self.objective.read_out(b)
 
-    def early_phase(self, b: Builder) -> None:
-        """Static drives and free phase of `early_stop`: the flag says whether every output is
-        within the margin of its target, and ends it. Only the outputs, which a sweep writes last,
-        are judged."""
+    def early_sample(self, b: Builder, learn: Callable[[], None]) -> None:
+        """A sample with `early_stop`: static drives, and a free phase that ends when the flag says
+        that every output is within the margin of its target; only the outputs, which a sweep
+        writes last, are judged. ``learn`` adds what follows if they are not."""
         tol = int(self.settings.margin * 2**self.formats.state_frac)
         near = {"judge": Judge.CHANGE, "fresh": True, "tol": tol, "old": Region(self.layout.y)}
 
         def judged(layer: int) -> dict:
             return near if layer == self.layout.depth else {}
 
+        def otherwise() -> None:
+            with b.loop(1, skip=Skip.IF_FLAG):
+                learn()
+
         if not self._starts_at_once():
             self.static_drives(b)
             self._free_sweeps(b, judged)
+            otherwise()
             return
         self._start_at_once(b)
         self.static_drives(b, first=2)
         self.clear(b, first=3)
         self._free_sweep(b, judged, first=2)
-        if self.settings.free_cap > 1:
-            with b.loop(self.settings.free_cap - 1, skip=Skip.IF_FLAG, until=True, sweep=True):
+        further = self.settings.free_cap - 1
+        if not further:
+            otherwise()
+            return
+        with b.loop(1, skip=Skip.IF_FLAG):  # most samples skip it all
+            with b.loop(further, until=True, sweep=True):
                 self._free_sweep(b, judged)
+            otherwise()
 
     def _starts_at_once(self) -> bool:
         """Whether a first sweep from zeros can take the states of layer 1 from the sums that are
@@ -555,18 +565,20 @@ class Rule(Parts):
         phase, error; then, unless all is within the margin, nudge and update. Leaves the free
         output in its plane."""
         if self.settings.early_stop:
-            self.early_phase(b)
             # Within a margin of less than half of the targets' distance every answer is right.
             low, high = self.objective.targets()
             sure = 2 * self.settings.margin < abs(high - low)
-            if not sure:
-                self.judge_answer(b)
-            with b.loop(1, skip=Skip.IF_FLAG):
+
+            def learn() -> None:
                 if sure:
                     self.judge_answer(b)
                 self.objective.error(b)
                 self.nudged_phase(b)
                 self.update(b, marks)
+
+            self.early_sample(b, learn)
+            if not sure:
+                self.judge_answer(b)
             return
         self.static_drives(b)
         self.free_phase(b)
