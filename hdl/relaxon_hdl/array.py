@@ -342,7 +342,11 @@ class Array(Scheduled):
             for name, use in FLAG_USES:
                 stage = when.learn_uses[use]
                 came[f"{name}_{use}"] = self.held.at(flags[name], name, stage - 1)
-            flags = {**came, "integral": self.is_learn & learn.integral}
+            # Nothing else is under way beside integral mode.
+            alone = {"integral": self.is_learn & learn.integral}
+            if self.config.integral_shift:
+                alone |= {name: learn[name] for name in ("bound", "diagonal")}
+            flags = came | alone
         fields = {
             name: [flag] if when.short else copies(m, flag, rows, name)
             for name, flag in flags.items()

@@ -27,10 +27,11 @@ MACHINES = {
     "default": preset("default"),
     "verify24": preset("verify24"),
     "up5k": preset("up5k"),
+    "overlaps": preset("default").replace(drains=True, prefetch=True, both=True),
     **{f"p{p}": preset("default").replace(p=p) for p in (3, 5)},
 }
 """``default`` has P = 4; `system` has 2 and 8."""
-PROGRAMS = {"default": 4, "verify24": 4, "up5k": 5, "p3": 5, "p5": 3}
+PROGRAMS = {"overlaps": 5, "default": 4, "verify24": 4, "up5k": 5, "p3": 5, "p5": 3}
 """How many run: the wider, the slower. `system` has hundreds, without pauses on the streams."""
 
 

@@ -12,7 +12,7 @@ from campaign import CAMPAIGN
 from relaxon_hdl.nest import issue_layout
 from relaxon_hdl.sequencer import Sequencer
 from relaxon_isa.config import ArrayConfig
-from relaxon_isa.cycles import drain_cycles, fetch_cycles, issue_cycles
+from relaxon_isa.cycles import drain_cycles, fetch_cycles, hiding_cycles, issue_cycles
 from relaxon_isa.instructions import Emit, Halt, Instruction, Learn, Loop, Mac, Next, Skip, Wait
 from relaxon_sim.cosim import bench, simulate
 from support.random_programs import random_program
@@ -22,6 +22,9 @@ SMALL = CAMPAIGN.replace(levels=3, loop_depth=2, p=2)
 CONFIGS = {
     "four loops": CAMPAIGN,
     "small": SMALL,
+    "drains": SMALL.replace(drains=True),
+    "prefetch": SMALL.replace(prefetch=True),
+    "both": CAMPAIGN.replace(drains=True, prefetch=True, both=True),
     "short pipeline": SMALL.replace(pipeline="short", weight_ports=1, integral_shift=0),
 }
 PROGRAMS = 12
@@ -41,14 +44,14 @@ def expected(
     counts: Counter[str] = Counter()
     indices: list[int] = []
     loops: list[list] = []  # where, LOOP, trip
-    at = drain = 0
+    at = hidden = 0
     while True:
         op = program[at]
         at += 1
         index = [0, *(trip * loop.step for _, loop, trip in loops)]
-        counts["control_cycles"] += max(0, fetch_cycles(op) - drain)
-        drain = drain_cycles(config, op)
-        own = issue_cycles(config, op) + drain
+        counts["control_cycles"] += max(0, fetch_cycles(op) - hidden)
+        hidden = hiding_cycles(config, op)
+        own = issue_cycles(config, op) + drain_cycles(config, op)
         match op:
             case Mac() | Learn():
                 issued += tokens(config, op, index)
