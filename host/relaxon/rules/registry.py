@@ -199,7 +199,11 @@ def features_of(network: Network, settings: RuleSettings) -> list[str]:
     missed = [
         name
         for name, feature in FEATURES.items()
-        if not fits(network, whole.replace(**{feature.number: 0}), settings)
+        if not fits(
+            network,
+            whole.replace(**{feature.number: type(getattr(whole, feature.number))()}),
+            settings,
+        )
     ]
     return missed if fits(network, whole, settings) else []
 
