@@ -21,7 +21,9 @@ def variants(board: str) -> dict[str, dict[str, int]]:
     config = find_board(board).config
     found: dict[str, dict[str, int]] = {"as it is": {}}
     for name, feature in FEATURES.items():
-        if name == "table":  # a block RAM a lane, no logic to speak of
+        # A table is a block RAM a lane, no logic to speak of; what makes programs overlap or walk is
+        # studied apart.
+        if name == "table" or name not in preset("large").features:
             continue
         number, has = feature.number, name in config.features
         found[f"{'without' if has else 'with'} {name}"] = {
