@@ -21,8 +21,8 @@ def variants(board: str) -> dict[str, dict[str, int]]:
     config = find_board(board).config
     found: dict[str, dict[str, int]] = {"as it is": {}}
     for name, feature in FEATURES.items():
-        # A table is a block RAM a lane, no logic to speak of; what makes programs overlap or walk is
-        # studied apart.
+        # A table is a block RAM a lane, no logic to speak of; what makes programs overlap or walk
+        # is studied apart.
         if name == "table" or name not in preset("large").features:
             continue
         number, has = feature.number, name in config.features
