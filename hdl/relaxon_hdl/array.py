@@ -228,7 +228,8 @@ class Array(Scheduled):
         integral = learn.integral
         if config.drains:  # a MAC may be under way, too
             tokens = delay(m, reads & self.issue.valid, when.learn_address, "learns", reset=True)
-            integral = integral & reads
+            # Till the next nest begins: what is under way has ended by then.
+            integral = self.held.at(integral & reads, "integral", 1) & ~self.issue.begin
             reads = into(tokens, when.learn_address) | integral
         with m.If(reads):
             m.d.comb += tile.eq(into(place, when.learn_address))
@@ -236,7 +237,7 @@ class Array(Scheduled):
                 with m.If(into(last, when.learn_write)):
                     m.d.comb += tile.eq(into(place, when.learn_write))
         if config.integral_shift:  # a tile's memories are in the word behind its weights
-            with m.If(self.is_learn & learn.integral):
+            with m.If(integral if config.drains else self.is_learn & learn.integral):
                 m.d.comb += tile.eq(into(place, when.integral_address))
                 with m.If(into(last, when.memory_address)):
                     m.d.comb += tile.eq(into(place, when.memory_address) + 1)
@@ -342,11 +343,11 @@ class Array(Scheduled):
             for name, use in FLAG_USES:
                 stage = when.learn_uses[use]
                 came[f"{name}_{use}"] = self.held.at(flags[name], name, stage - 1)
-            # Nothing else is under way beside integral mode.
+            # Nothing else is under way beside integral mode, until the next nest begins.
             alone = {"integral": self.is_learn & learn.integral}
             if self.config.integral_shift:
                 alone |= {name: learn[name] for name in ("bound", "diagonal")}
-            flags = came | alone
+            flags = came | {name: self.held.at(flag, name, 1) for name, flag in alone.items()}
         fields = {
             name: [flag] if when.short else copies(m, flag, rows, name)
             for name, flag in flags.items()
@@ -356,7 +357,7 @@ class Array(Scheduled):
             m.d.comb += [
                 *(cell.control[name].eq(field[r % rows]) for name, field in fields.items()),
                 cell.control.negate.eq(pipes.sign[when.negate]),
-                cell.threshold.eq(learn.threshold),
+                cell.threshold.eq(self.held.at(learn.threshold, "threshold", 1)),
             ]
         saturated = Signal(reset_less=True)
         m.d.sync += saturated.eq(Cat(cell.saturated for cell in self.cells.values()).any())
