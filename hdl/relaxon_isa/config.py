@@ -43,6 +43,8 @@ FEATURES = {
     "prefetch": Feature(number="prefetch"),
     "both": Feature(number="both", mac_flags=("both",)),
     "memory": Feature(number="sample_memory"),
+    "selective repeat": Feature(number="selective_repeat"),
+    "zero runs": Feature(number="zero_runs"),
     "samples": Feature(number="sample_buffer", mac_flags=("walk",), emit_kinds=(EmitKind.ANSWER,)),
 }
 
@@ -134,6 +136,10 @@ class ArrayConfig:
     sample_memory
         True: there is a memory of samples (`samples`), of which the register MEMORY says how large
         it is. Needs a sample buffer.
+    selective_repeat
+        True: the link keeps frames behind a gap, so that only what was lost is sent again.
+    zero_runs
+        True: samples may travel as zero runs (command RUNS).
     rx_bytes, tx_bytes
         Bytes of the link's ring buffers, each a power of two. ``rx_bytes`` limits how many bytes
         the host may send ahead.
@@ -163,6 +169,8 @@ class ArrayConfig:
     both: bool = False
     sample_buffer: int = 0
     sample_memory: bool = False
+    selective_repeat: bool = True
+    zero_runs: bool = True
     rx_bytes: int = 2048
     tx_bytes: int = 2048
 
@@ -206,7 +214,10 @@ class ArrayConfig:
             f'"{built}" with weight_ports = {self.weight_ports} (the gateware has no other stages '
             "between a weight's read and its write)",
         )
-        for field in ("kind_counters", "drains", "prefetch", "both", "sample_memory"):
+        for field in (
+            *("kind_counters", "drains", "prefetch", "both", "sample_memory"),
+            *("selective_repeat", "zero_runs"),
+        ):
             check(isinstance(getattr(self, field), bool), field, "True or False")
         for field in ("drains", "prefetch"):
             check(

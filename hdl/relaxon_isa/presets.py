@@ -36,13 +36,15 @@ PRESETS: dict[str, ArrayConfig] = {
         weight_ports=1,
         pipeline="short",
         kind_counters=False,
+        selective_repeat=False,
+        zero_runs=False,
         rx_bytes=512,
         tx_bytes=512,
     ),
     # LFE5U-25F: 5 x 5 cells, 196-120-10.
     "ecp5-25f": ArrayConfig(p=5, weight_depth=1024, drive_depth=512, table_bits=0),
     # LFE5U-85F: 12 x 12 cells, 784-128-10.
-    "ecp5-85f": ArrayConfig(p=12, weight_depth=1024, drive_depth=512, table_bits=0),
+    "ecp5-85f": ArrayConfig(p=12, weight_depth=1024, drive_depth=512, table_bits=0, rx_bytes=4096),
     # iCE40HX8K: no multipliers, so one cell; 32 blocks of 4 kb in all. 64-40-10.
     "hx8k": ArrayConfig(
         p=1,
@@ -60,7 +62,9 @@ PRESETS: dict[str, ArrayConfig] = {
         weight_ports=1,
         pipeline="short",
         kind_counters=False,
-        rx_bytes=512,
+        selective_repeat=False,
+        zero_runs=False,
+        rx_bytes=1024,
         tx_bytes=512,
     ),
     # GW1NR-9C: 2 x 2 cells, 12 of 26 block RAMs for weights. 196-56-10.
@@ -77,6 +81,8 @@ PRESETS: dict[str, ArrayConfig] = {
         table_bits=0,
         dither_bits=0,
         kind_counters=False,
+        selective_repeat=False,
+        zero_runs=False,
         rx_bytes=512,
         tx_bytes=512,
     ),
@@ -112,6 +118,7 @@ PRESETS: dict[str, ArrayConfig] = {
         prefetch=True,
         both=True,
         sample_buffer=512,
+        rx_bytes=4096,
     ),
     "ecp5-85f-memory": ArrayConfig(
         p=12,
@@ -122,6 +129,7 @@ PRESETS: dict[str, ArrayConfig] = {
         prefetch=True,
         both=True,
         sample_buffer=512,
+        rx_bytes=4096,
         sample_memory=True,
     ),
     # No board: small and with every mode, for tests of what the one above has.

@@ -57,7 +57,10 @@ def test_unknown_preset_lists_the_names():
 
 def test_capabilities_by_hand():
     small, whole = preset("up5k"), preset("default")
-    assert small.features == () and whole.features == ("random", "decay", "integral", "table")
+    assert small.features == () and whole.features == (
+        *("random", "decay", "integral", "table"),
+        *("selective repeat", "zero runs"),
+    )
     assert [a.name for a in small.activations] == ["LINEAR", "CLIP01", "CLIP11", "RELU"]
     assert [s.name for s in small.signs] == ["PLUS", "MINUS"]
     assert small.learn_flags == ("replace", "diagonal", "bound", "hold")
