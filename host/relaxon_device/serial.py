@@ -1,6 +1,7 @@
 """`SerialDevice`: a machine at the other end of a serial line, a board or the virtual board."""
 
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,11 +11,19 @@ from typing import Self
 
 import numpy as np
 
-from relaxon_isa import INFO_BYTES, BoardError, Command, DeviceError, LinkError, Record, Space
+from relaxon_isa import (
+    INFO_BYTES,
+    BoardError,
+    Command,
+    DeviceError,
+    LinkError,
+    Record,
+    Space,
+)
 from relaxon_isa.identity import decode_info
 
 from .base import Device, SpaceLayout, left_over, starved
-from .link import FRAME_BYTES, QUESTION, HostLink, LinkStats, RecordReader
+from .link import FRAME_BYTES, QUESTION, HostLink, LinkStats, RecordReader, encode_runs
 from .transport import DEFAULT_BAUD, SerialTransport, Transport
 
 __all__ = ["UNPACED_SECONDS", "SerialDevice"]
@@ -27,7 +36,9 @@ ANSWER_SECONDS = 0.1
 """How long a board's answer to `QUESTION` takes at most: two short frames, USB and schedulers."""
 UNPACED_SECONDS = 4.0
 """`HostLink`'s timeout where nothing holds the line to its rate: a simulated board's computer may
-be busy, and what comes late is not lost."""
+be busy."""
+PATIENCE = 32
+"""How many timeouts a board may be silent, or take nothing."""
 INTERRUPTED_SECONDS = 0.3
 """How long a board is given to stop after Ctrl-C."""
 NOTHING = object()
@@ -61,8 +72,9 @@ class SerialDevice(Device):
         The line; the device closes it. See `open` for a port by its name.
     expected
         Fingerprint that the board must have; without it, any that this host understands.
-    timeout, retries
-        Of `HostLink`: seconds of silence until the host asks, and how often.
+    timeout
+        Of `HostLink`: seconds of silence until the host asks, before it knows the line. It gives up
+        after `PATIENCE` of them.
     clock
         Seconds, monotonic. A simulated line brings its own.
 
@@ -76,7 +88,6 @@ class SerialDevice(Device):
         *,
         expected: str | None = None,
         timeout: float = 0.25,
-        retries: int = 8,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport: Transport | None = transport
@@ -84,7 +95,9 @@ class SerialDevice(Device):
         self._clock = clock
         self._patience = 20 * timeout
         # Another session than the last program's, most likely: its late frames then do not count.
-        self._link = HostLink(timeout=timeout, retries=retries, session=time.time_ns() % 15)
+        self._link = HostLink(
+            timeout=timeout, patience=PATIENCE * timeout, session=time.time_ns() % 15
+        )
         self._dirty = True  # the board may be amid something: reset before use
         try:
             self._connect(expected)
@@ -164,9 +177,11 @@ class SerialDevice(Device):
             if latest != progress or not self._link.ready:
                 progress, since = latest, self._clock()
             elif self._clock() - since > patience:
+                stats = self._link.stats
+                seen = f" (since the port was opened {stats})" if stats.errors else ""
                 raise LinkError(
                     "the board's link works, but it has not done what was asked for "
-                    f"{patience:.1f} s; reset or reload the board"
+                    f"{patience:.1f} s{seen}; reset or reload the board"
                 )
             self._exchange(wait=True)
 
@@ -175,7 +190,7 @@ class SerialDevice(Device):
         if record is Record.DATA and self._answers:
             answer = self._answers.popleft()
             if len(payload) != answer.size:
-                raise LinkError(f"a READ of {answer.size} bytes brought {len(payload)}")
+                raise LinkError(f"{answer.size} bytes were asked for, {len(payload)} came")
             answer.data = payload
         elif record is Record.EMIT and run:
             run.emits.append(payload)
@@ -184,6 +199,11 @@ class SerialDevice(Device):
         elif record is Record.ERROR and payload[:1] == bytes([BoardError.SAMPLE_WITHOUT_PROGRAM]):
             if run:
                 run.left_over = True
+        elif record is Record.ERROR and payload[:1] == bytes([BoardError.WRONG_CHECKSUM]):
+            raise LinkError(
+                "the board has not received what the host sent: bytes were changed on the line and "
+                "no frame's CRC noticed. Nothing since the last checkpoint counts: go on from there"
+            )
         elif record is Record.ERROR:
             raise LinkError(
                 f"the board refuses a command (error {payload.hex()}): host and "
@@ -191,6 +211,12 @@ class SerialDevice(Device):
             )
         else:
             raise LinkError(f"{record.name} record that nobody asked for")
+
+    def _send(self, data: bytes) -> None:
+        """Append to the host's stream."""
+        self._crc = zlib.crc32(data, self._crc)
+        self._checked = False
+        self._link.send(data)
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
@@ -219,6 +245,8 @@ class SerialDevice(Device):
         self._reader = RecordReader()
         self._answers: deque[_Answer] = deque()
         self._run_now: _Run | None = None
+        self._crc = 0  # of the host's stream
+        self._checked = True  # a READ was asked for last: it waits for a CHECKSUM
         self._link.reset(self._clock())
         end = self._clock() + seconds
         self._pump(lambda: self._link.ready or self._clock() > end)
@@ -230,7 +258,8 @@ class SerialDevice(Device):
         try:
             if not self._dirty and not self._run_now:
                 with self._guard():
-                    self._pump(lambda: not self._link.backlog)
+                    if not self._checked:  # whatever was written, somebody counts on it
+                        self._read(self.layouts[Space.REGISTER], 0, 1)
             elif self._run_now and not self._dirty:
                 self.reset()
         finally:
@@ -240,13 +269,25 @@ class SerialDevice(Device):
     # Memories -----------------------------------------------------------------------------
 
     def _ask(self, space: Space, group: int, lane: int, count: int, size: int) -> _Answer:
+        self._checksum()
         self._command(Command.READ, space, group, lane, count)
+        return self._answer(size)
+
+    def _answer(self, size: int) -> _Answer:
+        """The DATA record of the command that was sent last."""
+        self._checked = True
         answer = _Answer(size)
         self._answers.append(answer)
         return answer
 
+    def _checksum(self) -> None:
+        """Have the board compare what it has taken so far. What it answers to any command behind
+        this one is an answer to what the host has sent."""
+        self._send(bytes([Command.CHECKSUM]))
+        self._send(self._crc.to_bytes(4, "little"))
+
     def _command(self, command: Command, space: Space, group: int, lane: int, count: int) -> None:
-        self._link.send(
+        self._send(
             bytes([command, space])
             + group.to_bytes(2, "little")
             + bytes([lane])
@@ -271,7 +312,7 @@ class SerialDevice(Device):
                 part = values[at : at + chunk]
                 place = divmod(start + at, layout.lanes)
                 self._command(Command.WRITE, layout.space, *place, len(part))
-                self._link.send(layout.encode(part))
+                self._send(layout.encode(part))
                 self._pump(lambda: self._link.backlog < HIGH_WATER)
 
     # Programs -----------------------------------------------------------------------------
@@ -281,7 +322,7 @@ class SerialDevice(Device):
             raise DeviceError(f"{self._name}: a program runs already; end that run first")
         with self._guard():
             run = self._run_now = _Run()
-            self._link.send(bytes([Command.RUN]) + row.to_bytes(2, "little") + bytes([count]))
+            self._send(bytes([Command.RUN]) + row.to_bytes(2, "little") + bytes([count]))
             given = 0
             # READ waits until the program ends or wants a byte. One sent after the last sample
             # so tells the end of the run: answered before DONE, the program wants more samples;
@@ -321,5 +362,7 @@ class SerialDevice(Device):
             raise DeviceError(f"a sample of type {type(sample).__name__}: bytes wanted")
         data = bytes(sample)
         for at in range(0, len(data), 0xFFFF):
-            part = data[at : at + 0xFFFF]
-            self._link.send(bytes([Command.SAMPLE]) + len(part).to_bytes(2, "little") + part)
+            command, part = Command.SAMPLE, data[at : at + 0xFFFF]
+            if self.config.zero_runs and len(runs := encode_runs(part)) < len(part):
+                command, part = Command.RUNS, runs
+            self._send(bytes([command]) + len(part).to_bytes(2, "little") + part)

@@ -1,12 +1,29 @@
 """The host's link against the board's rules, over lines with faults."""
 
 import random
+from dataclasses import replace
 
 import pytest
+from cobs import cobs
 
-from relaxon_device.link import HostLink, RecordReader, decode_frame, encode_frame
+from relaxon_device.link import (
+    HostLink,
+    RecordReader,
+    decode_frame,
+    encode_frame,
+    encode_runs,
+)
 from relaxon_isa.errors import LinkError
-from relaxon_isa.link import MAX_PAYLOAD, Control, Header, Record
+from relaxon_isa.link import (
+    BLOCK_BYTES,
+    HOST_HEADER_BYTES,
+    MAX_PAYLOAD,
+    BoardHeader,
+    Control,
+    HostHeader,
+    Record,
+    crc16,
+)
 from support.board_model import BoardLink, FaultyLine
 
 
@@ -54,13 +71,14 @@ def talk(
     return bytes(got_up), bytes(got_down), now
 
 
+@pytest.mark.parametrize("keeps", [False, True])
 @pytest.mark.parametrize("ring", [256, 512, 2048, 16384])
-def test_clean_line_repeats_nothing(ring: int) -> None:
+def test_clean_line_repeats_nothing(ring: int, keeps: bool) -> None:
     up, down = random.Random(ring).randbytes(150_000), random.Random(1).randbytes(150_000)
-    host, board = HostLink(), BoardLink(ring, ring)
+    host, board = HostLink(), BoardLink(ring, ring, keeps)
     assert talk(host, board, up, down)[:2] == (up, down)  # more than 2**16: offsets wrap
     assert (board.link_errors, board.link_drops) == (0, 0)
-    assert (host.stats.went_back, host.stats.damaged, host.stats.gaps) == (0, 0, 0)
+    assert (host.stats.lost, host.stats.damaged, host.stats.gaps) == (0, 0, 0)
     assert host.stats.bytes_sent == len(up)
 
 
@@ -79,7 +97,7 @@ def test_faulty_line_carries_every_byte_once(seed: int) -> None:
     print(f"seed {seed}: ring {ring}, faults up {faults[0]}, down {faults[1]}")
     up, down = rng.randbytes(rng.randrange(1, 70_000)), rng.randbytes(rng.randrange(70_000))
     lines = FaultyLine(seed, **faults[0]), FaultyLine(seed + 1000, **faults[1])
-    host, board = HostLink(retries=20), BoardLink(ring, ring)
+    host, board = HostLink(patience=60.0), BoardLink(ring, ring, keeps=seed % 2 == 0)
     got_up, got_down, now = talk(host, board, up, down, seed=seed, lines=lines)
     print(f"{now:.1f} s, {host.stats}")
     assert got_up == up
@@ -188,22 +206,31 @@ def test_reset_takes_a_fresh_session_and_drops_the_old_one() -> None:
         assert host.ready
 
 
+def host_frame(data: bytes) -> tuple[HostHeader, bytes]:
+    """One frame of the host's, without its delimiter."""
+    body = cobs.decode(data)
+    return HostHeader.unpack(body), body[HOST_HEADER_BYTES:-2]
+
+
+def host_frames(data: bytes) -> list[tuple[HostHeader, bytes]]:
+    return [host_frame(each) for each in data.split(b"\0") if each]
+
+
 def test_frames_that_overlap_add_only_what_is_new() -> None:
     host, board = HostLink(), BoardLink()
     connect(host, board)
 
     def frame(seq: int, payload: bytes) -> bytes:
-        return encode_frame(Header(board.session, Control(0), seq, 0, 256), payload)
+        return encode_frame(BoardHeader(board.session, Control(0), seq, 0, 0, 256), payload)
 
     assert host.receive(frame(0, b"abcd"), 0.0) == b"abcd"
     assert host.receive(frame(2, b"cdef"), 0.0) == b"ef"
     assert host.receive(frame(0, b"abcd"), 0.0) == b""
     assert host.receive(frame(8, b"ijkl"), 0.0) == b""
     out = host.transmit(0.0).strip(b"\0")
-    header = decode_frame(out)
-    assert header is not None
-    assert header[0].control == Control.RESEND
-    assert header[0].ack == 6
+    header, _ = host_frame(out)
+    assert header.control == Control.RESEND
+    assert header.ack == 6
 
 
 def test_echo_is_told_from_a_board() -> None:
@@ -221,22 +248,25 @@ def test_small_room_and_more_hold_frames_back() -> None:
     host.send(b"x" * 10)
     assert not host.transmit(0.0, more=True)
     host.send(b"x" * MAX_PAYLOAD)
-    full = decode_frame(host.transmit(0.0, more=True).strip(b"\0"))
-    assert full is not None
-    assert len(full[1]) == MAX_PAYLOAD
-    assert host.transmit(0.0)
+    # Frames end where blocks end, so that the board can keep them.
+    assert [len(payload) for _, payload in host_frames(host.transmit(0.0, more=True))] == [182]
+    assert [len(payload) for _, payload in host_frames(host.transmit(0.0))] == [20]
 
 
-def test_damaged_frames_are_refused() -> None:
-    good = encode_frame(Header(3, Control.RUNNING, 1, 2, 3), b"payload")[:-1]
-    assert decode_frame(good) == (Header(3, Control.RUNNING, 1, 2, 3), b"payload")
+@pytest.mark.parametrize("kept", [None, 0x80000001])
+def test_damaged_frames_are_refused(kept: int | None) -> None:
+    header = BoardHeader(3, Control.RUNNING, 1, 2, 3, 4, kept)
+    good = encode_frame(header, b"payload")[:-1]
+    assert decode_frame(good) == (header, b"payload")
     for bit in range(8 * len(good)):
         bad = bytearray(good)
         bad[bit // 8] ^= 1 << bit % 8
         assert decode_frame(bytes(bad)) is None
     assert decode_frame(b"") is None
-    long = encode_frame(Header(3, Control(0), 1, 2, 3), bytes(MAX_PAYLOAD + 1))[:-1]
+    long = encode_frame(header, bytes(MAX_PAYLOAD + 1))[:-1]
     assert decode_frame(long) is None
+    short = replace(header, kept=None).pack()[:-1]
+    assert decode_frame(cobs.encode(short + crc16(short).to_bytes(2, "big"))) is None
 
 
 def test_records_are_cut_wherever_the_stream_is() -> None:
@@ -248,3 +278,106 @@ def test_records_are_cut_wherever_the_stream_is() -> None:
         assert got == records
     with pytest.raises(LinkError, match="0x02"):
         RecordReader().feed(b"\x02")
+
+
+@pytest.mark.parametrize(
+    ("noise", "says"), [(b"", "not one byte came"), (b"\xff\x00\xfe", "another baud rate")]
+)
+def test_a_line_without_a_whole_frame_says_what_it_looks_like(noise, says):
+    link, now = HostLink(), 0.0
+    link.reset(now)
+    with pytest.raises(LinkError, match=says):
+        while now < 10:
+            link.transmit(now)
+            link.receive(noise, now)
+            now += 0.1
+
+
+def everything(host: HostLink) -> list[tuple[HostHeader, bytes]]:
+    """All that a host sends before it hears anything."""
+    frames = []
+    while out := host.transmit(0.0):
+        frames += host_frames(out)
+    return frames
+
+
+@pytest.mark.parametrize(("keeps", "again"), [(True, [1, 6]), (False, list(range(1, 10)))])
+def test_only_what_was_lost_is_sent_again(keeps: bool, again: list[int]) -> None:
+    """Two of ten frames; and on a board that keeps nothing all from the first of them on."""
+    host, board = HostLink(), BoardLink(2048, 2048, keeps)
+    connect(host, board)
+    host.send(bytes(10 * MAX_PAYLOAD))
+    frames = everything(host)
+    assert [len(payload) for _, payload in frames] == 10 * [MAX_PAYLOAD]
+    for number, frame in enumerate(frames):
+        if number not in (1, 6):
+            board.receive(encode_frame(*frame))
+    host.receive(board.transmit(), 0.0)
+    sent = everything(host)  # and nothing twice
+    assert [header.seq // MAX_PAYLOAD for header, _ in sent] == again
+    for frame in sent:
+        board.receive(encode_frame(*frame))
+    host.receive(board.transmit(), 0.0)
+    assert host.backlog == 0 and board.rx == bytes(10 * MAX_PAYLOAD)
+    assert host.stats.lost == (2 if keeps else 1)
+
+
+def test_a_slow_line_is_not_taken_for_a_dead_one() -> None:
+    """1.2 kB/s where the host expects a fast one: one damaged byte is one repetition."""
+    host, board, line = HostLink(), BoardLink(2048, 2048, keeps=False), bytearray()
+    connect(host, board)
+    up, now, carried, damaged = random.Random(4).randbytes(20_000), 0.0, 0, False
+    host.send(up)
+    got = bytearray()
+    while host.backlog:
+        now += 0.01
+        line += host.transmit(now)
+        part = bytearray(line[:12])
+        del line[:12]
+        carried += len(part)
+        if carried > 5000 and not damaged:
+            part[0] ^= 1
+            damaged = True
+        board.receive(part)
+        got += board.rx
+        board.rx.clear()
+        host.receive(board.transmit(), now)
+        assert now < 60
+    assert bytes(got) == up
+    assert host.stats.lost <= 2 and host.stats.bytes_repeated < 3000
+    assert carried < 1.3 * len(up)
+
+
+def test_frames_shorten_where_many_are_damaged_and_grow_again() -> None:
+    rng = random.Random(2)
+    host, board = HostLink(), BoardLink(2048, 2048)
+    connect(host, board)
+    now, sizes = 0.0, {}
+    for phase, rate in enumerate((0.0, 3e-3, 0.0)):
+        line, sizes[phase] = FaultyLine(phase, flip=rate), []
+        for _ in range(600):
+            now += 0.001
+            host.send(rng.randbytes(400) if host.backlog < 4000 else b"")
+            out = host.transmit(now)
+            sizes[phase] += [len(payload) for _, payload in host_frames(out) if payload]
+            board.receive(line.carry(out))
+            board.rx.clear()
+            host.receive(board.transmit(), now)
+    longest = [max(sizes[phase][-20:]) for phase in range(3)]
+    assert longest == [MAX_PAYLOAD, BLOCK_BYTES, MAX_PAYLOAD]
+
+
+@pytest.mark.parametrize(
+    ("data", "runs"),
+    [
+        ("", ""),
+        ("00 00 00", "03"),
+        ("01 02 00", "00 02 01 02 01"),
+        ("01 00 00 02", "00 04 01 00 00 02"),
+        ("01 00 00 00 02", "00 01 01 03 01 02"),
+        ("00" * 300 + "07", "FF 00 2D 01 07"),
+        ("05" * 300, "00 FF" + "05" * 255 + "00 2D" + "05" * 45),
+    ],
+)
+def test_zero_runs_by_hand(data: str, runs: str) -> None:
+    assert encode_runs(bytes.fromhex(data)) == bytes.fromhex(runs)

@@ -5,6 +5,7 @@ memories and "programs", which are Python generators. Nothing here imports the h
 """
 
 import random
+import zlib
 from collections import deque
 from collections.abc import Callable, Generator
 
@@ -13,11 +14,13 @@ from cobs import cobs
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.identity import encode_info
 from relaxon_isa.link import (
+    BLOCK_BYTES,
     MAX_PAYLOAD,
     BoardError,
+    BoardHeader,
     Command,
     Control,
-    Header,
+    HostHeader,
     Record,
     crc16,
 )
@@ -30,8 +33,8 @@ Program = Callable[["BoardModel"], Generator[int | bytes, bytes, None]]
 class BoardLink:
     """The numbered rules of the contract. `rx` and `tx` are the rings' contents."""
 
-    def __init__(self, rx_bytes: int = 256, tx_bytes: int = 256) -> None:
-        self.rx_bytes, self.tx_bytes = rx_bytes, tx_bytes
+    def __init__(self, rx_bytes: int = 256, tx_bytes: int = 256, keeps: bool = True) -> None:
+        self.rx_bytes, self.tx_bytes, self.keeps = rx_bytes, tx_bytes, keeps
         self.session = 0
         self.line = bytearray()
         self.link_errors = self.link_drops = 0
@@ -42,6 +45,8 @@ class BoardLink:
         self.rx = bytearray()
         self.tx = bytearray()  # from the first byte not acknowledged on
         self.rx_offset = 0  # of the next byte expected
+        self.kept: dict[int, bytes] = {}  # blocks by their number
+        self.name = 0
         self.tx_offset = 0  # of tx[0]
         self.sent = 0  # bytes of tx that are on the line
         self.answer: Control | None = None
@@ -65,18 +70,20 @@ class BoardLink:
         except cobs.DecodeError:
             body = b""
         good = crc16(body[:-2]).to_bytes(2, "big") == body[-2:]
-        if not (good and 9 <= len(body) <= 9 + MAX_PAYLOAD):
+        if not (good and 8 <= len(body) <= 8 + MAX_PAYLOAD):
             self.link_errors += 1
             return
-        header, payload = Header.unpack(body), body[7:-2]
+        header, payload = HostHeader.unpack(body), body[6:-2]
         if header.control & Control.RESET and header.session:
             self.session = header.session
             self.restart()
+            self.name = header.name
             self.reset()
             self.answer = Control.RESET
             return
         if header.session != self.session:
             return
+        self.name = header.name
         taken = (header.ack - self.tx_offset) % (1 << 16)
         if taken <= len(self.tx):  # what was sent before going back counts as sent
             del self.tx[:taken]
@@ -85,24 +92,46 @@ class BoardLink:
         if header.control & Control.RESEND:
             self.sent = 0
         if payload:
-            if header.seq == self.rx_offset % (1 << 16) and len(payload) <= self.room:
-                self.rx += payload
-                self.rx_offset += len(payload)
+            ahead = (header.seq - self.rx_offset) % (1 << 16)
+            if ahead == 0 and len(payload) <= self.room:
+                self.take(payload)
+                while self.rx_offset // BLOCK_BYTES in self.kept:
+                    self.take(self.kept[self.rx_offset // BLOCK_BYTES])
+            elif self.keeps and self.may_keep(ahead, payload):
+                for at in range(0, len(payload), BLOCK_BYTES):
+                    number = (self.rx_offset + ahead + at) // BLOCK_BYTES
+                    self.kept[number] = payload[at : at + BLOCK_BYTES]
             else:
                 self.link_drops += 1
         if (payload or header.control & Control.RESEND) and self.answer is None:
             self.answer = Control(0)
 
+    def take(self, data: bytes) -> None:
+        self.rx += data
+        self.rx_offset += len(data)
+        self.kept = {k: v for k, v in self.kept.items() if k * BLOCK_BYTES >= self.rx_offset}
+
+    def may_keep(self, ahead: int, payload: bytes) -> bool:
+        start, end = self.rx_offset + ahead, self.rx_offset + ahead + len(payload)
+        return (
+            start % BLOCK_BYTES == 0
+            and len(payload) % BLOCK_BYTES == 0
+            and ahead + len(payload) <= self.room
+            and (end - 1) // BLOCK_BYTES - self.rx_offset // BLOCK_BYTES <= 31
+        )
+
     def reset(self) -> None:
         """The command unit's part of RESET."""
 
     def make(self, control: Control, payload: bytes) -> bytes:
-        header = Header(
+        header = BoardHeader(
             self.session,
             control | self.status,
             (self.tx_offset + self.sent) % (1 << 16),
             self.rx_offset % (1 << 16),
+            self.name,
             self.room,
+            sum(1 << k % 32 for k in self.kept) if self.keeps else None,
         )
         self.answer = None
         self.closed = self.room < min(MAX_PAYLOAD, self.rx_bytes // 2)
@@ -126,7 +155,7 @@ class BoardModel(BoardLink):
     """A board: link, command unit, memories (bytes, as they travel) and programs by row."""
 
     def __init__(self, config: ArrayConfig, programs: dict[int, Program] | None = None) -> None:
-        super().__init__(config.rx_bytes, config.tx_bytes)
+        super().__init__(config.rx_bytes, config.tx_bytes, config.selective_repeat)
         self.config = config
         self.programs = programs or {}
         sizes = {
@@ -148,7 +177,12 @@ class BoardModel(BoardLink):
         self.wish: int | bytes | None = None  # what the program waits for
         self.wait_bytes = bytearray()
         self.out: deque[bytes] = deque()  # records that found no room in the ring
+        self.crc = 0  # of all that was taken of the host's stream
         self.sample_left = 0
+        self.runs = False  # the sample comes as zero runs
+        self.zeros = 0  # of them that are still to be handed over
+        self.run_at = 0  # what comes next: 0 the zeros, 1 the number of literals, 2 these
+        self.literals = 0
         self.complained = False
         self.write_left: tuple[Space, int, int] | None = None
         self.refusing = False
@@ -198,11 +232,9 @@ class BoardModel(BoardLink):
 
     def step_command(self) -> bool:
         if self.refusing:
-            moved = bool(self.rx)
-            self.rx.clear()
-            return moved
-        if self.sample_left:
-            return self.step_sample()
+            return bool(self.pop(len(self.rx)))
+        if self.sample_left or self.zeros:
+            return self.step_runs() if self.runs else self.step_sample()
         if self.write_left:
             return self.step_write()
         if not self.rx or (not self.program and self.out):
@@ -216,7 +248,7 @@ class BoardModel(BoardLink):
             lanes = self.config.p if space in (Space.STATE, Space.DRIVE) else 1
             width, count = self.width[space], self.u16(5)
             at = (group * lanes + lane) * width
-            del self.rx[:7]
+            self.pop(7)
             assert at + count * width <= len(self.memory[space]), "the host asked beyond the end"
             if code == Command.READ:
                 self.say(Record.DATA, bytes(self.memory[space][at : at + count * width]))
@@ -227,46 +259,86 @@ class BoardModel(BoardLink):
                 return False
             self.program = self.programs[self.u16(1)](self)
             self.wish = None
-            del self.rx[:4]
-        elif code == Command.SAMPLE:
+            self.pop(4)
+        elif code == Command.SAMPLE or (code == Command.RUNS and self.config.zero_runs):
             if len(self.rx) < 3:
                 return False
             self.sample_left, self.complained = self.u16(1), False
-            del self.rx[:3]
+            self.runs, self.run_at = code == Command.RUNS, 0
+            self.pop(3)
+        elif code == Command.CHECKSUM:
+            if len(self.rx) < 5:
+                return False
+            self.pop(1)
+            crc = self.crc.to_bytes(4, "little")
+            if self.pop(4) != crc:
+                self.refuse(BoardError.WRONG_CHECKSUM)
         else:
-            self.say(Record.ERROR, bytes([BoardError.UNKNOWN_COMMAND]))
-            self.refusing = True
+            self.refuse(BoardError.UNKNOWN_COMMAND)
         return True
+
+    def refuse(self, error: BoardError) -> None:
+        self.say(Record.ERROR, bytes([error]))
+        self.refusing = True
 
     def u16(self, at: int) -> int:
         return int.from_bytes(self.rx[at : at + 2], "little")
 
+    def pop(self, size: int) -> bytes:
+        """The next bytes of the host's stream, as many as there are."""
+        data = bytes(self.rx[:size])
+        del self.rx[:size]
+        self.crc = zlib.crc32(data, self.crc)
+        return data
+
     def step_write(self) -> bool:
         assert self.write_left
         space, at, left = self.write_left
-        part = bytes(self.rx[:left])
+        part = self.pop(left)
         self.memory[space][at : at + len(part)] = part
-        del self.rx[: len(part)]
         rest = left - len(part)
         self.write_left = (space, at + len(part), rest) if rest else None
         return bool(part)
 
-    def step_sample(self) -> bool:
-        if not self.rx:
-            return False
+    def wanted(self, size: int) -> int:
+        """How many of so many bytes of a sample can be taken now, or lost."""
         if not self.program:
-            if not self.complained:
+            if not self.complained and size:
                 self.complained = True
                 self.say(Record.ERROR, bytes([BoardError.SAMPLE_WITHOUT_PROGRAM]))
-            size = min(self.sample_left, len(self.rx))
-        elif isinstance(self.wish, int) and len(self.wait_bytes) < self.wish:
-            size = min(self.wish - len(self.wait_bytes), self.sample_left, len(self.rx))
-            self.wait_bytes += self.rx[:size]
+            return size
+        return min(size, self.wish - len(self.wait_bytes)) if isinstance(self.wish, int) else 0
+
+    def hand_over(self, data: bytes) -> None:
+        if self.program:
+            self.wait_bytes += data
+
+    def step_sample(self) -> bool:
+        part = self.pop(self.wanted(min(self.sample_left, len(self.rx))))
+        self.hand_over(part)
+        self.sample_left -= len(part)
+        return bool(part)
+
+    def step_runs(self) -> bool:
+        if self.zeros:
+            size = self.wanted(self.zeros)
+            self.hand_over(bytes(size))
+            self.zeros -= size
+            return bool(size)
+        if self.run_at == 2:
+            part = self.pop(self.wanted(min(self.literals, self.sample_left, len(self.rx))))
+            self.hand_over(part)
+            self.literals -= len(part)
+            self.run_at = 2 if self.literals else 0
         else:
-            return False
-        del self.rx[:size]
-        self.sample_left -= size
-        return True
+            part = self.pop(1)
+            number = sum(part)
+            if part and self.run_at == 0:
+                self.zeros, self.run_at = number, 1
+            elif part:
+                self.literals, self.run_at = number, 2 if number else 0
+        self.sample_left -= len(part)
+        return bool(part)
 
 
 class FaultyLine:
