@@ -107,8 +107,7 @@ class Array(Scheduled):
         self.is_mac = Signal()
         self.is_learn = Signal()
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         self.when.check()
         for (r, c), cell in self.cells.items():
             m.submodules[f"cell_{r}_{c}"] = cell
@@ -130,7 +129,6 @@ class Array(Scheduled):
         self.write_banks(m, pipes)
         self.raise_flag(m)
         self.answer(m)
-        return m
 
     def travel(self, m: Module) -> Pipes:
         """What travels down the pipe, from the issue on."""

@@ -71,8 +71,7 @@ class LaneDecoder(Scheduled):
             config, {"row": In(row_bits(config)), "control": Out(lane_control_layout(config))}
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         n = self.config.state_bits
         mac = row_view(self.config, "MAC", self.row)
         activation = mac["activation"]
@@ -117,7 +116,6 @@ class LaneDecoder(Scheduled):
             domain = "sync" if name in computed else self.when.domain
             m.d[domain] += field.eq(value)
             m.d.comb += self.control[name].eq(field)
-        return m
 
 
 class Lane(Scheduled):
@@ -197,15 +195,13 @@ class Lane(Scheduled):
             family,
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         acc = Signal(signed(self.config.acc_bits), reset_less=True)
         base = Mux(self.first, Mux(self.control.from_drive, self.d, 0), acc)
         m.d.sync += acc.eq(base + self.sum)
         m.d.comb += self.acc.eq(acc)
         value, over, sign = self.shift_and_round(m, acc)
         self.step_and_judge(m, self.activate(m, value, over, sign))
-        return m
 
     def shift_and_round(self, m: Module, acc: Value) -> tuple[Signal, Signal, Signal]:
         """``acc`` in units of the state format, its sign, and whether it is out of any bounds: at

@@ -114,8 +114,7 @@ class Synapse(Scheduled):
             family,
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         config, control = self.config, self.control
         widest = max(config.state_bits, config.weight_bits)
         m.submodules.weights = ram = self.weights
@@ -135,7 +134,6 @@ class Synapse(Scheduled):
         new = self.update(m, self.accumulate(m, multiplier.p))
         if config.integral_shift:
             self.integrate(m, new, weight)
-        return m
 
     def accumulate(self, m: Module, product) -> Signal:
         """The sum of a tile's terms, and what rounds it: at `Schedule.learn_acc`. A product of two
