@@ -15,6 +15,8 @@ pytest_plugins = ["support.budget"]
 
 # As the command line sets it, and before numpy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# scikit-learn's checks of estimators skip arrays of other libraries without it; read by scipy.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
 # The judge, unless a test asks for the engine that it judges.
 os.environ.setdefault("RELAXON_ENGINE", "numpy")
 

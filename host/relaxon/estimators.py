@@ -19,12 +19,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from relaxon_isa import ToolError, install, preset
+from relaxon_isa import ConfigError, ToolError, install, preset
 
 from .backends import open_device
 from .checkpoint import Checkpoint
 from .datasets import Dataset
-from .network import Network
+from .network import Conv, Image, Network
 from .rules import settings_for
 from .runs import choose_preset, refuse_other_preset, spec_of
 from .training import Trainer, TrainSettings
@@ -49,7 +49,12 @@ class RelaxonEstimator(BaseEstimator):
     Parameters
     ----------
     hidden_layers
-        Sizes of the hidden layers, input side first. Inputs and outputs follow from the data.
+        The hidden layers, input side first: sizes as 32, convolutions as "12c6s2p1" (12 channels,
+        kernel 6 x 6, stride 2, padding 1) or `relaxon.network.Conv`, as in `relaxon train
+        --layers`. Inputs and outputs follow from the data.
+    input_shape
+        Height, width and channels of the image that a sample's features are, row by row, channels
+        last, such as (28, 28, 1) or "28x28x1": what convolutions need. None: features in a row.
     rule
         Learning rule (`relaxon rules`), or one of your own, "file.py:Class".
     epochs
@@ -96,8 +101,9 @@ class RelaxonEstimator(BaseEstimator):
 
     def __init__(
         self,
-        hidden_layers: Sequence[int] = (32,),
+        hidden_layers: Sequence[int | str | Conv] = (32,),
         *,
+        input_shape: Sequence[int] | str | None = None,
         rule: str = "ep-centered",
         epochs: int = 10,
         beta: float | None = None,
@@ -115,6 +121,7 @@ class RelaxonEstimator(BaseEstimator):
         preset: str | None = None,
     ) -> None:
         self.hidden_layers = hidden_layers
+        self.input_shape = input_shape
         self.rule = rule
         self.epochs = epochs
         self.beta = beta
@@ -170,7 +177,7 @@ class RelaxonEstimator(BaseEstimator):
                 drawn = check_random_state(drawn).randint(1 << 31)
             self.seed_ = int(drawn)
         data = self._dataset(x, y)
-        network = Network((data.features, *self.hidden_layers, data.outputs))
+        network = self._network(data)
         rule = {"beta": self.beta, "rate_shifts": self.rate_shifts, "objective": self.objective}
         chosen = (rule | (self.settings or {})).items()
         given: dict[str, Any] = {
@@ -196,6 +203,31 @@ class RelaxonEstimator(BaseEstimator):
         self.loss_curve_ = [*losses, *new]
         self.n_iter_ = self.checkpoint_.epoch
         return self
+
+    def _network(self, data: Dataset) -> Network:
+        """Raises ConfigError where layers, image and data do not go together."""
+        shape, hidden = self.input_shape, self.hidden_layers
+        if isinstance(hidden, str) or not isinstance(hidden, Sequence | np.ndarray):
+            raise ConfigError(f"hidden_layers = {hidden!r}: give a list of layers, as (32,)")
+        if shape is None:
+            if any(isinstance(n, str | Conv) for n in hidden):
+                raise ConfigError(
+                    f"hidden_layers = {hidden!r} without input_shape: convolutions need the "
+                    "image's height, width and channels, as input_shape=(28, 28, 1)"
+                )
+            return Network.parse((data.features, *hidden, data.outputs))
+        parts = shape.split("x") if isinstance(shape, str) else [*shape]
+        if len(parts) != 3 or not all(str(n).strip().isdecimal() for n in parts):
+            raise ConfigError(
+                f"input_shape = {shape!r}: give height, width and channels, as (28, 28, 1)"
+            )
+        image = Image(*map(int, parts))
+        if (pixels := image.height * image.width * image.channels) != data.features:
+            raise ConfigError(
+                f"input_shape = {shape!r}: such an image has {pixels} values, a sample has "
+                f"{data.features} features"
+            )
+        return Network.parse((image, *hidden, data.outputs))
 
     @contextmanager
     def _open(
