@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,10 +53,12 @@ class Run:
 def spec_of(source: str, data: Dataset, network: Network, settings: TrainSettings) -> dict:
     """What a run was asked for, as JSON values: `Checkpoint.spec`. ``source``: of `load`."""
     path = Path(source)
-    options = {"names": data.names, "classes": data.classes, "scale": data.scale}
+    # FOLDER/mnist may name a data set of that folder.
+    lies = path.exists() or (len(path.parts) > 1 and path.parent.exists())
+    options = {"names": data.names, "classes": data.classes, "scale": data.scale} | data.options
     return {
         # Where it lies, from wherever the run goes on; what is no file has a name.
-        "data": str(path.absolute()) if source not in NAMED and path.exists() else source,
+        "data": str(path.absolute()) if source not in NAMED and lies else source,
         "data_options": {name: value for name, value in options.items() if value is not None},
         "data_digest": data.digest,
         "rule_digest": rule_digest(settings.rule.name),
@@ -64,12 +67,13 @@ def spec_of(source: str, data: Dataset, network: Network, settings: TrainSetting
     }
 
 
-def load_data(spec: dict, source: str | None = None) -> Dataset:
-    """The data set of a run; or another, by the names of its classes and its scale."""
+def load_data(spec: dict, source: str | None = None, **how: Any) -> Dataset:
+    """The data set of a run; or another, by the names of its classes and its scale. ``how``:
+    options of `load` that are others than the run's."""
     options = dict(spec.get("data_options", {}))
     if source is not None:
         options.pop("classes", None)
-    return load(spec["data"] if source is None else source, **options)
+    return load(spec["data"] if source is None else source, **options | how)
 
 
 def load_run(path: Path) -> Run:

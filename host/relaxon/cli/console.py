@@ -52,8 +52,12 @@ EXIT_CODES: dict[type[BaseException], int] = {
 GROUPS = {
     "Data and network": (
         "data",
+        "target",
+        "keys",
         "classes",
+        "resize",
         "scale",
+        "bits",
         "layers",
         "architecture",
         "output",

@@ -35,6 +35,7 @@ from .options import (
     file_option,
     files_of,
     force_option,
+    how_options,
     input_bits_option,
     layers_option,
     numbers,
@@ -50,6 +51,7 @@ _TRAIN = TrainSettings()
 
 @click.command(cls=Grouped)
 @data_option
+@how_options
 @layers_option("64,32,10")
 @click.option(
     "--architecture",
@@ -133,12 +135,6 @@ _TRAIN = TrainSettings()
     help="Weight layers that do not learn, as 1.",
 )
 @click.option("--shuffle/--no-shuffle", default=True, help="A new sample order every epoch.")
-@click.option(
-    "--classes",
-    type=click.IntRange(1),
-    help="How many classes there are, where the training samples do not show all.",
-)
-@click.option("--scale", is_flag=True, help="Scale each feature of the training samples to 0 to 1.")
 @file_option("--init", "Start from real weights (.npz).")
 @file_option("--export", "Write real weights (.npz) at the end.")
 @file_option("--checkpoint", "Keep the run in this file, every epoch.")
@@ -164,8 +160,7 @@ def train(
     rule: str,
     rule_options: tuple[str, ...],
     targets: tuple[float, ...] | None,
-    classes: int | None,
-    scale: bool,
+    how: dict,
     init: Path | None,
     export: Path | None,
     checkpoint: Path | None,
@@ -196,7 +191,7 @@ def train(
         options |= {"targets": targets, "options": _rule_options(rule_options)}
         settings = _settings(rule, network, options)
         with bar(f"reading {data}"):
-            dataset = load(data, classes=classes, scale=scale)
+            dataset = load(data, **how)
         _refuse_unused(network, settings, dataset)
     spec = spec_of(data, dataset, network, settings)
     if saved and saved.spec["data_digest"] != spec["data_digest"]:
@@ -404,6 +399,7 @@ def _print_training(result: dict, as_json: bool) -> None:
     required=True,
 )
 @click.option("--data", help="As for 'train'. Default: what the weights were trained on.")
+@how_options
 @click.option("--layers", help="Layer sizes, for weights of others.")
 @click.option("--rule", help="Learning rule that others' weights are of (default: ep-centered).")
 @click.option("--architecture", help="Architecture that others' weights are of (default: layers).")
@@ -421,6 +417,7 @@ def _print_training(result: dict, as_json: bool) -> None:
 def infer(
     weights: Path,
     data: str | None,
+    how: dict,
     layers: str | None,
     backend: str,
     preset_name: str | None,
@@ -442,12 +439,12 @@ def infer(
                 f"{weights} says itself what it is, network {run.network} with rule "
                 f"{run.settings.rule.name}: leave out --layers, --rule, --architecture, --output"
             )
-        dataset = load_data(run.spec, data)
+        dataset = load_data(run.spec, data, **how)
     else:
         network = Network.parse(layers)
         settings = _settings(given.pop("rule", _EP.name), network, given)
         run = Run(network, settings, {}, weights=initial_of(weights, network, settings))
-        dataset = load(data or "digits")
+        dataset = load(data or "digits", **how)
     dataset = replace(dataset, x_test=dataset.x_test[:limit], y_test=dataset.y_test[:limit])
     if not len(dataset.x_test):
         raise DataError(f"{dataset.name} has no test samples")
