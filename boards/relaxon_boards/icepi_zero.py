@@ -17,5 +17,6 @@ BOARDS = (
         usb="FT231X",
         flash=("-b", "icepi-zero"),
         primitives="ecp5",
+        capacity={"DSP": 28, "BRAM": 56},
     ),
 )

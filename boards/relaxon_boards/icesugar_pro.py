@@ -17,5 +17,6 @@ BOARDS = (
         usb="iCELink (DAPLink)",
         flash=("-c", "cmsisdap"),
         primitives="ecp5",
+        capacity={"DSP": 28, "BRAM": 56},
     ),
 )

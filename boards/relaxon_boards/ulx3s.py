@@ -18,6 +18,7 @@ _25F = Board(
     usb="FT231X",
     flash=("-b", "ulx3s"),
     primitives="ecp5",
+    capacity={"DSP": 28, "BRAM": 56},
 )
 
 BOARDS = (
@@ -30,6 +31,7 @@ BOARDS = (
         preset="ecp5-85f",
         pll=Pll(ref=5, feedback=15, out=8),
         clock_hz=75_000_000,
+        capacity={"DSP": 156, "BRAM": 208},
     ),
     _25F,
     replace(

@@ -5,7 +5,9 @@ import sys
 from types import ModuleType
 
 from relaxon_device.base import Device
-from relaxon_isa import ArrayConfig, DeviceError, ToolError, install, meant, preset
+from relaxon_isa import ArrayConfig, DeviceError, ToolError, install, meant
+
+from .machines import find_machine
 
 __all__ = ["BACKENDS", "open_device", "virtual_board"]
 
@@ -17,13 +19,13 @@ def open_device(backend: str, config: ArrayConfig | str = "default", **options: 
     """Open "golden" (the golden model), "virtual" (the gateware, compiled, on a pseudo-terminal) or
     a serial port ("/dev/ttyUSB0", "COM3"; "/dev/ttyUSB0@3000000" where 1,000,000 baud is not it).
 
-    ``config`` (or the name of a preset) is what golden and virtual are built as; a board brings
-    its own. ``options`` go to the backend; golden's is ``engine``, "numpy" or "compiled", by
-    default the faster one of those that are installed and wide enough. Raises ConfigError,
-    DeviceError or ToolError.
+    ``config`` (or the name of a preset, or of a TOML file: `relaxon.machines`) is what golden and
+    virtual are built as; a board brings its own. ``options`` go to the backend; golden's is
+    ``engine``, "numpy" or "compiled", by default the faster one of those that are installed and
+    wide enough. Raises ConfigError, DataError, DeviceError or ToolError.
     """
     if isinstance(config, str):
-        config = preset(config)
+        config = find_machine(config)
     if backend.lower() == "golden":
         from relaxon_sim.engines import golden_device
 

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from relaxon_isa import ConfigError, ToolError, install, preset
+from relaxon_isa import ConfigError, ToolError, install
 
 from .backends import open_device
 from .checkpoint import Checkpoint
@@ -78,7 +78,8 @@ class RelaxonEstimator(BaseEstimator):
     engine
         Of the golden model: "numpy" or "compiled"; None: the faster one that there is.
     preset
-        Machine that golden and virtual are built as; None: as `relaxon train` chooses it.
+        Machine that golden and virtual are built as, by the name of a preset or of a TOML file
+        (`relaxon.machines`); None: as `relaxon train` chooses it.
 
     Attributes
     ----------
@@ -236,7 +237,7 @@ class RelaxonEstimator(BaseEstimator):
         """A trainer on the device, which is closed after it."""
         chosen = choose_preset(self.backend, self.preset, network, data, settings, saved)
         options = {} if self.engine is None else {"engine": self.engine}
-        with open_device(self.backend, preset(chosen), **options) as device:
+        with open_device(self.backend, chosen, **options) as device:
             refuse_other_preset(self.backend, self.preset, device.config)
             yield Trainer(device, network, data, settings)
 

@@ -34,6 +34,7 @@ class Cli(click.Group):
         train.infer,
         reproduce.reproduce_run,
         device.info,
+        device.config,
         device.virtual,
         device.board,
         doctor.doctor,

@@ -33,6 +33,7 @@ __all__ = [
     "input_bits_option",
     "jobs_option",
     "layers_option",
+    "machine_option",
     "numbers",
     "pool_option",
     "preset_option",
@@ -101,13 +102,30 @@ def engine_used(device: Device) -> str:
     return f"engine {name}" + (f" ({why})" if why and not asked else "")
 
 
-preset_option = click.option(
-    "--preset",
-    "preset_name",
-    metavar="NAME",
-    help="Machine that golden and virtual are built as (see 'relaxon info --presets'). Without it "
-    "virtual is 'default', and golden the first of that list that holds the network; with a "
-    "checkpoint both are what it was written on.",
+def _only(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> str | None:
+    """A click callback: of --preset and --config one, and once."""
+    if len(given) > 1:
+        raise click.BadParameter(f"one machine, not {' and '.join(given)}")
+    return next(iter(given), None)
+
+
+def machine_option(text: str) -> Callable:
+    """``--preset NAME`` or ``--config FILE``: a machine by its name, or one's own."""
+    return click.option(
+        "--preset",
+        "--config",
+        "preset_name",
+        metavar="NAME|FILE",
+        multiple=True,
+        callback=_only,
+        help=text,
+    )
+
+
+preset_option = machine_option(
+    "Machine that golden and virtual are built as: a preset ('relaxon info --presets'), or one of "
+    "your own, as machine.toml ('relaxon config'). Without it virtual is 'default', and golden the "
+    "first preset that holds the network; with a checkpoint both are what it was written on."
 )
 data_option = click.option(
     "--data",

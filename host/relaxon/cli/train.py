@@ -16,6 +16,7 @@ from relaxon_isa import ConfigError, DataError, DeviceError, ToolError, preset
 from ..backends import open_device
 from ..checkpoint import Checkpoint, kind_of, save_float_weights
 from ..datasets import Dataset, load
+from ..machines import is_file
 from ..network import Network
 from ..record import RunRecord, digest_of
 from ..rules import first_preset, own_file, settings_for, unused_settings
@@ -311,10 +312,11 @@ def _open(
     """The trainer of a run on its device, after all checks that need none (`choose_preset`)."""
     chosen = choose_preset(backend, preset_name, network, data, settings, saved)
     with bar(f"opening {backend}"):
-        opened = open_device(backend, preset(chosen))
+        opened = open_device(backend, chosen)
     with opened as device:
         if backend == "golden":
-            console.print(f"golden model of preset {chosen}, {engine_used(device)}")
+            kind = "machine" if is_file(chosen) else "preset"
+            console.print(f"golden model of {kind} {chosen}, {engine_used(device)}", markup=False)
         refuse_other_preset(backend, preset_name, device.config)
         with bar("loading samples"):
             trainer = Trainer(device, network, data, settings)
