@@ -12,10 +12,12 @@ from relaxon.cli import cli
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/python.md", "docs/data.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/python.md", "docs/data.md", "docs/torch.md"])
 def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / name).read_text(), re.DOTALL | re.M)
     assert blocks
+    if name == "docs/torch.md":
+        pytest.importorskip("torch", reason="the extra torch is large, and not installed")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for block in blocks:

@@ -107,7 +107,7 @@ def shapes_of(network: Network, settings: RuleSettings) -> list[tuple[int, int]]
 def initial_of(path: Path, network: Network, settings: TrainSettings) -> list[np.ndarray]:
     """Weights that a file holds for a network to start from. Raises DataError if they are of
     another one."""
-    weights, about = load_float_weights(path)
+    weights, about = load_float_weights(path, network)
     wanted = settings.rule.architecture
     kept = about.get("settings", {}).get("rule", {}).get("architecture", wanted)
     if kept != wanted:

@@ -136,8 +136,8 @@ _TRAIN = TrainSettings()
     help="Weight layers that do not learn, as 1.",
 )
 @click.option("--shuffle/--no-shuffle", default=True, help="A new sample order every epoch.")
-@file_option("--init", "Start from real weights (.npz).")
-@file_option("--export", "Write real weights (.npz) at the end.")
+@file_option("--init", "Start from real weights (.npz, or .safetensors of PyTorch's layers).")
+@file_option("--export", "Write real weights at the end (.npz or .safetensors).")
 @file_option("--checkpoint", "Keep the run in this file, every epoch.")
 @file_option("--resume", "Go on from a checkpoint; its settings hold.")
 @file_option("--record", "Write what was asked and what came out, for 'relaxon reproduce' (JSON).")
@@ -397,7 +397,8 @@ def _print_training(result: dict, as_json: bool) -> None:
 @click.command(cls=Grouped)
 @file_option(
     "--weights",
-    "A checkpoint, weights written by --export, or others' (.npz with W1, b1, ...) with --layers.",
+    "A checkpoint, weights written by --export, or others' (.npz with W1, b1, ...; .safetensors) "
+    "with --layers.",
     required=True,
 )
 @click.option("--data", help="As for 'train'. Default: what the weights were trained on.")
