@@ -126,6 +126,17 @@ class RunRecord:
             raise DataError(f"{path}: damaged, it does not say {', '.join(missing)}")
         return cls(**members)
 
+    def asked(self) -> tuple[Network, TrainSettings, ArrayConfig]:
+        """Network, settings and machine as they were. Raises DataError if they are damaged."""
+        try:
+            return (
+                Network.parse(self.spec["network"]),
+                TrainSettings.from_json(self.spec["settings"]),
+                ArrayConfig.from_json(json.dumps(self.machine["config"])),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"the record is damaged ({type(error).__name__}: {error})") from error
+
     def differences(self, other: "RunRecord") -> list[str]:
         """What came out otherwise in another run of the same: texts, none if all is identical."""
         said = []
@@ -191,12 +202,7 @@ def reproduce(
             f"{CONTRACT_VERSION}: repeat it with the relaxon that made it "
             f"({record.versions.get('relaxon')})"
         )
-    try:
-        settings = TrainSettings.from_json(spec["settings"])
-        network = Network.parse(spec["network"])
-        config = ArrayConfig.from_json(json.dumps(machine["config"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"the record is damaged ({type(error).__name__}: {error})") from error
+    network, settings, config = record.asked()
     if rule:
         settings = replace(settings, rule=replace(settings.rule, name=rule))
     if rule_digest(settings.rule.name) != spec["rule_digest"]:
@@ -229,7 +235,6 @@ def reproduce(
         trainer.start(weights)
         while trainer.epoch < len(record.history):  # which may be of a run cut short
             entry = trainer.run_epoch(progress)
-            before = record.history[trainer.epoch - 1 : trainer.epoch]
-            if before and before[0].get("test"):
-                entry["test"] = trainer.evaluate()
+            if test := record.history[trainer.epoch - 1].get("test"):
+                entry["test"] = trainer.evaluate(loss="mse" in test)
         return RunRecord.of(trainer, spec, backend)

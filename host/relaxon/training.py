@@ -1,6 +1,6 @@
 """Training and inference on a device: epochs, sample order, schedules, checkpoints."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from math import inf
 from numbers import Real
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from relaxon_device.base import Device
 from relaxon_isa import (
+    ArrayConfig,
     ConfigError,
     DataError,
     Loop,
@@ -43,6 +44,7 @@ __all__ = [
     "remarks",
     "run_limit",
     "silent",
+    "summary_of",
 ]
 
 Progress = Callable[[int], None]
@@ -348,17 +350,23 @@ class Trainer:
         words = np.array([self.device.layouts[Space.STATE].decode(r) for r in results])
         return from_integers(words, self.rule.frac(self.layout.depth))
 
-    def evaluate(self, progress: Progress = silent) -> dict:
-        """Accuracy on the test set (classes) or mean squared error (targets).
+    def evaluate(self, progress: Progress = silent, *, loss: bool = False) -> dict:
+        """Accuracy on the test set (classes) or mean squared error (targets); ``loss``: both of
+        classes too, for which outputs travel in place of answers.
 
         Disturbs nothing: weights, keys and counters stay. Raises DataError if it is empty.
         """
-        if not len(self.data.x_test):
-            raise DataError(f"{self.data.name} has no test samples: --no-evaluate leaves them out")
-        outputs = self._infer(self._test_inputs, self.data.classes is None, progress)
-        if self.data.classes is None:
-            return {"mse": float(np.mean((outputs - self.data.y_test) ** 2))}
-        return {"accuracy": float(np.mean(outputs == self.data.y_test))}
+        data = self.data
+        if not len(data.x_test):
+            raise DataError(f"{data.name} has no test samples: --no-evaluate leaves them out")
+        loss = loss or data.classes is None
+        found = self._infer(self._test_inputs, loss, progress)
+        targets = self.rule.targets_of(data.y_test) if loss else found
+        error = {"mse": float(np.mean((found - targets) ** 2))} if loss else {}
+        if data.classes is None:
+            return error
+        answers = found.argmax(axis=1) if loss else found
+        return {"accuracy": float(np.mean(answers == data.y_test)), **error}
 
     def predict(
         self, x: ArrayLike | None = None, *, outputs: bool = False, progress: Progress = silent
@@ -386,20 +394,24 @@ class Trainer:
 
     def summary(self) -> dict:
         """Cycles and events a training sample since `start`, from the device's counters."""
-        counters = self.device.counters()
-        samples = max(1, counters[Register.SAMPLES])
-        kinds = {name: counters[register] / samples for name, register in KINDS.items()}
-        if not self.device.config.kind_counters:
-            kinds = {"all": kinds["mac"]}
-        return {
-            "samples": counters[Register.SAMPLES],
-            "sweeps_per_sample": counters[Register.SWEEPS] / samples,
-            "cycles_per_sample": sum(kinds.values()),
-            "cycles_by_kind": kinds,
-            "state_saturations": counters[Register.STATE_SATURATIONS],
-            "weight_saturations": counters[Register.WEIGHT_SATURATIONS],
-            "link_errors": counters[Register.LINK_ERRORS],
-        }
+        return summary_of(self.device.counters(), self.device.config)
+
+
+def summary_of(counters: Mapping[Register, int], config: ArrayConfig) -> dict:
+    """Cycles and events a training sample, from a machine's counters."""
+    samples = max(1, counters[Register.SAMPLES])
+    kinds = {name: counters[register] / samples for name, register in KINDS.items()}
+    if not config.kind_counters:
+        kinds = {"all": kinds["mac"]}
+    return {
+        "samples": counters[Register.SAMPLES],
+        "sweeps_per_sample": counters[Register.SWEEPS] / samples,
+        "cycles_per_sample": sum(kinds.values()),
+        "cycles_by_kind": kinds,
+        "state_saturations": counters[Register.STATE_SATURATIONS],
+        "weight_saturations": counters[Register.WEIGHT_SATURATIONS],
+        "link_errors": counters[Register.LINK_ERRORS],
+    }
 
 
 def block(samples: list[bytes]) -> NDArray[np.uint8]:

@@ -65,11 +65,13 @@ class Reference:
         return len(self.weights)
 
     def energy(self, x: Vector, states: list[Vector]) -> float:
-        """E = 1/2 sum_l |s_l|^2 - sum_l s_{l+1}^T W_l s_l - sum_l b_l . s_{l+1} (section 2)."""
+        """E = 1/2 sum_l |s_l|^2 - sum_l s_{l+1}^T W_l s_l - sum_l b_l . s_{l+1} (section 2); with
+        ``feedback`` each layer's terms times gamma^(l-1)."""
         layers = [x, *states]
         energy = 0.0
-        for below, above, w, b in zip(layers, states, self.weights, self.biases, strict=False):
-            energy += 0.5 * above @ above - above @ w @ below - b @ above
+        for i, (above, w, b) in enumerate(zip(states, self.weights, self.biases, strict=False)):
+            terms = 0.5 * above @ above - above @ w @ layers[i] - b @ above
+            energy += self.feedback**i * terms
         return float(energy)
 
     @staticmethod

@@ -9,7 +9,7 @@ import click
 
 from relaxon_isa import CONTRACT_VERSION, DataError, RelaxonError
 
-from . import bench, boards, device, doctor, reproduce, rules, train
+from . import bench, boards, device, doctor, report, reproduce, rules, train
 from .console import DIFFERENT, EXIT_CODES, complain
 
 __all__ = ["DIFFERENT", "EXIT_CODES", "cli", "main"]
@@ -33,6 +33,8 @@ class Cli(click.Group):
         train.train,
         train.infer,
         reproduce.reproduce_run,
+        report.report,
+        report.plot,
         device.info,
         device.config,
         device.virtual,

@@ -152,6 +152,7 @@ _TRAIN = TrainSettings()
     "(default: on, except with --backend golden).",
 )
 @click.option("--evaluate/--no-evaluate", default=True, help="Test after every epoch.")
+@click.option("--loss", is_flag=True, help="Test for the outputs' mean squared error as well.")
 @json_option
 def train(
     data: str,
@@ -170,6 +171,7 @@ def train(
     force: bool,
     verify: bool | None,
     evaluate: bool,
+    loss: bool,
     as_json: bool,
     **options,
 ) -> None:
@@ -215,7 +217,7 @@ def train(
         golden = GoldenRun(device.config, spec, init=init, resume=resume) if wanted else None
         first = trainer.epoch
         try:
-            _epochs(trainer, spec, checkpoint, evaluate)
+            _epochs(trainer, spec, checkpoint, evaluate, loss)
         except (KeyboardInterrupt, DeviceError) as error:
             kept = "no checkpoint was kept (--checkpoint FILE keeps one)"
             if checkpoint and trainer.epoch > first:
@@ -265,6 +267,7 @@ WITH_RESUME = {
     "record",
     "verify",
     "evaluate",
+    "loss",
     "as_json",
 }
 
@@ -357,7 +360,9 @@ def _rule_options(given: tuple[str, ...]) -> dict[str, float]:
     return options
 
 
-def _epochs(trainer: Trainer, spec: dict, checkpoint: Path | None, evaluate: bool) -> None:
+def _epochs(
+    trainer: Trainer, spec: dict, checkpoint: Path | None, evaluate: bool, loss: bool
+) -> None:
     settings = trainer.settings
     while trainer.epoch < settings.epochs:
         label = f"epoch {trainer.epoch + 1}/{settings.epochs}"
@@ -365,7 +370,7 @@ def _epochs(trainer: Trainer, spec: dict, checkpoint: Path | None, evaluate: boo
             entry = trainer.run_epoch(progress)
         if evaluate:
             with bar("testing", len(trainer.data.x_test)) as progress:
-                entry["test"] = trainer.evaluate(progress)
+                entry["test"] = trainer.evaluate(progress, loss=loss)
         console.print(f"{label}  {_figures(entry)}")
         if checkpoint:
             trainer.checkpoint(spec).save(checkpoint)
