@@ -9,7 +9,7 @@ from relaxon_isa import ArrayConfig, DeviceError, ToolError, install, meant
 
 from .machines import find_machine
 
-__all__ = ["BACKENDS", "open_device", "virtual_board"]
+__all__ = ["BACKENDS", "open_device", "tcp_bridge", "virtual_board"]
 
 BACKENDS = ("golden", "virtual")
 """Besides these, a backend is the name of a serial port."""
@@ -52,6 +52,13 @@ def open_device(backend: str, config: ArrayConfig | str = "default", **options: 
 def virtual_board(config: ArrayConfig, **options: object):
     """A running virtual board, a context manager with ``port`` and ``wait``."""
     return _simulation().VirtualBoard(config, **{"report": _say, **options})
+
+
+def tcp_bridge(port: str, number: int):
+    """A serial port on a TCP port of this computer, a context manager with ``url``."""
+    from relaxon_device.transport import SerialTransport
+
+    return _simulation().Bridge(SerialTransport(port), number)
 
 
 def _say(step: str) -> None:

@@ -20,6 +20,7 @@ from .torch_order import from_torch, named, paired, to_torch
 
 __all__ = [
     "RECORD",
+    "REPORT",
     "WEIGHTS",
     "Checkpoint",
     "kind_of",
@@ -31,6 +32,7 @@ __all__ = [
 FORMAT = "relaxon checkpoint"
 RECORD = "relaxon run"
 WEIGHTS = "relaxon weights"
+REPORT = "relaxon report of a board"
 
 
 @dataclass
@@ -263,8 +265,8 @@ MOST_HEADER = 100_000_000
 
 
 def kind_of(path: Path) -> str | None:
-    """What a file that relaxon wrote calls itself, `FORMAT`, `WEIGHTS` or `RECORD`; None for any
-    other."""
+    """What a file that relaxon wrote calls itself, `FORMAT`, `WEIGHTS`, `RECORD` or `REPORT`;
+    None for any other."""
     for text in (
         lambda: str(_read_npz(path)["meta"]),
         lambda: Path(path).read_text(),
@@ -273,7 +275,7 @@ def kind_of(path: Path) -> str | None:
         with suppress(
             DataError, AttributeError, OSError, KeyError, ValueError, TypeError, RecursionError
         ):
-            if (found := json.loads(text())["format"]) in (FORMAT, WEIGHTS, RECORD):
+            if (found := json.loads(text())["format"]) in (FORMAT, WEIGHTS, RECORD, REPORT):
                 return found
     return None
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from copy import copy
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +14,8 @@ from relaxon_device.base import Device
 from relaxon_isa import PRESETS, ArrayConfig, ConfigError
 from relaxon_isa.identity import fingerprint
 
-from ..backends import open_device, virtual_board
+from ..backends import open_device, tcp_bridge, virtual_board
+from ..doctor import write_report
 from ..machines import find_machine, to_toml
 from ..runs import refuse_other_preset
 from ..selftest import PARTS, SelfTest, self_test
@@ -33,12 +34,19 @@ __all__ = ["board", "config", "info", "virtual"]
 )
 @file_option("--vcd", "Write waveforms (slow).")
 @file_option("--fst", "Write compressed waveforms (slow).")
+@click.option(
+    "--tcp",
+    type=click.IntRange(0, 65535),
+    help="Listen on this TCP port of this computer (0: a free one); the host connects with "
+    "--backend socket://127.0.0.1:PORT, from any system.",
+)
 @force_option
 def virtual(
     preset_name: str | None,
     family: str | None,
     vcd: Path | None,
     fst: Path | None,
+    tcp: int | None,
     force: bool,
 ) -> None:
     """Run a virtual board until Ctrl-C; any serial client can talk to the port it prints."""
@@ -47,9 +55,13 @@ def virtual(
     for path in (vcd, fst):
         check_output(path, force=force)
     config = find_machine(preset_name or "default")
-    with virtual_board(config, family=family, vcd=vcd, fst=fst) as running:
-        click.echo(running.port)
-        console.print(f"try: relaxon info --backend {running.port}   (Ctrl-C ends the board)")
+    with ExitStack() as stack:
+        running = stack.enter_context(virtual_board(config, family=family, vcd=vcd, fst=fst))
+        port = running.port
+        if tcp is not None:
+            port = stack.enter_context(tcp_bridge(port, tcp)).url
+        click.echo(port)
+        console.print(f"try: relaxon info --backend {port}   (Ctrl-C ends the board)")
         with suppress(KeyboardInterrupt):
             running.wait()
 
@@ -70,12 +82,16 @@ board.name, board.hidden = "board", True
     help="Test memories and arithmetic; overwrites all memories and counters. Default: only a "
     "board that nobody has used since power-on.",
 )
+@file_option("--report", "Write all that helps to find a fault, to be sent with it (JSON).")
+@force_option
 @json_option
 def info(
     backend: str | None,
     preset_name: str | None,
     presets: bool,
     wanted: bool | None,
+    report: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Say what a device is: its array, memories, fingerprint and counters; or list the presets.
@@ -88,11 +104,12 @@ def info(
     shown are those from before. Exit code 9: it failed.
     """
     if presets or backend is None:
-        if wanted is not None:
-            raise click.UsageError("--self-test is about a device: name a --backend")
+        if wanted is not None or report:
+            raise click.UsageError("--self-test and --report are about a device: name a --backend")
         own = {preset_name: find_machine(preset_name)} if preset_name else {}
         _list_machines((PRESETS if presets or not own else {}) | own, as_json)
         return
+    check_output(report, force=force)
     with bar(f"opening {backend}"):
         opened = open_device(backend, preset_name or "default")
     with opened as device:
@@ -113,6 +130,9 @@ def info(
     }
     if result:
         facts["self_test"]["passed"] = result.passed
+    if report:
+        write_report(report, facts)
+        console.print(f"report in {report}: it has no names of yours in it", markup=False)
     if not print_json(facts, as_json):
         shown = facts | facts["config"] | facts["counters"] | {"self-test": said}
         shown |= {"line": str(stats)} if stats else {}
