@@ -24,7 +24,7 @@ from .training import Progress, Trainer, TrainSettings, silent
 
 __all__ = ["RunRecord", "digest_of", "reproduce"]
 
-VERSION = 1
+VERSION = 2
 OF_THE_LINE = {
     register.name
     for register in (
@@ -51,11 +51,14 @@ class RunRecord:
     versions
         Of relaxon, Python and numpy.
     history
-        An entry an epoch, as `Trainer.history`.
+        An entry an epoch, as `Trainer.history`; ``weights`` in it, where it is, is `digest_of` all
+        integer weights after the epoch.
     counters
         Of the machine at the end, keys included, by name.
     weights
         `digest_of` the integer weights at the end.
+    matrices
+        The same of each matrix, by `Layout.names`.
     """
 
     spec: dict
@@ -64,11 +67,13 @@ class RunRecord:
     history: list
     counters: dict
     weights: str
+    matrices: dict
 
     @classmethod
     def of(cls, trainer: Trainer, spec: dict, backend: str) -> Self:
         """The record of what a trainer did so far."""
         identity = trainer.identity
+        names, weights = trainer.layout.names, trainer.weights()
         return cls(
             spec=json.loads(json.dumps(spec)),  # as it will be read: lists for tuples
             machine={
@@ -85,7 +90,8 @@ class RunRecord:
             },
             history=list(trainer.history),
             counters={r.name: int(v) for r, v in trainer.device.counters().items()},
-            weights=digest_of(trainer.weights()),
+            weights=digest_of(weights),
+            matrices={n: digest_of([w]) for n, w in zip(names, weights, strict=True)},
         )
 
     def save(self, path: Path) -> None:
@@ -138,11 +144,14 @@ class RunRecord:
             raise DataError(f"the record is damaged ({type(error).__name__}: {error})") from error
 
     def differences(self, other: "RunRecord") -> list[str]:
-        """What came out otherwise in another run of the same: texts, none if all is identical."""
+        """What came out otherwise in another run of the same: texts, none if all is identical.
+
+        The first epoch that differs, and in what; which counters; which matrices of weights."""
         said = []
         for mine, its in zip(self.history, other.history, strict=False):
-            if not _same(mine, its):
-                said.append(f"history: epoch {mine.get('epoch')} was {mine}, is {its}")
+            if odd := [k for k in {**mine, **its} if not _same(mine.get(k), its.get(k))]:
+                what = "; ".join(f"{k} was {mine.get(k)}, is {its.get(k)}" for k in odd)
+                said.append(f"history: first in epoch {mine.get('epoch')}: {what}")
                 break
         if len(self.history) != len(other.history):
             said.append(f"history: {len(self.history)} epochs were, {len(other.history)} are")
@@ -153,8 +162,13 @@ class RunRecord:
         ]
         if moved:
             said.append(f"counters: {', '.join(moved)}")
-        if self.weights != other.weights:
-            said.append(f"weights: digest was {self.weights}, is {other.weights}")
+        names = {**self.matrices, **other.matrices}
+        odd = [n for n in names if self.matrices.get(n) != other.matrices.get(n)]
+        if odd or self.weights != other.weights:
+            same = [n for n in names if n not in odd]
+            said.append(
+                f"weights: {', '.join(odd) or 'all'} differ, {', '.join(same) or 'none'} identical"
+            )
         return said
 
 
@@ -235,6 +249,9 @@ def reproduce(
         trainer.start(weights)
         while trainer.epoch < len(record.history):  # which may be of a run cut short
             entry = trainer.run_epoch(progress)
-            if test := record.history[trainer.epoch - 1].get("test"):
+            before = record.history[trainer.epoch - 1]
+            if test := before.get("test"):
                 entry["test"] = trainer.evaluate(loss="mse" in test)
+            if before.get("weights"):
+                entry["weights"] = digest_of(trainer.weights())
         return RunRecord.of(trainer, spec, backend)

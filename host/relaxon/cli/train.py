@@ -217,7 +217,10 @@ def train(
         golden = GoldenRun(device.config, spec, init=init, resume=resume) if wanted else None
         first = trainer.epoch
         try:
-            _epochs(trainer, spec, checkpoint, evaluate, loss)
+            for entry in _epochs(trainer, spec, checkpoint, evaluate, loss):
+                if record:  # of the epochs so far, should the run be cut short
+                    entry["weights"] = digest_of(trainer.weights())
+                    RunRecord.of(trainer, spec, backend).save(record)
         except (KeyboardInterrupt, DeviceError) as error:
             kept = "no checkpoint was kept (--checkpoint FILE keeps one)"
             if checkpoint and trainer.epoch > first:
@@ -362,7 +365,8 @@ def _rule_options(given: tuple[str, ...]) -> dict[str, float]:
 
 def _epochs(
     trainer: Trainer, spec: dict, checkpoint: Path | None, evaluate: bool, loss: bool
-) -> None:
+) -> Iterator[dict]:
+    """Train to the end; yields each epoch's entry of the history."""
     settings = trainer.settings
     while trainer.epoch < settings.epochs:
         label = f"epoch {trainer.epoch + 1}/{settings.epochs}"
@@ -372,6 +376,7 @@ def _epochs(
             with bar("testing", len(trainer.data.x_test)) as progress:
                 entry["test"] = trainer.evaluate(progress, loss=loss)
         console.print(f"{label}  {_figures(entry)}")
+        yield entry
         if checkpoint:
             trainer.checkpoint(spec).save(checkpoint)
 
