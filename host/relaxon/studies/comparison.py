@@ -122,8 +122,8 @@ def updates(
 ) -> Iterator[tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]]:
     """What a rule changes on each of digits' first samples, always from the same weights.
 
-    These are the initial ones with biases 0.25, so that few units sit at a bound. Gives weights,
-    input, target, and the change of all weights as a vector.
+    These are the initial ones with biases 0.25, so that few units sit at a bound. Gives weights
+    (all), input, target, and the change of those into the layers as a vector.
     """
     data = load("digits")
     settings = settings_for(name, NETWORK.depth, input_bits=16, frozen=())
@@ -135,20 +135,25 @@ def updates(
         targets = lab.rule.class_targets(NETWORK.sizes[-1])
         for x, label in zip(data.x_train[:samples], data.y_train[:samples], strict=True):
             lab.load_weights(weights)
-            before = lab.weights()[: NETWORK.depth]
+            before = lab.weights()
             lab.train_step(x, np.int64(label))
-            after = lab.weights()[: NETWORK.depth]
-            changes = [(new - old).ravel() for new, old in zip(after, before, strict=True)]
+            pairs = list(zip(lab.weights(), before, strict=True))[: NETWORK.depth]
+            changes = [(new - old).ravel() for new, old in pairs]
             yield before, x, targets[label], np.concatenate(changes)
 
 
 def _slopes(rule: type[Rule], weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray):
     """The gradient, of weights and of biases, in double precision by code that no rule shares."""
-    from relaxon_sim.reference import Reference, Resistors
+    from relaxon_sim.reference import Directed, Reference, Resistors
 
-    parts = [w[:, :-1] for w in weights], [w[:, -1] for w in weights]
+    own, others = weights[: NETWORK.depth], weights[NETWORK.depth :]
+    parts = [w[:, :-1] for w in own], [w[:, -1] for w in own]
     if rule.RESISTIVE:
         return Resistors(*parts).adjoint(x, y)
+    if not rule.SYMMETRIC:
+        directed = Directed(*parts, backward=[w[:, :-1] for w in others])
+        slopes, biases = directed.adjoint(x, y, directed.free(x).states)
+        return slopes[: NETWORK.depth], biases
     reference = Reference(*parts)
     if rule.FEEDFORWARD:
         return reference.backpropagation(x, y, rule.FEEDFORWARD)
