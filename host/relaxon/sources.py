@@ -60,6 +60,8 @@ class Raw:
 
 def read(source: Any, target: Any = None, keys: Sequence[str] | None = None) -> Raw:
     """Read a data set; parameters as of `relaxon.datasets.load`."""
+    if isinstance(keys, str) or not isinstance(keys, Sequence | None):
+        raise DataError(f"{_called(source)}: keys {keys!r}: wanted is a list of names")
     raw, used = _read(source, target, keys)
     for name, value in (("target", target), ("keys", keys)):
         if value is not None and used != name:

@@ -1,32 +1,34 @@
 """`relaxon bench`: the studies by command."""
 
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import click
 import numpy as np
 
-from relaxon_isa import DataError
-
+from ..checks import naming
 from ..datasets import load
 from ..network import Network
 from ..parallel import open_pool
-from ..rules import RULES, rule_class
+from ..rules import RULES, rule_class, settings_for
+from ..runs import choose_preset
 from ..studies import comparison, equivalence, throughput
 from ..studies.cycles import cycles
 from ..studies.gradient import gradient
 from ..studies.plots import check_picture
 from ..studies.settle import settle
 from ..studies.speed import CASES, golden
+from ..training import TrainSettings
 from .boards import load_boards
 from .console import bar, json_option, print_json, show
 from .options import (
+    check_folder,
     check_output,
     data_option,
     engine_option,
     epochs_option,
     file_option,
     force_option,
+    how_options,
     jobs_option,
     layers_option,
     pool_option,
@@ -34,14 +36,6 @@ from .options import (
 )
 
 __all__ = ["bench"]
-
-
-def _check_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=path).close()
-    except OSError as error:
-        raise DataError(f"{path}: nothing can be kept there: {error.strerror}") from error
 
 
 def _check_plot(path: Path | None, force: bool) -> None:
@@ -284,7 +278,16 @@ def bench_equivalence(
 
 
 @bench.command("rules")
-@click.option("--rule", "names", multiple=True, help="Only this one; may be repeated.")
+@data_option
+@how_options
+@layers_option("64,32,10")
+@click.option(
+    "--rules",
+    "--rule",
+    "names",
+    multiple=True,
+    help="Only these, with commas between; your own as file.py:Class. May be repeated.",
+)
 @seeds_option
 @epochs_option
 @jobs_option(1, "Processes side by side; -1: one a processor.")
@@ -298,6 +301,9 @@ def bench_equivalence(
 )
 @json_option
 def bench_rules(
+    data: str,
+    how: dict,
+    layers: str,
     names: tuple[str, ...],
     seeds: int,
     epochs: int,
@@ -308,19 +314,29 @@ def bench_rules(
     keep: Path | None,
     as_json: bool,
 ) -> None:
-    """Every rule on digits, 64-32-10: accuracy, cost, memory, update against the gradient."""
+    """Every rule with its defaults: test accuracy, cost, memory, update against the gradient.
+
+    On digits, 64-32-10, or on data and a network of your own. 'relaxon sweep' compares settings.
+    """
     _check_plot(plot, force)
     if keep:
-        _check_folder(keep)
-    chosen = list(dict.fromkeys(names)) or list(RULES)
-    for name in chosen:
-        rule_class(name)
+        check_folder(keep)
+    listed = [name.strip() for text in names for name in text.split(",") if name.strip()]
+    chosen = list(dict.fromkeys(listed)) or list(RULES)
+    task = comparison.Task(Network.parse(layers), data, how)
+    with bar(f"reading {data}"):
+        dataset = task.load()
+        for name in chosen:
+            rule_class(name)
+            settings = TrainSettings(epochs=epochs, rule=settings_for(name, task.network))
+            with naming(f"rule {name}"):
+                choose_preset("golden", None, task.network, dataset, settings)
     with (
         open_pool(jobs, pool) as run,
         bar("rules and seeds", len(chosen) * (seeds + 1)) as progress,
     ):
         try:
-            rows = comparison.rules(chosen, range(seeds), epochs, run, keep, progress)
+            rows = comparison.rules(chosen, range(seeds), epochs, run, keep, progress, task)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"interrupted; the same command goes on with what {keep} has"
@@ -331,18 +347,23 @@ def bench_rules(
         comparison.draw(rows, plot)
     if print_json({"seeds": seeds, "epochs": epochs, "rules": rows}, as_json):
         return
+    measure = comparison.measure_of(rows[0])
+    form = (".2%", ".1%") if measure == "accuracy" else (".5f", ".5f")
     show(
-        ("rule", "test accuracy", "lowest - highest", "sweeps", "cycles", "words n/s", "cosine",
+        ("rule", f"test {measure}", "lowest - highest", "sweeps", "cycles", "words n/s", "cosine",
          "deviation", "of means"),
         (
             (
                 row["rule"],
-                f"{row['accuracy']:.2%}",
-                f"{row['lowest']:.1%} - {row['highest']:.1%}",
+                f"{row[measure]:{form[0]}}",
+                f"{row['lowest']:{form[1]}} - {row['highest']:{form[1]}}",
                 f"{row['sweeps']:.1f}",
                 f"{row['cycles']:.0f}",
                 f"{row['words_a_neuron']}/{row['words_a_synapse']}",
-                *(f"{row[c]:.3f}" for c in ("cosine", "cosine_deviation", "cosine_of_means")),
+                *(
+                    "-" if row[c] is None else f"{row[c]:.3f}"
+                    for c in ("cosine", "cosine_deviation", "cosine_of_means")
+                ),
             )
             for row in rows
         ),

@@ -21,6 +21,7 @@ from ..training import TrainSettings
 __all__ = [
     "any_case",
     "backend_option",
+    "check_folder",
     "check_output",
     "data_option",
     "engine_option",
@@ -269,6 +270,15 @@ def files_of(source: str) -> list[Path]:
     """The files that a data set or a rule is read from: itself, or what is in its folder."""
     path = Path(source or "nothing.at.all")
     return [path, *path.iterdir()] if path.is_dir() else [path]
+
+
+def check_folder(path: Path) -> None:
+    """Before long work: whether something can be kept in a folder, which is made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise DataError(f"{path}: nothing can be kept there: {error.strerror}") from error
 
 
 def check_output(
