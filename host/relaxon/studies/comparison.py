@@ -137,7 +137,7 @@ def alignment(name: str, seed: int = 0, samples: int = COSINE_SAMPLES, task: Tas
     found = list(updates(name, seed, samples, task))
     rule, gradients = rule_class(name), []
     for before, x, y, _ in found:
-        slopes = _slopes(rule, before, x, y)
+        slopes = _slopes(rule, before, x, y, task.network.depth)
         gradients.append(
             -np.concatenate([np.column_stack(pair).ravel() for pair in zip(*slopes, strict=True)])
         )
@@ -175,18 +175,20 @@ def updates(
             yield before, x, target, np.concatenate(changes)
 
 
-def _slopes(rule: type[Rule], weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray):
+def _slopes(
+    rule: type[Rule], weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray, depth: int
+):
     """The gradient, of weights and of biases, in double precision by code that no rule shares."""
     from relaxon_sim.reference import Directed, Reference, Resistors
 
-    own, others = weights[: NETWORK.depth], weights[NETWORK.depth :]
+    own, others = weights[:depth], weights[depth:]
     parts = [w[:, :-1] for w in own], [w[:, -1] for w in own]
     if rule.RESISTIVE:
         return Resistors(*parts).adjoint(x, y)
     if not rule.SYMMETRIC:
         directed = Directed(*parts, backward=[w[:, :-1] for w in others])
         slopes, biases = directed.adjoint(x, y, directed.free(x).states)
-        return slopes[: NETWORK.depth], biases
+        return slopes[:depth], biases
     reference = Reference(*parts)
     if rule.FEEDFORWARD:
         return reference.backpropagation(x, y, rule.FEEDFORWARD)
