@@ -12,7 +12,9 @@ from relaxon.cli import cli
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/python.md", "docs/data.md", "docs/torch.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/python.md", "docs/seeing.md", "docs/data.md", "docs/torch.md"]
+)
 def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / name).read_text(), re.DOTALL | re.M)
     assert blocks

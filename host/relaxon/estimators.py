@@ -12,6 +12,7 @@ for each call and closed after it, so estimators are copied, pickled and sent to
 Needs scikit-learn 1.6 or newer.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
@@ -22,6 +23,7 @@ from numpy.typing import ArrayLike
 from relaxon_isa import ConfigError, ToolError, install
 
 from .backends import open_device
+from .callbacks import make_callback
 from .checkpoint import Checkpoint
 from .datasets import Dataset
 from .network import Conv, Image, Network
@@ -77,6 +79,9 @@ class RelaxonEstimator(BaseEstimator):
         "golden", "virtual", or the name of a serial port.
     engine
         Of the golden model: "numpy" or "compiled"; None: the faster one that there is.
+    callbacks
+        Told of the training: `relaxon.callbacks.Callback`, or texts as ``csv:log.csv``. One that
+        raises ends ``fit`` after that epoch, whose weights are kept.
     preset
         Machine that golden and virtual are built as, by the name of a preset or of a TOML file
         (`relaxon.machines`); None: as `relaxon train` chooses it.
@@ -120,6 +125,7 @@ class RelaxonEstimator(BaseEstimator):
         backend: str = "golden",
         engine: str | None = None,
         preset: str | None = None,
+        callbacks: Sequence | None = None,
     ) -> None:
         self.hidden_layers = hidden_layers
         self.input_shape = input_shape
@@ -138,6 +144,7 @@ class RelaxonEstimator(BaseEstimator):
         self.backend = backend
         self.engine = engine
         self.preset = preset
+        self.callbacks = callbacks
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train for ``epochs`` on X (samples, features) and y (samples,)."""
@@ -197,12 +204,19 @@ class RelaxonEstimator(BaseEstimator):
                 trainer.resume(saved)
             else:
                 trainer.start()
+            trainer.told.callbacks += [
+                make_callback(one) if isinstance(one, str) else one for one in self.callbacks or ()
+            ]
             new = []
-            while trainer.epoch < settings.epochs:
-                new.append(self._loss(trainer, trainer.run_epoch()))
-            self.checkpoint_ = trainer.checkpoint(spec_of("arrays", data, network, settings))
-        self.loss_curve_ = [*losses, *new]
-        self.n_iter_ = self.checkpoint_.epoch
+            try:
+                for entry in trainer.epochs(evaluate=data.classes is None):
+                    new.append(self._loss(entry))
+            finally:
+                if new and sys.exc_info()[1] in (None, trainer.told.failed):
+                    spec = spec_of("arrays", data, network, settings)
+                    self.checkpoint_ = trainer.checkpoint(spec)
+                    self.loss_curve_ = [*losses, *new]
+                    self.n_iter_ = self.checkpoint_.epoch
         return self
 
     def _network(self, data: Dataset) -> Network:
@@ -253,7 +267,7 @@ class RelaxonEstimator(BaseEstimator):
     def _dataset(self, x: np.ndarray, y: np.ndarray) -> Dataset:
         raise NotImplementedError
 
-    def _loss(self, trainer: Trainer, entry: dict) -> float:
+    def _loss(self, entry: dict) -> float:
         """Of an epoch, whose entry in the history is given."""
         raise NotImplementedError
 
@@ -319,7 +333,7 @@ class RelaxonClassifier(ClassifierMixin, RelaxonEstimator):
     def _dataset(self, x: np.ndarray, y: np.ndarray) -> Dataset:
         return Dataset("arrays", x, y, x[:1], y[:1], classes=len(self.classes_))
 
-    def _loss(self, trainer: Trainer, entry: dict) -> float:
+    def _loss(self, entry: dict) -> float:
         return 1 - entry["online_accuracy"]
 
 
@@ -376,5 +390,5 @@ class RelaxonRegressor(RegressorMixin, RelaxonEstimator):
     def _dataset(self, x: np.ndarray, y: np.ndarray) -> Dataset:
         return Dataset("arrays", x, y, x, y)
 
-    def _loss(self, trainer: Trainer, entry: dict) -> float:
-        return trainer.evaluate()["mse"]
+    def _loss(self, entry: dict) -> float:
+        return entry["test"]["mse"]

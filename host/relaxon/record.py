@@ -45,7 +45,8 @@ class RunRecord:
     ----------
     spec
         What was asked: data and their digest, network, settings (`relaxon.runs.spec_of`), and
-        ``init``, the digest of the weights that it started from, if they were given.
+        ``init``, the digest of the weights that it started from, if they were given, and
+        ``every`` (`Trainer`), if it stopped for callbacks.
     machine
         ``config``, its ``fingerprint``, the ``contract``'s version, ``backend``, ``build``.
     versions
@@ -128,7 +129,7 @@ class RunRecord:
             raise DataError(f"{path}: {', '.join(sorted(odd))}: damaged")
         if unknown := sorted(set(members["spec"]) - SPEC):
             raise DataError(f"{path}: the run was asked for {', '.join(unknown)}: not known here")
-        if missing := sorted(SPEC - {"init", "data_options"} - set(members["spec"])):
+        if missing := sorted(SPEC - OPTIONAL - set(members["spec"])):
             raise DataError(f"{path}: damaged, it does not say {', '.join(missing)}")
         return cls(**members)
 
@@ -172,7 +173,8 @@ class RunRecord:
         return said
 
 
-SPEC = {"data", "data_options", "data_digest", "rule_digest", "network", "settings", "init"}
+OPTIONAL = {"data_options", "init", "every"}
+SPEC = {"data", "data_digest", "rule_digest", "network", "settings"} | OPTIONAL
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -245,7 +247,7 @@ def reproduce(
                 f"machine: {backend} has fingerprint {found}, the run's machine had "
                 f"{machine['fingerprint']}: golden and virtual are built as that one"
             )
-        trainer = Trainer(device, network, dataset, settings)
+        trainer = Trainer(device, network, dataset, settings, every=spec.get("every", 0))
         trainer.start(weights)
         while trainer.epoch < len(record.history):  # which may be of a run cut short
             entry = trainer.run_epoch(progress)

@@ -1,6 +1,8 @@
 """Training and inference on a device: epochs, sample order, schedules, checkpoints."""
 
-from collections.abc import Callable, Mapping
+from collections import abc
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from math import inf
 from numbers import Real
@@ -27,6 +29,7 @@ from relaxon_isa import (
 from relaxon_isa.identity import Identity
 
 from . import checks
+from .callbacks import Callback, Told
 from .checkpoint import Checkpoint
 from .datasets import Dataset
 from .generator import Generator
@@ -38,6 +41,7 @@ from .weights import load_layers, read_layers
 
 __all__ = [
     "Progress",
+    "Shown",
     "TrainSettings",
     "Trainer",
     "check_data",
@@ -45,6 +49,7 @@ __all__ = [
     "run_limit",
     "silent",
     "summary_of",
+    "unseen",
 ]
 
 Progress = Callable[[int], None]
@@ -53,6 +58,14 @@ Progress = Callable[[int], None]
 
 def silent(done: int) -> None:
     """The `Progress` that tells nobody."""
+
+
+Shown = Callable[[str, int], AbstractContextManager[Progress]]
+
+
+def unseen(label: str, total: int) -> AbstractContextManager[Progress]:
+    """The `Shown` that shows nothing."""
+    return nullcontext(silent)
 
 
 SAMPLES_A_RUN = 1 << 16
@@ -189,13 +202,26 @@ class Trainer:
 
         trainer = Trainer(device, network, data, settings)
         trainer.start()
-        while trainer.epoch < settings.epochs:
-            trainer.run_epoch()
-        print(trainer.evaluate())
+        for entry in trainer.epochs():
+            print(entry)
+
+    Parameters
+    ----------
+    callbacks
+        Told by `epochs`.
+    every
+        Samples after which the machine stops for `Callback.on_samples`; 0: never in an epoch. Each
+        stop takes it a few cycles; the bits of all weights stay the same.
     """
 
     def __init__(
-        self, device: Device, network: Network, data: Dataset, settings: TrainSettings
+        self,
+        device: Device,
+        network: Network,
+        data: Dataset,
+        settings: TrainSettings,
+        callbacks: Sequence[Callback] = (),
+        every: int = 0,
     ) -> None:
         check_data(network, data, settings.rule)
         self.device = device
@@ -207,6 +233,8 @@ class Trainer:
         self._train, self._marks = self.rule.train_program(halvings=settings.rate_halvings)
         self.epoch = 0
         self.history: list[dict] = []
+        self.told = Told(callbacks)
+        self.every = checks.whole("every", every, 0, checks.MANY)
         with checks.naming(f"{data.name}: y_train"):
             self._targets = self.rule.encode_targets(data.y_train)
         self._inputs = self.rule.encode_inputs(data.x_train)
@@ -280,6 +308,32 @@ class Trainer:
 
     # Training
 
+    def epochs(
+        self, *, evaluate: bool = True, loss: bool = False, shown: Shown = unseen
+    ) -> abc.Generator[dict, None, None]:
+        """Train up to `TrainSettings.epochs`; gives each epoch's entry of `history`, with the test.
+
+        ``evaluate``, ``loss``: as of `evaluate`, after each epoch. ``shown`` makes the progress of
+        a step, given its name and its samples. What a callback raises is raised after the epoch,
+        once its entry was given: until then the caller can keep what it came to.
+        """
+        self.told.start(self)
+        try:
+            self.told.check()
+            while self.epoch < self.settings.epochs:
+                label = f"epoch {self.epoch + 1}/{self.settings.epochs}"
+                with shown(label, len(self._inputs)) as progress:
+                    entry = self.run_epoch(progress)
+                if evaluate:
+                    with shown("testing", len(self._test_inputs)) as progress:
+                        entry["test"] = self.evaluate(progress, loss=loss)
+                self.told.epoch(self, entry)
+                yield entry
+                self.told.check()
+        finally:
+            self.told.end(self)
+        self.told.check()
+
     def order(self, epoch: int) -> np.ndarray:
         """Sample order of an epoch: a function of seed and epoch alone."""
         count = len(self._inputs)
@@ -309,8 +363,9 @@ class Trainer:
         order = self.order(self.epoch)
         program = self._scheduled(self.epoch)
         right = done = 0
-        for start in range(0, len(order), SAMPLES_A_RUN):
-            part = order[start : start + SAMPLES_A_RUN]
+        size = min(self.every or SAMPLES_A_RUN, SAMPLES_A_RUN)
+        for start in range(0, len(order), size):
+            part = order[start : start + size]
             program, _, _ = program.patch(self._marks.samples, count=len(part))
             self.device.run_limit = self._limit(program, self._marks.samples)
             self.device.load(program.rows)
@@ -320,6 +375,9 @@ class Trainer:
                 answers = np.frombuffer(b"".join(payloads), "<u2")
                 right += np.count_nonzero(answers == self.data.y_train[part])
             done += len(part)
+            if self.every:
+                online = {} if self.data.classes is None else {"online_accuracy": right / done}
+                self.told.samples(self, self.epoch + 1, **online)
         if self.rule.OUTSIDE:
             x, y = self.data.x_train[order], self.data.y_train[order]
             learned = self.rule.outside(self.real_weights(), x, y, self._halvings(self.epoch))

@@ -1,8 +1,8 @@
 """`relaxon train | infer`."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +11,10 @@ import numpy as np
 from click.core import ParameterSource
 from rich.markup import escape
 
-from relaxon_isa import ConfigError, DataError, DeviceError, ToolError, preset
+from relaxon_isa import ConfigError, DataError, DeviceError, RelaxonError, ToolError, preset
 
 from ..backends import open_device
+from ..callbacks import make_callback
 from ..checkpoint import Checkpoint, kind_of, save_float_weights
 from ..datasets import Dataset, load
 from ..machines import is_file
@@ -43,6 +44,7 @@ from .options import (
     preset_option,
     recipe_option,
 )
+from .watch import POINTS, Watch
 
 __all__ = ["infer", "train"]
 
@@ -153,6 +155,20 @@ _TRAIN = TrainSettings()
 )
 @click.option("--evaluate/--no-evaluate", default=True, help="Test after every epoch.")
 @click.option("--loss", is_flag=True, help="Test for the outputs' mean squared error as well.")
+@click.option("--watch", is_flag=True, help="Show curves in the terminal while it trains.")
+@click.option(
+    "--log",
+    "logs",
+    multiple=True,
+    metavar="NAME:TARGET",
+    help="Write figures to csv:FILE, tensorboard:FOLDER, mlflow[:URI] or wandb[:PROJECT], or to a "
+    "callback of your own, file.py:Class. May be repeated.",
+)
+@click.option(
+    "--every",
+    type=click.IntRange(1),
+    help="Samples after which --log and --watch are told of figures; default: for --log an epoch.",
+)
 @json_option
 def train(
     data: str,
@@ -172,6 +188,9 @@ def train(
     verify: bool | None,
     evaluate: bool,
     loss: bool,
+    watch: bool,
+    logs: tuple[str, ...],
+    every: int | None,
     as_json: bool,
     **options,
 ) -> None:
@@ -209,18 +228,28 @@ def train(
     check_output(checkpoint, read, force)
     for path in (export, record):
         check_output(path, [*read, resume], force)
+    callbacks = [make_callback(text) for text in logs]
+    view = Watch() if watch and console.is_terminal else None
+    if view and not saved:
+        every = every or max(1, len(dataset.x_train) // POINTS)
+    if every := saved.spec.get("every") if saved else every:
+        spec["every"] = every
     with _open(backend, preset_name, network, dataset, settings, saved) as trainer:
-        device = trainer.device
+        device, trainer.every = trainer.device, every or 0
+        trainer.told.callbacks += callbacks
         with bar("loading weights"):
             trainer.resume(saved) if saved else trainer.start(initial)
         wanted = backend != "golden" if verify is None else verify
         golden = GoldenRun(device.config, spec, init=init, resume=resume) if wanted else None
-        first = trainer.epoch
+        first, code = trainer.epoch, 0
+
+        def keep(entry: dict) -> None:
+            if record:  # of the epochs so far, should the run be cut short
+                entry["weights"] = digest_of(trainer.weights())
+                RunRecord.of(trainer, spec, backend).save(record)
+
         try:
-            for entry in _epochs(trainer, spec, checkpoint, evaluate, loss):
-                if record:  # of the epochs so far, should the run be cut short
-                    entry["weights"] = digest_of(trainer.weights())
-                    RunRecord.of(trainer, spec, backend).save(record)
+            _epochs(trainer, spec, checkpoint, evaluate, loss, view, keep)
         except (KeyboardInterrupt, DeviceError) as error:
             kept = "no checkpoint was kept (--checkpoint FILE keeps one)"
             if checkpoint and trainer.epoch > first:
@@ -229,6 +258,13 @@ def train(
                 kept = f"{resume} is as it was; go on with --resume {resume}"
             said = f"in epoch {trainer.epoch + 1}; {kept}"
             raise type(error)(f"{str(error) or 'interrupted'} {said}") from error
+        except RelaxonError as error:
+            if error is not trainer.told.failed:
+                raise
+            said = f"{error}; training ended after epoch {trainer.epoch} of {settings.epochs}"
+            code = complain(type(error)(said))
+            if golden:
+                golden = golden.stop()
         finally:
             if golden and sys.exc_info()[0]:
                 golden.stop()
@@ -239,7 +275,6 @@ def train(
         with bar("reading weights"):
             weights = trainer.weights()
         # What goes wrong from here on does not take with it what the run came to.
-        code = 0
         try:
             if record:
                 RunRecord.of(trainer, spec, backend).save(record)
@@ -271,6 +306,8 @@ WITH_RESUME = {
     "verify",
     "evaluate",
     "loss",
+    "watch",
+    "logs",
     "as_json",
 }
 
@@ -364,21 +401,25 @@ def _rule_options(given: tuple[str, ...]) -> dict[str, float]:
 
 
 def _epochs(
-    trainer: Trainer, spec: dict, checkpoint: Path | None, evaluate: bool, loss: bool
-) -> Iterator[dict]:
-    """Train to the end; yields each epoch's entry of the history."""
-    settings = trainer.settings
-    while trainer.epoch < settings.epochs:
-        label = f"epoch {trainer.epoch + 1}/{settings.epochs}"
-        with bar(label, len(trainer.data.x_train)) as progress:
-            entry = trainer.run_epoch(progress)
-        if evaluate:
-            with bar("testing", len(trainer.data.x_test)) as progress:
-                entry["test"] = trainer.evaluate(progress, loss=loss)
-        console.print(f"{label}  {_figures(entry)}")
-        yield entry
-        if checkpoint:
-            trainer.checkpoint(spec).save(checkpoint)
+    trainer: Trainer,
+    spec: dict,
+    checkpoint: Path | None,
+    evaluate: bool,
+    loss: bool,
+    view: Watch | None,
+    keep: Callable[[dict], None],
+) -> None:
+    """Train to the end; ``keep`` is given each epoch's entry of the history."""
+    last = trainer.settings.epochs
+    if view:
+        trainer.told.callbacks.append(view)
+    entries = trainer.epochs(evaluate=evaluate, loss=loss, shown=view.shown if view else bar)
+    with view or nullcontext(), closing(entries):
+        for entry in entries:
+            console.print(f"epoch {entry['epoch']}/{last}  {_figures(entry)}")
+            keep(entry)
+            if checkpoint:
+                trainer.checkpoint(spec).save(checkpoint)
 
 
 def _figures(entry: dict) -> str:
