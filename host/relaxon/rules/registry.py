@@ -90,11 +90,11 @@ RULES: dict[str, type[Rule]] = {
         QuasiStaticFrequency,
         ResistiveFrequency,
         TemporalContrastive,
-        SPSA,
         NonReciprocalEP,
         LocalErrorEP,
         MomentumEP,
         AugmentedLagrangian,
+        SPSA,
     )
 }
 
