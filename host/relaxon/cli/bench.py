@@ -1,5 +1,6 @@
 """`relaxon bench`: the studies by command."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -7,19 +8,21 @@ import numpy as np
 
 from ..checks import naming
 from ..datasets import load
+from ..machines import find_machine
 from ..network import Network
 from ..parallel import open_pool
 from ..rules import RULES, rule_class, settings_for
 from ..runs import choose_preset
 from ..studies import comparison, equivalence, throughput
 from ..studies.cycles import cycles
+from ..studies.faults import RATES, SAME_OR_NOT, faults
 from ..studies.gradient import gradient
 from ..studies.plots import check_picture
 from ..studies.settle import settle
 from ..studies.speed import CASES, golden
 from ..training import TrainSettings
 from .boards import load_boards
-from .console import bar, json_option, print_json, show
+from .console import DIFFERENT, bar, json_option, print_json, show
 from .options import (
     check_folder,
     check_output,
@@ -65,6 +68,103 @@ def bench_cycles(as_json: bool) -> None:
         return
     columns = ("network", "p", "pass", "cycles", "mac", "learn", "control")
     show(columns, ([row[c] for c in columns] for row in rows))
+
+
+@bench.command("faults")
+@click.option(
+    "--config",
+    "machines",
+    multiple=True,
+    default=("default", "up5k"),
+    show_default=True,
+    help="Preset, or TOML file of a machine; may be repeated.",
+)
+@click.option(
+    "--rate",
+    "rates",
+    multiple=True,
+    default=RATES,
+    show_default=True,
+    type=click.FloatRange(0, 0.5),
+    help="Faults a byte; may be repeated.",
+)
+@data_option
+@layers_option("64,32,10")
+@click.option(
+    "--samples",
+    default=200,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Training samples of an epoch.",
+)
+@click.option("--epochs", default=2, show_default=True, type=click.IntRange(1), help="To train.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Of weights and faults."
+)
+@json_option
+def bench_faults(
+    machines: tuple[str, ...],
+    rates: tuple[float, ...],
+    data: str,
+    layers: str,
+    samples: int,
+    epochs: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Train the virtual board over a line with faults, and compare with the golden model.
+
+    Faults go both ways: bits flipped, bytes lost, inserted or repeated, now and then up to 40 bytes
+    lost together or all held up for up to 50 ms. Each rate is a training on a board of its own.
+    It ends "identical" (weights, counters and accuracies), or with a message. "bytes" and
+    "time" are those of both ways beside the first row of its machine. Exit code 9: one differs.
+    """
+    configs = {name: find_machine(name) for name in machines}
+    network, dataset = Network.parse(layers), load(data)
+    count = min(samples, len(dataset.x_train))
+    rows = []
+    with bar("samples", len(configs) * len(rates) * epochs * count) as progress:
+        for name, config in configs.items():
+            for row in faults(
+                config,
+                network,
+                dataset,
+                samples=count,
+                epochs=epochs,
+                rates=rates,
+                seed=seed,
+                progress=progress,
+            ):
+                rows.append({"machine": name, **row})
+    if not print_json(rows, as_json):
+        first = {row["machine"]: row for row in reversed(rows)}
+
+        def beside(row: dict, *names: str) -> str:
+            base = first[row["machine"]]
+            return f"{sum(row[n] for n in names) / sum(base[n] for n in names):.2f}"
+
+        show(
+            ("machine", "rate", "faults", "sent", "received", "bytes", "s", "time", "result"),
+            (
+                (
+                    row["machine"],
+                    f"{row['rate']:g}",
+                    sum(row["faults"].values()),
+                    row["sent"],
+                    row["received"],
+                    beside(row, "sent", "received"),
+                    f"{row['seconds']:.1f}",
+                    beside(row, "seconds"),
+                    row["result"] if row["result"] in SAME_OR_NOT else "ended",
+                )
+                for row in rows
+            ),
+        )
+        for row in rows:
+            if row["result"] not in SAME_OR_NOT:
+                click.echo(f"{row['machine']}, rate {row['rate']:g}, ended: {row['result']}")
+    if any(row["result"] == "different" for row in rows):
+        sys.exit(DIFFERENT)
 
 
 @bench.command("golden")

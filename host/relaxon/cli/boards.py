@@ -15,7 +15,7 @@ from ..machines import find_machine
 from ..network import Network
 from ..parallel import open_pool
 from ..rules import fits, settings_for
-from ..studies.estimate import BEYOND, FREE_SWEEPS, NUDGED_SWEEPS, Cost
+from ..studies.estimate import BEYOND, FREE_SWEEPS, NUDGED_SWEEPS
 from ..studies.estimate import estimate as cost_of
 from .console import console, json_option, print_json, show
 from .options import input_bits_option, jobs_option, machine_option, pool_option, recipe_option
@@ -199,6 +199,15 @@ def boards(as_json: bool) -> None:
 @input_bits_option
 @board_machine_option
 @click.option("--baud", type=click.IntRange(1), help="Instead of the board's default.")
+@click.option(
+    "--latency",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 1000),
+    help="ms that the USB adapter and the computer take from byte to byte. Usual are 1.2 with "
+    "adapters of FTDI as relaxon sets them, 16.2 where that is not possible (Windows, a timer "
+    "that 'relaxon doctor' complains of), 1 to 2 with others (DAPLink, CDC).",
+)
 @json_option
 def estimate(
     board: Any,
@@ -209,6 +218,7 @@ def estimate(
     input_bits: int,
     preset_name: str | None,
     baud: int | None,
+    latency: float,
     as_json: bool,
 ) -> None:
     """Say whether a network fits a board, and how fast it would be, before synthesis.
@@ -243,7 +253,13 @@ def estimate(
     rate = board.clock_hz // board.divisor(baud)
     if not board.config.kind_counters:
         costs = {kind: replace(cost, kinds={"all": cost.cycles}) for kind, cost in costs.items()}
-    passes = {kind: _figures(cost, board.clock_hz, rate) for kind, cost in costs.items()}
+    room = board.config.rx_bytes - 2
+    passes = {
+        kind: asdict(cost)
+        | {"compute_rate": cost.compute_rate(board.clock_hz)}
+        | {"link_rate": cost.link_rate(rate, latency / 1000, room)}
+        for kind, cost in costs.items()
+    }
     assumed = {"free_sweeps": free_sweeps, "nudged_sweeps": nudged_sweeps}
     if recipe:
         assumed = {"recipe": recipe, "beyond": BEYOND}
@@ -252,6 +268,7 @@ def estimate(
         "network": str(network),
         "clock_hz": board.clock_hz,
         "baud": rate,
+        "latency_ms": latency,
         **assumed,
         **passes,
     }
@@ -259,7 +276,7 @@ def estimate(
         return
     click.echo(
         f"{network} fits {board.name} ({board.config.p} x {board.config.p} cells, "
-        f"{board.clock_hz / 1e6:g} MHz, {rate} baud)"
+        f"{board.clock_hz / 1e6:g} MHz, {rate} baud, {latency:g} ms of latency)"
     )
     show(
         ("pass", "cycles/sample", "samples/s, array", "samples/s, line"),
@@ -283,11 +300,6 @@ def estimate(
 def _rounded(rate: float) -> str:
     """Whole numbers, where they say something."""
     return f"{rate:.0f}" if rate >= 100 else f"{rate:.3g}"
-
-
-def _figures(cost: Cost, clock_hz: int, baud: int) -> dict:
-    rates = {"compute_rate": cost.compute_rate(clock_hz), "link_rate": cost.link_rate(baud)}
-    return asdict(cost) | rates
 
 
 COMMANDS = (build, flash, boards, estimate)

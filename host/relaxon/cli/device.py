@@ -32,6 +32,13 @@ __all__ = ["board", "config", "info", "virtual"]
     "--family",
     help="Instantiate this FPGA family's primitives, simulated by their models.",
 )
+@click.option(
+    "--divisor",
+    default=2,
+    show_default=True,
+    type=click.IntRange(2, 1 << 16),
+    help="Clocks a bit of its UART; 25 is a board of 75 MHz at 3,000,000 baud, cycle by cycle.",
+)
 @file_option("--vcd", "Write waveforms (slow).")
 @file_option("--fst", "Write compressed waveforms (slow).")
 @click.option(
@@ -44,6 +51,7 @@ __all__ = ["board", "config", "info", "virtual"]
 def virtual(
     preset_name: str | None,
     family: str | None,
+    divisor: int,
     vcd: Path | None,
     fst: Path | None,
     tcp: int | None,
@@ -56,7 +64,8 @@ def virtual(
         check_output(path, force=force)
     config = find_machine(preset_name or "default")
     with ExitStack() as stack:
-        running = stack.enter_context(virtual_board(config, family=family, vcd=vcd, fst=fst))
+        board = virtual_board(config, family=family, divisor=divisor, vcd=vcd, fst=fst)
+        running = stack.enter_context(board)
         port = running.port
         if tcp is not None:
             port = stack.enter_context(tcp_bridge(port, tcp)).url
