@@ -1,4 +1,4 @@
-"""What the site (mkdocs.yml) has beside docs/: pages of the repository's root, and links to them."""
+"""What the site (mkdocs.yml) has beside docs/: the pages of the repository's root."""
 
 import posixpath
 import re
