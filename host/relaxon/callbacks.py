@@ -11,17 +11,16 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar
+from typing import IO, Any, ClassVar
 
 from relaxon_isa import ConfigError, DataError, Register, RelaxonError, ToolError, install, meant
 
 from .rules.plugins import blamed, load_object, own_file
 
-if TYPE_CHECKING:
-    from .training import Trainer
-
 __all__ = ["CALLBACKS", "Callback", "Figures", "Told", "make_callback"]
 
+Trainer = Any
+"""A `relaxon.training.Trainer`, whose module imports this one."""
 Figures = dict[str, float]
 """What a training came to so far, by name: ``epoch``, ``samples`` (since `Trainer.start`),
 ``seconds`` (since `Callback.on_start`), ``online_accuracy`` (of this epoch so far),
@@ -35,16 +34,16 @@ class Callback:
     An exception ends the training at the end of the epoch, whose result is kept.
     """
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, trainer: Trainer) -> None:
         """Weights are loaded, training begins or goes on."""
 
-    def on_samples(self, trainer: "Trainer", figures: Figures) -> None:
+    def on_samples(self, trainer: Trainer, figures: Figures) -> None:
         """Another `Trainer.every` samples are learned, or the epoch's last."""
 
-    def on_epoch(self, trainer: "Trainer", figures: Figures) -> None:
+    def on_epoch(self, trainer: Trainer, figures: Figures) -> None:
         """An epoch has ended, its test included."""
 
-    def on_end(self, trainer: "Trainer") -> None:
+    def on_end(self, trainer: Trainer) -> None:
         """The last: training is over, or was interrupted."""
 
 
@@ -56,21 +55,21 @@ class Told:
         self.failed: RelaxonError | None = None
         self._begun, self._before = time.monotonic(), dict.fromkeys(Register, 0)
 
-    def start(self, trainer: "Trainer") -> None:
+    def start(self, trainer: Trainer) -> None:
         if self.callbacks:
             self._begun, self._before = time.monotonic(), trainer.device.counters()
         self._call("on_start", trainer)
 
-    def samples(self, trainer: "Trainer", epoch: int, **more: float) -> None:
+    def samples(self, trainer: Trainer, epoch: int, **more: float) -> None:
         self._tell("on_samples", trainer, epoch, more)
 
-    def epoch(self, trainer: "Trainer", entry: dict) -> None:
+    def epoch(self, trainer: Trainer, entry: dict) -> None:
         more = {f"test_{name}": value for name, value in (entry.get("test") or {}).items()}
         if "online_accuracy" in entry:
             more["online_accuracy"] = entry["online_accuracy"]
         self._tell("on_epoch", trainer, entry["epoch"], more)
 
-    def end(self, trainer: "Trainer") -> None:
+    def end(self, trainer: Trainer) -> None:
         self._call("on_end", trainer)
 
     def check(self) -> None:
@@ -78,7 +77,7 @@ class Told:
         if self.failed:
             raise self.failed
 
-    def _tell(self, event: str, trainer: "Trainer", epoch: int, more: dict) -> None:
+    def _tell(self, event: str, trainer: Trainer, epoch: int, more: dict) -> None:
         if not self.callbacks:
             return
         from .training import summary_of
@@ -132,7 +131,7 @@ class Csv(Callback):
         self.path = Path(_wanted("csv", target, "FILE"))
         self._file: IO[str] | None = None
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, trainer: Trainer) -> None:
         """Begin the file; where a run goes on, go on behind what is there."""
         found, more = self.path.exists(), False
         try:
@@ -146,10 +145,10 @@ class Csv(Callback):
         if not more:
             self._rows.writeheader()
 
-    def on_samples(self, trainer: "Trainer", figures: Figures) -> None:
+    def on_samples(self, trainer: Trainer, figures: Figures) -> None:
         self._write("samples", figures)
 
-    def on_epoch(self, trainer: "Trainer", figures: Figures) -> None:
+    def on_epoch(self, trainer: Trainer, figures: Figures) -> None:
         self._write("epoch", figures)
 
     def _write(self, event: str, figures: Figures) -> None:
@@ -157,7 +156,7 @@ class Csv(Callback):
         self._rows.writerow({"event": event, **figures})
         self._file.flush()  # to be looked at while it trains
 
-    def on_end(self, trainer: "Trainer") -> None:
+    def on_end(self, trainer: Trainer) -> None:
         if self._file:
             self._file.close()
 
@@ -165,10 +164,10 @@ class Csv(Callback):
 class _Tracker(Callback):
     """What the adapters of tracking services share: figures as scalars over samples."""
 
-    def on_samples(self, trainer: "Trainer", figures: Figures) -> None:
+    def on_samples(self, trainer: Trainer, figures: Figures) -> None:
         self.log(figures)
 
-    def on_epoch(self, trainer: "Trainer", figures: Figures) -> None:
+    def on_epoch(self, trainer: Trainer, figures: Figures) -> None:
         self.log(figures)
 
     def log(self, figures: Figures) -> None:
@@ -183,7 +182,7 @@ class TensorBoard(_Tracker):
         self.folder = _wanted("tensorboard", target, "FOLDER")
         self._library = _library("tensorboardX", "tensorboard")
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, trainer: Trainer) -> None:
         self._writer = self._library.SummaryWriter(self.folder)
         text = "\n".join(f"    {name}: {value}" for name, value in _asked(trainer).items())
         self._writer.add_text("run", text)
@@ -194,7 +193,7 @@ class TensorBoard(_Tracker):
                 self._writer.add_scalar(name, value, int(figures["samples"]))
         self._writer.flush()
 
-    def on_end(self, trainer: "Trainer") -> None:
+    def on_end(self, trainer: Trainer) -> None:
         self._writer.close()
 
 
@@ -205,7 +204,7 @@ class MLflow(_Tracker):
         self.target = target
         self._library = _library("mlflow", "mlflow")
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, trainer: Trainer) -> None:
         client = self._library.MlflowClient(tracking_uri=self.target or None)
         found = client.get_experiment_by_name("relaxon")
         experiment = found.experiment_id if found else client.create_experiment("relaxon")
@@ -220,7 +219,7 @@ class MLflow(_Tracker):
             if name != "samples":
                 self._client.log_metric(self._run, name, value, step=int(figures["samples"]))
 
-    def on_end(self, trainer: "Trainer") -> None:
+    def on_end(self, trainer: Trainer) -> None:
         whole = trainer.epoch == trainer.settings.epochs
         self._client.set_terminated(self._run, "FINISHED" if whole else "KILLED")
 
@@ -233,14 +232,14 @@ class WandB(_Tracker):
         self.project = target or "relaxon"
         self._library = _library("wandb", "wandb")
 
-    def on_start(self, trainer: "Trainer") -> None:
+    def on_start(self, trainer: Trainer) -> None:
         name = f"{trainer.network} on {trainer.data.name}"
         self._run = self._library.init(project=self.project, name=name, config=_asked(trainer))
 
     def log(self, figures: Figures) -> None:
         self._run.log(dict(figures), step=int(figures["samples"]))
 
-    def on_end(self, trainer: "Trainer") -> None:
+    def on_end(self, trainer: Trainer) -> None:
         self._run.finish()
 
 
@@ -280,7 +279,7 @@ def make_callback(text: str) -> Callback:
     return made
 
 
-def _asked(trainer: "Trainer") -> dict[str, str | int | float | bool]:
+def _asked(trainer: Trainer) -> dict[str, str | int | float | bool]:
     """What a run was asked for, flat; what was left to the rule is left out."""
     settings = trainer.settings.to_json()
     rule = settings.pop("rule")
