@@ -13,7 +13,7 @@ from ..network import Network
 from ..parallel import open_pool
 from ..rules import RULES, rule_class, settings_for
 from ..runs import choose_preset
-from ..studies import comparison, equivalence, throughput
+from ..studies import bptt, comparison, equivalence, throughput
 from ..studies.cycles import cycles
 from ..studies.faults import RATES, SAME_OR_NOT, faults
 from ..studies.gradient import gradient
@@ -375,6 +375,41 @@ def bench_equivalence(
         "(of velocities near the end, which are small, rounding is a larger part)"
     )
     click.echo(f"updates of ep-centered and rbp, preset default: cosine {gradient_cosine:.3f}")
+
+
+@bench.command("bptt")
+@click.option("--steps", default=30, show_default=True, type=click.IntRange(2), help="To compare.")
+@click.option(
+    "--beta",
+    default=0.02,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Strength of the nudge.",
+)
+@file_option("--plot", "Draw some increments of each layer to this file.")
+@force_option
+@json_option
+def bench_bptt(steps: int, beta: float, plot: Path | None, force: bool, as_json: bool) -> None:
+    """EP's update of each layer, step by step, beside backpropagation through time.
+
+    Synchronous steps on a machine of 24-bit words; one phase, and two of opposite nudges.
+    """
+    _check_plot(plot, force)
+    with bar("both updates"):
+        result = bptt.through_time(steps, beta)
+    if plot:
+        bptt.draw(result, plot)
+    kinds = ("one-sided", "centered")
+    if print_json({name: result[name] for name in kinds}, as_json):
+        return
+    show(
+        ("phases", "layer", "normalised RMSE", "other sign"),
+        (
+            (name, row["layer"], f"{row['rmse']:.2e}", f"{row['signs']:.2%}")
+            for name in kinds
+            for row in result[name]
+        ),
+    )
 
 
 @bench.command("rules")

@@ -243,7 +243,8 @@ class Evidence:
         """The energy of what relaxes, in double precision; None where it is another one."""
         rule, sizes = self.compiled, self.network.sizes
         pairs = sum(a * b for a, b in pairwise(sizes))
-        plain = self.settings.rule.architecture == "layers" and not rule.RESISTIVE
+        plain = self.settings.rule.architecture == "layers" and rule.SYMMETRIC
+        plain &= not rule.RESISTIVE
         if not plain or pairs > LARGEST:
             return None
         top = rule.objective.top_relaxed
