@@ -209,7 +209,7 @@ def test_frames() -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=["sepal length", "sepal width", "length", "width"])
     labels = pandas.Series(NAMES, name="species")
-    model = classifier(epochs=1).fit(frame, labels)
+    model: Any = classifier(epochs=1).fit(frame, labels)
     assert model.feature_names_in_.tolist() == frame.columns.tolist()
     plain = classifier(epochs=1).fit(X, NAMES)
     assert same(model, plain)
