@@ -83,7 +83,13 @@ def report(run: Evidence, output: Path) -> None:
 
 
 @click.command("plot")
-@click.option("--what", required=True, type=click.Choice(list(PICTURES)), help="Which picture.")
+@click.option(
+    "--what",
+    required=True,
+    type=click.Choice(list(PICTURES)),
+    metavar="PICTURE",
+    help="Which of the above.",
+)
 @_output("File to write: .svg, .png or .pdf.", required=True)
 @click.option("--theme", type=click.Choice(list(THEMES)), default="light", show_default=True)
 @click.option(
