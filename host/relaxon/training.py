@@ -69,6 +69,8 @@ def unseen(label: str, total: int) -> AbstractContextManager[Progress]:
 
 
 SAMPLES_A_RUN = 1 << 16
+ENCODED = 1 << 10
+"""Samples encoded at a time."""
 KEY_STREAM = 0x6B657973  # separates the seeds of keys from those of weights and order
 
 KINDS = {
@@ -236,9 +238,9 @@ class Trainer:
         self.told = Told(callbacks)
         self.every = checks.whole("every", every, 0, checks.MANY)
         with checks.naming(f"{data.name}: y_train"):
-            self._targets = self.rule.encode_targets(data.y_train)
-        self._inputs = self.rule.encode_inputs(data.x_train)
-        self._test_inputs = self.rule.encode_inputs(data.x_test)
+            self._targets = encoded_by(self.rule.encode_targets, data.y_train)
+        self._inputs = encoded_by(self.rule.encode_inputs, data.x_train)
+        self._test_inputs = encoded_by(self.rule.encode_inputs, data.x_test)
 
     @property
     def identity(self) -> Identity:
@@ -348,6 +350,8 @@ class Trainer:
     def _scheduled(self, epoch: int) -> Program:
         """The training program with this epoch's learning rates."""
         halvings, program = self._halvings(epoch), self._train
+        if not halvings:
+            return program
         for indices in self._marks.rates.values():
             for index in indices:
                 mac = program.instructions[index]
@@ -369,7 +373,7 @@ class Trainer:
             program, _, _ = program.patch(self._marks.samples, count=len(part))
             self.device.run_limit = self._limit(program, self._marks.samples)
             self.device.load(program.rows)
-            samples = block([self._inputs[i] + self._targets[i] for i in part])
+            samples = np.concatenate((self._inputs[part], self._targets[part]), axis=1)
             payloads = self.device.run_all(samples, progress=progress)
             if self.data.classes is not None:
                 answers = np.frombuffer(b"".join(payloads), "<u2")
@@ -393,7 +397,7 @@ class Trainer:
         """`run_limit` of one sample of a program, whose ``loop`` counts samples."""
         return run_limit(self.device, program.patch(loop, count=1)[0])
 
-    def _infer(self, inputs: list[bytes], outputs: bool, progress: Progress) -> np.ndarray:
+    def _infer(self, inputs: NDArray[np.uint8], outputs: bool, progress: Progress) -> np.ndarray:
         """Run the inference program over encoded inputs: arg max (n,), or outputs (n, k)."""
         checks.owned(self.device, self)
         program = self.rule.infer_program(outputs=outputs)
@@ -402,7 +406,7 @@ class Trainer:
         for start in range(0, len(inputs), SAMPLES_A_RUN):
             part = inputs[start : start + SAMPLES_A_RUN]
             self.device.load(program.patch(0, count=len(part))[0].rows)
-            results += self.device.run_all(block(part), count=False, progress=progress)
+            results += self.device.run_all(part, count=False, progress=progress)
         if not outputs:
             return np.array([int.from_bytes(r, "little") for r in results], dtype=np.int64)
         words = np.array([self.device.layouts[Space.STATE].decode(r) for r in results])
@@ -438,7 +442,7 @@ class Trainer:
         if x is not None:
             rows = self.data.scaled(checks.features("x", x, self.data.features))
             checks.within("x", rows, self.settings.rule.input_bits)
-            encoded = self.rule.encode_inputs(rows)
+            encoded = encoded_by(self.rule.encode_inputs, rows)
         found = self._infer(encoded, outputs, progress)
         return found if outputs else self.data.named(found)
 
@@ -472,6 +476,14 @@ def summary_of(counters: Mapping[Register, int], config: ArrayConfig) -> dict:
     }
 
 
-def block(samples: list[bytes]) -> NDArray[np.uint8]:
-    """Samples of one length, a row each: (n, bytes)."""
-    return np.frombuffer(b"".join(samples), np.uint8).reshape(len(samples), -1)
+def encoded_by(
+    encode: Callable[[np.ndarray], list[bytes]], values: np.ndarray
+) -> NDArray[np.uint8]:
+    """Samples or targets as the bytes that WAIT takes, a row each, (n, bytes): some at a time,
+    since what is encoded takes many times its room meanwhile."""
+    parts = [
+        np.frombuffer(b"".join(some), np.uint8).reshape(len(some), -1)
+        for start in range(0, max(1, len(values)), ENCODED)
+        if (some := encode(values[start : start + ENCODED]))
+    ]
+    return np.concatenate(parts) if parts else np.zeros((0, 0), np.uint8)

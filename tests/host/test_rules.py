@@ -4,7 +4,6 @@ from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -25,6 +24,7 @@ from relaxon.rules import (
     settings_for,
 )
 from relaxon.studies import bptt, comparison, equivalence
+from relaxon.studies.temporal import teeth
 from relaxon.training import Trainer, TrainSettings
 from relaxon.weights import read_tiles
 from relaxon_isa.errors import ConfigError, ProgramError
@@ -446,20 +446,6 @@ def test_frequency_propagation_needs_no_synchrony(phase):
 
 
 # Temporal contrastive learning ------------------------------------------------------------------
-
-
-def teeth(amplitudes, background=0.0, dead=2.0**-5, **options):
-    """What a synapse learns from one tooth, over the product's amplitude, in units of tau / 32."""
-    options = {"up": 2, "down": 18, "dead": dead, **options}
-    fine = {"grid": 20, "output": "linear", "beta": 1.0, "input_bits": 16, "options": options}
-    settings = settings_for("tcl", 1, rate_shifts=(0,), **fine)
-    found = []
-    with Lab.open("golden", Network((1, 1)), settings, "verify24") as bench:
-        for amplitude in amplitudes:
-            bench.load_weights([np.array([[0.0, background]])])
-            bench.train_step(np.array([1.0]), np.array([background + amplitude]))
-            found.append(32 / cast(Any, bench.rule).tau * bench.weights()[0][0, 0])
-    return np.array(found)
 
 
 def test_a_tooth_is_learned_inside_a_window_of_amplitudes():

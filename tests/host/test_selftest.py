@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from operator import attrgetter
 
@@ -57,18 +58,18 @@ class Damaged(GoldenDevice):
         self.change(self.machine)
 
 
-def stuck(memory: str, at: int, bit: int) -> Callable[[Machine], None]:
-    """That bit of a memory's element is always 1."""
+def stuck(memory: str, at: int, bit: int, value: int = 1) -> Callable[[Machine], None]:
+    """That bit of a memory's element is always 1, or always 0."""
 
     def change(machine: Machine) -> None:
         words = attrgetter(memory)(machine)
-        words[at] = int(words[at]) | 1 << bit
+        words[at] = int(words[at]) & ~(1 << bit) | value << bit
 
     return change
 
 
-def stuck_row(machine: Machine) -> None:
-    machine.write_program(40, [machine.program[40] | 1 << 77])
+def stuck_row(machine: Machine, value: int = 1) -> None:
+    machine.write_program(40, [machine.program[40] & ~(1 << 77) | value << 77])
 
 
 def one_of(memory: str, a: int, b: int) -> Callable[[Machine], None]:
@@ -85,9 +86,9 @@ def cell(machine: Machine, tile: int, row: int, column: int) -> int:
     return machine.weights.positions(np.array([tile]))[0, row, column]
 
 
-def stuck_weight(machine: Machine) -> None:
+def stuck_weight(machine: Machine, bit: int = 5, value: int = 1) -> None:
     at = cell(machine, 200, 2, 1)
-    machine.weights.flat[at] = int(machine.weights.flat[at]) | 1 << 5
+    machine.weights.flat[at] = int(machine.weights.flat[at]) & ~(1 << bit) | value << bit
 
 
 def tiles_are_one(machine: Machine) -> None:
@@ -118,6 +119,36 @@ def test_a_damaged_memory_is_found_and_located(change, part, where):
     assert found.wrong
     assert found.first[0].where == where
     assert found.first[0].expected != found.first[0].found
+
+
+@pytest.mark.parametrize("value", [0, 1])
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        *(
+            (part, partial(stuck, memory, at, bit))
+            for part, memory, at, bits in (
+                ("state", "states.words", 100, CONFIG.state_bits - 1),
+                ("drive", "drives.words", 47, CONFIG.acc_bits - 1),
+                ("table", "table", 17, CONFIG.state_bits - 1),
+                ("registers", "registers.values", Register.SWEEPS, 32),
+            )
+            for bit in (0, bits // 2, bits - 1)
+        ),
+        ("program", lambda value: partial(stuck_row, value=value)),
+        *(
+            (
+                "weights",
+                partial(lambda bit, value: partial(stuck_weight, bit=bit, value=value), bit),
+            )
+            for bit in (0, 7, CONFIG.weight_bits - 2)
+        ),
+    ],
+)
+def test_each_kind_of_stuck_bit_is_found(
+    part: str, change: Callable[[int], Callable[[Machine], None]], value: int
+) -> None:
+    assert self_test(Damaged(change(value))).parts[part].wrong
 
 
 class HalfUp(Integers):

@@ -1,7 +1,10 @@
 """`relaxon bench`: the studies by command."""
 
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -13,13 +16,14 @@ from ..network import Network
 from ..parallel import open_pool
 from ..rules import RULES, rule_class, settings_for
 from ..runs import choose_preset
-from ..studies import bptt, comparison, equivalence, throughput
+from ..studies import bptt, claims, comparison, equivalence, throughput
+from ..studies import devices as flaws
 from ..studies.cycles import cycles
 from ..studies.faults import RATES, SAME_OR_NOT, faults
 from ..studies.gradient import gradient
 from ..studies.plots import check_picture
 from ..studies.settle import settle
-from ..studies.speed import CASES, golden
+from ..studies.speed import CASES, Case, golden
 from ..training import TrainSettings
 from .boards import load_boards
 from .console import DIFFERENT, bar, json_option, print_json, show
@@ -179,20 +183,32 @@ def bench_faults(
 )
 @json_option
 def bench_golden(data: str | None, layers: str | None, samples: int, as_json: bool) -> None:
-    """Training samples/s of the golden model's two engines with the default program, and of the
-    faster one beside a float numpy loop, both with fixed sweeps."""
-    cases = CASES.values() if data is None and layers is None else [(layers or "784,128,10", data)]
+    """Training samples/s of the golden model's two engines, in processor time of one core.
+
+    The faster one stands beside a float numpy loop, both with fixed sweeps, or with recipe fast
+    beside the C program of 'relaxon bench speed'. --data without --layers: all cases of that many
+    inputs, on that data set."""
+    cases = [Case(layers, data)] if layers else CASES
+    if data and not layers:
+        inputs = load(data).features
+        cases = [
+            case._replace(data=data)
+            for case in CASES
+            if Network.parse(case.network).sizes[0] == inputs
+        ] or [Case("784,128,10", data)]
     with bar(f"timing {samples} samples"):
-        rows = [golden(Network.parse(network), source, samples) for network, source in cases]
+        rows = [golden(case, samples) for case in cases]
     if print_json(rows, as_json):
         return
-    figures = ("numpy", "compiled", "golden", "float")
+    figures = ("numpy", "compiled", "golden", "float", "c")
     table = []
     for row in rows:
-        speeds = [row[f"{name}_per_second"] for name in figures]
-        ratios = [row["compiled_over_numpy"], row["ratio"]]
-        table.append((row["network"], row["data"], *_rounded(speeds, 0), *_rounded(ratios, 2)))
-    show(("network", "data", *figures, "compiled/numpy", "golden/float"), table)
+        speeds = [row.get(f"{name}_per_second") for name in figures]
+        ratios = [row["compiled_over_numpy"], row.get("ratio"), row.get("over_c")]
+        names = (row["network"], row["recipe"] or "-", row["data"])
+        table.append((*names, *_rounded(speeds, 0), *_rounded(ratios, 2)))
+    ratios = ("compiled/numpy", "golden/float", "compiled/C")
+    show(("network", "recipe", "data", *figures, *ratios), table)
 
 
 def _rounded(values: list[float | None], digits: int) -> list[str]:
@@ -503,3 +519,149 @@ def bench_rules(
             for row in rows
         ),
     )  # fmt: skip
+
+
+def _sweep_options(function: Callable) -> Callable:
+    """What both sweeps over devices take."""
+    for option in (
+        json_option,
+        click.option(
+            "--keep",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Keep what has ended in this folder: an interrupted run goes on from there.",
+        ),
+        force_option,
+        file_option("--plot", "Draw the table to this file."),
+        pool_option,
+        jobs_option(1, "Processes side by side; -1: one a processor."),
+        epochs_option,
+        seeds_option,
+    ):
+        function = option(function)
+    return function
+
+
+def _sweep(
+    task: str,
+    rules: Sequence[str],
+    sizes: Mapping[str, Sequence[float]],
+    columns: tuple[str, str, tuple[str, str]],
+    options: dict,
+) -> None:
+    """Run, draw and print one sweep: ``columns`` are kind, size and the two lines."""
+    plot, keep, seeds, epochs = (options[name] for name in ("plot", "keep", "seeds", "epochs"))
+    _check_plot(plot, options["force"])
+    if keep:
+        check_folder(keep)
+    runs = len(rules) * seeds * sum(map(len, sizes.values()))
+    with open_pool(options["jobs"], options["pool"]) as pool, bar("trainings", runs) as progress:
+        rows = flaws.sweep(task, rules, sizes, seeds, epochs, pool, keep, progress)
+    kind, size, lines = columns
+    if plot:
+        flaws.draw(rows, size, lines, plot)
+    if print_json({"seeds": seeds, "epochs": epochs, "rows": rows}, options["as_json"]):
+        return
+    show(
+        ("rule", kind, size, *lines),
+        (
+            (row["rule"], row[kind], f"{row[size]:g}", *(f"{row[line]:.2%}" for line in lines))
+            for row in rows
+        ),
+    )
+
+
+@bench.command("devices")
+@click.option("--rule", "rules", multiple=True, help="Only this one; may be repeated.")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(list(flaws.FLAWS)),
+    help="Only this flaw; may be repeated.",
+)
+@_sweep_options
+def bench_devices(rules: tuple[str, ...], kinds: tuple[str, ...], **options: Any) -> None:
+    """Imperfect devices: accuracy on digits against the size of a flaw.
+
+    Five rules, 64-32-10: learned on the imperfect device, and learned on a perfect one and loaded.
+    gain, offset: standard deviation of what multiplies and shifts each synapse; stuck: their
+    share; noise: added to states, 8 times a sample; drift: of weights, in 1,000 samples; bits: of
+    a weight. Runs on the compiled engine.
+    """
+    sizes = {kind: flaws.FLAWS[kind] for kind in kinds or flaws.FLAWS}
+    for name in rules:
+        rule_class(name)
+    columns = ("kind", "size", ("learned", "loaded"))
+    _sweep("learned_and_loaded", rules or flaws.RULES, sizes, columns, options)
+
+
+@bench.command("flips")
+@click.option("--rule", "rules", multiple=True, help="Learning rule; may be repeated.")
+@click.option(
+    "--memory",
+    "memories",
+    multiple=True,
+    type=click.Choice(list(flaws.EVENTS)),
+    help="Only this memory; may be repeated.",
+)
+@_sweep_options
+def bench_flips(rules: tuple[str, ...], memories: tuple[str, ...], **options: Any) -> None:
+    """Bits that flip while the machine runs (single events): accuracy on digits against their rate.
+
+    A trained 64-32-10 goes on for an epoch in which bits of one memory flip, between instructions,
+    so many a sample on average: with learning on, and off. They flip in the test, too. Runs on the
+    compiled engine.
+    """
+    for name in rules:
+        rule_class(name)
+    sizes = dict.fromkeys(memories or flaws.EVENTS, flaws.RATES)
+    columns = ("memory", "rate", ("on", "off"))
+    _sweep("flipped", rules or ("ep-centered",), sizes, columns, options)
+
+
+@bench.command("claims")
+@click.option(
+    "--only",
+    "keys",
+    multiple=True,
+    type=click.Choice(list(claims.CLAIMS)),
+    help="Only this row; may be repeated.",
+)
+@click.option("--quick", is_flag=True, help="Only rows that take seconds.")
+@click.option("--mnist", help="Folder of MNIST; without it its rows are not measured.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the rows in this folder: an interrupted run goes on from there.",
+)
+@file_option("--write", "Write the table to this file, as Markdown.")
+@force_option
+@json_option
+def bench_claims(
+    keys: tuple[str, ...],
+    quick: bool,
+    mnist: str | None,
+    keep: Path | None,
+    write: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """What the sources claim and we ask, a row each: figure wanted, figure found, met or not.
+
+    With MNIST some minutes of a core.
+    """
+    check_output(write, force=force)
+    if keep:
+        check_folder(keep)
+    chosen = [k for k in keys or claims.CLAIMS if claims.CLAIMS[k].quick or not quick]
+    with bar("claims", len(chosen)) as progress:
+        rows = claims.measure(chosen, mnist, keep, progress)
+    if write:
+        write.write_text(claims.document(rows))
+    if print_json([asdict(row) for row in rows], as_json):
+        return
+    met = {True: "yes", False: "no", None: "-"}
+    show(
+        ("row", "system", "wanted", "found", "met", "reason"),
+        ((r.key, r.system, r.wanted, claims.shown(r), met[r.met], r.reason) for r in rows),
+    )
