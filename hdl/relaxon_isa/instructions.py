@@ -28,6 +28,7 @@ from enum import IntEnum
 from typing import ClassVar
 
 __all__ = [
+    "CONTRACT_VERSION",
     "LEARN_FLAGS",
     "Activation",
     "Emit",
@@ -50,6 +51,9 @@ __all__ = [
     "describe",
     "nest_levels",
 ]
+
+CONTRACT_VERSION = 2
+"""Raised whenever an encoding, a semantic, a cycle count or a frame changes."""
 
 LEVEL_COUNT_BITS = 12
 LOOP_COUNT_BITS = 16
