@@ -226,8 +226,8 @@ class PredictiveCoding(ForwardRule):
             self._state(b, layer, "free")
             h, eps, free = (self.at(name, layer) for name in ("plus", "eps", "free"))
             for phase in range(phases):  # which share the free plane
-                near = [replace(plane, base=plane.base + phase * span) for plane in (h, eps)]
-                self._surprise(b, layer, *near, free)
+                state, error = (replace(p, base=p.base + phase * span) for p in (h, eps))
+                self._surprise(b, layer, state, error, free)
 
     def nudged_phase(self, b: Builder) -> None:
         sweeps = int(self.option("sweeps"))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def _most(figure: float, most: float) -> Figure:
 
 
 def _trained(
-    data: Dataset, network: str, epochs: int, rule: str = "ep-centered", **changes: object
+    data: Dataset, network: str, epochs: int, rule: str = "ep-centered", **changes: Any
 ) -> float:
     """Test accuracy of a training on the golden model, seed 0, a rule's defaults."""
     sizes = Network.parse(network)

@@ -75,7 +75,8 @@ def compiled(module: ModuleType, *, cached: bool = False) -> Engine:
     signature = i64(array(i64), *records, *memories, scratch, *own, *streams)
     # No counts of references: all arrays belong to the caller, and counting takes longer than a
     # short MAC.
-    return numba.njit(signature, cache=cached, nogil=True, _nrt=False)(module.run)
+    options: dict[str, Any] = {"cache": cached, "nogil": True, "_nrt": False}  # the last is private
+    return numba.njit(signature, **options)(module.run)
 
 
 def _folder() -> Path | None:
