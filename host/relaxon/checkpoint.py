@@ -264,9 +264,13 @@ MOST_HEADER = 100_000_000
 """The format's own limit."""
 
 
+PAGE = '<meta name="generator" content="relaxon '
+"""In the head of a page of `relaxon report`."""
+
+
 def kind_of(path: Path) -> str | None:
-    """What a file that relaxon wrote calls itself, `FORMAT`, `WEIGHTS`, `RECORD` or `REPORT`;
-    None for any other."""
+    """What a file that relaxon wrote calls itself, `FORMAT`, `WEIGHTS`, `RECORD`, `REPORT` or
+    `PAGE`; None for any other."""
     for text in (
         lambda: str(_read_npz(path)["meta"]),
         lambda: Path(path).read_text(),
@@ -277,6 +281,9 @@ def kind_of(path: Path) -> str | None:
         ):
             if (found := json.loads(text())["format"]) in (FORMAT, WEIGHTS, RECORD, REPORT):
                 return found
+    with suppress(OSError, ValueError), Path(path).open() as file:
+        if PAGE in file.read(1000):
+            return PAGE
     return None
 
 

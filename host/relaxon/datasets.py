@@ -212,7 +212,8 @@ def load(
     are labels, too. Raises DataError that says what was found and what is accepted.
     """
     seed = checks.whole("seed", seed, 0, (1 << 63) - 1)
-    made = _made(source, target, keys, classes, test_fraction, seed)
+    # Names say how many classes there are; labels that a number of classes comes with are counted.
+    made = _made(source, target, keys, None if names else classes, test_fraction, seed)
     if names and tuple(names) != made.names:
         y = (
             checks.answers(made.name, made.named(y), names)[0] for y in (made.y_train, made.y_test)
@@ -276,13 +277,16 @@ def _range(data: Dataset, scale: Any) -> list[np.ndarray]:
     """Lowest and highest value of each feature."""
     try:
         low, high = (np.asarray(bound, np.float64) for bound in scale)
-        return [np.broadcast_to(bound, data.features) for bound in (low, high)]
+        bounds = [np.broadcast_to(bound, data.features) for bound in (low, high)]
     except (TypeError, ValueError):
         sizes = [np.size(bound) for bound in scale] if np.iterable(scale) else [1]
         raise DataError(
             f"{data.name}: scale of {sizes[0]} features, the data has {data.features}: wanted are "
             "the lowest and the highest value, numbers or as many as features"
         ) from None
+    if (bounds[0] > bounds[1]).any():
+        raise DataError(f"{data.name}: scale from {scale[0]} to {scale[1]}: the lowest value first")
+    return bounds
 
 
 def _rounded(data: Dataset, bits: int) -> Dataset:

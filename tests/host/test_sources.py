@@ -376,6 +376,9 @@ def test_options_by_command(tmp_path):
     assert "identical" in result.output, result.output
     result = CliRunner().invoke(cli, ["infer", "--weights", "w.npz", "--backend", "golden"])
     assert set(result.stdout.split()) <= {"rose", "aster"}, result.output
+    for below in (["--scale", "-3,3"], ["--scale=-3,3"]):
+        result = CliRunner().invoke(cli, [*arguments[:7], *below, *arguments[-8:-4]])
+        assert result.exit_code == 0, result.output
     result = CliRunner().invoke(cli, ["train", "--scale", "1", "--backend", "golden"])
     assert "lowest and highest value" in result.output
 
