@@ -15,6 +15,7 @@ from relaxon.backends import open_device
 from relaxon.cli import device
 from relaxon.selftest import PARTS, self_test
 from relaxon_device.base import SpaceLayout
+from relaxon_isa import row_bits
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ConfigError, LinkError
 from relaxon_isa.memory import Register, Space
@@ -69,7 +70,8 @@ def stuck(memory: str, at: int, bit: int, value: int = 1) -> Callable[[Machine],
 
 
 def stuck_row(machine: Machine, value: int = 1) -> None:
-    machine.write_program(40, [machine.program[40] & ~(1 << 77) | value << 77])
+    top = row_bits(CONFIG) - 1
+    machine.write_program(40, [machine.program[40] & ~(1 << top) | value << top])
 
 
 def one_of(memory: str, a: int, b: int) -> Callable[[Machine], None]:
@@ -244,7 +246,12 @@ def test_info_says_what_came_of_it(monkeypatch):
     assert code == cli.DIFFERENT and "FAILED: weights" in said
 
 
-@pytest.mark.parametrize("choice", [["--self-test"], ["--no-self-test"], ["--preset", "up5k"]])
+def test_info_shows_one_preset():
+    said = CliRunner().invoke(cli.cli, ["info", "--preset", "up5k"])
+    assert said.exit_code == 0 and "up5k" in said.stdout and "default" not in said.stdout
+
+
+@pytest.mark.parametrize("choice", [["--self-test"], ["--no-self-test"]])
 def test_info_refuses_what_is_about_a_device_without_one(choice):
     said = CliRunner().invoke(cli.cli, ["info", *choice])
     assert said.exit_code == 2 and "name a --backend" in said.stderr
