@@ -625,7 +625,8 @@ def bench_flips(rules: tuple[str, ...], memories: tuple[str, ...], **options: An
     "keys",
     multiple=True,
     type=click.Choice(list(claims.CLAIMS)),
-    help="Only this row; may be repeated.",
+    metavar="ROW",
+    help="Only this row; may be repeated. Rows: " + ", ".join(claims.CLAIMS) + ".",
 )
 @click.option("--quick", is_flag=True, help="Only rows that take seconds.")
 @click.option("--mnist", help="Folder of MNIST; without it its rows are not measured.")
