@@ -87,6 +87,7 @@ QUESTION = b"\0" + encode_frame(Header(0, Control.RESEND, 0, 0, HOST_ROOM))
 class LinkStats:
     """What happened on the line since the link was made; frames, bytes where said."""
 
+    whole: int = 0
     damaged: int = 0
     foreign: int = 0
     """Frames of another session."""
@@ -96,8 +97,11 @@ class LinkStats:
     went_back: int = 0
     bytes_sent: int = 0
     """Payload, repetitions included."""
+    bytes_repeated: int = 0
     bytes_received: int = 0
     """Payload, repetitions left out."""
+    line_bytes: int = 0
+    """All that came off the line, frames or not."""
 
     @property
     def errors(self) -> int:
@@ -107,7 +111,8 @@ class LinkStats:
     def __str__(self) -> str:
         return (
             f"{self.damaged} frames damaged, {self.gaps} after a gap, {self.went_back} times sent "
-            f"again, {self.foreign} of other sessions"
+            f"again ({self.bytes_repeated} of {self.bytes_sent} bytes), {self.foreign} of other "
+            "sessions"
         )
 
 
@@ -226,6 +231,7 @@ class HostLink:
         """
         if not data:
             return b""
+        self.stats.line_bytes += len(data)
         *frames, rest = (bytes(self._line) + data).split(b"\0")
         self._line[:] = rest[:FRAME_BYTES]  # longer is damaged anyhow: keep it so, not all of it
         return b"".join(self._frame(frame, now) for frame in frames if frame)
@@ -239,6 +245,7 @@ class HostLink:
                 self._ask = True
                 self._gap = max(self._gap, 0)
             return b""
+        self.stats.whole += 1
         header, payload = frame
         if header.session == 0:  # never ours, which `reset` begins at 1
             self.unused = True
@@ -348,6 +355,7 @@ class HostLink:
                 break
             start = self._next - self._una
             out.append(self._make(Control(0), bytes(self._queue[start : start + size])))
+            self.stats.bytes_repeated += max(0, min(self._next + size, self._high) - self._next)
             self._next += size
             self._high = max(self._high, self._next)
             self.stats.bytes_sent += size
@@ -382,8 +390,13 @@ class HostLink:
     def _seen(self) -> str:
         """What the line showed, to tell a dead line from a bad one."""
         stats = self.stats
-        if not (stats.damaged or stats.foreign or stats.bytes_received):
-            return "; no frame came at all"
+        if not stats.whole:
+            if not stats.line_bytes:
+                return "; not one byte came"
+            return (
+                f"; {stats.line_bytes} bytes came and no whole frame among them, as from a line "
+                "with another baud rate or a device that is no board"
+            )
         return (
             f"; since the port was opened {stats.damaged} frames came damaged, {stats.gaps} after "
             f"a gap, {stats.foreign} of other sessions"

@@ -164,9 +164,11 @@ class SerialDevice(Device):
             if latest != progress or not self._link.ready:
                 progress, since = latest, self._clock()
             elif self._clock() - since > patience:
+                stats = self._link.stats
+                seen = f" (since the port was opened {stats})" if stats.errors else ""
                 raise LinkError(
                     "the board's link works, but it has not done what was asked for "
-                    f"{patience:.1f} s; reset or reload the board"
+                    f"{patience:.1f} s{seen}; reset or reload the board"
                 )
             self._exchange(wait=True)
 

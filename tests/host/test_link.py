@@ -248,3 +248,16 @@ def test_records_are_cut_wherever_the_stream_is() -> None:
         assert got == records
     with pytest.raises(LinkError, match="0x02"):
         RecordReader().feed(b"\x02")
+
+
+@pytest.mark.parametrize(
+    ("noise", "says"), [(b"", "not one byte came"), (b"\xff\x00\xfe", "another baud rate")]
+)
+def test_a_line_without_a_whole_frame_says_what_it_looks_like(noise, says):
+    link, now = HostLink(), 0.0
+    link.reset(now)
+    with pytest.raises(LinkError, match=says):
+        while now < 10:
+            link.transmit(now)
+            link.receive(noise, now)
+            now += 0.1
