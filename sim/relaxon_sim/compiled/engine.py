@@ -904,17 +904,18 @@ def take_sample(m, x, config, cpu, S, Z, rows, samples):
     if not m.signed:
         sign = np.int64(0)
     cpu.listed, count = 0, m.count + m.bias
-    lists = np.zeros(p, np.int64)
     for n in range(count):
         value = np.int64(m.constant)
         if n < m.count:
             bit = n << m.pack
             octet = np.int64(samples[cpu.position + (bit >> 3)])
             value = ((((octet >> (bit & 7)) & mask) ^ sign) - sign) << m.shift
-        Z[n], rows[n] = value, lists[n % p]
+        row = np.int64(0)
+        if n >= p:  # behind the one before in its column's list, if that is there
+            row = rows[n - p] + (Z[n - p] != 0 or m.dense != 0)
+        Z[n], rows[n] = value, row
         if value != 0 or m.dense:
-            lists[n % p] += 1
-            cpu.listed = max(cpu.listed, lists[n % p])
+            cpu.listed = max(cpu.listed, row + 1)
     for n in range(count, (count + p - 1) // p * p):
         Z[n] = 0
     cpu.label = -1
