@@ -110,13 +110,17 @@ def _engine(right: str, wrong: str) -> Fault:
 ENGINE_FAULTS = {
     # MAC
     "engine: negative sources left out": _engine("n += word != 0", "n += word > 0"),
-    "engine: a pair shares its source": _engine(
-        "np.int64(W[beside + e]) * more", "np.int64(W[beside + e]) * value"
+    "engine: the second of four shares its source": _engine(
+        "np.int32(W[second + e] * value2)", "np.int32(W[second + e] * value)"
+    ),
+    "engine: last bits lost in a panel": _engine("np.int64(total) << zeros", "np.int64(total)"),
+    "engine: a long LEARN's last term lost": _engine(
+        "for i in range(paired, n):", "for i in range(paired, 0):"
     ),
     "engine: dots stay in one line": _engine("                start += pitch\n", ""),
     "engine: judge takes the tolerance for a change": _engine("moved > m.tol", "moved >= m.tol"),
     "engine: gate lets minus one pass": _engine(
-        "low = -one\n    elif m.gating", "low = -one - 1\n    elif m.gating"
+        "inside = -one\n        elif m.gating", "inside = -one - 1\n        elif m.gating"
     ),
     # LEARN
     "engine: ties towards zero in 64 bits": _engine(

@@ -12,37 +12,49 @@ from relaxon.cli import cli
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/python.md", "docs/seeing.md", "docs/data.md", "docs/torch.md"]
+)
 def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / name).read_text(), re.DOTALL | re.M)
     assert blocks
+    if name == "docs/torch.md":
+        pytest.importorskip("torch", reason="the extra torch is large, and not installed")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for block in blocks:
         exec(block, names)
 
 
-def test_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """docs/tutorial.md from start to end: a block that begins with "# name.py" becomes that file,
-    other Python runs, commands run and print the lines that stand below them."""
-    text = (ROOT / "docs/tutorial.md").read_text()
+@pytest.mark.parametrize(("page", "commands"), [("tutorial.md", 3), ("machines.md", 3)])
+def test_page_runs(
+    page: str, commands: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page from start to end: a block that begins with "# name.py" or "# name.toml" becomes that
+    file, other Python runs, commands run (into a file after ">") and print the lines that stand
+    below them."""
+    text = (ROOT / "docs" / page).read_text()
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     ran = 0
-    for kind, block in re.findall(r"^```(python|console)\n(.*?)^```$", text, re.DOTALL | re.M):
-        file = re.match(r"# (\w+\.py)\n", block)
+    blocks = re.findall(r"^```(python|toml|console)\n(.*?)^```$", text, re.DOTALL | re.M)
+    for kind, block in blocks:
+        file = re.match(r"# (\w+\.(?:py|toml))\n", block)
         if kind == "console":
             for part in block.split("$ relaxon ")[1:]:
                 command, *lines = part.rstrip().split("\n")
+                command, _, into = command.partition(" > ")
                 said = CliRunner().invoke(cli, command.split())
                 assert said.exit_code == 0, said.output
                 assert all(line in said.output for line in lines), said.output
+                if into:
+                    Path(into).write_text(said.stdout)
                 ran += 1
         elif file:
             Path(file[1]).write_text(block)
-        else:
+        elif kind == "python":
             exec(block, names)
-    assert ran == 3
+    assert ran == commands
 
 
 def test_the_citation_is_of_this_version() -> None:

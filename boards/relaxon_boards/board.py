@@ -49,7 +49,8 @@ class Board:
     primitives
         Family of `relaxon_hdl.primitives` to instantiate; None leaves all to synthesis.
     capacity
-        Resources of the device, for families without place and route.
+        What the device has, by the labels of reports: multipliers and memories, which
+        `relaxon_boards.fit` counts, and what place and route does not say.
 
     Raises ConfigError if the PLL does not make the clock.
     """

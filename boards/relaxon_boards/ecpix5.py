@@ -17,5 +17,6 @@ BOARDS = (
         usb="FT2232H",
         flash=("-b", "ecpix5"),
         primitives="ecp5",
+        capacity={"DSP": 156, "BRAM": 208},
     ),
 )

@@ -16,5 +16,6 @@ BOARDS = (
         baud=3_000_000,
         usb="FT2232H",
         flash=("-b", "ice40_generic"),
+        capacity={"BRAM": 32},
     ),
 )

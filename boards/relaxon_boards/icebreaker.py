@@ -17,5 +17,6 @@ BOARDS = (
         usb="FT2232H",
         flash=("-b", "ice40_generic"),
         primitives="ice40",
+        capacity={"DSP": 8, "BRAM": 30, "SPRAM": 4},
     ),
 )

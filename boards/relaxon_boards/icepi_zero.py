@@ -18,5 +18,6 @@ BOARDS = (
         flash=("-b", "icepi-zero"),
         primitives="ecp5",
         sdram=True,
+        capacity={"DSP": 28, "BRAM": 56},
     ),
 )

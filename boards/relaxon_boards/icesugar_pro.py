@@ -18,5 +18,6 @@ BOARDS = (
         flash=("-c", "cmsisdap"),
         primitives="ecp5",
         sdram=True,
+        capacity={"DSP": 28, "BRAM": 56},
     ),
 )

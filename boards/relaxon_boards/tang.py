@@ -16,6 +16,7 @@ BOARDS = (
         usb="BL702",
         flash=("-b", "tangnano9k"),
         primitives="gowin",
+        capacity={"DSP": 20, "BRAM": 26},
     ),
     Board(
         name="tang-primer-20k",
@@ -30,5 +31,6 @@ BOARDS = (
         usb="BL702",
         flash=("-b", "tangprimer20k"),
         primitives="gowin",
+        capacity={"DSP": 48, "BRAM": 46},
     ),
 )

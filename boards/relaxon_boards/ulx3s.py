@@ -19,6 +19,7 @@ _25F = Board(
     flash=("-b", "ulx3s"),
     primitives="ecp5",
     sdram=True,
+    capacity={"DSP": 28, "BRAM": 56},
 )
 
 BOARDS = (
@@ -31,6 +32,7 @@ BOARDS = (
         preset="ecp5-85f",
         pll=Pll(ref=5, feedback=15, out=8),
         clock_hz=75_000_000,
+        capacity={"DSP": 156, "BRAM": 208},
     ),
     _25F,
     replace(

@@ -176,8 +176,7 @@ class Access(Scheduled):
             },
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         memory = self.memory
         write = Signal()
         beat = Signal(2)
@@ -199,7 +198,6 @@ class Access(Scheduled):
         due = memory.valid & (self.free | self.serving) & ~answering
         reads_register = due & (memory.space == Space.REGISTER)
         self.read(m, self.address(m, write, reads_register))
-        return m
 
     def address(self, m: Module, write: Signal, reads_register: Value) -> Signal:
         """Leads what is wanted to its memory: by EMIT while it runs, else by WAIT in the cycle

@@ -111,8 +111,7 @@ class Array(Scheduled):
         self.is_learn = Signal()
         self.held: Any = None
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         self.when.check()
         for (r, c), cell in self.cells.items():
             m.submodules[f"cell_{r}_{c}"] = cell
@@ -135,7 +134,6 @@ class Array(Scheduled):
         self.write_banks(m, pipes)
         self.raise_flag(m, pipes)
         self.answer(m)
-        return m
 
     def travel(self, m: Module) -> Pipes:
         """What travels down the pipe, from the issue on."""

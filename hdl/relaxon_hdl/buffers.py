@@ -29,8 +29,7 @@ class SkidBuffer(Component):
     def __init__(self):
         super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))})
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         payload = Signal(8, reset_less=True)
         spare = Signal(8, reset_less=True)
         full = Signal()  # there is something in spare
@@ -47,4 +46,3 @@ class SkidBuffer(Component):
                 m.d.sync += payload.eq(spare)
         with m.Elif(self.i.valid):
             m.d.sync += full.eq(1)
-        return m

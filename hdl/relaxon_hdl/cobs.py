@@ -40,9 +40,7 @@ class CobsDecoder(Component):
             }
         )
 
-    def elaborate(self, platform):
-        m = Module()
-
+    def build(self, m: Module) -> None:
         left = Signal(8)  # bytes to come in this block
         code = Signal()  # this byte is a code
         opened = Signal()  # the frame has a byte
@@ -72,7 +70,6 @@ class CobsDecoder(Component):
                     m.d.sync += zero.eq(self.i.payload != 0xFF)
         with m.If(self.spoil):
             m.d.sync += [opened.eq(1), spoiled.eq(1)]
-        return m
 
 
 class CobsEncoder(Component):
@@ -115,9 +112,7 @@ class CobsEncoder(Component):
             }
         )
 
-    def elaborate(self, platform):
-        m = Module()
-
+    def build(self, m: Module) -> None:
         m.submodules.buffer = buffer = memory.Memory(shape=8, depth=256, init=[])
         write = buffer.write_port()
         read = buffer.read_port(domain="comb")
@@ -178,4 +173,3 @@ class CobsEncoder(Component):
         m.d.comb += [
             self.sending.eq(fsm.ongoing("REWIND") | fsm.ongoing("FETCH") | fsm.ongoing("BYTE")),
         ]
-        return m

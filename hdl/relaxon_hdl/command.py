@@ -120,8 +120,7 @@ class Arguments(Scheduled):
             },
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         field = Signal(Field)
         laned = Signal()
         m.d.comb += self.last.eq(
@@ -164,7 +163,6 @@ class Arguments(Scheduled):
             m.d.sync += self.count.eq(self.count - 1)
             if not self.when.short:
                 m.d.sync += self.none.eq(self.count == 1)
-        return m
 
 
 class ElementRegister(Scheduled):
@@ -220,8 +218,7 @@ class ElementRegister(Scheduled):
             },
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         config, when = self.config, self.when
         whole = element_bits(config) // 8
 
@@ -254,7 +251,6 @@ class ElementRegister(Scheduled):
             m.d.sync += self.value.eq(Cat(self.value[8:], Const(0, 8)))
         with m.If(self.filled | ((self.drop | self.count) & self.last)):
             m.d.sync += beat.eq(0)
-        return m
 
 
 class RecordWriter(Component):
@@ -311,8 +307,7 @@ class RecordWriter(Component):
             }
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         emit, o = self.emit, self.o
 
         kind = Signal(Kind)
@@ -378,7 +373,6 @@ class RecordWriter(Component):
                 ]
                 with m.If(self.end):
                     m.next = "PASS"
-        return m
 
 
 class CommandUnit(Scheduled):
@@ -429,8 +423,10 @@ class CommandUnit(Scheduled):
             {"link": In(LinkSignature()), "core": Out(CoreSignature(config)), "quiet": Out(1)},
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def elaborate(self, platform: object) -> Module:
+        return ResetInserter(self.link.reset)(super().elaborate(platform))
+
+    def build(self, m: Module) -> None:
         link, core = self.link, self.core
         host, waiting = link.from_host, core.waiting
         if not self.when.short:  # the bytes come from a block RAM, and decide much
@@ -587,4 +583,3 @@ class CommandUnit(Scheduled):
                 m.d.comb += host.ready.eq(1)
 
         m.d.comb += self.quiet.eq(host.ready & ~host.valid & records.quiet)
-        return ResetInserter(link.reset)(m)

@@ -49,8 +49,7 @@ class Core(Scheduled):
         self.array = Array(config, family)
         super().__init__(config, {"bus": In(CoreSignature(config)), "quiet": Out(1)}, family)
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         config, bus, when = self.config, self.bus, self.when
         m.submodules.sequencer = sequencer = self.sequencer
         m.submodules.array = array = self.array
@@ -118,4 +117,3 @@ class Core(Scheduled):
             registers.next_update.eq(sequencer.learned),
             registers.next_sample.eq(transfer.tick),
         ]
-        return m

@@ -92,9 +92,7 @@ class RegisterFile(Scheduled):
             family,
         )
 
-    def elaborate(self, platform):
-        m = Module()
-
+    def build(self, m: Module) -> None:
         m.submodules.words = words = Ram(HALF, 2 << INDEX_BITS, self.family)
 
         # Whose turn it is: its low word is read in the even cycle, its high one in the odd.
@@ -185,4 +183,3 @@ class RegisterFile(Scheduled):
                     m.d.comb += self.value.eq(Mux(first, key[:HALF], key[HALF:]))
                     with m.If(write & mine):
                         m.d.sync += key.eq(self.data)
-        return m

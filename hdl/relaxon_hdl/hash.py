@@ -54,8 +54,7 @@ class Hash(Component):
         self.steady = steady
         super().__init__({"key": In(WORD), "a": In(16), "u": Out(WORD), "v": Out(WORD)})
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         spread = Signal(WORD, reset_less=True)
         keyed = Signal(WORD, reset_less=True)
         first = Signal(WORD, reset_less=True)
@@ -74,4 +73,3 @@ class Hash(Component):
         v = Signal(WORD, reset_less=True)
         m.d.comb += [stirred.eq(first + STIR), self.u.eq(u), self.v.eq(v)]
         m.d["sync" if self.latency == 4 else "comb"] += [u.eq(first), v.eq(mix(stirred))]
-        return m

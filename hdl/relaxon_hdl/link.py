@@ -117,9 +117,7 @@ class FrameReceiver(Component):
             }
         )
 
-    def elaborate(self, platform):
-        m = Module()
-
+    def build(self, m: Module) -> None:
         m.submodules.decoder = decoder = CobsDecoder()
         wiring.connect(m, wiring.flipped(self.line_in), decoder.i)
         check = crc.Processor(CRC16_GENIBUS())
@@ -166,7 +164,6 @@ class FrameReceiver(Component):
         with m.If(self.clear):
             for signal in (count, field, in_order):
                 m.d.sync += signal.eq(signal.init)
-        return m
 
 
 class ReceiveRing(Scheduled):
@@ -231,8 +228,7 @@ class ReceiveRing(Scheduled):
             },
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         size, bits = self.config.rx_bytes, len(self.room)
 
         m.submodules.ring = ring = memory.Memory(shape=8, depth=size, init=[])
@@ -286,7 +282,6 @@ class ReceiveRing(Scheduled):
         with m.If(self.reset):
             for signal in (self.expected, read_at, room, have, shut):
                 m.d.sync += signal.eq(signal.init)
-        return m
 
 
 class TransmitRing(Scheduled):
@@ -354,8 +349,7 @@ class TransmitRing(Scheduled):
             },
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         bits = (self.config.tx_bytes - 1).bit_length()
 
         m.submodules.ring = ring = memory.Memory(shape=8, depth=self.config.tx_bytes, init=[])
@@ -421,7 +415,6 @@ class TransmitRing(Scheduled):
         with m.If(self.reset):
             for signal in (acked, write_at, level, flight):
                 m.d.sync += signal.eq(signal.init)
-        return m
 
 
 class FrameSender(Component):
@@ -471,9 +464,7 @@ class FrameSender(Component):
             }
         )
 
-    def elaborate(self, platform):
-        m = Module()
-
+    def build(self, m: Module) -> None:
         m.submodules.encoder = encoder = CobsEncoder()
         wiring.connect(m, encoder.o, wiring.flipped(self.line_out))
 
@@ -537,7 +528,6 @@ class FrameSender(Component):
             with m.State("FINISH"):
                 m.d.comb += [encoder.finish.eq(1), self.finished.eq(~self.abort)]
                 m.next = "IDLE"
-        return m
 
 
 class LinkEngine(Scheduled):
@@ -597,8 +587,7 @@ class LinkEngine(Scheduled):
             },
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         port = self.port
 
         m.submodules.receiver = receiver = FrameReceiver()
@@ -697,7 +686,6 @@ class LinkEngine(Scheduled):
             with m.State("CLEAR"):
                 m.d.comb += clear.eq(1)
                 m.next = "RECEIVE"
-        return m
 
 
 class Link(Component):
@@ -741,8 +729,7 @@ class Link(Component):
             }
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         m.submodules.receiver = receiver = self.receiver
         m.submodules.engine = engine = self.engine
         m.submodules.transmitter = transmitter = self.transmitter
@@ -755,4 +742,3 @@ class Link(Component):
             self.tx.eq(transmitter.tx),
             self.quiet.eq(~receiver.busy & engine.quiet & ~transmitter.busy),
         ]
-        return m

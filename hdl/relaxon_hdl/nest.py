@@ -117,8 +117,7 @@ class NestWalker(Scheduled):
         """Whether ``row`` is this one of a nest's rows."""
         return self.load & (self.count == number)
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         levels = self.config.levels
         stepping = Signal()
         odd = Signal(levels)  # levels that flip, and are in an odd trip
@@ -133,7 +132,6 @@ class NestWalker(Scheduled):
         last = Signal()
         m.d.sync += [spent.eq(~more), flip.eq(odd.xor()), last.eq(group_ends)]
         m.d.comb += [self.issue.spent.eq(spent), self.issue.flip.eq(flip), self.issue.last.eq(last)]
-        return m
 
     def trips(self, m: Module, stepping: Signal, odd: Signal) -> Signal:
         """Counts the trips of all levels. Returns a bit per level: it is not at its last trip."""

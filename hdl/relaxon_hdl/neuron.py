@@ -86,18 +86,16 @@ class LaneDecoder(Scheduled):
             },
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         if self.config.drains:
             self.decode_as_they_come(m)
-            return m
+            return
         copied, computed = self.decode(m, row_view(self.config, "MAC", self.row))
         for name, value in (copied | computed).items():
             field = Signal.like(self.control[name], name=name, reset_less=True)
             domain = "sync" if name in computed else self.when.domain
             m.d[domain] += field.eq(value)
             m.d.comb += self.control[name].eq(field)
-        return m
 
     def decode_as_they_come(self, m: Module) -> None:
         """Decodes each field for the stage at which a lane uses it."""
@@ -255,15 +253,13 @@ class Lane(Scheduled):
             family,
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         acc = Signal(signed(self.config.acc_bits), reset_less=True)
         base = Mux(self.first, Mux(self.control.from_drive, self.d, 0), acc)
         m.d.sync += acc.eq(base + self.sum)
         m.d.comb += self.acc.eq(acc)
         value, over, sign = self.shift_and_round(m, acc)
         self.step_and_judge(m, self.activate(m, value, over, sign))
-        return m
 
     def shift_and_round(self, m: Module, acc: Value) -> tuple[Signal, Signal, Signal]:
         """``acc`` in units of the state format, its sign, and whether it is out of any bounds: at

@@ -49,8 +49,7 @@ class StateBank(Scheduled):
             },
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         for port, copy in self.copies.items():
             m.submodules[port] = copy
             m.d.comb += [
@@ -60,7 +59,6 @@ class StateBank(Scheduled):
                 copy.w_data.eq(self.w_data),
                 copy.w_en.eq(self.w_en),
             ]
-        return m
 
 
 class DriveBank(Ram):

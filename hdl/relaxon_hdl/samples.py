@@ -71,8 +71,10 @@ class SampleBuffer(Scheduled):
             },
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def elaborate(self, platform: object) -> Module:
+        return ResetInserter(self.clear)(super().elaborate(platform))
+
+    def build(self, m: Module) -> None:
         config, most = self.config, self.most
         depth, p = config.sample_buffer, config.p
         format_ = row_view(config, "WAIT", self.row)
@@ -250,7 +252,6 @@ class SampleBuffer(Scheduled):
                     self.groups[here].eq(out[VALUE_BITS:]),
                     self.values[here].eq(plain << keeps["shift"]),
                 ]
-        return ResetInserter(self.clear)(m)
 
 
 def wrapped(place, depth: int):

@@ -122,8 +122,7 @@ class Sequencer(Scheduled):
             family,
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         config, when = self.config, self.when
         m.submodules.rows = rows = Ram(row_bits(config), config.program_rows, self.family)
         m.submodules.walker = walker = NestWalker(config)
@@ -270,7 +269,6 @@ class Sequencer(Scheduled):
         self.transfer(m, loops, decodes=decodes, enters=enters, executes=executes, leaves=leaves)
         over = begun & ended if config.prefetch else issuing & ~executes & ended
         self.account(m, drain, fetching, issuing, begun, over)
-        return m
 
     def drain_of(self, row: Value) -> Value:
         """Cycles that the instruction after a nest waits once that has issued, by its head row."""
@@ -453,8 +451,7 @@ class LoopStack(Scheduled):
         """The index that an instruction selects."""
         return Choice(self.indices[k] for k in range(INDEX_SELECTS))[select]
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         loops = self.config.loop_depth
         depth = Signal(range(loops + 1))
         # The innermost loop's first: opening and closing a loop shift them by one.
@@ -484,4 +481,3 @@ class LoopStack(Scheduled):
                 m.d.sync += index.eq(0)
             with m.If(self.step & (depth == k + 1)):
                 m.d.sync += index.eq(index + self.by)
-        return m

@@ -136,8 +136,7 @@ class Synapse(Scheduled):
             family,
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         config, control = self.config, self.control
         widest = max(config.state_bits, config.weight_bits)
         m.submodules.weights = ram = self.weights
@@ -157,7 +156,6 @@ class Synapse(Scheduled):
         new = self.update(m, self.accumulate(m, multiplier.p))
         if config.integral_shift:
             self.integrate(m, new, weight)
-        return m
 
     def flag(self, name: str, use: str) -> Value:
         """A flag where it is used."""

@@ -75,8 +75,7 @@ class Top(Component):
             }
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         m.submodules.link = link = Link(self.config, divisor=self.divisor, stages=self.stages)
         m.submodules.command = command = CommandUnit(self.config, self.info)
         m.submodules.core = core = Core(self.config, self.family)
@@ -99,4 +98,3 @@ class Top(Component):
             m.d.sync += blocked.eq(0)
         with m.Elif(~stuck):
             m.d.sync += blocked.eq(blocked + 1)
-        return m

@@ -78,8 +78,7 @@ class ElementWalk(Scheduled):
             },
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         first = Signal(init=1)
         after = Signal(16)
         group = Signal(max(self.config.state_addr_bits, self.config.drive_addr_bits))
@@ -105,7 +104,6 @@ class ElementWalk(Scheduled):
                 m.d.sync += [self.lane.eq(0), group.eq(group + 1)]
         with m.If(self.when.late(m, first, "entering", reset=True)):
             m.d.sync += group.eq(self.base)
-        return m
 
 
 class Unpacker(Scheduled):
@@ -150,8 +148,7 @@ class Unpacker(Scheduled):
             },
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         n = self.config.state_bits
         word_bytes = element_bytes(self.config, Space.STATE)
         wait = row_view(self.config, "WAIT", self.row)
@@ -181,7 +178,6 @@ class Unpacker(Scheduled):
             self.empties.eq(self.beat == per_byte),
             self.value.eq(self.when.late(m, plain, "plain") << wait["shift"]),
         ]
-        return m
 
 
 class Maximum(Scheduled):
@@ -213,8 +209,7 @@ class Maximum(Scheduled):
             },
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         word = self.when.late(m, self.word, "word")
         place = self.when.late(m, self.place, "place")
         compare = self.when.late(m, self.compare, "compare", reset=True)
@@ -227,7 +222,6 @@ class Maximum(Scheduled):
         ]
         with m.If(better):
             m.d.sync += [best.eq(word), best_at.eq(place)]
-        return m
 
 
 class TransferUnit(Scheduled):
@@ -280,8 +274,10 @@ class TransferUnit(Scheduled):
             },
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def elaborate(self, platform: object) -> Module:
+        return ResetInserter(~(self.wait_run | self.emit_run))(super().elaborate(platform))
+
+    def build(self, m: Module) -> None:
         config, when = self.config, self.when
         wait = row_view(config, "WAIT", self.row)
         emit = row_view(config, "EMIT", self.row)
@@ -403,4 +399,3 @@ class TransferUnit(Scheduled):
                             self.finished.eq(walk.ends),
                         ]
                         m.next = "READ"
-        return ResetInserter(~(self.wait_run | self.emit_run))(m)

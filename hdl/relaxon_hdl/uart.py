@@ -59,9 +59,7 @@ class UartReceiver(Component):
             }
         )
 
-    def elaborate(self, platform):
-        m = Module()
-
+    def build(self, m: Module) -> None:
         rx = Signal(init=1)
         if self.stages:
             m.submodules.sync = FFSynchronizer(self.rx, rx, init=1, stages=self.stages)
@@ -105,7 +103,6 @@ class UartReceiver(Component):
                 m.next = "IDLE"
 
         m.d.comb += self.busy.eq(~fsm.ongoing("IDLE") | ~rx | self.o.valid | self.error)
-        return m
 
 
 class UartTransmitter(Component):
@@ -140,9 +137,7 @@ class UartTransmitter(Component):
             }
         )
 
-    def elaborate(self, platform):
-        m = Module()
-
+    def build(self, m: Module) -> None:
         timer = Signal(range(self.divisor))
         left = Signal(range(10))  # bits after the one on the line
         shift = Signal(9, init=-1)
@@ -166,4 +161,3 @@ class UartTransmitter(Component):
                 left.eq(9),
                 shift.eq(Cat(0, self.i.payload)),
             ]
-        return m

@@ -5,12 +5,16 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 
 from .errors import ConfigError
-from .instructions import LEARN_FLAGS, MAC_FLAGS, Activation, EmitKind, Sign
+from .instructions import (
+    CONTRACT_VERSION,
+    LEARN_FLAGS,
+    MAC_FLAGS,
+    Activation,
+    EmitKind,
+    Sign,
+)
 
 __all__ = ["CONTRACT_VERSION", "FEATURES", "ArrayConfig", "Feature", "clog2"]
-
-CONTRACT_VERSION = 3
-"""Raised whenever an encoding, a semantic, a cycle count or a frame changes."""
 
 
 @dataclass(frozen=True, kw_only=True)

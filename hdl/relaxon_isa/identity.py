@@ -88,7 +88,14 @@ def decode_info(data: bytes) -> Identity:
             baud=int(info["baud"]),
         )
         ours = fingerprint(config)
-    except (ValueError, KeyError, TypeError, RecursionError, RelaxonError) as error:
+    except (
+        ArithmeticError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+        RelaxonError,
+    ) as error:
         raise DeviceError(
             f"the board's identity is damaged or incomplete ({type(error).__name__}: {error})"
         ) from error

@@ -31,6 +31,7 @@ from enum import IntEnum
 from typing import ClassVar
 
 __all__ = [
+    "CONTRACT_VERSION",
     "LEARN_FLAGS",
     "MAC_FLAGS",
     "Activation",
@@ -54,6 +55,9 @@ __all__ = [
     "describe",
     "nest_levels",
 ]
+
+CONTRACT_VERSION = 3
+"""Raised whenever an encoding, a semantic, a cycle count or a frame changes."""
 
 LEVEL_COUNT_BITS = 12
 LOOP_COUNT_BITS = 16

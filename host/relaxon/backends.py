@@ -5,9 +5,11 @@ import sys
 from types import ModuleType
 
 from relaxon_device.base import Device
-from relaxon_isa import ArrayConfig, DeviceError, ToolError, install, meant, preset
+from relaxon_isa import ArrayConfig, DeviceError, ToolError, install, meant
 
-__all__ = ["BACKENDS", "open_device", "virtual_board"]
+from .machines import find_machine
+
+__all__ = ["BACKENDS", "open_device", "tcp_bridge", "virtual_board"]
 
 BACKENDS = ("golden", "virtual")
 """Besides these, a backend is the name of a serial port."""
@@ -17,13 +19,13 @@ def open_device(backend: str, config: ArrayConfig | str = "default", **options: 
     """Open "golden" (the golden model), "virtual" (the gateware, compiled, on a pseudo-terminal) or
     a serial port ("/dev/ttyUSB0", "COM3"; "/dev/ttyUSB0@3000000" where 1,000,000 baud is not it).
 
-    ``config`` (or the name of a preset) is what golden and virtual are built as; a board brings
-    its own. ``options`` go to the backend; golden's is ``engine``, "numpy" or "compiled", by
-    default the faster one of those that are installed and wide enough. Raises ConfigError,
-    DeviceError or ToolError.
+    ``config`` (or the name of a preset, or of a TOML file: `relaxon.machines`) is what golden and
+    virtual are built as; a board brings its own. ``options`` go to the backend; golden's is
+    ``engine``, "numpy" or "compiled", by default the faster one of those that are installed and
+    wide enough. Raises ConfigError, DataError, DeviceError or ToolError.
     """
     if isinstance(config, str):
-        config = preset(config)
+        config = find_machine(config)
     if backend.lower() == "golden":
         from relaxon_sim.engines import golden_device
 
@@ -50,6 +52,13 @@ def open_device(backend: str, config: ArrayConfig | str = "default", **options: 
 def virtual_board(config: ArrayConfig, **options: object):
     """A running virtual board, a context manager with ``port`` and ``wait``."""
     return _simulation().VirtualBoard(config, **{"report": _say, **options})
+
+
+def tcp_bridge(port: str, number: int):
+    """A serial port on a TCP port of this computer, a context manager with ``url``."""
+    from relaxon_device.transport import SerialTransport
+
+    return _simulation().Bridge(SerialTransport(port), number)
 
 
 def _say(step: str) -> None:

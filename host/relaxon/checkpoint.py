@@ -5,18 +5,22 @@ import os
 import zipfile
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from tempfile import mkstemp
+from typing import Any
 
 import numpy as np
 
-from relaxon_isa import CONTRACT_VERSION, DataError, Register
+from relaxon_isa import CONTRACT_VERSION, DataError, Register, ToolError, install
 
 from . import checks
 from .network import Network
+from .torch_order import from_torch, named, paired, to_torch
 
 __all__ = [
     "RECORD",
+    "REPORT",
     "WEIGHTS",
     "Checkpoint",
     "kind_of",
@@ -28,6 +32,7 @@ __all__ = [
 FORMAT = "relaxon checkpoint"
 RECORD = "relaxon run"
 WEIGHTS = "relaxon weights"
+REPORT = "relaxon report of a board"
 
 
 @dataclass
@@ -148,10 +153,14 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def save_float_weights(path: Path, weights: list[np.ndarray], about: dict | None = None) -> None:
-    """Real weights: W1, W2, ... of shape (out, in) and b1, b2, ... of shape (out,).
+    """Real weights: W1, W2, ... of shape (out, in) and b1, b2, ... of shape (out,). A file that is
+    called ``.safetensors`` has them in PyTorch's order (`relaxon.torch_order`), as
+    ``layers.0.weight``, ``layers.0.bias``, ...
 
     ``about``: what they are weights of (`relaxon.runs.spec_of`), kept beside them as JSON.
     """
+    if path.suffix == SAFETENSORS:
+        return _save_safetensors(path, weights, about or {})
     arrays = {}
     for i, w in enumerate(weights, start=1):
         arrays[f"W{i}"], arrays[f"b{i}"] = w[:, :-1], w[:, -1]
@@ -159,12 +168,14 @@ def save_float_weights(path: Path, weights: list[np.ndarray], about: dict | None
     write_npz(path, {"meta": np.array(json.dumps(meta)), **arrays}, "--init")
 
 
-def load_float_weights(path: Path) -> tuple[list[np.ndarray], dict]:
+def load_float_weights(path: Path, network: Network | None = None) -> tuple[list[np.ndarray], dict]:
     """Inverse of `save_float_weights`: matrices with the bias last, and what they are weights of.
 
-    Files of others have no ``about`` ({}), and biases may be absent (0). Raises DataError for an
-    array that is none of these.
+    Files of others have no ``about`` ({}), and biases may be absent (0); ``network`` says what
+    others' ``.safetensors`` files are of. Raises DataError for an array that is none of these.
     """
+    if path.suffix == SAFETENSORS:
+        return _load_safetensors(path, network)
     arrays = _read_npz(path)
     meta = _meta(path, arrays.pop("meta"), WEIGHTS) if "meta" in arrays else {}
     weights = []
@@ -184,13 +195,95 @@ def load_float_weights(path: Path) -> tuple[list[np.ndarray], dict]:
     return weights, meta.get("spec", {})
 
 
+SAFETENSORS = ".safetensors"
+
+
+def _safetensors() -> Any:
+    try:
+        return import_module("safetensors.numpy")
+    except ImportError as error:
+        raise ToolError(f"{SAFETENSORS} files need safetensors: {install('torch')}") from error
+
+
+def _save_safetensors(path: Path, weights: list[np.ndarray], about: dict) -> None:
+    if "network" not in about:
+        raise DataError(f"{path}: PyTorch's order needs to know the network: about['network']")
+    network = Network.parse(about["network"])
+    if len(weights) > network.depth:
+        raise DataError(
+            f"{path}: this architecture has weights that no layer of PyTorch has: export .npz"
+        )
+    tensors = {}
+    for name, w in named(to_torch(network, weights)).items():
+        short = w.astype(np.float32)  # which all formats of up to 24 bits fit
+        tensors[name] = np.ascontiguousarray(short if np.array_equal(short, w) else w)
+    meta = {"format": WEIGHTS, "contract": CONTRACT_VERSION, "spec": about}
+    part = path.with_name(f"{path.name}.part")
+    numpy = _safetensors()
+    try:
+        part.write_bytes(numpy.save(tensors, {"relaxon": json.dumps(meta)}))
+        part.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _load_safetensors(path: Path, network: Network | None) -> tuple[list[np.ndarray], dict]:
+    numpy = _safetensors()
+    try:
+        arrays = numpy.load(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except Exception as error:  # its own errors; types that numpy lacks
+        raise DataError(
+            f"{path}: not a {SAFETENSORS} file of numbers ({type(error).__name__}: {error})"
+        ) from error
+    about: dict = {}
+    if text := _safetensors_meta(path):
+        about = _meta(path, np.array(text), WEIGHTS).get("spec", {})
+        network = Network.parse(about["network"])
+    if network is None:
+        raise DataError(f"{path}: does not say of which network it is: --layers does")
+    reals = {name: checks.reals(f"{path}: {name}", w) for name, w in arrays.items()}
+    try:
+        return from_torch(network, paired(str(path), reals, in_order=False)), about
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _safetensors_meta(path: Path) -> str:
+    """What relaxon wrote beside tensors: a file begins with the size of a header in JSON."""
+    with Path(path).open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > MOST_HEADER:
+            return ""
+        header = json.loads(file.read(size))
+    return header.get("__metadata__", {}).get("relaxon", "")
+
+
+MOST_HEADER = 100_000_000
+"""The format's own limit."""
+
+
+PAGE = '<meta name="generator" content="relaxon '
+"""In the head of a page of `relaxon report`."""
+
+
 def kind_of(path: Path) -> str | None:
-    """What a file that relaxon wrote calls itself, `FORMAT`, `WEIGHTS` or `RECORD`; None for any
-    other."""
-    for text in (lambda: str(_read_npz(path)["meta"]), lambda: Path(path).read_text()):
-        with suppress(DataError, OSError, KeyError, ValueError, TypeError, RecursionError):
-            if (found := json.loads(text())["format"]) in (FORMAT, WEIGHTS, RECORD):
+    """What a file that relaxon wrote calls itself, `FORMAT`, `WEIGHTS`, `RECORD`, `REPORT` or
+    `PAGE`; None for any other."""
+    for text in (
+        lambda: str(_read_npz(path)["meta"]),
+        lambda: Path(path).read_text(),
+        lambda: _safetensors_meta(path),
+    ):
+        with suppress(
+            DataError, AttributeError, OSError, KeyError, ValueError, TypeError, RecursionError
+        ):
+            if (found := json.loads(text())["format"]) in (FORMAT, WEIGHTS, RECORD, REPORT):
                 return found
+    with suppress(OSError, ValueError), Path(path).open() as file:
+        if PAGE in file.read(1000):
+            return PAGE
     return None
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "integers",
     "label",
     "naming",
+    "one_hot",
     "owned",
     "reals",
     "weights",
@@ -96,8 +97,8 @@ def within(name: str, x: np.ndarray, bits: int) -> None:
         wide = "" if bits == 16 else ", or --input-bits 16 for -2 <= value < 2"
         raise DataError(
             f"{name} reaches from {x.min():g} to {x.max():g}, inputs of {bits} bits carry {low} to "
-            f"{top}: --scale (load(..., scale=True)) maps each feature to 0 to 1{wide}; uint8 is "
-            "taken as 0 to 255"
+            f"{top}: --scale (load(..., scale=True)) maps each feature to 0 to 1, --scale 0,255 "
+            f"all by one range{wide}; uint8 is taken as 0 to 255"
         )
 
 
@@ -140,6 +141,16 @@ def answers(
             + ", ".join(map(repr, seen))
         )
     return np.array([number[v] for v in found.tolist()], dtype=np.int64), tuple(seen)
+
+
+def one_hot(values: Any) -> np.ndarray | None:
+    """The labels of rows that are 1 in one place and 0 elsewhere, (samples, classes) of any type,
+    as int64 (samples,); None if they are not that."""
+    y = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+    if y.ndim != 2 or y.shape[1] < 2 or not y.size or y.dtype.kind not in "fiub":
+        return None
+    fits = ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all()
+    return y.argmax(axis=1).astype(np.int64) if fits else None
 
 
 def weights(

@@ -1,42 +1,27 @@
-"""Data sets: digits, iris, IDX folders (MNIST and its kin) and .npz files, all in one shape.
+"""Data sets, all in one shape, checked: `Dataset`; and the door to them, `load`.
 
 Another package adds one by an entry point of the group ``relaxon.datasets``: a function of the
 number of classes (or None) that returns a `Dataset`.
 """
 
-import csv
-import gzip
 import hashlib
-import zipfile
-import zlib
+import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from importlib import import_module
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from relaxon_isa import DataError, install, meant
+from relaxon_isa import DataError, install
 
 from . import checks
-from .generator import Generator
+from .rules.encoding import to_levels
+from .sources import NAMED, PUBLISHED, Raw, read, split
 
-__all__ = ["NAMED", "Dataset", "load"]
-
-ACCEPTED = (
-    "accepted are 'digits', 'iris', a folder with the four IDX files of MNIST or Fashion-MNIST "
-    "(train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-..., each plain or .gz), an .npz file "
-    "with x_train, y_train, x_test, y_test, or with x, y, and a .csv file with labels or targets "
-    "in its last column"
-)
-Parts: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-"""x_train, y_train, x_test, y_test."""
-DIGITS_TEST = 360
-IRIS_TEST = 50
+__all__ = ["NAMED", "PUBLISHED", "Dataset", "load"]
 
 
 @dataclass(frozen=True)
@@ -54,13 +39,18 @@ class Dataset:
         may have no samples.
     y_train, y_test
         Labels, int64 (samples,), 0 to ``classes`` - 1; or targets, float32 (samples, outputs).
-        See `relaxon.checks.answers` for labels that are numbered.
+        See `relaxon.checks.answers` for labels that are numbered; rows that are 1 in one place and
+        0 elsewhere, in both parts, are labels.
     classes
         How many classes there are, where more than the training labels show. None for targets.
     names
         What the labels were, in order, if they were not 0, 1, ...
     scale
         Lowest and highest value of each feature that x_train and x_test were scaled by.
+    image
+        Rows, columns and channels of what was given as (samples, rows, columns[, channels]).
+    options
+        What `load` was told besides classes, names and scale.
 
     Raises DataError on NaN and infinities, labels out of range, shapes that disagree.
     """
@@ -73,21 +63,24 @@ class Dataset:
     classes: int | None = None
     names: tuple | None = None
     scale: tuple[list[float], list[float]] | None = None
+    image: tuple[int, int, int] | None = None
+    options: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where, names = f"{self.name}: ", self.names
+        y_train, y_test, hot = self._labels()
         x, fixed = checks.features(where + "x_train", self.x_train), self.classes is not None
-        y, found = checks.answers(where + "y_train", self.y_train, numbered=bool(names) or fixed)
+        y, found = checks.answers(where + "y_train", y_train, numbered=bool(names or hot) or fixed)
         values: dict = {"x_train": x, "y_train": y, "x_test": x[:0], "y_test": y[:0]}
         if np.size(self.x_test):
             values["x_test"] = checks.features(where + "x_test", self.x_test)
-            values["y_test"], _ = checks.answers(
-                where + "y_test", self.y_test, found, numbered=True
-            )
+            values["y_test"], _ = checks.answers(where + "y_test", y_test, found, numbered=True)
         names = names or found
-        shown = len(names) if names else int(y.max(initial=0)) + 1
+        shown = len(names) if names else hot or int(y.max(initial=0)) + 1
         classes = checks.whole("classes", self.classes if fixed else shown, 1, checks.MANY)
         values |= {"names": names, "classes": classes if y.ndim == 1 else None}
+        if (axes := np.shape(self.x_train)[1:]) and len(axes) in (2, 3):
+            values["image"] = (*axes, 1)[:3]
         for key, value in values.items():
             object.__setattr__(self, key, value)
         for part in ("train", "test"):
@@ -130,6 +123,15 @@ class Dataset:
         """Features of other samples, scaled as these were; what is beyond is cut off."""
         return x if self.scale is None else rescale(x, *self.scale)
 
+    def _labels(self) -> tuple[Any, Any, int]:
+        """y_train and y_test, as labels if all rows are one-hot; and of how many classes, or 0."""
+        parts = [self.y_train, self.y_test][: 2 if np.size(self.x_test) else 1]
+        labels = [checks.one_hot(y) for y in parts]
+        widths = {np.shape(y)[1:] for y in parts}
+        if len(widths) > 1 or any(found is None for found in labels):
+            return self.y_train, self.y_test, 0
+        return labels[0], labels[-1], widths.pop()[0]
+
     def _check(self, part: str, x: np.ndarray, y: np.ndarray) -> None:
         if len(x) != len(y):
             raise DataError(f"{self.name}: {len(x)} samples in x_{part}, {len(y)} in y_{part}")
@@ -153,80 +155,97 @@ def rescale(x: np.ndarray, low: ArrayLike, high: ArrayLike) -> np.ndarray:
 
 
 def load(
-    source: str | Path,
+    source: Any,
     *,
+    target: Any = None,
+    keys: Sequence[str] | None = None,
     classes: int | None = None,
     names: Sequence | None = None,
+    resize: str | None = None,
     scale: bool | Sequence = False,
+    bits: int | None = None,
     test_fraction: float = 0.2,
     seed: int = 0,
 ) -> Dataset:
-    """A data set by name or path.
+    """A data set by name, path, or of an object.
 
     Parameters
     ----------
     source
-        ``digits`` (8 x 8, 1,437 to train and 360 to test), ``iris`` (4 measures scaled to [0, 1]
-        and what they lack of 1: 8 inputs; 100 to train and 50 to test; both need scikit-learn), a
-        folder of IDX files, an .npz file (arrays as `Dataset` takes them), or a .csv file: a row a
-        sample, its last column the label or target, a first row of titles if it has one.
+        * ``digits`` (8 x 8, 1,437 to train and 360 to test), ``iris`` (4 measures scaled to [0, 1]
+          and what they lack of 1: 8 inputs; 100 to train and 50 to test); both need scikit-learn.
+        * ``mnist``, ``fashion-mnist``, ``kmnist``, ``emnist-balanced`` (``-letters``, ``-digits``,
+          ``-byclass``, ``-bymerge``, ``-mnist``), ``cifar-10``: their published files, looked for
+          in this folder, in those that the environment variable RELAXON_DATA names, in the user's
+          folder of data and in /usr/share/datasets; ``FOLDER/mnist``: in that folder. The first
+          three come from OpenML where they are not found and there is a network.
+        * ``openml:NAME`` or ``openml:NUMBER``, by scikit-learn's fetch_openml.
+        * a folder of IDX files (of any of their types), or of CIFAR-10's batches (binary or
+          Python's); an .npz file; a .csv file, with or without a row of titles.
+        * a DataFrame; arrays, ``(x, y)`` or ``(x_train, y_train, x_test, y_test)``; what has a
+          length and gives (image, label) by number, as data sets of torch and Hugging Face do, or
+          a pair of these, to train and to test, or ``{"train": ..., "test": ...}``. Images of
+          torch tensors are channels first, others channels last.
+    target
+        Of a table: the column of the label or target, by its title or number (-1, the last, by
+        default), or several: a list; "4:7" is columns 4 to 6.
+    keys
+        Of an .npz file: what x, y, or x_train, y_train, x_test, y_test are called in it. Of samples
+        that are mappings: those of image and label.
     classes
         How many classes the labels may name; without it, as many as the training labels show.
     names
         Classes in order, where they are not numbered from 0: those of the data trained on.
+    resize
+        "14x14": rows and columns that images get, each pixel the mean of what it covers (Pillow);
+        "28x28:14x14" says what features that are no images yet have.
     scale
-        Scale each feature of the training part to 0 to 1, and the test part likewise; or two lists,
-        its lowest and highest value of each (`Dataset.scale` of the data trained on).
+        Scale each feature of the training part to 0 to 1, and the test part likewise; or the lowest
+        and highest value, numbers for all features or lists (`Dataset.scale` of the data trained
+        on).
+    bits
+        Round features to that many bits, 1 to 8, as inputs of that many bits do.
     test_fraction, seed
-        How a file without a test part is split: shuffled by the seed, the last part is the test.
+        How what has no test part is split: shuffled by the seed, the last part is the test.
 
-    Raises DataError that says what was found and what is accepted.
+    Labels are described in `relaxon.checks.answers`; rows that are 1 in one place and 0 elsewhere
+    are labels, too. Raises DataError that says what was found and what is accepted.
     """
-    if not isinstance(source, str | Path):
-        raise DataError(f"{source!r} is no data set; {ACCEPTED}")
     seed = checks.whole("seed", seed, 0, (1 << 63) - 1)
-    made = _find(str(source), classes, test_fraction, seed)
+    # Names say how many classes there are; labels that a number of classes comes with are counted.
+    made = _made(source, target, keys, None if names else classes, test_fraction, seed)
     if names and tuple(names) != made.names:
         y = (
-            checks.answers(str(source), made.named(y), names)[0]
-            for y in (made.y_train, made.y_test)
+            checks.answers(made.name, made.named(y), names)[0] for y in (made.y_train, made.y_test)
         )
         made = replace(
             made, y_train=next(y), y_test=next(y), names=tuple(names), classes=len(names)
         )
-    if scale is False:
-        return made
-    low, high = (made.x_train.min(axis=0), made.x_train.max(axis=0)) if scale is True else scale
-    if np.shape(low) != (made.features,) or np.shape(high) != (made.features,):
-        raise DataError(f"{source}: scale of {np.size(low)} features, the data has {made.features}")
-    return replace(
-        made,
-        x_train=rescale(made.x_train, low, high),
-        x_test=rescale(made.x_test, low, high),
-        scale=(np.asarray(low).tolist(), np.asarray(high).tolist()),
-    )
+    if resize is not None:
+        made = _resized(made, resize)
+    if scale is not False:
+        made = _scaled(made, scale)
+    if bits is not None:
+        made = _rounded(made, checks.whole("bits", bits, 1, 8))
+    given = {"target": target, "keys": keys, "resize": resize, "bits": bits}
+    asked = {name: value for name, value in given.items() if value is not None}
+    if (test_fraction, seed) != (0.2, 0):
+        asked |= {"test_fraction": test_fraction, "seed": seed}
+    return replace(made, options=asked)
 
 
-def _find(source: str, classes: int | None, test_fraction: float, seed: int) -> Dataset:
-    if source in NAMED:
-        return NAMED[source](classes)
-    for point in entry_points(group="relaxon.datasets", name=source):
-        return _registered(point)(classes)
-    path = Path(source)
-    if path.is_dir():
-        return _idx_folder(path, classes)
-    if not path.is_file():
-        raise DataError(
-            f"{source}: no such file, folder or data set{meant(source, NAMED)}; {ACCEPTED}"
-        )
-    readers = {".npz": _npz, ".csv": _csv}
-    if path.suffix not in readers:
-        raise DataError(f"{source}: not a data set; {ACCEPTED}")
-    parts = readers[path.suffix](path)
-    if len(parts) == 2:
-        parts = [*_cut(source, parts[0], parts[1], test_fraction, seed)]
-    x_train, y_train, x_test, y_test = parts
-    return Dataset(source, x_train, y_train, x_test, y_test, classes)
+def _made(
+    source: Any, target: Any, keys: Any, classes: int | None, test_fraction: float, seed: int
+) -> Dataset:
+    if isinstance(source, str) and source not in NAMED:
+        for point in entry_points(group="relaxon.datasets", name=source):
+            return _registered(point)(classes)
+    raw: Raw = read(source, target, keys)
+    name = str(source) if isinstance(source, str | Path) else type(source).__name__
+    train, test = (raw.train, raw.test) if raw.test else split(name, raw.train, test_fraction, seed)
+    if raw.names and classes is None:
+        classes = len(raw.names)
+    return Dataset(name, *train, *test, classes=classes, names=raw.names)
 
 
 def _registered(point: EntryPoint) -> Callable[[int | None], Dataset]:
@@ -240,147 +259,74 @@ def _registered(point: EntryPoint) -> Callable[[int | None], Dataset]:
         ) from error
 
 
-# Sources --------------------------------------------------------------------------------------
+# What is done to features -------------------------------------------------------------------------
 
 
-def _from_sklearn(name: str) -> tuple[np.ndarray, np.ndarray]:
+def _scaled(data: Dataset, scale: Any) -> Dataset:
+    x = data.x_train
+    low, high = (x.min(axis=0), x.max(axis=0)) if scale is True else _range(data, scale)
+    return replace(
+        data,
+        x_train=rescale(x, low, high),
+        x_test=rescale(data.x_test, low, high),
+        scale=(np.asarray(low).tolist(), np.asarray(high).tolist()),
+    )
+
+
+def _range(data: Dataset, scale: Any) -> list[np.ndarray]:
+    """Lowest and highest value of each feature."""
     try:
-        datasets = import_module("sklearn.datasets")  # heavy, and an extra
+        low, high = (np.asarray(bound, np.float64) for bound in scale)
+        bounds = [np.broadcast_to(bound, data.features) for bound in (low, high)]
+    except (TypeError, ValueError):
+        sizes = [np.size(bound) for bound in scale] if np.iterable(scale) else [1]
+        raise DataError(
+            f"{data.name}: scale of {sizes[0]} features, the data has {data.features}: wanted are "
+            "the lowest and the highest value, numbers or as many as features"
+        ) from None
+    if (bounds[0] > bounds[1]).any():
+        raise DataError(f"{data.name}: scale from {scale[0]} to {scale[1]}: the lowest value first")
+    return bounds
+
+
+def _rounded(data: Dataset, bits: int) -> Dataset:
+    for part in ("x_train", "x_test"):
+        checks.within(f"{data.name}: {part}", getattr(data, part), 8)
+    x_train, x_test = (
+        (to_levels(x, bits) / (1 << bits)).astype(np.float32) for x in (data.x_train, data.x_test)
+    )
+    return replace(data, x_train=x_train, x_test=x_test)
+
+
+def _resized(data: Dataset, resize: str) -> Dataset:
+    found = re.fullmatch(r"(?:(\d+)x(\d+):)?(\d+)x(\d+)", str(resize))
+    if not found or not int(found[3]) * int(found[4]):
+        raise DataError(f"resize {resize!r}: write rows and columns, as 14x14 or 28x28:14x14")
+    rows, columns, channels = data.image or (0, 0, 0)
+    if found[1]:
+        rows, columns = int(found[1]), int(found[2])
+        channels = data.features // max(1, rows * columns)
+    if not rows or rows * columns * channels != data.features:
+        raise DataError(
+            f"{data.name}: {data.features} features a sample are no images"
+            + (f" of {rows} x {columns}" if rows else "")
+            + f": say what they are, as --resize 28x28:{found[3]}x{found[4]}"
+        )
+    size = int(found[3]), int(found[4])
+    x_train, x_test = (
+        _shrunk(x.reshape(-1, rows, columns, channels), size) for x in (data.x_train, data.x_test)
+    )
+    return replace(data, x_train=x_train, x_test=x_test)
+
+
+def _shrunk(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    try:
+        from PIL import Image
     except ImportError as error:
-        raise DataError(
-            f"{name}: needs scikit-learn, which is not installed: {install('data')}"
-        ) from error
-    return getattr(datasets, f"load_{name}")(return_X_y=True)
-
-
-def _digits(classes: int | None) -> Dataset:
-    x, y = _from_sklearn("digits")
-    x, y = (x / 16).astype(np.float32), y.astype(np.int64)  # pixels are 0 to 16
-    return Dataset("digits", *_split(x, y, DIGITS_TEST, seed=0), classes=classes)
-
-
-def _iris(classes: int | None) -> Dataset:
-    x, y = _from_sklearn("iris")
-    x = (x - x.min(axis=0)) / np.ptp(x, axis=0)
-    # Both poles of each source: conductances are positive, so a measure that counts against a
-    # class needs its complement.
-    x = np.concatenate([x, 1 - x], axis=1).astype(np.float32)
-    return Dataset("iris", *_split(x, y, IRIS_TEST, seed=0), classes=classes)
-
-
-def _split(x: np.ndarray, y: np.ndarray, test: int, seed: int) -> Parts:
-    order = Generator(seed).permutation(len(x))
-    train, rest = order[: len(x) - test], order[len(x) - test :]
-    return x[train], y[train], x[rest], y[rest]
-
-
-NAMED: dict[str, Callable[[int | None], Dataset]] = {"digits": _digits, "iris": _iris}
-"""Data sets that need no path."""
-
-
-KEYS = ("x_train", "y_train", "x_test", "y_test"), ("x", "y"), ("data", "target")
-"""Names of the arrays in an .npz file, in any case."""
-
-
-def _npz(path: Path) -> list:
-    """Four arrays, or two to be split."""
-    try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("no archive of arrays")
-        with path.open("rb") as file:  # by path, numpy leaves a file that is no archive open
-            archive = np.load(file, allow_pickle=False)
-            data = {key.lower(): archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(
-            f"{path}: not an .npz file of plain arrays ({error}); {ACCEPTED}"
-        ) from error
-    for keys in KEYS:
-        if set(keys) <= data.keys():
-            if left := sorted(data.keys() - set(keys)):
-                raise DataError(f"{path}: holds {', '.join(left)} besides {', '.join(keys)}")
-            return [data[key] for key in keys]
-    raise DataError(f"{path}: holds {', '.join(sorted(data)) or 'nothing'}; {ACCEPTED}")
-
-
-def _csv(path: Path) -> list:
-    """The columns but the last, and the last: numbers, or text."""
-    try:
-        with path.open(newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
-        head = rows and not all(map(_number, rows[0][:-1]))
-        table = np.array(rows[1:] if head else rows)
-        x = table[:, :-1].astype(np.float64)
-    except (OSError, ValueError, IndexError, csv.Error) as error:
-        raise DataError(
-            f"{path}: no table of numbers with labels or targets in its last column ({error})"
-        ) from error
-    y = table[:, -1]
-    for kind in (np.int64, np.float64):
-        with suppress(ValueError):
-            return [x, y.astype(kind)]
-    return [x, y]
-
-
-def _number(text: str) -> bool:
-    try:
-        return float(text) is not None
-    except ValueError:
-        return False
-
-
-def _cut(name: str, x: np.ndarray, y: np.ndarray, test_fraction: float, seed: int) -> Parts:
-    """x and y in a part to train and one to test."""
-    if not x.ndim or not y.ndim or len(x) != len(y):
-        raise DataError(f"{name}: x has shape {x.shape}, y {y.shape}; the first axis is the sample")
-    test = round(len(x) * test_fraction)
-    if not 0 < test < len(x):
-        raise DataError(
-            f"{name}: {len(x)} samples cannot be split into {1 - test_fraction:g} to train and "
-            f"{test_fraction:g} to test"
-        )
-    return _split(x, y, test, seed)
-
-
-def _idx_folder(path: Path, classes: int | None) -> Dataset:
-    x_train, y_train, x_test, y_test = [
-        _idx(_idx_file(path, f"{part}-{kind}-idx{dimensions}-ubyte"), dimensions)
-        for part in ("train", "t10k")
-        for kind, dimensions in (("images", 3), ("labels", 1))
-    ]
-    return Dataset(str(path), x_train, y_train, x_test, y_test, classes)
-
-
-def _idx_file(folder: Path, name: str) -> Path:
-    # Some copies of the files were unpacked with a dot before idx.
-    names = [name, f"{name}.gz", name.replace("-idx", ".idx"), f"{name.replace('-idx', '.idx')}.gz"]
-    for candidate in names:
-        if (folder / candidate).is_file():
-            return folder / candidate
-    raise DataError(f"{folder}: has no {name} (nor {name}.gz); {ACCEPTED}")
-
-
-def _idx(path: Path, dimensions: int) -> np.ndarray:
-    """An IDX file of bytes: magic 00 00 08 and the dimensions, their sizes, the values."""
-    try:
-        data = path.read_bytes()
-        if path.suffix == ".gz":
-            data = gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:  # gzip.BadGzipFile is an OSError
-        raise DataError(f"{path}: cannot be read ({error})") from error
-    magic = bytes([0, 0, 8, dimensions])
-    if data[:4] != magic:
-        raise DataError(
-            f"{path}: begins with {data[:4].hex() or 'nothing'}, an IDX file of bytes in "
-            f"{dimensions} dimension{'s' * (dimensions > 1)} with {magic.hex()}"
-        )
-    head = 4 + 4 * dimensions
-    if len(data) < head:
-        raise DataError(f"{path}: ends within its header, after {len(data)} of {head} bytes")
-    shape = tuple(int(n) for n in np.frombuffer(data, ">u4", dimensions, 4))
-    want = head + int(np.prod(shape, dtype=object))
-    if len(data) != want:
-        kind = "truncated" if len(data) < want else "too long"
-        raise DataError(
-            f"{path}: {kind}: {len(data)} bytes, {want} wanted for {' x '.join(map(str, shape))}"
-        )
-    return np.frombuffer(data, np.uint8, offset=head).reshape(shape)
+        raise DataError(f"resizing needs Pillow: {install('data')}") from error
+    planes = images.transpose(0, 3, 1, 2)
+    made = np.zeros((*planes.shape[:2], *size), dtype=np.float32)
+    for i, j in np.ndindex(planes.shape[:2]):
+        plane = Image.fromarray(planes[i, j])
+        made[i, j] = np.asarray(plane.resize((size[1], size[0]), Image.Resampling.BOX))
+    return made.transpose(0, 2, 3, 1)

@@ -1,21 +1,26 @@
 """What this computer has of all that relaxon can use, and what to do about the rest."""
 
+import json
 import os
 import platform
 import re
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from getpass import getuser
 from importlib import metadata
 from pathlib import Path
 
 from serial.tools import list_ports
 
-from relaxon_isa import install
+from relaxon_isa import CONTRACT_VERSION, DataError, install
 from relaxon_sim.programs import cache_dir, programs
 
-__all__ = ["Finding", "examine", "port_findings", "usb_findings"]
+from .checkpoint import REPORT
+
+__all__ = ["Finding", "examine", "port_findings", "usb_findings", "write_report"]
 
 REQUIREMENT = r"([\w.-]+)(?:\[[^]]*\])?([^;]*)(?:;.*extra == ['\"](\w+)['\"])?.*"
 BRIDGES = ("0403", "1a86", "10c4", "1209")
@@ -46,6 +51,36 @@ def examine() -> Iterator[Finding]:
     yield cache_finding()
     yield from port_findings()
     yield from usb_findings()
+
+
+def write_report(path: Path, device: dict) -> None:
+    """Write what `relaxon info` found of a ``device``, and what the computer has, as JSON to be
+    sent to others: without names of folders, of the user and of the computer. Raises DataError."""
+    findings = [
+        {"subject": f.subject, "found": f.found, "wrong": f.wrong}
+        for f in examine()
+        if f.subject != "cache"
+    ]
+    document = {
+        "format": REPORT,
+        "relaxon": metadata.version("relaxon"),
+        "contract": CONTRACT_VERSION,
+        "device": device,
+        "computer": findings,
+    }
+    private = {str(Path.home()): "~", str(Path.cwd()): ".", platform.node(): "HOST"}
+    with suppress(OSError, KeyError, ImportError):  # a user without a name
+        private[getuser()] = "USER"
+    text = json.dumps(document, indent=1)
+    for name in sorted(private, key=len, reverse=True):
+        if len(name) > 1:
+            text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", private[name], text)
+    # A program's folder says where it was installed: its name says enough.
+    text = re.sub(r"(?<![\w:/])(?:~|\.|[A-Za-z]:)?(?:[/\\]+[\w.+@-]+)+[/\\]+(?=[\w.+-]+)", "", text)
+    try:
+        path.write_text(text + "\n")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def package_findings() -> Iterator[Finding]:

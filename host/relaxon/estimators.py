@@ -12,6 +12,7 @@ for each call and closed after it, so estimators are copied, pickled and sent to
 Needs scikit-learn 1.6 or newer.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
@@ -19,12 +20,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from relaxon_isa import ToolError, install, preset
+from relaxon_isa import ConfigError, ToolError, install
 
 from .backends import open_device
+from .callbacks import make_callback
 from .checkpoint import Checkpoint
 from .datasets import Dataset
-from .network import Network
+from .network import Conv, Image, Network
 from .rules import settings_for
 from .runs import choose_preset, refuse_other_preset, spec_of
 from .training import Trainer, TrainSettings
@@ -49,7 +51,12 @@ class RelaxonEstimator(BaseEstimator):
     Parameters
     ----------
     hidden_layers
-        Sizes of the hidden layers, input side first. Inputs and outputs follow from the data.
+        The hidden layers, input side first: sizes as 32, convolutions as "12c6s2p1" (12 channels,
+        kernel 6 x 6, stride 2, padding 1) or `relaxon.network.Conv`, as in `relaxon train
+        --layers`. Inputs and outputs follow from the data.
+    input_shape
+        Height, width and channels of the image that a sample's features are, row by row, channels
+        last, such as (28, 28, 1) or "28x28x1": what convolutions need. None: features in a row.
     rule
         Learning rule (`relaxon rules`), or one of your own, "file.py:Class".
     epochs
@@ -72,8 +79,12 @@ class RelaxonEstimator(BaseEstimator):
         "golden", "virtual", or the name of a serial port.
     engine
         Of the golden model: "numpy" or "compiled"; None: the faster one that there is.
+    callbacks
+        Told of the training: `relaxon.callbacks.Callback`, or texts as ``csv:log.csv``. One that
+        raises ends ``fit`` after that epoch, whose weights are kept.
     preset
-        Machine that golden and virtual are built as; None: as `relaxon train` chooses it.
+        Machine that golden and virtual are built as, by the name of a preset or of a TOML file
+        (`relaxon.machines`); None: as `relaxon train` chooses it.
 
     Attributes
     ----------
@@ -96,8 +107,9 @@ class RelaxonEstimator(BaseEstimator):
 
     def __init__(
         self,
-        hidden_layers: Sequence[int] = (32,),
+        hidden_layers: Sequence[int | str | Conv] = (32,),
         *,
+        input_shape: Sequence[int] | str | None = None,
         rule: str = "ep-centered",
         epochs: int = 10,
         beta: float | None = None,
@@ -113,8 +125,10 @@ class RelaxonEstimator(BaseEstimator):
         backend: str = "golden",
         engine: str | None = None,
         preset: str | None = None,
+        callbacks: Sequence | None = None,
     ) -> None:
         self.hidden_layers = hidden_layers
+        self.input_shape = input_shape
         self.rule = rule
         self.epochs = epochs
         self.beta = beta
@@ -130,6 +144,7 @@ class RelaxonEstimator(BaseEstimator):
         self.backend = backend
         self.engine = engine
         self.preset = preset
+        self.callbacks = callbacks
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train for ``epochs`` on X (samples, features) and y (samples,)."""
@@ -170,7 +185,7 @@ class RelaxonEstimator(BaseEstimator):
                 drawn = check_random_state(drawn).randint(1 << 31)
             self.seed_ = int(drawn)
         data = self._dataset(x, y)
-        network = Network((data.features, *self.hidden_layers, data.outputs))
+        network = self._network(data)
         rule = {"beta": self.beta, "rate_shifts": self.rate_shifts, "objective": self.objective}
         chosen = (rule | (self.settings or {})).items()
         given: dict[str, Any] = {
@@ -189,13 +204,45 @@ class RelaxonEstimator(BaseEstimator):
                 trainer.resume(saved)
             else:
                 trainer.start()
+            trainer.told.callbacks += [
+                make_callback(one) if isinstance(one, str) else one for one in self.callbacks or ()
+            ]
             new = []
-            while trainer.epoch < settings.epochs:
-                new.append(self._loss(trainer, trainer.run_epoch()))
-            self.checkpoint_ = trainer.checkpoint(spec_of("arrays", data, network, settings))
-        self.loss_curve_ = [*losses, *new]
-        self.n_iter_ = self.checkpoint_.epoch
+            try:
+                for entry in trainer.epochs(evaluate=data.classes is None):
+                    new.append(self._loss(entry))
+            finally:
+                if new and sys.exc_info()[1] in (None, trainer.told.failed):
+                    spec = spec_of("arrays", data, network, settings)
+                    self.checkpoint_ = trainer.checkpoint(spec)
+                    self.loss_curve_ = [*losses, *new]
+                    self.n_iter_ = self.checkpoint_.epoch
         return self
+
+    def _network(self, data: Dataset) -> Network:
+        """Raises ConfigError where layers, image and data do not go together."""
+        shape, hidden = self.input_shape, self.hidden_layers
+        if isinstance(hidden, str) or not isinstance(hidden, Sequence | np.ndarray):
+            raise ConfigError(f"hidden_layers = {hidden!r}: give a list of layers, as (32,)")
+        if shape is None:
+            if any(isinstance(n, str | Conv) for n in hidden):
+                raise ConfigError(
+                    f"hidden_layers = {hidden!r} without input_shape: convolutions need the "
+                    "image's height, width and channels, as input_shape=(28, 28, 1)"
+                )
+            return Network.parse((data.features, *hidden, data.outputs))
+        parts = shape.split("x") if isinstance(shape, str) else [*shape]
+        if len(parts) != 3 or not all(str(n).strip().isdecimal() for n in parts):
+            raise ConfigError(
+                f"input_shape = {shape!r}: give height, width and channels, as (28, 28, 1)"
+            )
+        image = Image(*map(int, parts))
+        if (pixels := image.height * image.width * image.channels) != data.features:
+            raise ConfigError(
+                f"input_shape = {shape!r}: such an image has {pixels} values, a sample has "
+                f"{data.features} features"
+            )
+        return Network.parse((image, *hidden, data.outputs))
 
     @contextmanager
     def _open(
@@ -204,7 +251,7 @@ class RelaxonEstimator(BaseEstimator):
         """A trainer on the device, which is closed after it."""
         chosen = choose_preset(self.backend, self.preset, network, data, settings, saved)
         options = {} if self.engine is None else {"engine": self.engine}
-        with open_device(self.backend, preset(chosen), **options) as device:
+        with open_device(self.backend, chosen, **options) as device:
             refuse_other_preset(self.backend, self.preset, device.config)
             yield Trainer(device, network, data, settings)
 
@@ -220,7 +267,7 @@ class RelaxonEstimator(BaseEstimator):
     def _dataset(self, x: np.ndarray, y: np.ndarray) -> Dataset:
         raise NotImplementedError
 
-    def _loss(self, trainer: Trainer, entry: dict) -> float:
+    def _loss(self, entry: dict) -> float:
         """Of an epoch, whose entry in the history is given."""
         raise NotImplementedError
 
@@ -286,7 +333,7 @@ class RelaxonClassifier(ClassifierMixin, RelaxonEstimator):
     def _dataset(self, x: np.ndarray, y: np.ndarray) -> Dataset:
         return Dataset("arrays", x, y, x[:1], y[:1], classes=len(self.classes_))
 
-    def _loss(self, trainer: Trainer, entry: dict) -> float:
+    def _loss(self, entry: dict) -> float:
         return 1 - entry["online_accuracy"]
 
 
@@ -343,5 +390,5 @@ class RelaxonRegressor(RegressorMixin, RelaxonEstimator):
     def _dataset(self, x: np.ndarray, y: np.ndarray) -> Dataset:
         return Dataset("arrays", x, y, x, y)
 
-    def _loss(self, trainer: Trainer, entry: dict) -> float:
-        return trainer.evaluate()["mse"]
+    def _loss(self, entry: dict) -> float:
+        return entry["test"]["mse"]

@@ -71,8 +71,9 @@ class Lab:
         config: ArrayConfig | str = "default",
         **options: object,
     ) -> Self:
-        """On "golden", "virtual" or a serial port; ``config`` names a preset. ``options`` are the
-        backend's (`open_device`), as golden's ``engine``."""
+        """On "golden", "virtual" or a serial port; ``config`` names a preset or a TOML file
+        (`relaxon.machines`). ``options`` are the backend's (`open_device`), as golden's
+        ``engine``."""
         return cls(open_device(backend, config, **options), network, settings)
 
     def configure(self, settings: RuleSettings | None = None, **changes: object) -> None:

@@ -33,6 +33,8 @@ class MemoryNeeds:
         Weights between layers that are not neighbours: (lower, upper), lower + 1 < upper.
     backward
         Every layer from the second on has weights of its own for what comes from above.
+    readouts
+        Every hidden layer has weights of its own onto the outputs, without biases.
     words
         Words of memory a synapse.
     scales
@@ -49,6 +51,7 @@ class MemoryNeeds:
     tiles: tuple[str, ...] = ()
     skips: tuple[tuple[int, int], ...] = ()
     backward: bool = False
+    readouts: bool = False
     words: int = 1
     scales: int = 1
     lean: bool = False
@@ -102,7 +105,7 @@ class Layout:
     def _shortage(self) -> str:
         config = self.config
         skipped = sum(block.tile_columns for block in self.skips)
-        terms = max(block.most_terms for block in self.blocks[: self.depth])
+        terms = max(block.most_terms for block in (*self.blocks[: self.depth], *self.readouts))
         # An identity and a tile, for weight access; in lean memory on top of the planes ``rise``.
         states = self.state_groups + 2 * config.p - self.needs.lean * self.span
         for what, needed, present in (
@@ -335,24 +338,30 @@ class Layout:
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
-        """All weights: of the layers 1 .. depth, of skip connections, backward ones of 2 .. depth.
+        """All weights: of the layers 1 .. depth, of skip connections, backward ones of 2 .. depth,
+        read-outs of the layers 1 .. depth - 1.
 
         Backward weights are stored as the forward ones of the same layer, and read transposed.
-        Skip connections between hidden layers and backward weights have no biases.
+        Skip connections between hidden layers, backward weights and read-outs have no biases.
         """
         own = [(layer - 1, layer, True) for layer in range(1, self.depth + 1)]
         skips = [(*skip, not skip[0]) for skip in self.needs.skips]
         backward = [(k - 1, k, False) for k in range(2, self.depth + 1)] * self.needs.backward
+        readouts = [(k, self.depth, False) for k in range(1, self.depth)] * self.needs.readouts
         at, blocks = 0, []
-        for lower, upper, biased in (*own, *skips, *backward):
+        for lower, upper, biased in (*own, *skips, *backward, *readouts):
             ends = self.layers[lower], self.layers[upper]
-            kernel = self.kernels[lower] if upper == lower + 1 else Kernel()
+            kernel = self.kernels[lower] if upper == lower + 1 else self._whole(lower)
             ones = self.constant + (upper - 1) // 2 * (self.needs.scales > 1)
             place = at, self.needs.words, ones, self.zero
             block = Block(lower, upper, *ends, *place, kernel, biased)
             blocks.append(block)
             at = block.extent.stop
         return tuple(blocks)
+
+    def _whole(self, layer: int) -> Kernel:
+        """A window that is the whole map."""
+        return Kernel(self.layers[layer].height, self.layers[layer].width)
 
     def block(self, layer: int) -> Block:
         """The weights from layer - 1 into ``layer`` (1 .. depth)."""
@@ -374,6 +383,18 @@ class Layout:
         return self.blocks[self.depth : self.depth + len(self.needs.skips)]
 
     @property
+    def readouts(self) -> tuple[Block, ...]:
+        return self.blocks[len(self.blocks) - (self.depth - 1) * self.needs.readouts :]
+
+    @property
+    def names(self) -> list[str]:
+        """Of the matrices of `blocks`: W1, W2, ... into the layers, then the others."""
+        own = [f"W{layer}" for layer in range(1, self.depth + 1)]
+        skips = [f"skip {lower}>{upper}" for lower, upper in self.needs.skips]
+        backward = [f"backward {k}" for k in range(2, self.depth + 1)] * self.needs.backward
+        return [*own, *skips, *backward, *(f"read-out {block.lower}" for block in self.readouts)]
+
+    @property
     def shapes(self) -> list[tuple[int, int]]:
         """Shapes of the matrices of `blocks`."""
         return [block.shape for block in self.blocks]
@@ -383,7 +404,8 @@ class Layout:
         """Of the weights of `blocks`, as `Network.fans`."""
         own, sizes = self.network.fans, self.network.sizes
         skips = [(sizes[lower], sizes[upper]) for lower, upper in self.needs.skips]
-        return [*own, *skips, *own[1:] * self.needs.backward]
+        readouts = [(size, sizes[-1]) for size in sizes[1:-1]] * self.needs.readouts
+        return [*own, *skips, *own[1:] * self.needs.backward, *readouts]
 
     @property
     def convolves(self) -> bool:

@@ -254,21 +254,20 @@ class Network:
         return "-".join(map(str, self.layers))
 
     @classmethod
-    def parse(cls, text: "str | Sequence[int | Image | Conv] | Network") -> "Network":
+    def parse(cls, text: "str | Sequence[int | str | Image | Conv] | Network") -> "Network":
         """Read "64,32,10" or "28x28x1,12c6s2,36c4s2p1,10", the same with "-" between, or a sequence
-        of layers. Raises ConfigError for others."""
+        of layers, each as an object or as such text. Raises ConfigError for others."""
         if isinstance(text, Network):
             return text
-        if not isinstance(text, str):
-            return cls(tuple(text))
-        return cls(tuple(_layer(part, text) for part in text.replace("-", ",").split(",")))
+        parts = text.replace("-", ",").split(",") if isinstance(text, str) else text
+        return cls(tuple(_layer(n, text) if isinstance(n, str) else n for n in parts))
 
 
 def _out(layer: Conv) -> float:
     return layer.channels * (layer.kernel / layer.stride) ** 2
 
 
-def _layer(part: str, text: str) -> int | Image | Conv:
+def _layer(part: str, text: object) -> int | Image | Conv:
     part = part.strip().lower()
     if found := re.fullmatch(r"(\d+)x(\d+)x(\d+)", part):
         return Image(*map(int, found.groups()))

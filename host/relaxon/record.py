@@ -24,7 +24,7 @@ from .training import Progress, Trainer, TrainSettings, silent
 
 __all__ = ["RunRecord", "digest_of", "reproduce"]
 
-VERSION = 1
+VERSION = 2
 OF_THE_LINE = {
     register.name
     for register in (
@@ -45,17 +45,21 @@ class RunRecord:
     ----------
     spec
         What was asked: data and their digest, network, settings (`relaxon.runs.spec_of`), and
-        ``init``, the digest of the weights that it started from, if they were given.
+        ``init``, the digest of the weights that it started from, if they were given, and
+        ``every`` (`Trainer`), if it stopped for callbacks.
     machine
         ``config``, its ``fingerprint``, the ``contract``'s version, ``backend``, ``build``.
     versions
         Of relaxon, Python and numpy.
     history
-        An entry an epoch, as `Trainer.history`.
+        An entry an epoch, as `Trainer.history`; ``weights`` in it, where it is, is `digest_of` all
+        integer weights after the epoch.
     counters
         Of the machine at the end, keys included, by name.
     weights
         `digest_of` the integer weights at the end.
+    matrices
+        The same of each matrix, by `Layout.names`.
     """
 
     spec: dict
@@ -64,11 +68,13 @@ class RunRecord:
     history: list
     counters: dict
     weights: str
+    matrices: dict
 
     @classmethod
     def of(cls, trainer: Trainer, spec: dict, backend: str) -> Self:
         """The record of what a trainer did so far."""
         identity = trainer.identity
+        names, weights = trainer.layout.names, trainer.weights()
         return cls(
             spec=json.loads(json.dumps(spec)),  # as it will be read: lists for tuples
             machine={
@@ -85,7 +91,8 @@ class RunRecord:
             },
             history=list(trainer.history),
             counters={r.name: int(v) for r, v in trainer.device.counters().items()},
-            weights=digest_of(trainer.weights()),
+            weights=digest_of(weights),
+            matrices={n: digest_of([w]) for n, w in zip(names, weights, strict=True)},
         )
 
     def save(self, path: Path) -> None:
@@ -122,16 +129,30 @@ class RunRecord:
             raise DataError(f"{path}: {', '.join(sorted(odd))}: damaged")
         if unknown := sorted(set(members["spec"]) - SPEC):
             raise DataError(f"{path}: the run was asked for {', '.join(unknown)}: not known here")
-        if missing := sorted(SPEC - {"init", "data_options"} - set(members["spec"])):
+        if missing := sorted(SPEC - OPTIONAL - set(members["spec"])):
             raise DataError(f"{path}: damaged, it does not say {', '.join(missing)}")
         return cls(**members)
 
+    def asked(self) -> tuple[Network, TrainSettings, ArrayConfig]:
+        """Network, settings and machine as they were. Raises DataError if they are damaged."""
+        try:
+            return (
+                Network.parse(self.spec["network"]),
+                TrainSettings.from_json(self.spec["settings"]),
+                ArrayConfig.from_json(json.dumps(self.machine["config"])),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"the record is damaged ({type(error).__name__}: {error})") from error
+
     def differences(self, other: "RunRecord") -> list[str]:
-        """What came out otherwise in another run of the same: texts, none if all is identical."""
+        """What came out otherwise in another run of the same: texts, none if all is identical.
+
+        The first epoch that differs, and in what; which counters; which matrices of weights."""
         said = []
         for mine, its in zip(self.history, other.history, strict=False):
-            if not _same(mine, its):
-                said.append(f"history: epoch {mine.get('epoch')} was {mine}, is {its}")
+            if odd := [k for k in {**mine, **its} if not _same(mine.get(k), its.get(k))]:
+                what = "; ".join(f"{k} was {mine.get(k)}, is {its.get(k)}" for k in odd)
+                said.append(f"history: first in epoch {mine.get('epoch')}: {what}")
                 break
         if len(self.history) != len(other.history):
             said.append(f"history: {len(self.history)} epochs were, {len(other.history)} are")
@@ -142,12 +163,18 @@ class RunRecord:
         ]
         if moved:
             said.append(f"counters: {', '.join(moved)}")
-        if self.weights != other.weights:
-            said.append(f"weights: digest was {self.weights}, is {other.weights}")
+        names = {**self.matrices, **other.matrices}
+        odd = [n for n in names if self.matrices.get(n) != other.matrices.get(n)]
+        if odd or self.weights != other.weights:
+            same = [n for n in names if n not in odd]
+            said.append(
+                f"weights: {', '.join(odd) or 'all'} differ, {', '.join(same) or 'none'} identical"
+            )
         return said
 
 
-SPEC = {"data", "data_options", "data_digest", "rule_digest", "network", "settings", "init"}
+OPTIONAL = {"data_options", "init", "every"}
+SPEC = {"data", "data_digest", "rule_digest", "network", "settings"} | OPTIONAL
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -191,12 +218,7 @@ def reproduce(
             f"{CONTRACT_VERSION}: repeat it with the relaxon that made it "
             f"({record.versions.get('relaxon')})"
         )
-    try:
-        settings = TrainSettings.from_json(spec["settings"])
-        network = Network.parse(spec["network"])
-        config = ArrayConfig.from_json(json.dumps(machine["config"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"the record is damaged ({type(error).__name__}: {error})") from error
+    network, settings, config = record.asked()
     if rule:
         settings = replace(settings, rule=replace(settings.rule, name=rule))
     if rule_digest(settings.rule.name) != spec["rule_digest"]:
@@ -225,11 +247,13 @@ def reproduce(
                 f"machine: {backend} has fingerprint {found}, the run's machine had "
                 f"{machine['fingerprint']}: golden and virtual are built as that one"
             )
-        trainer = Trainer(device, network, dataset, settings)
+        trainer = Trainer(device, network, dataset, settings, every=spec.get("every", 0))
         trainer.start(weights)
         while trainer.epoch < len(record.history):  # which may be of a run cut short
             entry = trainer.run_epoch(progress)
-            before = record.history[trainer.epoch - 1 : trainer.epoch]
-            if before and before[0].get("test"):
-                entry["test"] = trainer.evaluate()
+            before = record.history[trainer.epoch - 1]
+            if test := before.get("test"):
+                entry["test"] = trainer.evaluate(loss="mse" in test)
+            if before.get("weights"):
+                entry["weights"] = digest_of(trainer.weights())
         return RunRecord.of(trainer, spec, backend)

@@ -1,17 +1,19 @@
 """Before a run: what is asked for as a checkpoint keeps it, and which machine it runs on."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from relaxon_isa import PRESETS, ArrayConfig, ConfigError, DataError, preset
+from relaxon_isa import ArrayConfig, ConfigError, DataError, preset
 from relaxon_isa.identity import fingerprint
 
 from . import checks
 from .backends import BACKENDS
 from .checkpoint import WEIGHTS, Checkpoint, kind_of, load_float_weights
 from .datasets import NAMED, Dataset, load
+from .machines import find_machine, is_file, preset_of
 from .network import Network
 from .rules import check, first_preset, make_rule, rule_digest
 from .rules.settings import RuleSettings
@@ -52,10 +54,12 @@ class Run:
 def spec_of(source: str, data: Dataset, network: Network, settings: TrainSettings) -> dict:
     """What a run was asked for, as JSON values: `Checkpoint.spec`. ``source``: of `load`."""
     path = Path(source)
-    options = {"names": data.names, "classes": data.classes, "scale": data.scale}
+    # FOLDER/mnist may name a data set of that folder.
+    lies = path.exists() or (len(path.parts) > 1 and path.parent.exists())
+    options = {"names": data.names, "classes": data.classes, "scale": data.scale} | data.options
     return {
         # Where it lies, from wherever the run goes on; what is no file has a name.
-        "data": str(path.absolute()) if source not in NAMED and path.exists() else source,
+        "data": str(path.absolute()) if source not in NAMED and lies else source,
         "data_options": {name: value for name, value in options.items() if value is not None},
         "data_digest": data.digest,
         "rule_digest": rule_digest(settings.rule.name),
@@ -64,12 +68,13 @@ def spec_of(source: str, data: Dataset, network: Network, settings: TrainSetting
     }
 
 
-def load_data(spec: dict, source: str | None = None) -> Dataset:
-    """The data set of a run; or another, by the names of its classes and its scale."""
+def load_data(spec: dict, source: str | None = None, **how: Any) -> Dataset:
+    """The data set of a run; or another, by the names of its classes and its scale. ``how``:
+    options of `load` that are others than the run's."""
     options = dict(spec.get("data_options", {}))
     if source is not None:
         options.pop("classes", None)
-    return load(spec["data"] if source is None else source, **options)
+    return load(spec["data"] if source is None else source, **options | how)
 
 
 def load_run(path: Path) -> Run:
@@ -102,7 +107,7 @@ def shapes_of(network: Network, settings: RuleSettings) -> list[tuple[int, int]]
 def initial_of(path: Path, network: Network, settings: TrainSettings) -> list[np.ndarray]:
     """Weights that a file holds for a network to start from. Raises DataError if they are of
     another one."""
-    weights, about = load_float_weights(path)
+    weights, about = load_float_weights(path, network)
     wanted = settings.rule.architecture
     kept = about.get("settings", {}).get("rule", {}).get("architecture", wanted)
     if kept != wanted:
@@ -125,27 +130,40 @@ def choose_preset(
     settings: TrainSettings,
     saved: Checkpoint | None = None,
 ) -> str:
-    """What golden and virtual are built as where ``name`` is None: a checkpoint's preset; for
-    golden the first that holds the network; else the default.
+    """What golden and virtual are built as: ``name`` (`find_machine`); where that is None, a
+    checkpoint's preset; for golden the first that holds the network; else the default.
 
     Raises what opening the device and starting to train would raise, before anything happens.
     """
     check_data(network, data, settings.rule)
     if name is None and saved:
-        same = (n for n, config in PRESETS.items() if fingerprint(config) == saved.fingerprint)
-        name = next(same, None)
+        name = preset_of(saved.fingerprint)
+        if name is None and backend in BACKENDS:
+            raise ConfigError(
+                f"the run was made on a machine that is no preset (fingerprint "
+                f"{saved.fingerprint}): --config says which file describes it"
+            )
     if name is None and backend == "golden":
         name = first_preset(network, settings.rule)
     if backend in BACKENDS:
-        check(network, preset(name or "default"), settings.rule)
+        check(network, find_machine(name or "default"), settings.rule)
     return name or "default"
 
 
 def refuse_other_preset(backend: str, name: str | None, found: ArrayConfig) -> None:
-    """A board is what it is: raise ConfigError for a preset that it is not."""
-    if name is None or backend in BACKENDS or fingerprint(preset(name)) == fingerprint(found):
+    """A board is what it is: raise ConfigError for a machine (`find_machine`) that it is not."""
+    if name is None or backend in BACKENDS:
         return
+    wanted = find_machine(name)
+    if fingerprint(wanted) == fingerprint(found):
+        return
+    other = [
+        f"{field} {value}, not {getattr(wanted, field)}"
+        for field, value in asdict(found).items()
+        if value != getattr(wanted, field)
+    ]
+    option = "--config" if is_file(name) else "--preset"
     raise ConfigError(
-        f"{backend} is not a machine of preset {name} (fingerprint {fingerprint(preset(name))}), "
-        f"its fingerprint is {fingerprint(found)}: leave --preset out to use it as it is"
+        f"{backend} is not the machine {name} (fingerprint {fingerprint(wanted)}), its fingerprint "
+        f"is {fingerprint(found)}: it has {', '.join(other)}; leave {option} out to use it as it is"
     )

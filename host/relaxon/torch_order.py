@@ -5,13 +5,16 @@ channel by channel. Here channels are last (`relaxon.network.Network`). Arrays a
 is not needed: ``conv.weight.detach().numpy()`` gives one, ``torch.from_numpy`` takes one.
 """
 
+import re
+from collections.abc import Mapping
+
 import numpy as np
 
 from relaxon_isa import DataError
 
 from .network import Conv, Network
 
-__all__ = ["from_torch", "to_torch"]
+__all__ = ["from_torch", "named", "paired", "to_torch"]
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -38,6 +41,34 @@ def from_torch(network: Network, pairs: list[Pair]) -> list[np.ndarray]:
         kernel = np.reshape(weight, (out, into, high, wide)).transpose(0, 2, 3, 1)
         matrices.append(np.column_stack([_flat(kernel), bias]))
     return matrices
+
+
+def named(pairs: list[Pair]) -> dict[str, np.ndarray]:
+    """``layers.0.weight``, ``layers.0.bias``, ...: as a ``state_dict`` names them."""
+    kinds = ("weight", "bias")
+    return {
+        f"layers.{i}.{kind}": array
+        for i, pair in enumerate(pairs)
+        for kind, array in zip(kinds, pair, strict=True)
+    }
+
+
+def paired(whose: str, arrays: Mapping[str, np.ndarray], in_order: bool = True) -> list[Pair]:
+    """Weights and biases by the names of a ``state_dict``: a bias that is not there is 0.
+
+    ``in_order``: the names stand input side first; else their numbers say the order. Raises
+    DataError for a name that is none of these.
+    """
+    names = list(arrays)
+    if not in_order:
+        names.sort(key=lambda n: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", n)])
+    layers = {n.removesuffix("weight"): arrays[n] for n in names if n.endswith("weight")}
+    if odd := [n for n in names if n.removesuffix("weight").removesuffix("bias") not in layers]:
+        raise DataError(
+            f"{whose}: {', '.join(odd)}: wanted are weights and biases of convolutions and linear "
+            "layers, as conv1.weight, conv1.bias, fc.weight"
+        )
+    return [(w, arrays.get(f"{n}bias", np.zeros(len(w)))) for n, w in layers.items()]
 
 
 def _windows(network: Network) -> list[tuple[int, int, int, int]]:

@@ -1,6 +1,8 @@
 """Training and inference on a device: epochs, sample order, schedules, checkpoints."""
 
-from collections.abc import Callable
+from collections import abc
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from math import inf
 from numbers import Real
@@ -11,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from relaxon_device.base import Device
 from relaxon_isa import (
+    ArrayConfig,
     ConfigError,
     DataError,
     Loop,
@@ -27,6 +30,7 @@ from relaxon_isa import (
 from relaxon_isa.identity import Identity
 
 from . import checks
+from .callbacks import Callback, Told
 from .checkpoint import Checkpoint
 from .datasets import Dataset
 from .generator import Generator
@@ -38,12 +42,15 @@ from .weights import load_layers, read_layers
 
 __all__ = [
     "Progress",
+    "Shown",
     "TrainSettings",
     "Trainer",
     "check_data",
     "remarks",
     "run_limit",
     "silent",
+    "summary_of",
+    "unseen",
 ]
 
 Progress = Callable[[int], None]
@@ -54,7 +61,17 @@ def silent(done: int) -> None:
     """The `Progress` that tells nobody."""
 
 
+Shown = Callable[[str, int], AbstractContextManager[Progress]]
+
+
+def unseen(label: str, total: int) -> AbstractContextManager[Progress]:
+    """The `Shown` that shows nothing."""
+    return nullcontext(silent)
+
+
 SAMPLES_A_RUN = 1 << 16
+ENCODED = 1 << 10
+"""Samples encoded at a time."""
 KEY_STREAM = 0x6B657973  # separates the seeds of keys from those of weights and order
 
 KINDS = {
@@ -188,13 +205,26 @@ class Trainer:
 
         trainer = Trainer(device, network, data, settings)
         trainer.start()
-        while trainer.epoch < settings.epochs:
-            trainer.run_epoch()
-        print(trainer.evaluate())
+        for entry in trainer.epochs():
+            print(entry)
+
+    Parameters
+    ----------
+    callbacks
+        Told by `epochs`.
+    every
+        Samples after which the machine stops for `Callback.on_samples`; 0: never in an epoch. Each
+        stop takes it a few cycles; the bits of all weights stay the same.
     """
 
     def __init__(
-        self, device: Device, network: Network, data: Dataset, settings: TrainSettings
+        self,
+        device: Device,
+        network: Network,
+        data: Dataset,
+        settings: TrainSettings,
+        callbacks: Sequence[Callback] = (),
+        every: int = 0,
     ) -> None:
         check_data(network, data, settings.rule)
         self.device = device
@@ -209,11 +239,13 @@ class Trainer:
         )
         self.epoch = 0
         self.history: list[dict] = []
+        self.told = Told(callbacks)
+        self.every = checks.whole("every", every, 0, checks.MANY)
         with checks.naming(f"{data.name}: y_train"):
             encode = self.rule.encode_labels if self._labelled else self.rule.encode_targets
-            self._targets = encode(data.y_train)
-        self._inputs = self.rule.encode_inputs(data.x_train)
-        self._test_inputs = self.rule.encode_inputs(data.x_test)
+            self._targets = encoded_by(encode, data.y_train)
+            self._inputs = encoded_by(self.rule.encode_inputs, data.x_train)
+            self._test_inputs = encoded_by(self.rule.encode_inputs, data.x_test)
 
     @property
     def identity(self) -> Identity:
@@ -284,6 +316,32 @@ class Trainer:
 
     # Training
 
+    def epochs(
+        self, *, evaluate: bool = True, loss: bool = False, shown: Shown = unseen
+    ) -> abc.Generator[dict, None, None]:
+        """Train up to `TrainSettings.epochs`; gives each epoch's entry of `history`, with the test.
+
+        ``evaluate``, ``loss``: as of `evaluate`, after each epoch. ``shown`` makes the progress of
+        a step, given its name and its samples. What a callback raises is raised after the epoch,
+        once its entry was given: until then the caller can keep what it came to.
+        """
+        self.told.start(self)
+        try:
+            self.told.check()
+            while self.epoch < self.settings.epochs:
+                label = f"epoch {self.epoch + 1}/{self.settings.epochs}"
+                with shown(label, len(self._inputs)) as progress:
+                    entry = self.run_epoch(progress)
+                if evaluate:
+                    with shown("testing", len(self._test_inputs)) as progress:
+                        entry["test"] = self.evaluate(progress, loss=loss)
+                self.told.epoch(self, entry)
+                yield entry
+                self.told.check()
+        finally:
+            self.told.end(self)
+        self.told.check()
+
     def order(self, epoch: int) -> np.ndarray:
         """Sample order of an epoch: a function of seed and epoch alone."""
         count = len(self._inputs)
@@ -298,6 +356,8 @@ class Trainer:
     def _scheduled(self, epoch: int) -> Program:
         """The training program with this epoch's learning rates."""
         halvings, program = self._halvings(epoch), self._train
+        if not halvings:
+            return program
         for indices in self._marks.rates.values():
             for index in indices:
                 mac = program.instructions[index]
@@ -315,12 +375,13 @@ class Trainer:
         right = done = 0
         if self._labelled:
             self.device.write(Space.REGISTER, Register.WRONG, [0])
-        for start in range(0, len(order), SAMPLES_A_RUN):
-            part = order[start : start + SAMPLES_A_RUN]
+        size = min(self.every or SAMPLES_A_RUN, SAMPLES_A_RUN)
+        for start in range(0, len(order), size):
+            part = order[start : start + size]
             program, _, _ = program.patch(self._marks.samples, count=len(part))
             self.device.run_limit = self._limit(program, self._marks.samples)
             self.device.load(program.rows)
-            samples = block([self._inputs[i] + self._targets[i] for i in part])
+            samples = np.concatenate((self._inputs[part], self._targets[part]), axis=1)
             payloads = self.device.run_all(samples, progress=progress)
             if self._labelled:
                 progress(len(part))
@@ -328,8 +389,11 @@ class Trainer:
                 answers = np.frombuffer(b"".join(payloads), "<u2")
                 right += np.count_nonzero(answers == self.data.y_train[part])
             done += len(part)
-        if self._labelled:
-            right = done - self.device.counters()[Register.WRONG]
+            if self._labelled and (self.every or done == len(order)):
+                right = done - self.device.counters()[Register.WRONG]
+            if self.every:
+                online = {} if self.data.classes is None else {"online_accuracy": right / done}
+                self.told.samples(self, self.epoch + 1, **online)
         if self.rule.OUTSIDE:
             x, y = self.data.x_train[order], self.data.y_train[order]
             learned = self.rule.outside(self.real_weights(), x, y, self._halvings(self.epoch))
@@ -345,7 +409,7 @@ class Trainer:
         """`run_limit` of one sample of a program, whose ``loop`` counts samples."""
         return run_limit(self.device, program.patch(loop, count=1)[0])
 
-    def _infer(self, inputs: list[bytes], outputs: bool, progress: Progress) -> np.ndarray:
+    def _infer(self, inputs: NDArray[np.uint8], outputs: bool, progress: Progress) -> np.ndarray:
         """Run the inference program over encoded inputs: arg max (n,), or outputs (n, k)."""
         checks.owned(self.device, self)
         program = self.rule.infer_program(outputs=outputs)
@@ -354,23 +418,29 @@ class Trainer:
         for start in range(0, len(inputs), SAMPLES_A_RUN):
             part = inputs[start : start + SAMPLES_A_RUN]
             self.device.load(program.patch(0, count=len(part))[0].rows)
-            results += self.device.run_all(block(part), count=False, progress=progress)
+            results += self.device.run_all(part, count=False, progress=progress)
         if not outputs:
             return np.array([int.from_bytes(r, "little") for r in results], dtype=np.int64)
         words = np.array([self.device.layouts[Space.STATE].decode(r) for r in results])
         return from_integers(words, self.rule.frac(self.layout.depth))
 
-    def evaluate(self, progress: Progress = silent) -> dict:
-        """Accuracy on the test set (classes) or mean squared error (targets).
+    def evaluate(self, progress: Progress = silent, *, loss: bool = False) -> dict:
+        """Accuracy on the test set (classes) or mean squared error (targets); ``loss``: both of
+        classes too, for which outputs travel in place of answers.
 
         Disturbs nothing: weights, keys and counters stay. Raises DataError if it is empty.
         """
-        if not len(self.data.x_test):
-            raise DataError(f"{self.data.name} has no test samples: --no-evaluate leaves them out")
-        outputs = self._infer(self._test_inputs, self.data.classes is None, progress)
-        if self.data.classes is None:
-            return {"mse": float(np.mean((outputs - self.data.y_test) ** 2))}
-        return {"accuracy": float(np.mean(outputs == self.data.y_test))}
+        data = self.data
+        if not len(data.x_test):
+            raise DataError(f"{data.name} has no test samples: --no-evaluate leaves them out")
+        loss = loss or data.classes is None
+        found = self._infer(self._test_inputs, loss, progress)
+        targets = self.rule.targets_of(data.y_test) if loss else found
+        error = {"mse": float(np.mean((found - targets) ** 2))} if loss else {}
+        if data.classes is None:
+            return error
+        answers = found.argmax(axis=1) if loss else found
+        return {"accuracy": float(np.mean(answers == data.y_test)), **error}
 
     def predict(
         self, x: ArrayLike | None = None, *, outputs: bool = False, progress: Progress = silent
@@ -384,7 +454,7 @@ class Trainer:
         if x is not None:
             rows = self.data.scaled(checks.features("x", x, self.data.features))
             checks.within("x", rows, self.settings.rule.input_bits)
-            encoded = self.rule.encode_inputs(rows)
+            encoded = encoded_by(self.rule.encode_inputs, rows)
         found = self._infer(encoded, outputs, progress)
         return found if outputs else self.data.named(found)
 
@@ -398,22 +468,34 @@ class Trainer:
 
     def summary(self) -> dict:
         """Cycles and events a training sample since `start`, from the device's counters."""
-        counters = self.device.counters()
-        samples = max(1, counters[Register.SAMPLES])
-        kinds = {name: counters[register] / samples for name, register in KINDS.items()}
-        if not self.device.config.kind_counters:
-            kinds = {"all": kinds["mac"]}
-        return {
-            "samples": counters[Register.SAMPLES],
-            "sweeps_per_sample": counters[Register.SWEEPS] / samples,
-            "cycles_per_sample": sum(kinds.values()),
-            "cycles_by_kind": kinds,
-            "state_saturations": counters[Register.STATE_SATURATIONS],
-            "weight_saturations": counters[Register.WEIGHT_SATURATIONS],
-            "link_errors": counters[Register.LINK_ERRORS],
-        }
+        return summary_of(self.device.counters(), self.device.config)
 
 
-def block(samples: list[bytes]) -> NDArray[np.uint8]:
-    """Samples of one length, a row each: (n, bytes)."""
-    return np.frombuffer(b"".join(samples), np.uint8).reshape(len(samples), -1)
+def summary_of(counters: Mapping[Register, int], config: ArrayConfig) -> dict:
+    """Cycles and events a training sample, from a machine's counters."""
+    samples = max(1, counters[Register.SAMPLES])
+    kinds = {name: counters[register] / samples for name, register in KINDS.items()}
+    if not config.kind_counters:
+        kinds = {"all": kinds["mac"]}
+    return {
+        "samples": counters[Register.SAMPLES],
+        "sweeps_per_sample": counters[Register.SWEEPS] / samples,
+        "cycles_per_sample": sum(kinds.values()),
+        "cycles_by_kind": kinds,
+        "state_saturations": counters[Register.STATE_SATURATIONS],
+        "weight_saturations": counters[Register.WEIGHT_SATURATIONS],
+        "link_errors": counters[Register.LINK_ERRORS],
+    }
+
+
+def encoded_by(
+    encode: Callable[[np.ndarray], list[bytes]], values: np.ndarray
+) -> NDArray[np.uint8]:
+    """Samples or targets as the bytes that WAIT takes, a row each, (n, bytes): some at a time,
+    since what is encoded takes many times its room meanwhile."""
+    parts = [
+        np.frombuffer(b"".join(some), np.uint8).reshape(len(some), -1)
+        for start in range(0, max(1, len(values)), ENCODED)
+        if (some := encode(values[start : start + ENCODED]))
+    ]
+    return np.concatenate(parts) if parts else np.zeros((0, 0), np.uint8)

@@ -12,7 +12,7 @@ and output) of shapes (n_l,); the input x = s_0 of shape (n_0,) is clamped.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -65,11 +65,13 @@ class Reference:
         return len(self.weights)
 
     def energy(self, x: Vector, states: list[Vector]) -> float:
-        """E = 1/2 sum_l |s_l|^2 - sum_l s_{l+1}^T W_l s_l - sum_l b_l . s_{l+1} (section 2)."""
+        """E = 1/2 sum_l |s_l|^2 - sum_l s_{l+1}^T W_l s_l - sum_l b_l . s_{l+1} (section 2); with
+        ``feedback`` each layer's terms times gamma^(l-1)."""
         layers = [x, *states]
         energy = 0.0
-        for below, above, w, b in zip(layers, states, self.weights, self.biases, strict=False):
-            energy += 0.5 * above @ above - above @ w @ below - b @ above
+        for i, (above, w, b) in enumerate(zip(states, self.weights, self.biases, strict=False)):
+            terms = 0.5 * above @ above - above @ w @ layers[i] - b @ above
+            energy += self.feedback**i * terms
         return float(energy)
 
     @staticmethod
@@ -260,6 +262,51 @@ class Reference:
             for states in phases
         ]
         return any((side != sides[0]).any() for side in sides)
+
+
+@dataclass
+class Directed(Reference):
+    """A network whose connections have a weight for each direction, and so no energy.
+
+    s_l = clip(W_l s_{l-1} + b_l + B_{l+1}^T s_{l+1}); the gradient of C at the fixed point is that
+    of implicit differentiation (Almeida 1987, Pineda 1987).
+
+    Members
+    -------
+    backward
+        B_2 ... B_L, of the shapes of `weights`.
+    """
+
+    backward: list[Matrix] = field(default_factory=list)
+
+    def current(self, x: Vector, states: list[Vector], layer: int) -> Vector:
+        below = x if layer == 1 else states[layer - 2]
+        a = self.weights[layer - 1] @ below + self.biases[layer - 1]
+        return a + self.backward[layer - 1].T @ states[layer] if layer < self.depth else a
+
+    def adjoint(
+        self, x: Vector, target: Vector, free: list[Vector]
+    ) -> tuple[list[Matrix], list[Vector]]:
+        """The gradient of C by weights, then backward ones, and by biases.
+
+        With s = clip(A s + b): e = D (A^T e + y - o), dC/dA = -e s^T.
+        """
+        ends = np.cumsum([0, *map(len, free)])
+        parts = [slice(*pair) for pair in pairwise(ends)]
+        a = np.zeros((ends[-1], ends[-1]))
+        for i in range(1, self.depth):
+            a[parts[i], parts[i - 1]] = self.weights[i]
+            a[parts[i - 1], parts[i]] = self.backward[i - 1].T
+        states, pull = np.concatenate(free), np.zeros(ends[-1])
+        pull[parts[-1]] = target - free[-1]
+        inside = ((states > 0) & (states < 1)).astype(float)
+        e = np.linalg.solve(np.eye(ends[-1]) - inside[:, None] * a.T, inside * pull)
+        errors: list[Vector] = [np.asarray(e[part], np.float64) for part in parts]
+        dw: list[Matrix] = [
+            -np.outer(error, below) for error, below in zip(errors, [x, *free], strict=False)
+        ]
+        dw += [-np.outer(above, error) for above, error in zip(free[1:], errors, strict=False)]
+        return dw, [np.negative(error) for error in errors]
 
 
 @dataclass

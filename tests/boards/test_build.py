@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import signal
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import relaxon_boards.build
 import relaxon_boards.top
 from relaxon.cli import cli
 from relaxon.parallel import open_pool
+from relaxon_boards import release
 from relaxon_boards.board import Board, Pll
 from relaxon_boards.build import TimingError, build
 from relaxon_boards.catalogue import BOARDS
@@ -29,7 +31,7 @@ from relaxon_hdl.families import FAMILIES, Family
 from relaxon_hdl.tools.cache import file_lock
 from relaxon_hdl.tools.find import TOOLS, find_tool, packaged, tool_version
 from relaxon_hdl.tools.run import run_tool
-from relaxon_isa.errors import ConfigError, ToolError
+from relaxon_isa.errors import ConfigError, DataError, ToolError
 
 BOARD = BOARDS["icebreaker"]
 
@@ -429,3 +431,36 @@ def test_icebreaker_as_committed(tmp_path):
     """The whole machine on the smallest board, against the committed report (its baseline)."""
     baseline = Report.read(Path(__file__).parents[2] / "boards/reports/icebreaker.json")
     assert regressions(build(BOARD, tmp_path / "out"), baseline) == []
+
+
+def test_release_packs_what_was_built_and_refuses_the_rest(straw, tmp_path, monkeypatch, capsys):
+    """Archives of the same files are the same bytes; sums are those of sha256sum."""
+    where = tmp_path / "build" / "icebreaker"
+    build(BOARD, where, seeds=5)
+    arguments = ["release", "--build", str(tmp_path / "build"), "--out", str(tmp_path / "dist")]
+    monkeypatch.setattr("sys.argv", arguments)
+    release.main()
+    said = capsys.readouterr()
+    (archive,) = (tmp_path / "dist").glob("*.tar.gz")
+    assert str(archive) in said.out and "left out: hx8k: no bitstream" in said.err
+    with tarfile.open(archive) as tar:
+        names = {Path(name).name for name in tar.getnames()}
+        readme = tar.extractfile(f"{archive.name.removesuffix('.tar.gz')}/README.txt")
+        assert readme and b"relaxon info --backend PORT@3000000" in readme.read()
+    assert names == {"README.txt", "icebreaker.bin", "report.json", "report.txt"}
+    first = archive.read_bytes()
+    sums = (tmp_path / "dist/SHA256SUMS").read_text()
+    assert sums == f"{hashlib.sha256(first).hexdigest()}  {archive.name}\n"
+    release.main()
+    assert archive.read_bytes() == first
+    for change in ("--all", "hx8k"):
+        monkeypatch.setattr("sys.argv", [*arguments, change])
+        with pytest.raises(SystemExit):
+            release.main()
+    (where / "icebreaker.bin").write_text("another")
+    with pytest.raises(DataError, match="is not the one of its report"):
+        release.pack(BOARD, where, tmp_path / "dist")
+    other = replace(BOARD, preset="hx8k")
+    build(BOARD, where, seeds=5)
+    with pytest.raises(DataError, match=r"built as .*, the machine now is"):
+        release.pack(other, where, tmp_path / "dist")

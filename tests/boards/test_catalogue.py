@@ -45,7 +45,7 @@ def test_board_elaborates(name):
     family = find_family(board.family)
     gates = {f"\\{other.gate_cell}" for other in FAMILIES.values() if other.gate_cell}
     assert {gate for gate in gates if gate in text} == gates & {f"\\{family.gate_cell}"}
-    if family.vendor:
+    if not family.seed_files:  # synthesis only
         assert len(commands) == 1
         return
     place = commands[1]

@@ -78,6 +78,27 @@ def test_runs_in_pieces_are_the_same(seed: int, monkeypatch: pytest.MonkeyPatch)
         assert differences(a, b) == []
 
 
+def test_windows_of_zeros_meet_the_same_tiles_as_others(seed: int) -> None:
+    """Six windows of two groups on one panel; those of groups 2 and 3, and 5, have zeros."""
+    config, rng = preset("default"), np.random.default_rng(seed)
+    window = Mac(
+        outer=(MacLevel(count=6, src=1, dst=2),), inner=(MacLevel(count=2, tile=1, src=1),),
+        dst=32, shift=10, one=14,
+    )  # fmt: skip
+    weights = rng.integers(-(1 << 13), 1 << 13, (config.weight_depth, config.p, config.p))
+    states = rng.integers(-(1 << 9), 1 << 9, (7, config.p)) << 4
+    states[2:4] = states[5] = 0
+    found = []
+    for engine in engines.ENGINES:
+        device = open_device("golden", config, engine=engine)
+        device.machine.weights_array = weights  # type: ignore[attr-defined]
+        device.write(Space.STATE, 0, states.ravel())
+        device.load(Program(config, (window, Halt())).rows)
+        assert list(device.run()) == []
+        found.append(device.read(Space.STATE).tolist())
+    assert found[0] == found[1] and any(found[0][32 * config.p :])
+
+
 def countdown(samples: int) -> Program:
     """Adds each sample to a sum and hands that over."""
     config = preset("default")

@@ -159,12 +159,14 @@ WINDOWS = Network.parse("9x9x2,6c3s2,5c2,4")
 @pytest.mark.parametrize(
     ("rule", "feedback"),
     [("ep-positive", 0), ("ep-positive", 2), ("rbp", 0), ("backprop", 0), ("pcn", 0),
-     ("pcn-random", 0), ("feedback-alignment", 0)],
+     ("pcn-random", 0), ("pcn once", 0), ("pc-alm", 0), ("feedback-alignment", 0)],
 )  # fmt: skip
 def test_other_rules_follow_their_gradients(rule, feedback):
     # Recurrent backpropagation takes an output at a bound for one that can move.
     options: dict[str, Any] = {"gain": 0.2} if rule == "rbp" else {}
     options |= {"options": {"sweeps": 40}, "beta": 1 / 32} if rule.startswith("pcn") else {}
+    if rule == "pcn once":  # one sweep, no closing prediction
+        rule, options["options"] = "pcn", {"sweeps": 1, "closing": 0}
     net, x, y, change = updated(WINDOWS, rule, feedback=feedback, **options)
     dense = net.dense()
     if rule == "ep-positive":
@@ -178,6 +180,30 @@ def test_other_rules_follow_their_gradients(rule, feedback):
     least = [0.999] * 3 if rule != "feedback-alignment" else [-1, -1, 0.999]
     for found, gradient, bound in zip(change, wanted, least, strict=True):
         assert cosine(found, sign * gradient) > bound
+
+
+def test_weights_of_both_directions_learn_on_maps():
+    """Where both directions have the same weights, the two updates add up to the gradient of a
+    network with one weight a connection."""
+    fine = {"grid": 23, "free_cap": 400, "nudged_cap": 400, "input_bits": 16, "input_offset": 0.0}
+    settings = settings_for("aep", WINDOWS, **fine, beta=1 / 32, rate_shifts=(1, 1, 1))
+    rng, depth = np.random.default_rng(1), WINDOWS.depth
+    with Lab(open_device("golden", FINE), WINDOWS, settings) as lab:
+        weights = initial_weights(lab.layout, 1, 0.2)
+        for w in weights[:depth]:
+            w[:, -1] = rng.uniform(0.1, 0.3, len(w))
+        both = [np.column_stack([w[:, :-1], np.zeros(len(w))]) for w in weights[1:depth]]
+        lab.load_weights([*weights[:depth], *both])
+        before, x = lab.weights(), rng.uniform(0, 1, WINDOWS.sizes[0])
+        y = lab.relax_free(x)[-1] + 0.2
+        lab.train_step(x, y)
+        x, y = lab.plane("x"), lab.plane("y")
+        change = [new - old for new, old in zip(lab.weights(), before, strict=True)]
+    net = reference(WINDOWS, before[:depth])
+    dense = net.dense()
+    wanted = joined(*net.shared(*dense.adjoint(x, y, dense.free(x).states)))
+    for i, (found, gradient) in enumerate(zip(change, wanted, strict=False)):
+        assert cosine(found + (change[depth + i - 1] if i else 0), -gradient) > 0.999
 
 
 def test_outputs_are_held_on_top_of_windows():

@@ -34,6 +34,38 @@ def test_this_computer() -> None:
     assert "numpy" in CliRunner().invoke(cli, ["doctor"]).stdout
 
 
+def test_a_report_names_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a user can send: device, self-test, counters, versions; no folder, user or computer."""
+    home = put(tmp_path / "home/grace/x", "").parent
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USER", "grace")
+    monkeypatch.setenv("LOGNAME", "grace")
+    monkeypatch.setattr(doctor.platform, "node", lambda: "labmachine")
+    found = (
+        doctor.Finding("tool yosys", f"0.70, {home}/bin/yosys on labmachine of grace"),
+        doctor.Finding("tool icepack", "1.2, C:\\Users\\grace\\icepack.exe", wrong=True),
+        doctor.Finding("port /dev/ttyUSB0", "FT231X"),
+        doctor.Finding("cache", str(home / "cache")),
+    )
+    monkeypatch.setattr(doctor, "examine", lambda: iter(found))
+    path = tmp_path / "report.json"
+    ask = ["info", "--backend", "golden", "--self-test", "--report", str(path)]
+    said = CliRunner().invoke(cli, ask)
+    assert said.exit_code == 0, said.output
+    text = path.read_text()
+    assert not any(word in text for word in ("grace", "labmachine", "home", "Users"))
+    document = json.loads(text)
+    assert (
+        document["device"]["self_test"]["passed"] and "mac_cycles" in document["device"]["counters"]
+    )
+    assert [f["found"] for f in document["computer"]] == [
+        "0.70, yosys on HOST of USER", "1.2, icepack.exe", "FT231X"
+    ]  # fmt: skip
+    assert CliRunner().invoke(cli, ask).exit_code == 0  # relaxon wrote what it replaces
+    path.write_text("mine")
+    assert CliRunner().invoke(cli, ask).exit_code == 5
+
+
 def test_absent_and_old_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = ["numpy>=1000.1", "no-such-package>=1; extra == 'data'", "no-base-package"]
     monkeypatch.setattr(doctor.metadata, "requires", lambda name: asked)

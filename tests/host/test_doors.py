@@ -348,6 +348,8 @@ def test_numpys_integers_are_integers():
 def test_labels_are_numbered_and_named_again(y, names):
     data = AnyDataset("few", X, y, X, y)
     assert data.names == names and data.y_train.dtype == np.int64
+    again = load((X, y, X, y), names=data.names, classes=data.classes)  # as a checkpoint says it
+    assert again.names == names and np.array_equal(again.y_test, data.y_test)
     wanted = np.asarray(y).reshape(-1)
     assert np.array_equal(data.named(data.y_train), wanted.astype(data.named(data.y_train).dtype))
     run = trainer(data, f"6-4-{data.outputs}")

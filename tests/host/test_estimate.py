@@ -36,6 +36,15 @@ def test_rates():
     assert cost.link_rate(3_000_000) == pytest.approx(300_000 / (807 * 211 / 200))
 
 
+@pytest.mark.parametrize(
+    ("baud", "latency_ms", "measured"), [(12e6, 2.2, 1020), (12e6, 16.2, 150), (3e6, 16.2, 144)]
+)
+def test_latency_of_the_line_as_simulated(baud, latency_ms, measured):
+    """Measured with the real host and a model of the board in simulated time, ring of 2,048."""
+    cost = estimate(Network.parse("784,64,10"), preset("default"))["training"]
+    assert cost.link_rate(baud, latency_ms / 1000, 2046) == pytest.approx(measured, rel=0.05)
+
+
 def run(*arguments: str) -> tuple[int, str, str]:
     result = CliRunner().invoke(cli, ["estimate", *arguments])
     return result.exit_code, result.stdout, " ".join(result.stderr.split())

@@ -2,19 +2,23 @@
 
 import pickle
 import warnings
+from contextlib import ExitStack
 from typing import Any
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_digits, load_iris
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from relaxon.backends import virtual_board
 from relaxon.estimators import RelaxonClassifier, RelaxonRegressor
-from relaxon_isa import ConfigError
+from relaxon.network import Conv
+from relaxon_isa import ConfigError, preset
 
 SMALL: dict[str, Any] = {
     "hidden_layers": (8,),
@@ -52,15 +56,22 @@ def same(one, other) -> bool:
     return all(map(np.array_equal, one.checkpoint_.weights, other.checkpoint_.weights))
 
 
-def test_the_virtual_board_learns_what_golden_learns() -> None:
+@pytest.mark.parametrize("backend", ["virtual", "port"])
+def test_a_board_learns_what_golden_learns(backend: str) -> None:
     """Few samples, all three classes: weights, keys, counters and outputs are golden's."""
     x, y = X[::10], NAMES[::10]
     golden = classifier(epochs=1, preset="default").fit(x, y)
-    board = copied(golden).set_params(backend="virtual").fit(x, y)
+    board = copied(golden).set_params(backend=backend)
+    with ExitStack() as stack:
+        if backend == "port":  # a board on a serial port, which brings its own machine
+            port = stack.enter_context(virtual_board(preset("default"))).port
+            board.set_params(backend=port, preset=None)
+        board.fit(x, y)
+        outputs = board.decision_function(x)
     assert same(golden, board)
     differing = set(golden.checkpoint_.registers.items()) ^ set(board.checkpoint_.registers.items())
     assert {name for name, _ in differing} <= {"WAIT_STALLS", "EMIT_STALLS"}  # the line's
-    assert np.array_equal(golden.decision_function(x), board.decision_function(x))
+    assert np.array_equal(golden.decision_function(x), outputs)
     assert golden.loss_curve_ == board.loss_curve_
 
 
@@ -130,3 +141,81 @@ def test_grid_search_in_processes() -> None:
         search.fit(X, NAMES)
     assert search.best_score_ > 0.8
     assert search.predict(X[:3]).tolist() == ["setosa"] * 3
+
+
+@pytest.mark.filterwarnings("default")  # of Dask's own
+def test_grid_search_on_a_dask_cluster() -> None:
+    """The workers of a cluster do what processes here do: the same scores, the same network."""
+    distributed = pytest.importorskip("distributed")
+    grid = {"beta": [0.25, 0.5], "hidden_layers": [(4,), (8,)]}
+
+    def search(jobs: int) -> Any:
+        return GridSearchCV(classifier(epochs=2), grid, cv=2, n_jobs=jobs).fit(X, NAMES)
+
+    cluster = distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None)
+    with cluster, distributed.Client(cluster), joblib.parallel_config("dask"):
+        there = search(-1)
+    here = search(1)
+    assert here.best_params_ == there.best_params_
+    scores = "mean_test_score"
+    assert here.cv_results_[scores].tolist() == there.cv_results_[scores].tolist()
+    assert same(here.best_estimator_, there.best_estimator_)
+
+
+# Images and frames ------------------------------------------------------------------------------
+
+IMAGES: Any
+DIGITS: Any
+IMAGES, DIGITS = (part[:150] for part in load_digits(return_X_y=True))
+
+
+def test_convolutions() -> None:
+    """Written as for --layers, or as objects; the run says its network as the command does."""
+    model = classifier(
+        hidden_layers=("6c4s2", 20), input_shape=(8, 8, 1), epochs=3, rate_shifts=None
+    ).fit(IMAGES, DIGITS)
+    assert model.checkpoint_.spec["network"] == "8x8x1-6c4s2-20-10"
+    assert model.score(IMAGES, DIGITS) > 0.5
+    other = copied(model).set_params(hidden_layers=[Conv(6, 4, 2), 20], input_shape="8x8x1")
+    assert same(model, other.fit(IMAGES, DIGITS))
+    assert np.array_equal(pickle.loads(pickle.dumps(model)).predict(IMAGES), model.predict(IMAGES))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"hidden_layers": ("6c4s2",)}, "convolutions need the image's height, width"),
+        ({"input_shape": (8, 8)}, "give height, width and channels, as"),
+        ({"input_shape": (8, 8, 3)}, "such an image has 192 values, a sample has 64 features"),
+        ({"hidden_layers": "32"}, "give a list of layers"),
+        ({"hidden_layers": ("6c9",), "input_shape": (8, 8, 1)}, "its kernel is 1 to 8"),
+    ],
+)
+def test_layers_that_do_not_go_with_the_data_are_refused(changes: dict, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        classifier(**{"rate_shifts": None} | changes).fit(IMAGES, DIGITS)
+
+
+def test_features_are_scaled_inside() -> None:
+    """Any positive scale and shift of a feature leads to the same bits."""
+    plain = classifier(epochs=1).fit(X, Y)
+    moved = classifier(epochs=1).fit(X * np.array([4, 0.5, 1, 256]) - 8, Y)
+    assert same(plain, moved)
+    assert np.array_equal(plain.predict(X), moved.predict(X * np.array([4, 0.5, 1, 256]) - 8))
+
+
+def test_frames() -> None:
+    """A DataFrame's names of columns are kept and asked for; labels may be a Series of texts."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=["sepal length", "sepal width", "length", "width"])
+    labels = pandas.Series(NAMES, name="species")
+    model: Any = classifier(epochs=1).fit(frame, labels)
+    assert model.feature_names_in_.tolist() == frame.columns.tolist()
+    plain = classifier(epochs=1).fit(X, NAMES)
+    assert same(model, plain)
+    assert model.predict(frame).tolist() == plain.predict(X).tolist()
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(frame.rename(columns={"width": "depth"}))
+    assert np.isfinite(
+        regressor(epochs=1).fit(frame[["length"]], frame["width"]).predict(frame[["length"]])
+    ).all()

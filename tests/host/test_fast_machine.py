@@ -11,9 +11,7 @@ from relaxon.training import Trainer, TrainSettings
 from relaxon_isa import ArrayConfig, Learn, Mac, Register, preset
 
 FAST = preset("fast4").replace(weight_depth=128, state_depth=128, drive_depth=32)
-PLAIN = FAST.replace(
-    drains=False, prefetch=False, both=False, sample_buffer=0, sample_memory=False
-)
+PLAIN = FAST.replace(drains=False, prefetch=False, both=False, sample_buffer=0, sample_memory=False)
 
 
 def data(inputs: int, outputs: int) -> Dataset:

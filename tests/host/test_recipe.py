@@ -30,6 +30,7 @@ DEEPER = Network((20, 13, 9, 5))
 SUPPORTED = [
     "ep-centered", "ep-positive", "ep-negative", "ep-random", "coupled-positive",
     "coupled-negative", "coupled-centered", "contrastive", "lock-in", "continual", "rbp",
+    "aep", "ep-local",
 ]  # fmt: skip
 
 

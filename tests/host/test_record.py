@@ -3,14 +3,15 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from relaxon.cli import cli
-
-DATA = {"x": np.arange(60).reshape(20, 3) / 60, "y": np.arange(20) % 2}
+from relaxon.training import Trainer
+from support.runs import DATA, KINDS, RULE, SMALL, folder_of_data
 
 
 def relaxon(*words: object) -> Result:
@@ -35,11 +36,17 @@ def test_a_run_is_identical_on_any_backend(record: Path, backend: str) -> None:
 
 
 def weights(run: dict) -> None:
-    run["weights"] = "0" * 32
+    run["weights"] = run["matrices"]["W2"] = "0" * 32
 
 
 def history(run: dict) -> None:
-    run["history"][1]["online_accuracy"] += 0.05
+    run["history"][1]["online_accuracy"] = 0.05
+
+
+def within(run: dict) -> None:
+    """Weights that differ after the first epoch, and lead to the same answers."""
+    for entry in run["history"]:
+        entry["weights"] = "0" * 32
 
 
 def counters(run: dict) -> None:
@@ -65,8 +72,9 @@ def start(run: dict) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (weights, "weights: digest was 0000"),
-        (history, "history: epoch 2 was"),
+        (weights, "weights: W2 differ, W1 identical"),
+        (history, "history: first in epoch 2: online_accuracy was 0.05, is"),
+        (within, "history: first in epoch 1: weights was 0000"),
         (counters, "counters: SWEEPS"),
         (data, "data: digest of"),
         (machine, "machine: golden has fingerprint"),
@@ -96,7 +104,7 @@ def test_only_counters_of_the_line_may_differ(record: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("member", "value", "said"),
     [
-        ("version", 2, "a record of version 2"),
+        ("version", 1, "a record of version 1"),
         ("format", "another", "its format is 'another'"),
         ("notes", "text", "notes: not known"),
         ("history", {}, "history: damaged"),
@@ -135,3 +143,62 @@ def test_a_resumed_run_is_the_run(record: Path, tmp_path: Path) -> None:
     init = ("--init", tmp_path / "first.npz")
     assert relaxon("reproduce", tmp_path / "run.json", *init).stdout == "identical\n"
     assert relaxon("reproduce", tmp_path / "run.json").exit_code == 9
+
+
+# Every kind of run -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_run_is_identical(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder_of_data(tmp_path)
+    done = relaxon("train", "--backend", "golden", *KINDS[kind], "--record", "run.json")
+    assert done.exit_code == 0, done.output
+    said = relaxon("reproduce", "run.json")
+    assert (said.exit_code, said.stdout) == (0, "identical\n"), said.output
+
+
+def test_a_run_on_the_gateware_is_identical_on_golden(record: Path, tmp_path: Path) -> None:
+    asked = ("--data", record.parent / "data.npz", *SMALL, "--record", tmp_path / "run.json")
+    done = relaxon("train", "--backend", "virtual", "--no-verify", *asked)
+    assert done.exit_code == 0, done.output
+    assert relaxon("reproduce", tmp_path / "run.json").stdout == "identical\n"
+
+
+def test_a_rule_of_ones_own_is_known_by_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder_of_data(tmp_path)
+    relaxon("train", "--backend", "golden", *KINDS["own rule"], "--record", "run.json")
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "mine.py").rename(tmp_path / "moved/mine.py")
+    assert relaxon("reproduce", "run.json").exit_code != 0
+    there = ("--rule", "moved/mine.py:Halves")
+    assert relaxon("reproduce", "run.json", *there).stdout == "identical\n"
+    (tmp_path / "moved/mine.py").write_text(RULE.replace("0.25", "0.5"))
+    changed = relaxon("reproduce", "run.json", *there)
+    assert changed.exit_code == 9
+    assert "is not what the run used" in changed.stderr.replace("\n", " ")
+
+
+def test_an_interrupted_run_leaves_the_record_of_its_whole_epochs(
+    record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the third epoch: two are reproduced."""
+    kept, run = tmp_path / "run.json", Trainer.run_epoch
+
+    def interrupted(trainer: Trainer, *arguments: Any) -> dict:
+        if trainer.epoch == 2:
+            raise KeyboardInterrupt
+        return run(trainer, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "run_epoch", interrupted)
+        asked = ("--data", record.parent / "data.npz", "--layers", "3,4,2", "--epochs", 4)
+        cut = relaxon("train", "--backend", "golden", *asked, "--record", kept)
+        assert cut.exit_code != 0
+    assert [entry["epoch"] for entry in json.loads(kept.read_text())["history"]] == [1, 2]
+    assert relaxon("reproduce", kept).stdout == "identical\n"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from operator import attrgetter
 
@@ -14,6 +15,7 @@ from relaxon.backends import open_device
 from relaxon.cli import device
 from relaxon.selftest import PARTS, self_test
 from relaxon_device.base import SpaceLayout
+from relaxon_isa import row_bits
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ConfigError, LinkError
 from relaxon_isa.memory import Register, Space
@@ -57,18 +59,19 @@ class Damaged(GoldenDevice):
         self.change(self.machine)
 
 
-def stuck(memory: str, at: int, bit: int) -> Callable[[Machine], None]:
-    """That bit of a memory's element is always 1."""
+def stuck(memory: str, at: int, bit: int, value: int = 1) -> Callable[[Machine], None]:
+    """That bit of a memory's element is always 1, or always 0."""
 
     def change(machine: Machine) -> None:
         words = attrgetter(memory)(machine)
-        words[at] = int(words[at]) | 1 << bit
+        words[at] = int(words[at]) & ~(1 << bit) | value << bit
 
     return change
 
 
-def stuck_row(machine: Machine) -> None:
-    machine.write_program(40, [machine.program[40] | 1 << 77])
+def stuck_row(machine: Machine, value: int = 1) -> None:
+    top = row_bits(CONFIG) - 1
+    machine.write_program(40, [machine.program[40] & ~(1 << top) | value << top])
 
 
 def one_of(memory: str, a: int, b: int) -> Callable[[Machine], None]:
@@ -85,9 +88,9 @@ def cell(machine: Machine, tile: int, row: int, column: int) -> int:
     return machine.weights.positions(np.array([tile]))[0, row, column]
 
 
-def stuck_weight(machine: Machine) -> None:
+def stuck_weight(machine: Machine, bit: int = 5, value: int = 1) -> None:
     at = cell(machine, 200, 2, 1)
-    machine.weights.flat[at] = int(machine.weights.flat[at]) | 1 << 5
+    machine.weights.flat[at] = int(machine.weights.flat[at]) & ~(1 << bit) | value << bit
 
 
 def tiles_are_one(machine: Machine) -> None:
@@ -118,6 +121,36 @@ def test_a_damaged_memory_is_found_and_located(change, part, where):
     assert found.wrong
     assert found.first[0].where == where
     assert found.first[0].expected != found.first[0].found
+
+
+@pytest.mark.parametrize("value", [0, 1])
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        *(
+            (part, partial(stuck, memory, at, bit))
+            for part, memory, at, bits in (
+                ("state", "states.words", 100, CONFIG.state_bits - 1),
+                ("drive", "drives.words", 47, CONFIG.acc_bits - 1),
+                ("table", "table", 17, CONFIG.state_bits - 1),
+                ("registers", "registers.values", Register.SWEEPS, 32),
+            )
+            for bit in (0, bits // 2, bits - 1)
+        ),
+        ("program", lambda value: partial(stuck_row, value=value)),
+        *(
+            (
+                "weights",
+                partial(lambda bit, value: partial(stuck_weight, bit=bit, value=value), bit),
+            )
+            for bit in (0, 7, CONFIG.weight_bits - 2)
+        ),
+    ],
+)
+def test_each_kind_of_stuck_bit_is_found(
+    part: str, change: Callable[[int], Callable[[Machine], None]], value: int
+) -> None:
+    assert self_test(Damaged(change(value))).parts[part].wrong
 
 
 class HalfUp(Integers):
@@ -213,7 +246,12 @@ def test_info_says_what_came_of_it(monkeypatch):
     assert code == cli.DIFFERENT and "FAILED: weights" in said
 
 
-@pytest.mark.parametrize("choice", [["--self-test"], ["--no-self-test"], ["--preset", "up5k"]])
+def test_info_shows_one_preset():
+    said = CliRunner().invoke(cli.cli, ["info", "--preset", "up5k"])
+    assert said.exit_code == 0 and "up5k" in said.stdout and "default" not in said.stdout
+
+
+@pytest.mark.parametrize("choice", [["--self-test"], ["--no-self-test"]])
 def test_info_refuses_what_is_about_a_device_without_one(choice):
     said = CliRunner().invoke(cli.cli, ["info", *choice])
     assert said.exit_code == 2 and "name a --backend" in said.stderr

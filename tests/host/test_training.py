@@ -177,7 +177,7 @@ def test_real_targets(data):
 def lab(rule="ep-centered", **changes):
     settings = settings_for(rule, 2, rate_shifts=(2, 2), **changes)
     bench = Lab.open("golden", "20-15-5", settings)
-    bench.load_weights(bench.rule.initial(initial_weights(bench.network, 5, gain=1)))
+    bench.load_weights(bench.rule.initial(initial_weights(bench.layout, 5, gain=1)))
     return bench
 
 
@@ -188,7 +188,9 @@ def test_without_a_nudge_no_weight_changes(rule):
         before = bench.weights(raw=True)
         for _ in range(5):
             bench.train_step(rng.uniform(0, 1, 20), rng.uniform(0, 1, 5))
-        assert same(before, bench.weights(raw=True))
+        # The read-outs of ep-local learn from errors, not from phases.
+        kept = bench.network.depth if rule == "ep-local" else len(before)
+        assert same(before[:kept], bench.weights(raw=True)[:kept])
 
 
 @pytest.mark.parametrize("rule", ["ep-positive", "ep-negative", "ep-centered"])

@@ -15,11 +15,13 @@ import pytest
 from click.testing import CliRunner
 
 from relaxon.cli import cli
+from relaxon.machines import to_toml
 from relaxon.weights import read_tiles, write_tiles
 from relaxon_device.serial import SerialDevice
 from relaxon_hdl.tools.run import run_tool
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import ToolError
+from relaxon_isa.identity import fingerprint
 from relaxon_isa.instructions import Emit, EmitKind, Halt, Pack, Wait
 from relaxon_isa.memory import Register, Space
 from relaxon_isa.presets import preset
@@ -89,6 +91,17 @@ def test_answers_and_sleeps(board):
         with pytest.raises(Exception, match="waits for another sample"):
             list(device.run(samples()))
         assert pauses[0] <= 10  # the host asks now and then
+
+
+def test_a_machine_of_ones_own_is_known_by_its_file(board, tmp_path):
+    """The board says what it is; --config says what it should be."""
+    own, other = tmp_path / "own.toml", tmp_path / "other.toml"
+    own.write_text(to_toml(SMALL))
+    other.write_text(to_toml(SMALL.replace(p=3)))
+    told = CliRunner().invoke(cli, ["info", "--backend", board.port, "--config", str(own)])
+    assert told.exit_code == 0 and fingerprint(SMALL) in told.stdout
+    told = CliRunner().invoke(cli, ["info", "--backend", board.port, "--config", str(other)])
+    assert told.exit_code == 3 and "it has p 2, not 3; leave --config out" in told.stderr
 
 
 CLIENT = """

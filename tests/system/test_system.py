@@ -13,8 +13,9 @@ from campaign import CAMPAIGN, Campaign
 from relaxon.backends import open_device
 from relaxon.lab import Lab
 from relaxon.network import Network
-from relaxon.rules import RULES, settings_for
+from relaxon.rules import RULES, fits, settings_for
 from relaxon.rules.settings import RuleSettings
+from relaxon.selftest import self_test
 from relaxon.training import TrainSettings
 from relaxon.weights import read_tiles, write_tiles
 from relaxon_hdl.families import FAMILIES
@@ -24,10 +25,11 @@ from support.observe import OUTSIDE
 from support.short_training import few_digits, trained
 
 
-def test_identity_and_memories(device):
-    assert device.config == preset("default")
+def test_identity_and_memories(device, request):
+    config = device.config
+    assert request.config.getoption("--port") or config == preset("default")
     rng = np.random.default_rng(0)
-    for space, bits in ((Space.STATE, 16), (Space.DRIVE, 42)):
+    for space, bits in ((Space.STATE, config.state_bits), (Space.DRIVE, config.acc_bits)):
         size = device.layouts[space].size
         values = rng.integers(-(1 << bits - 1), 1 << bits - 1, size)
         device.write(space, 0, values)
@@ -38,7 +40,8 @@ def test_identity_and_memories(device):
 def test_weights_in_and_out_and_no_counter_moves(device):
     before = device.counters()
     rng = np.random.default_rng(1)
-    tiles = rng.integers(-(1 << 15), 1 << 15, (50, 4, 4))
+    p, highest = device.config.p, 1 << device.config.weight_bits - 1
+    tiles = rng.integers(-highest, highest, (50, p, p))
     write_tiles(device, 7, tiles)
     assert np.array_equal(read_tiles(device, 7, 50), tiles)
     after = device.counters()
@@ -65,9 +68,10 @@ RULE_MACHINE = preset("default")
 
 
 @pytest.fixture(scope="module")
-def board():
+def board(request):
     """One board for all rules: no rule asks for another bitstream."""
-    with open_device("virtual", RULE_MACHINE) as device:
+    port = request.config.getoption("--port")
+    with open_device(port or "virtual", RULE_MACHINE) as device:
         yield device
 
 
@@ -94,12 +98,27 @@ def test_rule_leaves_the_same_machine(name, changes, board):
     data = few_digits(12)
     settings = TrainSettings(epochs=1, rule=settings_for(name, RULE_NETWORK.depth, **changes))
     left = []
-    with open_device("golden", RULE_MACHINE) as golden:
+    if board.config != RULE_MACHINE and not fits(RULE_NETWORK, board.config, settings.rule):
+        pytest.skip(f"this board's machine has no room, or not the features, for {name}")
+    with open_device("golden", board.config) as golden:
         for device in (golden, board):
             for space, start in ((Space.REGISTER, 2), (Space.STATE, 0), (Space.DRIVE, 0)):
                 device.write(space, start, np.zeros(device.layouts[space].size - start, int))
             left.append(trained(device, RULE_NETWORK, data, settings))
     assert left[0] == left[1]
+
+
+def test_random_programs_on_the_board_itself(seed, board, request):
+    """It passes the self-test, which leaves all memories at 0 as golden's are; then programs for
+    its own machine, with memories of any size, leave what they leave there."""
+    if not request.config.getoption("--port"):
+        pytest.skip("--port names no board; below, programs run on smaller virtual ones")
+    test = self_test(board)
+    assert test.passed, "\n".join(test.failures())
+    campaign = Campaign(board, seed)
+    for _ in range(10):
+        found = campaign.step()
+        assert not found, "\n".join(found)
 
 
 def test_random_programs_none_differing(seed, capsys):

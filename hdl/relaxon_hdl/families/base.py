@@ -160,6 +160,11 @@ class Family:
             "command_templates": [
                 '{{invoke_tool("yosys")}} {{quiet("-q")}} -l {{name}}.rpt {{name}}.ys'
             ],
+            # Yosys need not know the vendor's cells: Amaranth's portable ones stand for them.
+            **dict.fromkeys(
+                ("get_io_buffer", "get_ff_sync", "get_async_ff_sync"),
+                lambda _, part: part.elaborate(None),
+            ),
         }
         return type("SynthesisOnly", (board,), members)
 

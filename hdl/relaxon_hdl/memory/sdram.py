@@ -7,7 +7,7 @@ boards of one name differ by batch.
 
 from enum import IntEnum
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, io, stream
@@ -152,8 +152,7 @@ class SdramController(Component):
             }
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         t = self.timing
 
         # Refreshes
@@ -254,7 +253,6 @@ class SdramController(Component):
                         m.d.sync += [row.eq(following), after.eq(after - 1), ahead.eq(0)]
                         with m.If(~ahead):
                             m.next = "CLOSE"
-        return m
 
 
 class Sdram(Component):
@@ -296,8 +294,14 @@ class Sdram(Component):
             }
         )
 
-    def elaborate(self, platform):
-        m = Module()
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        clk = ddr_buffer(io.Direction.Output, self.ports.clk, platform)
+        dq = ddr_buffer(io.Direction.Bidir, self.ports.dq, platform)
+        self.transfer(m, clk, dq)
+        return m
+
+    def build(self, m: Module) -> None:
         m.submodules.controller = controller = self.controller
         ports = self.ports
         m.d.comb += [
@@ -326,8 +330,12 @@ class Sdram(Component):
             buffer = io.FFBuffer(io.Direction.Output, getattr(ports, name))
             m.submodules[name] = buffer
             m.d.comb += buffer.o.eq(delay(m, value, len(buffer.o), OUTPUT_STAGES, name))
-        m.submodules.clk = clk = ddr_buffer(io.Direction.Output, ports.clk, platform)
-        m.submodules.dq = dq = ddr_buffer(io.Direction.Bidir, ports.dq, platform)
+
+    def transfer(self, m: Module, clk: Any, dq: Any) -> None:
+        """Connects clock and data to their buffers."""
+        controller = self.controller
+        m.submodules.clk = clk
+        m.submodules.dq = dq
         m.d.comb += [
             clk.o[0].eq(0),
             clk.o[1].eq(1),
@@ -346,7 +354,6 @@ class Sdram(Component):
             self.o.valid.eq(Array(reads)[self.phase[1:]]),
             self.o.payload.eq(Mux(self.phase[0], dq.i[1], dq.i[0])),
         ]
-        return m
 
 
 def delay(m: Module, value, width: int, cycles: int, name: str):

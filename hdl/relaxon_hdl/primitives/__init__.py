@@ -86,10 +86,8 @@ class Seam(Component):
     family: str | None
     made_by: str
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         getattr(primitives(self.family), self.made_by)(m, self)
-        return m
 
 
 class Ram(Seam):
@@ -127,12 +125,10 @@ class Ram(Seam):
         self.words = memory.MemoryData(shape=unsigned(width), depth=depth, init=[])
         super().__init__(ram_members(width, depth))
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         word = Signal(self.width)
         made = primitives(self.family).ram(m, self, word)
         m.d.comb += self.r_data.eq(delay(m, word, self.latency - made, "word")[-1])
-        return m
 
 
 def banks(
@@ -192,8 +188,7 @@ class DelayLine(Seam):
         self.ring = Ram(width, 1 << cycles.bit_length(), family)
         super().__init__({"i": In(width), "o": Out(width)})
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m: Module) -> None:
         m.submodules.ring = ring = self.ring
         at = Signal.like(ring.w_addr)
         m.d.sync += at.eq(at + 1)
@@ -204,7 +199,6 @@ class DelayLine(Seam):
             ring.r_addr.eq(at - (self.cycles - 1)),
             self.o.eq(ring.r_data),
         ]
-        return m
 
 
 class RightShift(Seam):

@@ -9,7 +9,7 @@ import click
 
 from relaxon_isa import CONTRACT_VERSION, DataError, RelaxonError
 
-from . import bench, boards, device, doctor, reproduce, rules, train
+from . import bench, boards, device, doctor, report, reproduce, rules, sweep, train
 from .console import DIFFERENT, EXIT_CODES, complain
 
 __all__ = ["DIFFERENT", "EXIT_CODES", "cli", "main"]
@@ -33,12 +33,16 @@ class Cli(click.Group):
         train.train,
         train.infer,
         reproduce.reproduce_run,
+        report.report,
+        report.plot,
         device.info,
+        device.config,
         device.virtual,
         device.board,
         doctor.doctor,
         rules.list_rules,
         bench.bench,
+        sweep.sweep_file,
         *boards.COMMANDS,
     ],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},

@@ -1,32 +1,41 @@
 """`relaxon bench`: the studies by command."""
 
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryFile
+from typing import Any
 
 import click
 import numpy as np
 
-from relaxon_isa import DataError
-
+from ..checks import naming
 from ..datasets import load
+from ..machines import find_machine
 from ..network import Network
 from ..parallel import open_pool
-from ..rules import RULES, rule_class
-from ..studies import comparison, equivalence, throughput
+from ..rules import RULES, rule_class, settings_for
+from ..runs import choose_preset
+from ..studies import bptt, claims, comparison, equivalence, throughput
+from ..studies import devices as flaws
 from ..studies.cycles import cycles
+from ..studies.faults import RATES, SAME_OR_NOT, faults
 from ..studies.gradient import gradient
 from ..studies.plots import check_picture
 from ..studies.settle import settle
-from ..studies.speed import CASES, golden
+from ..studies.speed import CASES, Case, golden
+from ..training import TrainSettings
 from .boards import load_boards
-from .console import bar, json_option, print_json, show
+from .console import DIFFERENT, bar, json_option, print_json, show
 from .options import (
+    check_folder,
     check_output,
     data_option,
     engine_option,
     epochs_option,
     file_option,
     force_option,
+    how_options,
     jobs_option,
     layers_option,
     pool_option,
@@ -34,14 +43,6 @@ from .options import (
 )
 
 __all__ = ["bench"]
-
-
-def _check_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=path).close()
-    except OSError as error:
-        raise DataError(f"{path}: nothing can be kept there: {error.strerror}") from error
 
 
 def _check_plot(path: Path | None, force: bool) -> None:
@@ -73,6 +74,103 @@ def bench_cycles(as_json: bool) -> None:
     show(columns, ([row[c] for c in columns] for row in rows))
 
 
+@bench.command("faults")
+@click.option(
+    "--config",
+    "machines",
+    multiple=True,
+    default=("default", "up5k"),
+    show_default=True,
+    help="Preset, or TOML file of a machine; may be repeated.",
+)
+@click.option(
+    "--rate",
+    "rates",
+    multiple=True,
+    default=RATES,
+    show_default=True,
+    type=click.FloatRange(0, 0.5),
+    help="Faults a byte; may be repeated.",
+)
+@data_option
+@layers_option("64,32,10")
+@click.option(
+    "--samples",
+    default=200,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Training samples of an epoch.",
+)
+@click.option("--epochs", default=2, show_default=True, type=click.IntRange(1), help="To train.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Of weights and faults."
+)
+@json_option
+def bench_faults(
+    machines: tuple[str, ...],
+    rates: tuple[float, ...],
+    data: str,
+    layers: str,
+    samples: int,
+    epochs: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Train the virtual board over a line with faults, and compare with the golden model.
+
+    Faults go both ways: bits flipped, bytes lost, inserted or repeated, now and then up to 40 bytes
+    lost together or all held up for up to 50 ms. Each rate is a training on a board of its own.
+    It ends "identical" (weights, counters and accuracies), or with a message. "bytes" and
+    "time" are those of both ways beside the first row of its machine. Exit code 9: one differs.
+    """
+    configs = {name: find_machine(name) for name in machines}
+    network, dataset = Network.parse(layers), load(data)
+    count = min(samples, len(dataset.x_train))
+    rows = []
+    with bar("samples", len(configs) * len(rates) * epochs * count) as progress:
+        for name, config in configs.items():
+            for row in faults(
+                config,
+                network,
+                dataset,
+                samples=count,
+                epochs=epochs,
+                rates=rates,
+                seed=seed,
+                progress=progress,
+            ):
+                rows.append({"machine": name, **row})
+    if not print_json(rows, as_json):
+        first = {row["machine"]: row for row in reversed(rows)}
+
+        def beside(row: dict, *names: str) -> str:
+            base = first[row["machine"]]
+            return f"{sum(row[n] for n in names) / sum(base[n] for n in names):.2f}"
+
+        show(
+            ("machine", "rate", "faults", "sent", "received", "bytes", "s", "time", "result"),
+            (
+                (
+                    row["machine"],
+                    f"{row['rate']:g}",
+                    sum(row["faults"].values()),
+                    row["sent"],
+                    row["received"],
+                    beside(row, "sent", "received"),
+                    f"{row['seconds']:.1f}",
+                    beside(row, "seconds"),
+                    row["result"] if row["result"] in SAME_OR_NOT else "ended",
+                )
+                for row in rows
+            ),
+        )
+        for row in rows:
+            if row["result"] not in SAME_OR_NOT:
+                click.echo(f"{row['machine']}, rate {row['rate']:g}, ended: {row['result']}")
+    if any(row["result"] == "different" for row in rows):
+        sys.exit(DIFFERENT)
+
+
 @bench.command("golden")
 @click.option("--data", help="Data set; by default synthetic samples as sparse as MNIST.")
 @click.option("--layers", help="Layer sizes; without this and --data, a table of cases.")
@@ -85,20 +183,32 @@ def bench_cycles(as_json: bool) -> None:
 )
 @json_option
 def bench_golden(data: str | None, layers: str | None, samples: int, as_json: bool) -> None:
-    """Training samples/s of the golden model's two engines with the default program, and of the
-    faster one beside a float numpy loop, both with fixed sweeps."""
-    cases = CASES.values() if data is None and layers is None else [(layers or "784,128,10", data)]
+    """Training samples/s of the golden model's two engines, in processor time of one core.
+
+    The faster one stands beside a float numpy loop, both with fixed sweeps, or with recipe fast
+    beside the C program of 'relaxon bench speed'. --data without --layers: all cases of that many
+    inputs, on that data set."""
+    cases = [Case(layers, data)] if layers else CASES
+    if data and not layers:
+        inputs = load(data).features
+        cases = [
+            case._replace(data=data)
+            for case in CASES
+            if Network.parse(case.network).sizes[0] == inputs
+        ] or [Case("784,128,10", data)]
     with bar(f"timing {samples} samples"):
-        rows = [golden(Network.parse(network), source, samples) for network, source in cases]
+        rows = [golden(case, samples) for case in cases]
     if print_json(rows, as_json):
         return
-    figures = ("numpy", "compiled", "golden", "float")
+    figures = ("numpy", "compiled", "golden", "float", "c")
     table = []
     for row in rows:
-        speeds = [row[f"{name}_per_second"] for name in figures]
-        ratios = [row["compiled_over_numpy"], row["ratio"]]
-        table.append((row["network"], row["data"], *_rounded(speeds, 0), *_rounded(ratios, 2)))
-    show(("network", "data", *figures, "compiled/numpy", "golden/float"), table)
+        speeds = [row.get(f"{name}_per_second") for name in figures]
+        ratios = [row["compiled_over_numpy"], row.get("ratio"), row.get("over_c")]
+        names = (row["network"], row["recipe"] or "-", row["data"])
+        table.append((*names, *_rounded(speeds, 0), *_rounded(ratios, 2)))
+    ratios = ("compiled/numpy", "golden/float", "compiled/C")
+    show(("network", "recipe", "data", *figures, *ratios), table)
 
 
 def _rounded(values: list[float | None], digits: int) -> list[str]:
@@ -283,8 +393,52 @@ def bench_equivalence(
     click.echo(f"updates of ep-centered and rbp, preset default: cosine {gradient_cosine:.3f}")
 
 
+@bench.command("bptt")
+@click.option("--steps", default=30, show_default=True, type=click.IntRange(2), help="To compare.")
+@click.option(
+    "--beta",
+    default=0.02,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Strength of the nudge.",
+)
+@file_option("--plot", "Draw some increments of each layer to this file.")
+@force_option
+@json_option
+def bench_bptt(steps: int, beta: float, plot: Path | None, force: bool, as_json: bool) -> None:
+    """EP's update of each layer, step by step, beside backpropagation through time.
+
+    Synchronous steps on a machine of 24-bit words; one phase, and two of opposite nudges.
+    """
+    _check_plot(plot, force)
+    with bar("both updates"):
+        result = bptt.through_time(steps, beta)
+    if plot:
+        bptt.draw(result, plot)
+    kinds = ("one-sided", "centered")
+    if print_json({name: result[name] for name in kinds}, as_json):
+        return
+    show(
+        ("phases", "layer", "normalised RMSE", "other sign"),
+        (
+            (name, row["layer"], f"{row['rmse']:.2e}", f"{row['signs']:.2%}")
+            for name in kinds
+            for row in result[name]
+        ),
+    )
+
+
 @bench.command("rules")
-@click.option("--rule", "names", multiple=True, help="Only this one; may be repeated.")
+@data_option
+@how_options
+@layers_option("64,32,10")
+@click.option(
+    "--rules",
+    "--rule",
+    "names",
+    multiple=True,
+    help="Only these, with commas between; your own as file.py:Class. May be repeated.",
+)
 @seeds_option
 @epochs_option
 @jobs_option(1, "Processes side by side; -1: one a processor.")
@@ -298,6 +452,9 @@ def bench_equivalence(
 )
 @json_option
 def bench_rules(
+    data: str,
+    how: dict,
+    layers: str,
     names: tuple[str, ...],
     seeds: int,
     epochs: int,
@@ -308,19 +465,29 @@ def bench_rules(
     keep: Path | None,
     as_json: bool,
 ) -> None:
-    """Every rule on digits, 64-32-10: accuracy, cost, memory, update against the gradient."""
+    """Every rule with its defaults: test accuracy, cost, memory, update against the gradient.
+
+    On digits, 64-32-10, or on data and a network of your own. 'relaxon sweep' compares settings.
+    """
     _check_plot(plot, force)
     if keep:
-        _check_folder(keep)
-    chosen = list(dict.fromkeys(names)) or list(RULES)
-    for name in chosen:
-        rule_class(name)
+        check_folder(keep)
+    listed = [name.strip() for text in names for name in text.split(",") if name.strip()]
+    chosen = list(dict.fromkeys(listed)) or list(RULES)
+    task = comparison.Task(Network.parse(layers), data, how)
+    with bar(f"reading {data}"):
+        dataset = task.load()
+        for name in chosen:
+            rule_class(name)
+            settings = TrainSettings(epochs=epochs, rule=settings_for(name, task.network))
+            with naming(f"rule {name}"):
+                choose_preset("golden", None, task.network, dataset, settings)
     with (
         open_pool(jobs, pool) as run,
         bar("rules and seeds", len(chosen) * (seeds + 1)) as progress,
     ):
         try:
-            rows = comparison.rules(chosen, range(seeds), epochs, run, keep, progress)
+            rows = comparison.rules(chosen, range(seeds), epochs, run, keep, progress, task)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"interrupted; the same command goes on with what {keep} has"
@@ -331,19 +498,171 @@ def bench_rules(
         comparison.draw(rows, plot)
     if print_json({"seeds": seeds, "epochs": epochs, "rules": rows}, as_json):
         return
+    measure = comparison.measure_of(rows[0])
+    form = (".2%", ".1%") if measure == "accuracy" else (".5f", ".5f")
     show(
-        ("rule", "test accuracy", "lowest - highest", "sweeps", "cycles", "words n/s", "cosine",
+        ("rule", f"test {measure}", "lowest - highest", "sweeps", "cycles", "words n/s", "cosine",
          "deviation", "of means"),
         (
             (
                 row["rule"],
-                f"{row['accuracy']:.2%}",
-                f"{row['lowest']:.1%} - {row['highest']:.1%}",
+                f"{row[measure]:{form[0]}}",
+                f"{row['lowest']:{form[1]}} - {row['highest']:{form[1]}}",
                 f"{row['sweeps']:.1f}",
                 f"{row['cycles']:.0f}",
                 f"{row['words_a_neuron']}/{row['words_a_synapse']}",
-                *(f"{row[c]:.3f}" for c in ("cosine", "cosine_deviation", "cosine_of_means")),
+                *(
+                    "-" if row[c] is None else f"{row[c]:.3f}"
+                    for c in ("cosine", "cosine_deviation", "cosine_of_means")
+                ),
             )
             for row in rows
         ),
     )  # fmt: skip
+
+
+def _sweep_options(function: Callable) -> Callable:
+    """What both sweeps over devices take."""
+    for option in (
+        json_option,
+        click.option(
+            "--keep",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Keep what has ended in this folder: an interrupted run goes on from there.",
+        ),
+        force_option,
+        file_option("--plot", "Draw the table to this file."),
+        pool_option,
+        jobs_option(1, "Processes side by side; -1: one a processor."),
+        epochs_option,
+        seeds_option,
+    ):
+        function = option(function)
+    return function
+
+
+def _sweep(
+    task: str,
+    rules: Sequence[str],
+    sizes: Mapping[str, Sequence[float]],
+    columns: tuple[str, str, tuple[str, str]],
+    options: dict,
+) -> None:
+    """Run, draw and print one sweep: ``columns`` are kind, size and the two lines."""
+    plot, keep, seeds, epochs = (options[name] for name in ("plot", "keep", "seeds", "epochs"))
+    _check_plot(plot, options["force"])
+    if keep:
+        check_folder(keep)
+    runs = len(rules) * seeds * sum(map(len, sizes.values()))
+    with open_pool(options["jobs"], options["pool"]) as pool, bar("trainings", runs) as progress:
+        rows = flaws.sweep(task, rules, sizes, seeds, epochs, pool, keep, progress)
+    kind, size, lines = columns
+    if plot:
+        flaws.draw(rows, size, lines, plot)
+    if print_json({"seeds": seeds, "epochs": epochs, "rows": rows}, options["as_json"]):
+        return
+    show(
+        ("rule", kind, size, *lines),
+        (
+            (row["rule"], row[kind], f"{row[size]:g}", *(f"{row[line]:.2%}" for line in lines))
+            for row in rows
+        ),
+    )
+
+
+@bench.command("devices")
+@click.option("--rule", "rules", multiple=True, help="Only this one; may be repeated.")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    type=click.Choice(list(flaws.FLAWS)),
+    help="Only this flaw; may be repeated.",
+)
+@_sweep_options
+def bench_devices(rules: tuple[str, ...], kinds: tuple[str, ...], **options: Any) -> None:
+    """Imperfect devices: accuracy on digits against the size of a flaw.
+
+    Five rules, 64-32-10: learned on the imperfect device, and learned on a perfect one and loaded.
+    gain, offset: standard deviation of what multiplies and shifts each synapse; stuck: their
+    share; noise: added to states, 8 times a sample; drift: of weights, in 1,000 samples; bits: of
+    a weight. Runs on the compiled engine.
+    """
+    sizes = {kind: flaws.FLAWS[kind] for kind in kinds or flaws.FLAWS}
+    for name in rules:
+        rule_class(name)
+    columns = ("kind", "size", ("learned", "loaded"))
+    _sweep("learned_and_loaded", rules or flaws.RULES, sizes, columns, options)
+
+
+@bench.command("flips")
+@click.option("--rule", "rules", multiple=True, help="Learning rule; may be repeated.")
+@click.option(
+    "--memory",
+    "memories",
+    multiple=True,
+    type=click.Choice(list(flaws.EVENTS)),
+    help="Only this memory; may be repeated.",
+)
+@_sweep_options
+def bench_flips(rules: tuple[str, ...], memories: tuple[str, ...], **options: Any) -> None:
+    """Bits that flip while the machine runs (single events): accuracy on digits against their rate.
+
+    A trained 64-32-10 goes on for an epoch in which bits of one memory flip, between instructions,
+    so many a sample on average: with learning on, and off. They flip in the test, too. Runs on the
+    compiled engine.
+    """
+    for name in rules:
+        rule_class(name)
+    sizes = dict.fromkeys(memories or flaws.EVENTS, flaws.RATES)
+    columns = ("memory", "rate", ("on", "off"))
+    _sweep("flipped", rules or ("ep-centered",), sizes, columns, options)
+
+
+@bench.command("claims")
+@click.option(
+    "--only",
+    "keys",
+    multiple=True,
+    type=click.Choice(list(claims.CLAIMS)),
+    metavar="ROW",
+    help="Only this row; may be repeated. Rows: " + ", ".join(claims.CLAIMS) + ".",
+)
+@click.option("--quick", is_flag=True, help="Only rows that take seconds.")
+@click.option("--mnist", help="Folder of MNIST; without it its rows are not measured.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Keep the rows in this folder: an interrupted run goes on from there.",
+)
+@file_option("--write", "Write the table to this file, as Markdown.")
+@force_option
+@json_option
+def bench_claims(
+    keys: tuple[str, ...],
+    quick: bool,
+    mnist: str | None,
+    keep: Path | None,
+    write: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """What the sources claim and we ask, a row each: figure wanted, figure found, met or not.
+
+    With MNIST some minutes of a core.
+    """
+    check_output(write, force=force)
+    if keep:
+        check_folder(keep)
+    chosen = [k for k in keys or claims.CLAIMS if claims.CLAIMS[k].quick or not quick]
+    with bar("claims", len(chosen)) as progress:
+        rows = claims.measure(chosen, mnist, keep, progress)
+    if write:
+        write.write_text(claims.document(rows))
+    if print_json([asdict(row) for row in rows], as_json):
+        return
+    met = {True: "yes", False: "no", None: "-"}
+    show(
+        ("row", "system", "wanted", "found", "met", "reason"),
+        ((r.key, r.system, r.wanted, claims.shown(r), met[r.met], r.reason) for r in rows),
+    )

@@ -11,13 +11,14 @@ import click
 
 from relaxon_isa import LOOP_COUNT_BITS, ConfigError, ProgramError, ToolError, install
 
+from ..machines import find_machine
 from ..network import Network
 from ..parallel import open_pool
 from ..rules import fits, settings_for
-from ..studies.estimate import BEYOND, FREE_SWEEPS, NUDGED_SWEEPS, Cost
+from ..studies.estimate import BEYOND, FREE_SWEEPS, NUDGED_SWEEPS
 from ..studies.estimate import estimate as cost_of
 from .console import console, json_option, print_json, show
-from .options import input_bits_option, jobs_option, pool_option, recipe_option
+from .options import input_bits_option, jobs_option, machine_option, pool_option, recipe_option
 
 __all__ = ["COMMANDS", "load_boards"]
 
@@ -29,7 +30,7 @@ SWEEPS = click.IntRange(1, 1 << LOOP_COUNT_BITS)
 directory_option = click.option(
     "--directory",
     type=click.Path(path_type=Path),
-    help="Where everything is kept (default: build/BOARD).",
+    help="Where everything is kept (default: build/BOARD, or build/BOARD-MACHINE).",
 )
 
 
@@ -44,6 +45,26 @@ def load_boards(module: str) -> Any:
 board_argument = click.argument(
     "board", callback=lambda ctx, parameter, name: load_boards("catalogue").find_board(name)
 )
+board_machine_option = machine_option(
+    "Machine that the board is built as, instead of its own: one of yours, as machine.toml "
+    "('relaxon config BOARD' begins one), or a preset."
+)
+
+
+def _as_machine(board: Any, name: str | None) -> Any:
+    """The board with another machine. Raises ConfigError if its memories or multipliers are too
+    few for it."""
+    if name is None:
+        return board
+    machine = find_machine(name)
+    load_boards("fit").check_fit(board, machine)
+    return replace(board, machine=machine, preset=Path(name).stem)
+
+
+def _home(board: Any, directory: Path | None, name: str | None) -> Path:
+    """Where the files of a build are."""
+    own = f"-{board.preset}" if name else ""
+    return directory or Path("build") / f"{board.name}{own}"
 
 
 @click.command()
@@ -53,6 +74,7 @@ board_argument = click.argument(
 @pool_option
 @click.option("--baud", type=click.IntRange(1), help="Instead of the board's default.")
 @click.option("--vendor", is_flag=True, help="With the vendor's tool (Arty: Vivado), untested.")
+@board_machine_option
 @directory_option
 @json_option
 def build(
@@ -62,6 +84,7 @@ def build(
     pool: str,
     baud: int | None,
     vendor: bool,
+    preset_name: str | None,
     directory: Path | None,
     as_json: bool,
 ) -> None:
@@ -70,7 +93,9 @@ def build(
     Tools are those that YOSYS, NEXTPNR_ICE40 and the like name, else those on PATH, else YoWASP's.
     Timing below the board's clock is an error.
     """
-    directory = directory or Path("build") / board.name
+    board = _as_machine(board, preset_name)
+    directory = _home(board, directory, preset_name)
+    flash_it = f"relaxon flash {board.name}" + (f" --config {preset_name}" if preset_name else "")
     if vendor:
         if seeds > 1 or as_json:
             raise click.UsageError(
@@ -78,7 +103,7 @@ def build(
                 "leave --seeds and --json out"
             )
         load_boards("build").build_with_vendor(board, directory, baud=baud)
-        console.print(f"kept in {directory}; next: relaxon flash {board.name}")
+        console.print(f"kept in {directory}; next: {flash_it}")
         return
     with console.status(f"{board.name}: starting") as status:
         start = time.monotonic()
@@ -94,7 +119,7 @@ def build(
             )
     click.echo(report.to_json() if as_json else report.text(), nl=False)
     following = (
-        f"; next: relaxon flash {board.name}, then relaxon info --backend PORT@{baud or board.baud}"
+        f"; next: {flash_it}, then relaxon info --backend PORT@{baud or board.baud}"
         if report.bitstream
         else ""
     )
@@ -104,11 +129,12 @@ def build(
 @click.command()
 @board_argument
 @click.option("--permanent", is_flag=True, help="Also into the flash memory.")
+@board_machine_option
 @directory_option
-def flash(board: Any, permanent: bool, directory: Path | None) -> None:
+def flash(board: Any, permanent: bool, preset_name: str | None, directory: Path | None) -> None:
     """Load the bitstream that `build` made onto a board that is plugged in."""
-    build = load_boards("build")
-    bitstream = build.bitstream_path(board, directory or Path("build") / board.name)
+    build, board = load_boards("build"), _as_machine(board, preset_name)
+    bitstream = build.bitstream_path(board, _home(board, directory, preset_name))
     load_boards("flash").flash(board, bitstream, permanent=permanent)
 
 
@@ -171,7 +197,17 @@ def boards(as_json: bool) -> None:
 @click.option("--nudged-sweeps", default=NUDGED_SWEEPS, show_default=True, type=SWEEPS)
 @recipe_option
 @input_bits_option
+@board_machine_option
 @click.option("--baud", type=click.IntRange(1), help="Instead of the board's default.")
+@click.option(
+    "--latency",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 1000),
+    help="ms that the USB adapter and the computer take from byte to byte. Usual are 1.2 with "
+    "adapters of FTDI as relaxon sets them, 16.2 where that is not possible (Windows, a timer "
+    "that 'relaxon doctor' complains of), 1 to 2 with others (DAPLink, CDC).",
+)
 @json_option
 def estimate(
     board: Any,
@@ -180,7 +216,9 @@ def estimate(
     nudged_sweeps: int,
     recipe: str | None,
     input_bits: int,
+    preset_name: str | None,
     baud: int | None,
+    latency: float,
     as_json: bool,
 ) -> None:
     """Say whether a network fits a board, and how fast it would be, before synthesis.
@@ -192,6 +230,7 @@ def estimate(
     brings within the margin, "beyond" one that stays beyond it and learns, and "training" their
     mean as on MNIST.
     """
+    board = _as_machine(board, preset_name)
     if layers is None:
         layers = next((text for text in SHOWN[::-1] if _fits(text, board.config)), SHOWN[0])
     network = Network.parse(layers)
@@ -214,7 +253,13 @@ def estimate(
     rate = board.clock_hz // board.divisor(baud)
     if not board.config.kind_counters:
         costs = {kind: replace(cost, kinds={"all": cost.cycles}) for kind, cost in costs.items()}
-    passes = {kind: _figures(cost, board.clock_hz, rate) for kind, cost in costs.items()}
+    room = board.config.rx_bytes - 2
+    passes = {
+        kind: asdict(cost)
+        | {"compute_rate": cost.compute_rate(board.clock_hz)}
+        | {"link_rate": cost.link_rate(rate, latency / 1000, room)}
+        for kind, cost in costs.items()
+    }
     assumed = {"free_sweeps": free_sweeps, "nudged_sweeps": nudged_sweeps}
     if recipe:
         assumed = {"recipe": recipe, "beyond": BEYOND}
@@ -223,6 +268,7 @@ def estimate(
         "network": str(network),
         "clock_hz": board.clock_hz,
         "baud": rate,
+        "latency_ms": latency,
         **assumed,
         **passes,
     }
@@ -230,7 +276,7 @@ def estimate(
         return
     click.echo(
         f"{network} fits {board.name} ({board.config.p} x {board.config.p} cells, "
-        f"{board.clock_hz / 1e6:g} MHz, {rate} baud)"
+        f"{board.clock_hz / 1e6:g} MHz, {rate} baud, {latency:g} ms of latency)"
     )
     show(
         ("pass", "cycles/sample", "samples/s, array", "samples/s, line"),
@@ -254,11 +300,6 @@ def estimate(
 def _rounded(rate: float) -> str:
     """Whole numbers, where they say something."""
     return f"{rate:.0f}" if rate >= 100 else f"{rate:.3g}"
-
-
-def _figures(cost: Cost, clock_hz: int, baud: int) -> dict:
-    rates = {"compute_rate": cost.compute_rate(clock_hz), "link_rate": cost.link_rate(baud)}
-    return asdict(cost) | rates
 
 
 COMMANDS = (build, flash, boards, estimate)

@@ -1,6 +1,7 @@
 """What every command shares: the console, exit codes, help in groups, bars, tables, JSON."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Timer
@@ -52,8 +53,12 @@ EXIT_CODES: dict[type[BaseException], int] = {
 GROUPS = {
     "Data and network": (
         "data",
+        "target",
+        "keys",
         "classes",
+        "resize",
         "scale",
+        "bits",
         "layers",
         "architecture",
         "output",
@@ -102,6 +107,14 @@ def complain(error: BaseException) -> int:
 
 class Grouped(click.Command):
     """A command whose help shows its options by `GROUPS`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # --scale may stand alone, so click takes -3,3 behind it for an option: a blank hides it.
+        signed = re.compile(r"(--scale=)?(-[\d.].*)")
+        for at, found in enumerate(map(signed.fullmatch, args)):
+            if found and (found[1] or (at and args[at - 1] == "--scale")):
+                args[at] = f"{found[1] or ''} {found[2]}"
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         titles = {name: title for title, names in GROUPS.items() for name in names}

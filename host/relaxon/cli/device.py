@@ -2,7 +2,7 @@
 
 import json
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from copy import copy
 from dataclasses import asdict
 from pathlib import Path
@@ -11,15 +11,19 @@ from textwrap import fill
 import click
 
 from relaxon_device.base import Device
-from relaxon_isa import PRESETS, ConfigError, preset
+from relaxon_isa import PRESETS, ArrayConfig, ConfigError
 from relaxon_isa.identity import fingerprint
 
-from ..backends import open_device, virtual_board
+from ..backends import open_device, tcp_bridge, virtual_board
+from ..doctor import write_report
+from ..machines import find_machine, to_toml
+from ..runs import refuse_other_preset
 from ..selftest import PARTS, SelfTest, self_test
+from .boards import load_boards
 from .console import DIFFERENT, bar, console, json_option, print_json, show
 from .options import any_case, check_output, file_option, force_option, preset_option
 
-__all__ = ["board", "info", "virtual"]
+__all__ = ["board", "config", "info", "virtual"]
 
 
 @click.command()
@@ -28,14 +32,29 @@ __all__ = ["board", "info", "virtual"]
     "--family",
     help="Instantiate this FPGA family's primitives, simulated by their models.",
 )
+@click.option(
+    "--divisor",
+    default=2,
+    show_default=True,
+    type=click.IntRange(2, 1 << 16),
+    help="Clocks a bit of its UART; 25 is a board of 75 MHz at 3,000,000 baud, cycle by cycle.",
+)
 @file_option("--vcd", "Write waveforms (slow).")
 @file_option("--fst", "Write compressed waveforms (slow).")
+@click.option(
+    "--tcp",
+    type=click.IntRange(0, 65535),
+    help="Listen on this TCP port of this computer (0: a free one); the host connects with "
+    "--backend socket://127.0.0.1:PORT, from any system.",
+)
 @force_option
 def virtual(
     preset_name: str | None,
     family: str | None,
+    divisor: int,
     vcd: Path | None,
     fst: Path | None,
+    tcp: int | None,
     force: bool,
 ) -> None:
     """Run a virtual board until Ctrl-C; any serial client can talk to the port it prints."""
@@ -43,10 +62,15 @@ def virtual(
         raise click.UsageError("--vcd or --fst, not both")
     for path in (vcd, fst):
         check_output(path, force=force)
-    config = preset(preset_name or "default")
-    with virtual_board(config, family=family, vcd=vcd, fst=fst) as running:
-        click.echo(running.port)
-        console.print(f"try: relaxon info --backend {running.port}   (Ctrl-C ends the board)")
+    config = find_machine(preset_name or "default")
+    with ExitStack() as stack:
+        board = virtual_board(config, family=family, divisor=divisor, vcd=vcd, fst=fst)
+        running = stack.enter_context(board)
+        port = running.port
+        if tcp is not None:
+            port = stack.enter_context(tcp_bridge(port, tcp)).url
+        click.echo(port)
+        console.print(f"try: relaxon info --backend {port}   (Ctrl-C ends the board)")
         with suppress(KeyboardInterrupt):
             running.wait()
 
@@ -67,28 +91,38 @@ board.name, board.hidden = "board", True
     help="Test memories and arithmetic; overwrites all memories and counters. Default: only a "
     "board that nobody has used since power-on.",
 )
+@file_option("--report", "Write all that helps to find a fault, to be sent with it (JSON).")
+@force_option
 @json_option
 def info(
     backend: str | None,
     preset_name: str | None,
     presets: bool,
     wanted: bool | None,
+    report: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Say what a device is: its array, memories, fingerprint and counters; or list the presets.
+
+    --config machine.toml without a --backend shows that machine as the presets are shown; with the
+    name of a port, it says whether the board there is that machine.
 
     At its first contact after power-on a board is tested: its memories, MAC, LEARN and sequencer,
     compared with the golden model to the last bit, and is left cleared, as it was. The counters
     shown are those from before. Exit code 9: it failed.
     """
     if presets or backend is None:
-        if preset_name or wanted is not None:
-            raise click.UsageError("--preset and --self-test are about a device: name a --backend")
-        _list_presets(as_json)
+        if wanted is not None or report:
+            raise click.UsageError("--self-test and --report are about a device: name a --backend")
+        own = {preset_name: find_machine(preset_name)} if preset_name else {}
+        _list_machines((PRESETS if presets or not own else {}) | own, as_json)
         return
+    check_output(report, force=force)
     with bar(f"opening {backend}"):
-        opened = open_device(backend, preset(preset_name or "default"))
+        opened = open_device(backend, preset_name or "default")
     with opened as device:
+        refuse_other_preset(backend, preset_name, device.config)
         identity, counters = device.identity, device.counters()
         result, said = _self_test(device, backend, wanted)
     config = identity.config
@@ -105,6 +139,9 @@ def info(
     }
     if result:
         facts["self_test"]["passed"] = result.passed
+    if report:
+        write_report(report, facts)
+        console.print(f"report in {report}: it has no names of yours in it", markup=False)
     if not print_json(facts, as_json):
         shown = facts | facts["config"] | facts["counters"] | {"self-test": said}
         shown |= {"line": str(stats)} if stats else {}
@@ -143,8 +180,8 @@ def _self_test(device: Device, backend: str, wanted: bool | None) -> tuple[SelfT
     return result, f"passed: {', '.join(result.parts)}"
 
 
-def _list_presets(as_json: bool) -> None:
-    if print_json({n: json.loads(c.to_json()) for n, c in PRESETS.items()}, as_json):
+def _list_machines(machines: dict[str, ArrayConfig], as_json: bool) -> None:
+    if print_json({n: json.loads(c.to_json()) for n, c in machines.items()}, as_json):
         return
     # bits: of a state / of a weight
     show(
@@ -159,6 +196,31 @@ def _list_presets(as_json: bool) -> None:
                 fill(", ".join(c.features), 14),
                 fingerprint(c),
             )
-            for name, c in PRESETS.items()
+            for name, c in machines.items()
         ),
     )
+
+
+@click.command()
+@click.argument("name", default="default")
+def config(name: str) -> None:
+    """Print a machine as TOML: a preset, a board's, or a file's with all of its fields.
+
+    A machine of your own begins with one of these:
+
+    \b
+        relaxon config ecp5-85f > machine.toml
+
+    Change what should be otherwise, and give the file to --config wherever a preset is taken:
+    train, infer, virtual, info, and estimate, build and flash for a board.
+    """
+    title = "Fields that are left out have the values of `base`, or without it of preset default."
+    try:
+        found = find_machine(name)
+    except ConfigError as error:
+        try:
+            board = load_boards("catalogue").find_board(name)
+        except ConfigError:
+            raise error from None
+        found, title = board.config, f"What board {board.name} is built as."
+    click.echo(to_toml(found, title), nl=False)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -20,6 +21,7 @@ from ..training import TrainSettings
 __all__ = [
     "any_case",
     "backend_option",
+    "check_folder",
     "check_output",
     "data_option",
     "engine_option",
@@ -28,9 +30,11 @@ __all__ = [
     "file_option",
     "files_of",
     "force_option",
+    "how_options",
     "input_bits_option",
     "jobs_option",
     "layers_option",
+    "machine_option",
     "numbers",
     "pool_option",
     "preset_option",
@@ -99,20 +103,99 @@ def engine_used(device: Device) -> str:
     return f"engine {name}" + (f" ({why})" if why and not asked else "")
 
 
-preset_option = click.option(
-    "--preset",
-    "preset_name",
-    metavar="NAME",
-    help="Machine that golden and virtual are built as (see 'relaxon info --presets'). Without it "
-    "virtual is 'default', and golden the first of that list that holds the network; with a "
-    "checkpoint both are what it was written on.",
+def _only(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> str | None:
+    """A click callback: of --preset and --config one, and once."""
+    if len(given) > 1:
+        raise click.BadParameter(f"one machine, not {' and '.join(given)}")
+    return next(iter(given), None)
+
+
+def machine_option(text: str) -> Callable:
+    """``--preset NAME`` or ``--config FILE``: a machine by its name, or one's own."""
+    return click.option(
+        "--preset",
+        "--config",
+        "preset_name",
+        metavar="NAME|FILE",
+        multiple=True,
+        callback=_only,
+        help=text,
+    )
+
+
+preset_option = machine_option(
+    "Machine that golden and virtual are built as: a preset ('relaxon info --presets'), or one of "
+    "your own, as machine.toml ('relaxon config'). Without it virtual is 'default', and golden the "
+    "first preset that holds the network; with a checkpoint both are what it was written on."
 )
 data_option = click.option(
     "--data",
     default="digits",
     show_default=True,
-    help="digits, iris, a folder of IDX files (MNIST, Fashion-MNIST), or an .npz file.",
+    help="digits, iris, mnist (or another that is known, see docs/data.md), a folder of IDX files, "
+    "an .npz or a .csv file.",
 )
+HOW = {"target": None, "keys": None, "classes": None, "resize": None, "scale": False, "bits": None}
+"""Options of `relaxon.datasets.load` that commands have, and their defaults there."""
+
+
+def _scale(context: click.Context, option: click.Parameter, value: str | None) -> bool | tuple:
+    """A click callback: whether to scale each feature by itself, or by which range all."""
+    if value is None or value == EACH:
+        return value is not None
+    found = numbers(float)(context, option, value)
+    if found is None or len(found) != 2:
+        raise click.BadParameter("nothing, or lowest and highest value, as 0,255")
+    return found
+
+
+EACH = "each"
+
+
+def how_options(function: Callable) -> Callable:
+    """How data are read: the command gets those that were given as ``how``, for `load`."""
+
+    @wraps(function)
+    def command(*arguments: Any, **options: Any) -> Any:
+        given = {name: options.pop(name) for name in HOW}
+        how = {name: value for name, value in given.items() if value not in (HOW[name], ())}
+        return function(*arguments, how=how, **options)
+
+    for option in (
+        click.option("--bits", type=click.IntRange(1, 8), help="Round features to so many bits."),
+        click.option(
+            "--scale",
+            is_flag=False,
+            flag_value=EACH,
+            metavar="[LOW,HIGH]",
+            callback=_scale,
+            help="Scale each feature of the training samples to 0 to 1; or all, from LOW,HIGH.",
+        ),
+        click.option(
+            "--resize",
+            metavar="ROWSxCOLUMNS",
+            help="Size that images get, as 14x14; 28x28:14x14 says what features were, too.",
+        ),
+        click.option(
+            "--classes",
+            type=click.IntRange(1),
+            help="How many classes there are, where the training samples do not show all.",
+        ),
+        click.option(
+            "--keys",
+            callback=lambda context, option, value: tuple(value.split(",")) if value else None,
+            help="What an .npz file calls x,y or x_train,y_train,x_test,y_test.",
+        ),
+        click.option(
+            "--target",
+            multiple=True,
+            metavar="COLUMN",
+            help="Column of a table with the label or target, by title or number from 0 (default "
+            "-1, the last); 4:7 is columns 4 to 6; may be repeated.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def layers_option(default: str) -> Callable:
@@ -187,6 +270,15 @@ def files_of(source: str) -> list[Path]:
     """The files that a data set or a rule is read from: itself, or what is in its folder."""
     path = Path(source or "nothing.at.all")
     return [path, *path.iterdir()] if path.is_dir() else [path]
+
+
+def check_folder(path: Path) -> None:
+    """Before long work: whether something can be kept in a folder, which is made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise DataError(f"{path}: nothing can be kept there: {error.strerror}") from error
 
 
 def check_output(

@@ -1,8 +1,8 @@
 """`relaxon train | infer`."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +11,13 @@ import numpy as np
 from click.core import ParameterSource
 from rich.markup import escape
 
-from relaxon_isa import ConfigError, DataError, DeviceError, ToolError, preset
+from relaxon_isa import ConfigError, DataError, DeviceError, RelaxonError, ToolError, preset
 
 from ..backends import open_device
+from ..callbacks import make_callback
 from ..checkpoint import Checkpoint, kind_of, save_float_weights
 from ..datasets import Dataset, load
+from ..machines import is_file
 from ..network import Network
 from ..record import RunRecord, digest_of
 from ..rules import first_preset, own_file, settings_for, unused_settings
@@ -35,12 +37,14 @@ from .options import (
     file_option,
     files_of,
     force_option,
+    how_options,
     input_bits_option,
     layers_option,
     numbers,
     preset_option,
     recipe_option,
 )
+from .watch import POINTS, Watch
 
 __all__ = ["infer", "train"]
 
@@ -50,6 +54,7 @@ _TRAIN = TrainSettings()
 
 @click.command(cls=Grouped)
 @data_option
+@how_options
 @layers_option("64,32,10")
 @click.option(
     "--architecture",
@@ -133,14 +138,8 @@ _TRAIN = TrainSettings()
     help="Weight layers that do not learn, as 1.",
 )
 @click.option("--shuffle/--no-shuffle", default=True, help="A new sample order every epoch.")
-@click.option(
-    "--classes",
-    type=click.IntRange(1),
-    help="How many classes there are, where the training samples do not show all.",
-)
-@click.option("--scale", is_flag=True, help="Scale each feature of the training samples to 0 to 1.")
-@file_option("--init", "Start from real weights (.npz).")
-@file_option("--export", "Write real weights (.npz) at the end.")
+@file_option("--init", "Start from real weights (.npz, or .safetensors of PyTorch's layers).")
+@file_option("--export", "Write real weights at the end (.npz or .safetensors).")
 @file_option("--checkpoint", "Keep the run in this file, every epoch.")
 @file_option("--resume", "Go on from a checkpoint; its settings hold.")
 @file_option("--record", "Write what was asked and what came out, for 'relaxon reproduce' (JSON).")
@@ -155,6 +154,21 @@ _TRAIN = TrainSettings()
     "(default: on, except with --backend golden).",
 )
 @click.option("--evaluate/--no-evaluate", default=True, help="Test after every epoch.")
+@click.option("--loss", is_flag=True, help="Test for the outputs' mean squared error as well.")
+@click.option("--watch", is_flag=True, help="Show curves in the terminal while it trains.")
+@click.option(
+    "--log",
+    "logs",
+    multiple=True,
+    metavar="NAME:TARGET",
+    help="Write figures to csv:FILE, tensorboard:FOLDER, mlflow[:URI] or wandb[:PROJECT], or to a "
+    "callback of your own, file.py:Class. May be repeated.",
+)
+@click.option(
+    "--every",
+    type=click.IntRange(1),
+    help="Samples after which --log and --watch are told of figures; default: for --log an epoch.",
+)
 @json_option
 def train(
     data: str,
@@ -164,8 +178,7 @@ def train(
     rule: str,
     rule_options: tuple[str, ...],
     targets: tuple[float, ...] | None,
-    classes: int | None,
-    scale: bool,
+    how: dict,
     init: Path | None,
     export: Path | None,
     checkpoint: Path | None,
@@ -174,6 +187,10 @@ def train(
     force: bool,
     verify: bool | None,
     evaluate: bool,
+    loss: bool,
+    watch: bool,
+    logs: tuple[str, ...],
+    every: int | None,
     as_json: bool,
     **options,
 ) -> None:
@@ -196,7 +213,7 @@ def train(
         options |= {"targets": targets, "options": _rule_options(rule_options)}
         settings = _settings(rule, network, options)
         with bar(f"reading {data}"):
-            dataset = load(data, classes=classes, scale=scale)
+            dataset = load(data, **how)
         _refuse_unused(network, settings, dataset)
     spec = spec_of(data, dataset, network, settings)
     if saved and saved.spec["data_digest"] != spec["data_digest"]:
@@ -211,15 +228,28 @@ def train(
     check_output(checkpoint, read, force)
     for path in (export, record):
         check_output(path, [*read, resume], force)
+    callbacks = [make_callback(text) for text in logs]
+    view = Watch() if watch and console.is_terminal else None
+    if view and not saved:
+        every = every or max(1, len(dataset.x_train) // POINTS)
+    if every := saved.spec.get("every") if saved else every:
+        spec["every"] = every
     with _open(backend, preset_name, network, dataset, settings, saved) as trainer:
-        device = trainer.device
+        device, trainer.every = trainer.device, every or 0
+        trainer.told.callbacks += callbacks
         with bar("loading weights"):
             trainer.resume(saved) if saved else trainer.start(initial)
         wanted = backend != "golden" if verify is None else verify
         golden = GoldenRun(device.config, spec, init=init, resume=resume) if wanted else None
-        first = trainer.epoch
+        first, code = trainer.epoch, 0
+
+        def keep(entry: dict) -> None:
+            if record:  # of the epochs so far, should the run be cut short
+                entry["weights"] = digest_of(trainer.weights())
+                RunRecord.of(trainer, spec, backend).save(record)
+
         try:
-            _epochs(trainer, spec, checkpoint, evaluate)
+            _epochs(trainer, spec, checkpoint, evaluate, loss, view, keep)
         except (KeyboardInterrupt, DeviceError) as error:
             kept = "no checkpoint was kept (--checkpoint FILE keeps one)"
             if checkpoint and trainer.epoch > first:
@@ -228,6 +258,13 @@ def train(
                 kept = f"{resume} is as it was; go on with --resume {resume}"
             said = f"in epoch {trainer.epoch + 1}; {kept}"
             raise type(error)(f"{str(error) or 'interrupted'} {said}") from error
+        except RelaxonError as error:
+            if error is not trainer.told.failed:
+                raise
+            said = f"{error}; training ended after epoch {trainer.epoch} of {settings.epochs}"
+            code = complain(type(error)(said))
+            if golden:
+                golden = golden.stop()
         finally:
             if golden and sys.exc_info()[0]:
                 golden.stop()
@@ -238,7 +275,6 @@ def train(
         with bar("reading weights"):
             weights = trainer.weights()
         # What goes wrong from here on does not take with it what the run came to.
-        code = 0
         try:
             if record:
                 RunRecord.of(trainer, spec, backend).save(record)
@@ -269,6 +305,9 @@ WITH_RESUME = {
     "record",
     "verify",
     "evaluate",
+    "loss",
+    "watch",
+    "logs",
     "as_json",
 }
 
@@ -316,10 +355,11 @@ def _open(
     """The trainer of a run on its device, after all checks that need none (`choose_preset`)."""
     chosen = choose_preset(backend, preset_name, network, data, settings, saved)
     with bar(f"opening {backend}"):
-        opened = open_device(backend, preset(chosen))
+        opened = open_device(backend, chosen)
     with opened as device:
         if backend == "golden":
-            console.print(f"golden model of preset {chosen}, {engine_used(device)}")
+            kind = "machine" if is_file(chosen) else "preset"
+            console.print(f"golden model of {kind} {chosen}, {engine_used(device)}", markup=False)
         refuse_other_preset(backend, preset_name, device.config)
         with bar("loading samples"):
             trainer = Trainer(device, network, data, settings)
@@ -360,18 +400,26 @@ def _rule_options(given: tuple[str, ...]) -> dict[str, float]:
     return options
 
 
-def _epochs(trainer: Trainer, spec: dict, checkpoint: Path | None, evaluate: bool) -> None:
-    settings = trainer.settings
-    while trainer.epoch < settings.epochs:
-        label = f"epoch {trainer.epoch + 1}/{settings.epochs}"
-        with bar(label, len(trainer.data.x_train)) as progress:
-            entry = trainer.run_epoch(progress)
-        if evaluate:
-            with bar("testing", len(trainer.data.x_test)) as progress:
-                entry["test"] = trainer.evaluate(progress)
-        console.print(f"{label}  {_figures(entry)}")
-        if checkpoint:
-            trainer.checkpoint(spec).save(checkpoint)
+def _epochs(
+    trainer: Trainer,
+    spec: dict,
+    checkpoint: Path | None,
+    evaluate: bool,
+    loss: bool,
+    view: Watch | None,
+    keep: Callable[[dict], None],
+) -> None:
+    """Train to the end; ``keep`` is given each epoch's entry of the history."""
+    last = trainer.settings.epochs
+    if view:
+        trainer.told.callbacks.append(view)
+    entries = trainer.epochs(evaluate=evaluate, loss=loss, shown=view.shown if view else bar)
+    with view or nullcontext(), closing(entries):
+        for entry in entries:
+            console.print(f"epoch {entry['epoch']}/{last}  {_figures(entry)}")
+            keep(entry)
+            if checkpoint:
+                trainer.checkpoint(spec).save(checkpoint)
 
 
 def _figures(entry: dict) -> str:
@@ -400,10 +448,12 @@ def _print_training(result: dict, as_json: bool) -> None:
 @click.command(cls=Grouped)
 @file_option(
     "--weights",
-    "A checkpoint, weights written by --export, or others' (.npz with W1, b1, ...) with --layers.",
+    "A checkpoint, weights written by --export, or others' (.npz with W1, b1, ...; .safetensors) "
+    "with --layers.",
     required=True,
 )
 @click.option("--data", help="As for 'train'. Default: what the weights were trained on.")
+@how_options
 @click.option("--layers", help="Layer sizes, for weights of others.")
 @click.option("--rule", help="Learning rule that others' weights are of (default: ep-centered).")
 @click.option("--architecture", help="Architecture that others' weights are of (default: layers).")
@@ -421,6 +471,7 @@ def _print_training(result: dict, as_json: bool) -> None:
 def infer(
     weights: Path,
     data: str | None,
+    how: dict,
     layers: str | None,
     backend: str,
     preset_name: str | None,
@@ -442,12 +493,12 @@ def infer(
                 f"{weights} says itself what it is, network {run.network} with rule "
                 f"{run.settings.rule.name}: leave out --layers, --rule, --architecture, --output"
             )
-        dataset = load_data(run.spec, data)
+        dataset = load_data(run.spec, data, **how)
     else:
         network = Network.parse(layers)
         settings = _settings(given.pop("rule", _EP.name), network, given)
         run = Run(network, settings, {}, weights=initial_of(weights, network, settings))
-        dataset = load(data or "digits")
+        dataset = load(data or "digits", **how)
     dataset = replace(dataset, x_test=dataset.x_test[:limit], y_test=dataset.y_test[:limit])
     if not len(dataset.x_test):
         raise DataError(f"{dataset.name} has no test samples")

@@ -96,6 +96,8 @@ class Rule(Parts):
     """Whether the host learns instead of the machine, by `outside`."""
     EARLY_STOP: ClassVar[str] = ""
     """Why its free phase may not end before it has settled, if so: refuses `early_stop`."""
+    SYMMETRIC: ClassVar[bool] = True
+    """Whether its gradient is that of a network whose connections have one weight both ways."""
     RESISTIVE: ClassVar[bool] = False
     """Whether weights are conductances between nodes."""
     REPORT: ClassVar[str] = "free"
@@ -293,7 +295,7 @@ class Rule(Parts):
         """
         nudged = dst != "free" if nudged is None else nudged
         drive = self.objective.drive(layer) if nudged else None
-        drive = drive or self.layout.held("static", layer)
+        drive = drive or self.drive(layer, nudged=nudged)
         fields = {**self.to_state(layer), **self.tail(layer), **(judged or {}), **state}
         sources = self.sources(layer, below, above)
         if nudged and layer == self.layout.depth and self.objective.RELAXES_OUTPUT:

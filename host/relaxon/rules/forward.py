@@ -21,13 +21,14 @@ from relaxon_isa import (
     Sign,
 )
 
-from ..connections import Block, repeated
+from ..connections import Block, Region, repeated
 from ..layout import MemoryNeeds
 from ..network import Network
 from .base import Rule
 from .parts import PatchPoints, Source, reciprocal
 
 __all__ = [
+    "AugmentedLagrangian",
     "Backpropagation",
     "FeedbackAlignment",
     "ForwardRule",
@@ -117,19 +118,30 @@ class PredictiveCoding(ForwardRule):
     eps_k = f'(a_k) (h_k - f(a_k)) and the current +-beta (y - o_free) on the outputs. The gradient
     is eps_k h_{k-1}^T / beta, centered.
 
+    The first sweep goes down from the outputs, and what it predicts from is still the forward pass:
+    f(a_k) is the free state, the outputs' error is +-beta (y - o_free). With one sweep and no
+    closing prediction nothing else is needed, and nothing else is computed.
+
     Source: Kerjan, Hoier & Scellier 2026 (free phase, energy, nudged sweeps).
     """
 
     name = "pcn"
     paper = "Kerjan, Hoier & Scellier 2026"
     summary = "forward pass; K sweeps at +beta and -beta; (eps h+ - eps h-) / 2 beta"
-    OPTIONS: ClassVar[dict[str, tuple[float, str]]] = {"sweeps": (4, "K, sweeps of a nudged phase")}
+    OPTIONS: ClassVar[dict[str, tuple[float, str]]] = {
+        "sweeps": (4, "K, sweeps of a nudged phase"),
+        "closing": (
+            1,
+            "0: errors stay as the sweeps left them; 1: once more, from the last states",
+        ),
+    }
     ERRORS = ("eps", "eps-")
     MET = "plus"
 
     def _check(self, depth: int) -> None:
         super()._check(depth)
         self._check_whole("sweeps", 1, 1 << LOOP_COUNT_BITS)
+        self._check_whole("closing", 0, 1)
 
     def needs(self, network: Network) -> MemoryNeeds:
         return replace(super().needs(network), planes=("mind", "mind-", "eps", "eps-"))
@@ -156,12 +168,16 @@ class PredictiveCoding(ForwardRule):
 
     def surprise(self, b: Builder, layer: int, state: str = "plus") -> None:
         """Compute eps = h - f(a), 0 where a hidden unit is off, into the plane ``eps``."""
-        lay = self.layout
-        hidden = layer < lay.depth
-        h, mind = self.at(state, layer), self.at("mind", layer)
-        nest = lay.layers[layer].walk(src=h, dst=self.at("eps", layer), gate=mind)
+        h, eps, mind = (self.at(name, layer) for name in (state, "eps", "mind"))
+        self._surprise(b, layer, h, eps, mind, len(self.nudged_planes))
+
+    def _surprise(
+        self, b: Builder, layer: int, h: Region, eps: Region, mind: Region, phases: int = 1
+    ) -> None:
+        lay, hidden = self.layout, layer < self.layout.depth
+        nest = lay.layers[layer].walk(src=h, dst=eps, gate=mind)
         span = lay.span
-        nest = repeated(nest, len(self.nudged_planes), src=span, dst=span, gate=span)
+        nest = repeated(nest, phases, src=span, dst=span, gate=span)
         b.add(
             Mac(
                 **nest,
@@ -178,32 +194,55 @@ class PredictiveCoding(ForwardRule):
         lay = self.layout
         for layer in range(lay.depth, 0, -1):
             self.predict(b, layer, below)
-            drive = self.objective.drive(layer) or lay.held("static", layer)
-            sources = self.forward(layer, below)
-            if layer < lay.depth:
-                sources = [*sources, self.downward(layer, "eps")]
-            self.drive_layer(
-                b,
-                layer,
-                sources,
-                dst=self.at("plus", layer),
-                drive=drive,
-                phases=len(self.nudged_planes),
-                **self.to_state(layer),
-                **self.tail(layer),
-            )
+            self._state(b, layer, below)
             self.surprise(b, layer)
+
+    def _state(self, b: Builder, layer: int, below: str) -> None:
+        """h = ReLU(a + W^T eps) of a layer, from the plane ``below`` and the errors above."""
+        lay = self.layout
+        drive = self.objective.drive(layer) or lay.held("static", layer)
+        sources = self.forward(layer, below)
+        if layer < lay.depth:
+            sources = [*sources, self.downward(layer, "eps")]
+        self.drive_layer(
+            b,
+            layer,
+            sources,
+            dst=self.at("plus", layer),
+            drive=drive,
+            phases=len(self.nudged_planes),
+            **self.to_state(layer),
+            **self.tail(layer),
+        )
+
+    def _single_sweep(self, b: Builder) -> None:
+        """A nudged phase of one sweep without a closing prediction."""
+        lay, phases, span = self.layout, len(self.nudged_planes), self.layout.span
+        output = lay.layers[lay.depth]
+        nest = output.walk(phases, flip=True, src=Region(lay.e), dst=self.at("eps", lay.depth))
+        fields = {**self.precise(), **self.tail(lay.depth)}
+        b.add(Mac(**nest, tile=lay.tile("beta"), sign=self.SIGN, **fields))
+        for layer in range(lay.depth - 1, 0, -1):
+            self._state(b, layer, "free")
+            h, eps, free = (self.at(name, layer) for name in ("plus", "eps", "free"))
+            for phase in range(phases):  # which share the free plane
+                state, error = (replace(p, base=p.base + phase * span) for p in (h, eps))
+                self._surprise(b, layer, state, error, free)
 
     def nudged_phase(self, b: Builder) -> None:
         sweeps = int(self.option("sweeps"))
+        if sweeps == 1 and not self.option("closing"):
+            self._single_sweep(b)
+            return
         self.objective.nudge(b)
         self.sweep(b, "free")
         if sweeps > 1:
             with b.loop(sweeps - 1, sweep=True):
                 self.sweep(b, "plus")
-        for layer in range(2, self.layout.depth + 1):  # what the last states below made stale
-            self.predict(b, layer, "plus")
-            self.surprise(b, layer)
+        if self.option("closing"):
+            for layer in range(2, self.layout.depth + 1):  # what the last states made stale
+                self.predict(b, layer, "plus")
+                self.surprise(b, layer)
 
 
 class RandomPCN(PredictiveCoding):
@@ -213,6 +252,80 @@ class RandomPCN(PredictiveCoding):
     summary = "forward pass; K sweeps at +beta or -beta at random; +-eps h / beta"
     ERRORS = ("eps",)
     SIGN = UPDATE_SIGN = Sign.RANDOM
+
+
+class AugmentedLagrangian(PredictiveCoding):
+    """Predictive coding with a multiplier a layer, which makes its errors those of backpropagation.
+
+    min C(h_L) subject to r_k = h_k - f(a_k) = 0, by the augmented Lagrangian
+
+        L = C + sum_k (lambda_k . r_k + 1/2 |r_k|^2)        (rho = 1; k: hidden layers)
+
+    Primal step, from the outputs down: h_k -= dL/dh_k, which is
+    h_k = f(a_k) + W_{k+1}^T m_{k+1} - lambda_k; then the dual step lambda_k += r_k. m_k = f'(a_k)
+    lambda_k is the error that a layer passes down, m_L = beta (y - o_free) at the outputs, and
+    dW_k = rate * m_k h_{k-1}^T / beta. At rest r = 0: activities are those of the forward pass, and
+    m those of backpropagation, for any beta and with one phase. With steps of this size a sweep
+    brings the multipliers there, and as many more as there are hidden layers the activities.
+
+    Source: Seely & Gould 2026 (arXiv 2605.31022), known to us by its abstract and by code that
+    follows it: Lagrangian, residuals of hidden layers alone, primal and dual steps. Ours: steps of
+    1 / rho in turn instead of many small ones at once, and the fixed current at the outputs.
+    """
+
+    name = "pc-alm"
+    paper = "Seely & Gould 2026"
+    summary = "forward pass; K sweeps {h = f(a) + T m - l; l += h - f(a)}; m h / beta"
+    OPTIONS: ClassVar[dict[str, tuple[float, str]]] = {
+        "sweeps": (0, "K, sweeps of both steps, at least 2; 0: hidden layers and one more"),
+    }
+    ERRORS = ("eps",)
+    MET = "active"
+
+    def _check(self, depth: int) -> None:
+        ForwardRule._check(self, depth)
+        if self.option("sweeps"):  # after one the activities are where the errors pushed them
+            self._check_whole("sweeps", 2, 1 << LOOP_COUNT_BITS)
+
+    def needs(self, network: Network) -> MemoryNeeds:
+        # Side by side, so that one nest reads multiplier, prediction and activity in turn.
+        planes = ("active", "mind", "dual", "eps")
+        return replace(super().needs(network), planes=planes, drives=("own",))
+
+    @property
+    def nudged_planes(self) -> list[str]:
+        return ["active"]
+
+    def sweep(self, b: Builder, below: str) -> None:
+        lay, one = self.layout, self.layout.tile("one")
+        for layer in range(lay.depth - 1, 0, -1):
+            self.predict(b, layer, below)
+            walk = lay.layers[layer].walk
+            active, mind, dual, eps = (self.at(n, layer) for n in ("active", "mind", "dual", "eps"))
+            own = lay.held("own", layer)
+            less = MacLevel(count=2, src=dual.base - mind.base, flip=True)
+            b.add(Mac(**walk(src=mind, dst=own), inner=(less,), tile=one, to_drive=True))
+            fields = {**self.to_state(layer), **self.tail(layer)}
+            fields["activation"] = Activation.LINEAR
+            self.drive_layer(
+                b, layer, [self.downward(layer, "eps")], dst=active, drive=own, **fields
+            )
+            more = MacLevel(count=3, src=mind.base - dual.base, flip=True)  # dual - mind + active
+            fields = {**self.precise(), **self.tail(layer), "tile": one}
+            b.add(Mac(**walk(src=dual, dst=dual), inner=(more,), **fields))
+            gated = walk(src=dual, dst=eps, gate=mind)
+            b.add(Mac(**gated, gating=Gating.POSITIVE, **fields))
+
+    def nudged_phase(self, b: Builder) -> None:
+        lay, eps = self.layout, self.layout.plane("eps", self.layout.depth)
+        fields = {**self.precise(), **self.tail(lay.depth)}
+        b.add(self.combine(lay.depth, eps, [lay.e], tile="beta", **fields))
+        if lay.depth == 1:
+            return
+        self.clear_planes(b, lay.plane("dual", 1), lay.span)
+        self.sweep(b, "free")
+        with b.loop((int(self.option("sweeps")) or lay.depth) - 1, sweep=True):
+            self.sweep(b, "active")
 
 
 class Backpropagation(ForwardRule):

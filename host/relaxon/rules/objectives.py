@@ -105,7 +105,7 @@ class Objective:
                 flip=True,
                 src=Region(lay.e),
                 dst=Region(lay.drive("nudge", lay.depth) + 2 * pair * groups, groups),
-                drive=lay.held("static", lay.depth),
+                drive=rule.drive(lay.depth, nudged=True),
             )
             tile = lay.tile("beta" + behind(pair))
             b.add(Mac(**nest, tile=tile, to_drive=True, sign=rule.SIGN))

@@ -102,6 +102,10 @@ class Parts:
         """Planes of the nudged phases, side by side from the first one on."""
         return []
 
+    def drive(self, layer: int, *, nudged: bool) -> Region:
+        """Hook: what drives a layer and no sweep changes, but for the objective's nudge."""
+        return self.layout.held("static", layer)
+
     # Operands and fields
 
     def at(self, plane: str, layer: int) -> Region:

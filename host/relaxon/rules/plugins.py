@@ -7,6 +7,7 @@ from dataclasses import fields
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from traceback import extract_tb
+from typing import Any
 
 from relaxon_isa import ConfigError, RelaxonError
 
@@ -14,7 +15,7 @@ from .base import Rule
 from .objectives import OBJECTIVES
 from .settings import RuleSettings
 
-__all__ = ["blamed", "load_file", "load_point", "own_file", "registered"]
+__all__ = ["blamed", "load_file", "load_object", "load_point", "own_file", "registered"]
 
 HOME = Path(__file__).parents[1]
 
@@ -39,15 +40,21 @@ def load_point(point: EntryPoint) -> type[Rule]:
 
 def load_file(path: Path, attribute: str) -> type[Rule]:
     """The rule class ``attribute`` of a Python file. Raises ConfigError if it is none."""
+    return _declared(load_object(path, attribute, "rule file"), f"{path}:{attribute}")
+
+
+def load_object(path: Path, attribute: str, kind: str = "file") -> Any:
+    """What a Python file calls ``attribute``. Raises ConfigError if there is no such thing."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise ConfigError(f"rule file {path}: no such Python file")
+        raise ConfigError(f"{kind} {path}: no such Python file")
     module = importlib.util.module_from_spec(spec)
-    with blamed(f"rule file {path} cannot be read"):
+    with blamed(f"{kind} {path} cannot be read"):
         spec.loader.exec_module(module)
     if not hasattr(module, attribute):
-        raise ConfigError(f"{path} has no class {attribute} derived from relaxon.rules.base.Rule")
-    return _declared(getattr(module, attribute), f"{path}:{attribute}")
+        need = " derived from relaxon.rules.base.Rule" if kind == "rule file" else ""
+        raise ConfigError(f"{path} has no class {attribute}{need}")
+    return getattr(module, attribute)
 
 
 @contextmanager

@@ -23,7 +23,14 @@ from .ep import (
     RandomEP,
     SmallStepEP,
 )
-from .forward import Backpropagation, FeedbackAlignment, InSilico, PredictiveCoding, RandomPCN
+from .forward import (
+    AugmentedLagrangian,
+    Backpropagation,
+    FeedbackAlignment,
+    InSilico,
+    PredictiveCoding,
+    RandomPCN,
+)
 from .objectives import OBJECTIVES
 from .oscillation import Frequency, QuasiStaticFrequency
 from .perturbation import SPSA
@@ -39,6 +46,7 @@ from .settings import (
     rate_shifts,
 )
 from .temporal import TemporalContrastive
+from .variants import LocalErrorEP, MomentumEP, NonReciprocalEP
 
 __all__ = [
     "RULES",
@@ -82,6 +90,10 @@ RULES: dict[str, type[Rule]] = {
         QuasiStaticFrequency,
         ResistiveFrequency,
         TemporalContrastive,
+        NonReciprocalEP,
+        LocalErrorEP,
+        MomentumEP,
+        AugmentedLagrangian,
         SPSA,
     )
 }

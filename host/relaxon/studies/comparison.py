@@ -4,19 +4,12 @@ The comparison follows the taxonomy of Momeni et al. 2025 and, for bias and vari
 against the gradient, the framework of Richards et al. 2019.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from functools import cache
-from hashlib import sha256
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-import relaxon
-import relaxon_device
-import relaxon_isa
-import relaxon_sim
 from relaxon_isa import preset
 
 from ..backends import open_device
@@ -27,14 +20,41 @@ from ..parallel import Pool, one_by_one
 from ..rules import first_preset, rule_class, rule_digest, settings_for
 from ..rules.base import Rule
 from ..training import Progress, Trainer, TrainSettings, silent
+from .kept import kept, key_of
 from .plots import pyplot
 
-__all__ = ["accuracy", "alignment", "cosine", "digits", "draw", "rules", "updates"]
+__all__ = [
+    "Task",
+    "accuracy",
+    "alignment",
+    "cosine",
+    "digits",
+    "draw",
+    "measure_of",
+    "rules",
+    "trained",
+    "updates",
+]
 
 NETWORK = Network((64, 32, 10))
 COSINE_SAMPLES = 100
 COSINE_SHIFT = 3
 """Updates are compared with gradients at a rate of 2**-3, so that few of them round to nothing."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What rules are compared on: a network, and a data set with options of `load`."""
+
+    network: Network = NETWORK
+    data: str = "digits"
+    how: dict = field(default_factory=dict)
+
+    def load(self) -> Dataset:
+        return load(self.data, **self.how)
+
+
+DIGITS = Task()
 
 
 def accuracy(
@@ -45,33 +65,44 @@ def accuracy(
     settings: dict | None = None,
     training: dict | None = None,
     progress: Progress = silent,
+    task: Task = DIGITS,
 ) -> dict:
-    """Train 64-32-10 on digits with a rule's defaults; test accuracy and cost of a sample.
+    """Train with a rule's defaults, 64-32-10 on digits unless ``task`` is another; test accuracy
+    (of targets: mean squared error) and cost of a sample.
 
     ``settings``: changes of `RuleSettings`; ``training``: of `TrainSettings`.
     """
-    rule = settings_for(name, NETWORK.depth, **(settings or {}))
+    rule = settings_for(name, task.network, **(settings or {}))
     run = TrainSettings(epochs=epochs, seed=seed, rule=rule, **(training or {}))
-    with open_device("golden", first_preset(NETWORK, rule)) as device:
-        trainer = Trainer(device, NETWORK, data or load("digits"), run)
+    found = trained(task.network, data or task.load(), run, progress)
+    return {"rule": name, "seed": seed, **found}
+
+
+def trained(
+    network: Network, data: Dataset, run: TrainSettings, progress: Progress = silent
+) -> dict:
+    """Train on golden; what `Trainer.evaluate` says at the end, and the cost of a sample."""
+    with open_device("golden", first_preset(network, run.rule)) as device:
+        trainer = Trainer(device, network, data, run)
         trainer.start()
-        while trainer.epoch < epochs:
+        while trainer.epoch < run.epochs:
             trainer.run_epoch(progress)
         summary = trainer.summary()
-        found = trainer.evaluate()["accuracy"]
         needs = trainer.layout.needs
-        planes = len(trainer.layout.planes)
-    return {
-        "rule": name,
-        "seed": seed,
-        "accuracy": found,
-        "sweeps": summary["sweeps_per_sample"],
-        "cycles": summary["cycles_per_sample"],
-        "state_saturations": summary["state_saturations"],
-        "weight_saturations": summary["weight_saturations"],
-        "words_a_neuron": planes,
-        "words_a_synapse": needs.words * (2 if needs.backward else 1),
-    }
+        return {
+            **trainer.evaluate(),
+            "sweeps": summary["sweeps_per_sample"],
+            "cycles": summary["cycles_per_sample"],
+            "state_saturations": summary["state_saturations"],
+            "weight_saturations": summary["weight_saturations"],
+            "words_a_neuron": len(trainer.layout.planes),
+            "words_a_synapse": needs.words * (2 if needs.backward else 1),
+        }
+
+
+def measure_of(run: dict) -> str:
+    """What a run is judged by: accuracy, or mse where there are no classes."""
+    return "accuracy" if "accuracy" in run else "mse"
 
 
 def digits(
@@ -93,18 +124,20 @@ def digits(
     ]
 
 
-def alignment(name: str, seed: int = 0, samples: int = COSINE_SAMPLES) -> dict:
+def alignment(name: str, seed: int = 0, samples: int = COSINE_SAMPLES, task: Task = DIGITS) -> dict:
     """A rule's update, sample by sample, against the gradient of the squared error.
 
     `updates` and gradients, sample by sample: the mean and the standard deviation of the cosine
     over samples, and the cosine of the mean update with the mean gradient (its bias). The gradient
     is that of the rule's own network: at the free fixed point (`Reference.adjoint`), of a forward
-    pass, or of resistors.
+    pass, or of resistors. None of convolutional networks, for which it is not measured.
     """
-    found = list(updates(name, seed, samples))
+    if task.network.convolves:
+        return dict.fromkeys(("cosine", "cosine_deviation", "cosine_of_means"))
+    found = list(updates(name, seed, samples, task))
     rule, gradients = rule_class(name), []
     for before, x, y, _ in found:
-        slopes = _slopes(rule, before, x, y)
+        slopes = _slopes(rule, before, x, y, task.network.depth)
         gradients.append(
             -np.concatenate([np.column_stack(pair).ravel() for pair in zip(*slopes, strict=True)])
         )
@@ -118,37 +151,44 @@ def alignment(name: str, seed: int = 0, samples: int = COSINE_SAMPLES) -> dict:
 
 
 def updates(
-    name: str, seed: int = 0, samples: int = COSINE_SAMPLES
+    name: str, seed: int = 0, samples: int = COSINE_SAMPLES, task: Task = DIGITS
 ) -> Iterator[tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]]:
-    """What a rule changes on each of digits' first samples, always from the same weights.
+    """What a rule changes on each of the data's first samples, always from the same weights.
 
-    These are the initial ones with biases 0.25, so that few units sit at a bound. Gives weights,
-    input, target, and the change of all weights as a vector.
+    These are the initial ones with biases 0.25, so that few units sit at a bound. Gives weights
+    (all), input, target, and the change of those into the layers as a vector.
     """
-    data = load("digits")
-    settings = settings_for(name, NETWORK.depth, input_bits=16, frozen=())
-    settings = replace(settings, rate_shifts=(COSINE_SHIFT,) * NETWORK.depth)
-    with Lab.open("golden", NETWORK, settings, preset(first_preset(NETWORK, settings))) as lab:
+    data, network = task.load(), task.network
+    settings = settings_for(name, network, input_bits=16, frozen=())
+    settings = replace(settings, rate_shifts=(COSINE_SHIFT,) * network.depth)
+    with Lab.open("golden", network, settings, preset(first_preset(network, settings))) as lab:
         weights = lab.rule.initial(initial_weights(lab.layout, seed))
-        for w in weights[: NETWORK.depth]:
+        for w in weights[: network.depth]:
             w[:, -1] = 0.25
-        targets = lab.rule.class_targets(NETWORK.sizes[-1])
-        for x, label in zip(data.x_train[:samples], data.y_train[:samples], strict=True):
+        targets = lab.rule.targets_of(data.y_train[:samples])
+        for x, y, target in zip(data.x_train, data.y_train, targets, strict=False):
             lab.load_weights(weights)
-            before = lab.weights()[: NETWORK.depth]
-            lab.train_step(x, np.int64(label))
-            after = lab.weights()[: NETWORK.depth]
-            changes = [(new - old).ravel() for new, old in zip(after, before, strict=True)]
-            yield before, x, targets[label], np.concatenate(changes)
+            before = lab.weights()
+            lab.train_step(x, y)
+            pairs = list(zip(lab.weights(), before, strict=True))[: network.depth]
+            changes = [(new - old).ravel() for new, old in pairs]
+            yield before, x, target, np.concatenate(changes)
 
 
-def _slopes(rule: type[Rule], weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray):
+def _slopes(
+    rule: type[Rule], weights: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray, depth: int
+):
     """The gradient, of weights and of biases, in double precision by code that no rule shares."""
-    from relaxon_sim.reference import Reference, Resistors
+    from relaxon_sim.reference import Directed, Reference, Resistors
 
-    parts = [w[:, :-1] for w in weights], [w[:, -1] for w in weights]
+    own, others = weights[:depth], weights[depth:]
+    parts = [w[:, :-1] for w in own], [w[:, -1] for w in own]
     if rule.RESISTIVE:
         return Resistors(*parts).adjoint(x, y)
+    if not rule.SYMMETRIC:
+        directed = Directed(*parts, backward=[w[:, :-1] for w in others])
+        slopes, biases = directed.adjoint(x, y, directed.free(x).states)
+        return slopes[:depth], biases
     reference = Reference(*parts)
     if rule.FEEDFORWARD:
         return reference.backpropagation(x, y, rule.FEEDFORWARD)
@@ -168,32 +208,41 @@ def rules(
     pool: Pool = one_by_one,
     keep: Path | None = None,
     progress: Progress = silent,
+    task: Task = DIGITS,
 ) -> list[dict]:
-    """One row a rule: accuracy over seeds, cost of a sample, memory, update against gradient.
+    """One row a rule: accuracy over seeds (of targets: mse), cost of a sample, memory, update
+    against gradient.
 
     Parameters
     ----------
     pool
         Of `relaxon.parallel.open_pool`: where rules and seeds run side by side. Default: in turn.
     keep
-        A folder of joblib's: what has ended is kept there and not run again, unless the source of
+        A folder: what has ended is kept there and not run again, unless the data, the source of
         relaxon or of the rule's own file (not of what that imports) is another by then.
     progress
         Called with 1 as each training and each comparison of an update ends.
     """
     trainings = [(name, seed, epochs) for name in names for seed in seeds]
-    work = [*((accuracy, task) for task in trainings), *((alignment, (name,)) for name in names)]
+    digest, calls = task.load().digest, []
+    for function, arguments in (
+        *(("accuracy", training) for training in trainings),
+        *(("alignment", (name,)) for name in names),
+    ):
+        key = key_of([function, arguments, rule_digest(arguments[0]), digest, str(task.network)])
+        calls.append((_kept, (keep, key, function, arguments, task)))
     done = {}
-    for task, result in pool((_kept, (keep, *call)) for call in work):
-        done[task] = result
+    for arguments, result in pool(calls):
+        done[arguments] = result
         progress(1)
     rows = []
     for name in names:
-        mine = [done[task] for task in trainings if task[0] == name]
-        found = [run["accuracy"] for run in mine]
+        mine = [done[arguments] for arguments in trainings if arguments[0] == name]
+        measure = measure_of(mine[0])
+        found = [run[measure] for run in mine]
         row = {
             "rule": name,
-            "accuracy": float(np.mean(found)),
+            measure: float(np.mean(found)),
             "lowest": min(found),
             "highest": max(found),
             "sweeps": float(np.mean([run["sweeps"] for run in mine])),
@@ -204,43 +253,32 @@ def rules(
     return rows
 
 
-def _kept(keep: Path | None, function: Callable, task: tuple) -> tuple[tuple, dict]:
-    """A task and what came of it, now or in an earlier run with the same files of rules."""
-    if keep is None:
-        return task, function(*task)
-    from joblib import Memory
+def _kept(
+    keep: Path | None, key: str, function: str, arguments: tuple, task: Task
+) -> tuple[tuple, dict]:
+    """Arguments and what came of them, now or in an earlier run."""
 
-    run: Any = Memory(keep, verbose=0).cache(_run)
-    return task, run(function.__name__, task, (_sources(), rule_digest(task[0])))
+    def call() -> dict:
+        return {"accuracy": accuracy, "alignment": alignment}[function](*arguments, task=task)
 
-
-@cache
-def _sources() -> str:
-    """A digest of all that a training's figures come from."""
-    digest = sha256()
-    for package in (relaxon_isa, relaxon_device, relaxon_sim, relaxon):
-        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _run(function: str, task: tuple, digests: tuple) -> dict:
-    return {"accuracy": accuracy, "alignment": alignment}[function](*task)
+    return arguments, kept(keep, key, call)
 
 
 def draw(rows: Sequence[dict], path: Path) -> None:
     """Accuracy and update cosine of every rule, to a picture file."""
     plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.4 * len(rows) + 1.5), sharey=True)
-    names = [row["rule"] for row in rows]
-    mean = np.array([row["accuracy"] for row in rows])
+    names, measure = [row["rule"] for row in rows], measure_of(rows[0])
+    scale = 100 if measure == "accuracy" else 1
+    mean = np.array([row[measure] for row in rows])
     spread = [mean - [row["lowest"] for row in rows], [row["highest"] for row in rows] - mean]
-    left.barh(names, 100 * mean, xerr=100 * np.array(spread), color="0.7")
-    left.set_xlabel("test accuracy, %")
+    left.barh(names, scale * mean, xerr=scale * np.array(spread), color="0.7")
+    left.set_xlabel("test accuracy, %" if measure == "accuracy" else "test mean squared error")
+    measured = [row for row in rows if row["cosine"] is not None]
     right.errorbar(
-        [row["cosine"] for row in rows],
-        names,
-        xerr=[row["cosine_deviation"] for row in rows],
+        [row["cosine"] for row in measured],
+        [row["rule"] for row in measured],
+        xerr=[row["cosine_deviation"] for row in measured],
         fmt="o",
         color="0.2",
     )

@@ -26,7 +26,7 @@ from ..rules.base import Rule
 from .comparison import cosine, updates
 from .plots import pyplot
 
-__all__ = ["draw", "equivalence", "gradients"]
+__all__ = ["NETWORK", "STEP", "draw", "equivalence", "from_free", "gradients", "interior"]
 
 NETWORK = Network((12, 16, 16, 6))
 STEP = 3
@@ -64,6 +64,32 @@ def _trace(lab: Lab, planes: tuple[str, str], steps: int, *, side: bool) -> Iter
         yield np.concatenate(lab.states(planes[(k + 1) % 2]))
 
 
+def interior(lab: Lab, seed: int) -> tuple[int, np.ndarray, np.ndarray]:
+    """Load weights and a sample whose free and nudged states have no unit at a bound, searched from
+    ``seed`` on. Returns the seed, the free states, joined, and the target."""
+    while True:
+        rng = Generator(seed)
+        weights = initial_weights(NETWORK, seed)
+        for i, w in enumerate(weights):  # states about 1/2, where no unit is at a bound
+            above = weights[i + 1][:, :-1].sum(axis=0) if i + 1 < len(weights) else 0
+            w[:, -1] = 0.5 - (w[:, :-1].sum(axis=1) + above) / 2
+        lab.load_weights(weights)
+        free = np.concatenate(lab.relax_free(rng.uniform(0, 1, NETWORK.sizes[0])))
+        y = lab.plane("free", NETWORK.depth) + rng.uniform(-0.2, 0.2, NETWORK.sizes[-1])
+        lab.relax_nudged(y)
+        nudged = np.concatenate(lab.states("plus"))
+        if all(((s > 0.02) & (s < 0.98)).all() for s in (free, nudged)):
+            return seed, free, y
+        seed += 1
+
+
+def from_free(lab: Lab, free: np.ndarray, steps: int) -> np.ndarray:
+    """States, (steps + 1, units), of synchronous steps with the nudge that is loaded."""
+    for layer, s in enumerate(np.split(free, np.cumsum(NETWORK.sizes[1:])[:-1]), start=1):
+        lab.set_plane("plus", s, layer)
+    return np.array(list(_trace(lab, ("plus", "minus"), steps, side=False)))
+
+
 def equivalence(
     steps: int = 30, beta: float = 0.25, seed: int = 0, backend: str = "golden"
 ) -> dict:
@@ -76,24 +102,9 @@ def equivalence(
     fine = {"grid": 22, "free_cap": 2000, "beta": beta, "input_bits": 16}
     settings = settings_for("ep-positive", NETWORK.depth, **fine)
     with Lab.open(backend, NETWORK, settings, "verify24") as lab:
-        while True:
-            rng = Generator(seed)
-            weights = initial_weights(NETWORK, seed)
-            for i, w in enumerate(weights):  # states about 1/2, where no unit is at a bound
-                above = weights[i + 1][:, :-1].sum(axis=0) if i + 1 < len(weights) else 0
-                w[:, -1] = 0.5 - (w[:, :-1].sum(axis=1) + above) / 2
-            lab.load_weights(weights)
-            free = np.concatenate(lab.relax_free(rng.uniform(0, 1, NETWORK.sizes[0])))
-            y = lab.plane("free", NETWORK.depth) + rng.uniform(-0.2, 0.2, NETWORK.sizes[-1])
-            lab.relax_nudged(y)
-            nudged = np.concatenate(lab.states("plus"))
-            if all(((s > 0.02) & (s < 0.98)).all() for s in (free, nudged)):
-                break
-            seed += 1
+        seed, free, _ = interior(lab, seed)
         sizes = np.cumsum(NETWORK.sizes[1:])
-        for layer, s in enumerate(np.split(free, sizes[:-1]), start=1):
-            lab.set_plane("plus", s, layer)
-        trace = np.array(list(_trace(lab, ("plus", "minus"), steps, side=False)))
+        trace = from_free(lab, free, steps)
         velocities = np.diff(trace, axis=0) * 2**STEP / beta
         error = np.zeros(len(free))
         error[-NETWORK.sizes[-1] :] = lab.plane("e")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
@@ -56,10 +57,17 @@ class Cost:
         """Samples/s of an array that never waits."""
         return clock_hz / self.cycles
 
-    def link_rate(self, baud: float) -> float:
-        """Samples/s of a line that never waits: 10 bits a byte, full frames."""
-        line = max(self.rx_bytes, self.tx_bytes) * FRAME_BYTES / MAX_PAYLOAD
-        return baud / (10 * line)
+    def link_rate(self, baud: float, latency: float = 0.0, room: float = inf) -> float:
+        """Samples/s of the line beside an array that never waits: 10 bits a byte, full frames.
+
+        ``latency``: seconds that answers take besides their time on the line. The host sends
+        ``room`` bytes ahead at most, so that no more go over the line a round trip, which is the
+        latency and the time of a frame and a half.
+        """
+        frame = 10 * FRAME_BYTES / baud
+        line = max(self.rx_bytes, self.tx_bytes) * frame / MAX_PAYLOAD
+        window = self.rx_bytes * (latency + 1.5 * frame) / room if latency else 0.0
+        return 1 / max(line, window)
 
 
 def fixed_settings(

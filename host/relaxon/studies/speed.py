@@ -1,11 +1,13 @@
-"""The golden model's speed, beside a float numpy loop of the same sweeps."""
+"""The golden model's speed, beside a float numpy loop of the same sweeps and a C program."""
 
 import time
+from contextlib import suppress
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
-from relaxon_isa import preset
+from relaxon_isa import ToolError, preset
 from relaxon_sim.compiled.loader import available
 from relaxon_sim.engines import ENGINES
 
@@ -17,8 +19,9 @@ from ..rules import settings_for
 from ..rules.settings import RuleSettings
 from ..training import Trainer, TrainSettings
 from .estimate import fixed_settings
+from .throughput import rival
 
-__all__ = ["CASES", "float_epoch", "golden"]
+__all__ = ["CASES", "Case", "float_epoch", "golden"]
 
 
 def _synthetic(network: Network, samples: int) -> Dataset:
@@ -33,57 +36,83 @@ def _synthetic(network: Network, samples: int) -> Dataset:
     )
 
 
-CASES = {
-    "dense": ("784-128-10", None),
-    "digits": ("64-32-10", "digits"),
-}
-"""What `relaxon bench golden` times: network, and data set (None: synthetic samples)."""
+class Case(NamedTuple):
+    """What is timed: network, data set (None: the one asked for, or synthetic samples), recipe, and
+    a part of the samples that numpy takes in seconds."""
+
+    network: str
+    data: str | None = None
+    recipe: str | None = None
+    part: float = 1
+
+
+CASES = (
+    Case("784-128-10"),
+    Case("784-128-10", recipe="fast"),
+    Case("64-32-10", "digits"),
+    Case("28x28x1-12c6s2-36c4s2-10", part=0.1),
+)
+"""What `relaxon bench golden` times."""
 
 
 def _epoch_seconds(
     network: Network, data: Dataset, rule: RuleSettings, engine: str
 ) -> tuple[float, list[np.ndarray]]:
-    """Seconds of a training epoch, the faster of two, and the weights before them."""
-    settings = TrainSettings(epochs=2, rate_halvings=0, rule=rule)
-    config = preset("default").replace(p=12, weight_depth=1 << 14)
+    """Seconds of the processor in a training epoch, the fastest of three, and the weights before
+    them."""
+    settings = TrainSettings(epochs=3, rate_halvings=0, rule=rule)
+    name = "ecp5-85f-conv" if network.convolves else "default"
+    config = preset(name).replace(p=12, weight_depth=1 << 14)
     with open_device("golden", config, engine=engine) as device:
         trainer = Trainer(device, network, data, settings)
         trainer.start()
         weights, times = trainer.real_weights(), []
         for _ in range(settings.epochs):
-            start = time.perf_counter()
+            start = time.process_time()
             trainer.run_epoch()
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
     return min(times), weights
 
 
-def golden(network: Network, data: str | None, samples: int) -> dict:
-    """Training samples/s of the golden model's engines with the default program; and of the
-    faster one beside plain float numpy, both with fixed sweeps. One after the other, in this
-    process."""
-    dataset = load(data) if data else _synthetic(network, samples)
+def golden(case: Case, samples: int) -> dict:
+    """Training samples/s of the golden model's engines; with the default program, also of the
+    faster one beside plain float numpy, both with fixed sweeps; with recipe fast, of the C program
+    of `throughput.rival` on the same data, where there is a compiler. One after the other, in
+    processor time."""
+    network, samples = Network.parse(case.network), max(1, round(samples * case.part))
+    dataset = load(case.data) if case.data else _synthetic(network, samples)
     dataset = replace(dataset, x_train=dataset.x_train[:samples], y_train=dataset.y_train[:samples])
     count = len(dataset.x_train)
     engines = ENGINES if available() else ("numpy",)
-    default = settings_for("ep-centered", network.depth)
-    speed = {e: count / _epoch_seconds(network, dataset, default, e)[0] for e in engines}
-    fixed = fixed_settings(network)
-    golden_time, weights = _epoch_seconds(
-        network, dataset, fixed, max(speed, key=speed.__getitem__)
-    )
-    start = time.perf_counter()
-    float_epoch(weights, dataset, fixed)
-    float_time = time.perf_counter() - start
-    return {
+    rule = settings_for("ep-centered", network, recipe=case.recipe)
+    speed = {e: count / _epoch_seconds(network, dataset, rule, e)[0] for e in engines}
+    row = {
         "network": str(network),
+        "recipe": case.recipe,
         "data": dataset.name,
         "samples": count,
         **{f"{engine}_per_second": speed.get(engine) for engine in ENGINES},
         "compiled_over_numpy": speed["compiled"] / speed["numpy"] if "compiled" in speed else None,
-        "golden_per_second": count / golden_time,
-        "float_per_second": count / float_time,
-        "ratio": float_time / golden_time,
     }
+    if case.recipe:
+        with suppress(ToolError):
+            settings = TrainSettings(epochs=3, rate_halvings=0, rule=rule)
+            row["c_per_second"] = rival(network, dataset, settings)["samples_per_second"]
+            row["over_c"] = max(speed.values()) / row["c_per_second"]
+    elif not network.convolves:
+        fixed = fixed_settings(network)
+        golden_time, weights = _epoch_seconds(
+            network, dataset, fixed, max(speed, key=speed.__getitem__)
+        )
+        start = time.process_time()
+        float_epoch(weights, dataset, fixed)
+        float_time = time.process_time() - start
+        row |= {
+            "golden_per_second": count / golden_time,
+            "float_per_second": count / float_time,
+            "ratio": float_time / golden_time,
+        }
+    return row
 
 
 def float_epoch(weights: list[np.ndarray], data: Dataset, ep: RuleSettings) -> None:

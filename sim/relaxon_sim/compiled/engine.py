@@ -73,6 +73,8 @@ STATE_SPACE, DRIVE_SPACE, REGISTER_SPACE = map(int, (Space.STATE, Space.DRIVE, S
 TILE_SPACE = -1
 NOWHERE = 1 << 40
 """No trip adds this to an address."""
+BEYOND = np.int64(1) << 62
+"""Beyond any word, and any that a LINEAR activation shifts up."""
 M32 = 0xFFFFFFFF
 
 
@@ -168,20 +170,29 @@ def multiply_diagonal(m, seg, trips, tile, src, config, cpu, S, W, places, acc, 
     """Sums of a segment whose only tile is diagonal. Returns DONE or ADDRESS."""
     p = np.uint64(config.p)
     start, step = places[tile, 0], places[tile, 1] + places[tile, 2]
+    equal = True
     for lane in range(config.p):
         values[lane] = W[start + lane * step]
-    for g in range(seg.groups):
+        equal &= values[lane] == values[0]
+    equal &= m.src_line != 0
+    groups, size = (1, seg.groups * config.p) if equal else (seg.groups, config.p)
+    for g in range(groups):  # all of them at once, where one number multiplies them
         to = np.uint64(g) * p
-        for e in range(p):
+        for e in range(np.uint64(size)):
             acc[to + e] = 0
         for k in range(m.inners):
             trip = trips[m.inner_at + k]
             group = (src + trips[m.outer_at + seg.first + g].src + trip.src) & config.state_mask
-            if missing(cpu, STATE_SPACE, group, config.state_depth):
+            if missing(cpu, STATE_SPACE, group + size // config.p - 1, config.state_depth):
                 return ADDRESS
             at, sign = np.uint64(group) * p, np.int64(trip.sign)
-            for e in range(p):
-                acc[to + e] += sign * (np.int64(S[at + e]) * np.int64(values[e]))
+            if equal:
+                factor = sign * values[0]
+                for e in range(np.uint64(size)):
+                    acc[e] += np.int64(S[at + e]) * factor
+            else:
+                for e in range(p):
+                    acc[to + e] += sign * (np.int64(S[at + e]) * np.int64(values[e]))
     return DONE
 
 
@@ -189,29 +200,79 @@ def multiply_diagonal(m, seg, trips, tile, src, config, cpu, S, W, places, acc, 
 def multiply(m, first, groups, trips, n, base, config, cpu, W, places, lists, acc, to):
     """Sums of groups whose tiles lie together, over ``n`` listed sources, to ``acc`` from ``to``
     on. Returns DONE or ADDRESS."""
-    tiles, lanes, values = lists
+    tiles, lanes, values, short = lists
     along, across = (2, 1) if m.transposed else (1, 2)
     size, to = np.uint64(groups * config.p), np.uint64(to)
     base += trips[m.outer_at + first].tile
     for e in range(size):
         acc[to + e] = 0
-    paired = n & ~1 if m.lines else 0
-    for j in range(0, paired, 2):  # two sources at a time: half as many sums to load and store
-        tile, other = (base + tiles[j]) & config.tile_mask, (base + tiles[j + 1]) & config.tile_mask
-        start = np.uint64(places[tile, 0] + lanes[j] * places[tile, across])
-        beside = np.uint64(places[other, 0] + lanes[j + 1] * places[other, across])
-        value, more = np.int64(values[j]), np.int64(values[j + 1])
+    if not m.lines or not m.short:
+        for j in range(n):
+            tile = (base + tiles[j]) & config.tile_mask
+            if missing(cpu, TILE_SPACE, tile, config.weight_depth):
+                return ADDRESS
+            start = np.uint64(places[tile, 0] + lanes[j] * places[tile, across])
+            pitch, value = np.uint64(places[tile, along]), np.int64(values[j])
+            for e in range(size):
+                acc[to + e] += np.int64(W[start + e * pitch]) * value
+        return DONE
+    zeros = trailing_zeros(values, n)
+    end = 0
+    while end < n:  # as many sources at a time as 32 bits hold the sums of
+        j, left = end, np.int64(1) << (32 - config.weight_bits)
+        while end < n:
+            left -= abs(np.int64(values[end]) >> zeros)
+            if left <= 0:
+                break
+            end += 1
         for e in range(size):
-            acc[to + e] += np.int64(W[start + e]) * value + np.int64(W[beside + e]) * more
-    for j in range(paired, n):
-        tile = (base + tiles[j]) & config.tile_mask
-        if missing(cpu, TILE_SPACE, tile, config.weight_depth):
-            return ADDRESS
-        start = np.uint64(places[tile, 0] + lanes[j] * places[tile, across])
-        pitch, value = np.uint64(places[tile, along]), np.int64(values[j])
+            short[e] = 0
+        while j < end:
+            tile = (base + tiles[j]) & config.tile_mask
+            start = np.uint64(places[tile, 0] + lanes[j] * places[tile, across])
+            value = np.int32(values[j] >> zeros)
+            if j + 4 <= end:  # four at a time: fewer sums to load and store
+                tile = (base + tiles[j + 1]) & config.tile_mask
+                second = np.uint64(places[tile, 0] + lanes[j + 1] * places[tile, across])
+                tile = (base + tiles[j + 2]) & config.tile_mask
+                third = np.uint64(places[tile, 0] + lanes[j + 2] * places[tile, across])
+                tile = (base + tiles[j + 3]) & config.tile_mask
+                fourth = np.uint64(places[tile, 0] + lanes[j + 3] * places[tile, across])
+                value2, value3 = np.int32(values[j + 1] >> zeros), np.int32(values[j + 2] >> zeros)
+                value4 = np.int32(values[j + 3] >> zeros)
+                for e in range(size):
+                    short[e] = np.int32(
+                        short[e]
+                        + np.int32(
+                            np.int32(
+                                np.int32(W[start + e] * value) + np.int32(W[second + e] * value2)
+                            )
+                            + np.int32(
+                                np.int32(W[third + e] * value3) + np.int32(W[fourth + e] * value4)
+                            )
+                        )
+                    )
+                j += 4
+            else:
+                for e in range(size):
+                    short[e] = np.int32(short[e] + np.int32(W[start + e] * value))
+                j += 1
         for e in range(size):
-            acc[to + e] += np.int64(W[start + e * pitch]) * value
+            acc[to + e] += np.int64(short[e]) << zeros
     return DONE
+
+
+@njit(forceinline=True)
+def trailing_zeros(values, n):
+    """How many last bits are 0 in all of the first ``n`` values."""
+    some = np.int64(0)
+    for j in range(np.uint64(n)):
+        some |= np.int64(values[j])
+    zeros = 0
+    while some and not some & 1:
+        some >>= 1
+        zeros += 1
+    return zeros
 
 
 @njit(forceinline=True)
@@ -237,10 +298,74 @@ def multiply_dots(m, first, count, trips, base, config, cpu, W, places, values, 
     return DONE
 
 
+# A panel: the tiles that every segment multiplies, in 16 bits, a line of all sources a lane. Sums
+# of products of 16 bits in 32 are single instructions for many of them.
+
+
+@njit
+def fill_panel(m, groups, trips, base, config, W, places, panel):
+    """Put the tiles of the first segment's groups into the panel. Returns the largest size of their
+    cells."""
+    p, most = config.p, np.int32(0)
+    along, across = (2, 1) if m.transposed else (1, 2)
+    to = 0
+    for g in range(groups):
+        for lane in range(p):
+            for k in range(m.inners):
+                tile = base + trips[m.outer_at + g].tile + trips[m.inner_at + k].tile
+                tile &= config.tile_mask
+                start = places[tile, 0] + lane * places[tile, along]
+                for e in range(p):
+                    w = W[start + e * places[tile, across]]
+                    most = max(most, abs(w))
+                    panel[to + e] = w
+                to += p
+    return np.int64(most)
+
+
+@njit
+def gather_short(m, src, trips, config, cpu, S, values):
+    """All sources of an accumulation in 16 bits with the trips' signs, without the last bits that
+    are 0 in all. Returns how many these are and the values' largest size; or -1, 0: no such
+    address."""
+    p, some, most = config.p, np.int32(0), np.int32(0)
+    run = m.source_line
+    size = np.uint64(run * p)
+    for k in range(0, m.inners, run):
+        group = (src + trips[m.inner_at + k].src) & config.state_mask
+        if missing(cpu, STATE_SPACE, group + run - 1, config.state_depth):
+            return -1, np.int64(0)
+        at = np.uint64(group * p)
+        for e in range(size):
+            some |= S[at + e]
+            most = max(most, abs(S[at + e]))
+    zeros = 0
+    while some and not some & 1:
+        some >>= 1
+        zeros += 1
+    for k in range(0, m.inners, run):
+        trip = trips[m.inner_at + k]
+        at, to = np.uint64(((src + trip.src) & config.state_mask) * p), np.uint64(k * p)
+        for e in range(size):
+            values[to + e] = (S[at + e] >> zeros) * trip.sign
+    return zeros, np.int64(most) >> zeros
+
+
+@njit
+def multiply_panel(panel, values, count, length, zeros, acc):
+    """Sums of ``count`` lanes of the panel over ``length`` sources that lack ``zeros`` bits."""
+    size = np.uint64(length)
+    for lane in range(count):
+        start, total = np.uint64(lane) * size, np.int32(0)
+        for e in range(size):
+            total = np.int32(total + np.int32(np.int32(panel[start + e]) * np.int32(values[e])))
+        acc[lane] = np.int64(total) << zeros
+
+
 @njit(forceinline=True)
 def mac(m, trips, segments, x, config, cpu, S, D, W, places, Z, table, registers, scratch):
     """One MAC, segment by segment (`tables.SEGMENT`)."""
-    acc, tiles, lanes, values, _, _, _ = scratch
+    acc, tiles, lanes, values, _, _, _, short, panel, shorts, _ = scratch
     p = config.p
     source = Z if m.walk else S
     if m.judge and m.fresh:
@@ -251,24 +376,42 @@ def mac(m, trips, segments, x, config, cpu, S, D, W, places, Z, table, registers
     negative = m.sign == MINUS or (m.sign == RANDOM_SIGN and registers[SAMPLE_KEY] & 1)
     random = m.activation == RANDOM and not m.to_drive  # tiles and sources are ignored
     wrap = 64 - config.acc_bits
-    diagonal, tile = False, tile_base & config.tile_mask
+    diagonal, tile, weight = False, tile_base & config.tile_mask, np.int64(0)
     if m.one_tile and not random:
         if missing(cpu, TILE_SPACE, tile, config.weight_depth):
             return ADDRESS
         diagonal = is_diagonal(p, places[tile, 0], places[tile, 1], places[tile, 2], W)
+    if m.panel and not (diagonal or random):
+        weight = fill_panel(
+            m, segments[m.segment_at].groups, trips, tile_base, config, W, places, panel
+        )
     n, gathered, status = 0, NOWHERE, DONE
+    length = m.inners * p
     for s in range(m.segments):
         seg = segments[m.segment_at + s]
         trip = trips[m.outer_at + seg.first]
-        size, used = np.uint64(seg.groups * p), np.uint64(seg.lanes)
+        used = np.uint64(seg.lanes)
+        summed = random
         if diagonal:
             status = multiply_diagonal(
                 m, seg, trips, tile, src_base, config, cpu, source, W, places, acc, values
             )
-        elif not random:
+            summed = True
+        elif m.panel:
+            zeros, most = gather_short(m, src_base + trip.src, trips, config, cpu, source, shorts)
+            if zeros < 0:
+                return ADDRESS
+            if most <= 32767 and weight * most * length <= 0x7FFFFFFF:
+                multiply_panel(panel, shorts, seg.groups * p, length, zeros, acc)
+                summed = True
+        if not summed:
             step = seg.groups if seg.wide else 1
             for g in range(0, seg.groups, step):
                 src = trips[m.outer_at + seg.first + g].src
+                if g and m.one_tile and src == gathered:  # as the group before
+                    for e in range(np.uint64(g * p), np.uint64(g * p + p)):
+                        acc[e] = acc[e - np.uint64(p)]
+                    continue
                 if src != gathered:
                     gathered = src
                     if m.source_run:
@@ -286,24 +429,24 @@ def mac(m, trips, segments, x, config, cpu, S, D, W, places, Z, table, registers
                 else:
                     status = multiply(
                         m, seg.first + g, step, trips, n, tile_base, config, cpu, W, places,
-                        (tiles, lanes, values), acc, g * p,
+                        (tiles, lanes, values, short), acc, g * p,
                     )  # fmt: skip
                 if status != DONE:
                     return status
         if status != DONE:
             return status
         sign = np.int64(-trip.sign if negative else trip.sign)
-        drive = np.int64(0)
-        if m.from_drive or m.both:
-            drive = (drive_base + trip.drive) & config.drive_mask
-            if missing(cpu, DRIVE_SPACE, drive + seg.groups - 1, config.drive_depth):
-                return ADDRESS
+        drive = (drive_base + trip.drive) & config.drive_mask
+        if (m.from_drive or m.both) and missing(
+            cpu, DRIVE_SPACE, drive + seg.groups - 1, config.drive_depth
+        ):
+            return ADDRESS
         at = np.uint64(drive * p)
         if m.from_drive:
-            for e in range(size):
+            for e in range(used):
                 acc[e] = ((D[at + e] + sign * acc[e]) << wrap) >> wrap
-        else:
-            for e in range(size):
+        elif not random:
+            for e in range(used):
                 acc[e] = ((sign * acc[e]) << wrap) >> wrap
         if m.both:
             for e in range(used):
@@ -321,84 +464,70 @@ def mac(m, trips, segments, x, config, cpu, S, D, W, places, Z, table, registers
         gate = (gate_base + trip.gate) & config.state_mask if m.reads_gate else dst
         if missing(cpu, STATE_SPACE, max(dst, old, gate) + seg.groups - 1, config.state_depth):
             return ADDRESS
-        activate(m, seg, dst, config, cpu, table, registers, acc)
-        if m.reads_gate:
-            pass_inside(m, S, np.uint64(gate * p), used, acc)
-        before, at = np.uint64(old * p), np.uint64(dst * p)
-        if m.step:
-            half = np.int64(1) << (m.step - 1)
-            for e in range(used):
-                was = np.int64(S[before + e])
-                acc[e] = was + ((acc[e] - was + half) >> m.step)
-        if m.judge and cpu.flag:
-            moved = np.int64(0)
-            if m.judge == CHANGE:
-                for e in range(used):
-                    moved = max(moved, abs(acc[e] - np.int64(S[before + e])))
-            else:
-                for e in range(used):
-                    moved = max(moved, abs(acc[e]))
-            if moved > m.tol:
-                cpu.flag = 0
+        finish(m, seg, dst, old, gate, config, cpu, S, table, registers, acc, short)
+        at = np.uint64(dst * p)
         for e in range(used):
-            S[at + e] = acc[e]
+            S[at + e] = short[e]
     return DONE
 
 
 @njit(forceinline=True)
-def activate(m, seg, dst, config, cpu, table, registers, acc):
-    """Round a segment's accumulators and apply the activation, in place."""
-    p = config.p
-    size = np.uint64(seg.groups * p)
+def finish(m, seg, dst, old, gate, config, cpu, S, table, registers, acc, words):
+    """A segment's new words from its accumulators; judges them. What a MAC does not ask for is
+    done with numbers that change nothing: one pass for all."""
+    p, used = config.p, np.uint64(seg.lanes)
     one = np.int64(1) << m.one
-    if m.activation == RANDOM:
-        for g in range(seg.groups):
-            u, _ = hash_words(registers[SAMPLE_KEY], dst + g)
-            for lane in range(p):
-                acc[g * p + lane] = -one if rotl(u, 3 * lane & 31) & 1 else one
-        return
-    if m.shift:
-        half = np.int64(1) << (m.shift - 1)
-        for e in range(size):
-            acc[e] = (acc[e] + half) >> m.shift
-    if m.activation == TABLE:
-        half = np.int64(1) << (config.table_bits - 1)
-        for e in range(size):
-            acc[e] = table[min(max(acc[e], -half), half - 1) + half]
-        return
     high = (np.int64(1) << (config.state_bits - 1)) - 1
-    low = -high - 1
+    low, floor, shift, up, counts = -high - 1, -BEYOND, m.shift, m.up, False
     if m.activation == CLIP01:
         low, high = np.int64(0), one
     elif m.activation == CLIP11:
         low, high = -one, one
+    elif m.activation == RANDOM:
+        shift, up = np.int64(0), np.int64(0)
+        for g in range(seg.groups):
+            u, _ = hash_words(registers[SAMPLE_KEY], dst + g)
+            for lane in range(p):
+                acc[g * p + lane] = -one if rotl(u, 3 * lane & 31) & 1 else one
+    elif m.activation == TABLE:
+        reach, half = np.int64(1) << (config.table_bits - 1), (np.int64(1) << shift) >> 1
+        for e in range(used):
+            acc[e] = table[min(max((acc[e] + half) >> shift, -reach), reach - 1) + reach]
+        shift, up = np.int64(0), np.int64(0)
     else:
+        counts = cpu.counting != 0
         if m.activation == RELU:
-            for e in range(size):
-                acc[e] = max(acc[e], 0)
+            floor = np.int64(0)
+    half = (np.int64(1) << shift) >> 1
+    inside, outside = -BEYOND, BEYOND  # of the gate's word
+    if m.reads_gate:
+        inside, outside = np.int64(0), one
+        if m.gating == IN11:
+            inside = -one
+        elif m.gating != IN01:
+            outside = BEYOND
+    step_half = (np.int64(1) << m.step) >> 1
+    from_old = np.int64(-1 if m.judge == CHANGE else 0)
+    before, beside = np.uint64(old * p), np.uint64(gate * p)
+    moved, over = np.int64(0), np.int64(0)
+    for e in range(used):
+        u = max((acc[e] + half) >> shift, floor) << up
+        v = min(max(u, low), high)
+        over |= u ^ v
+        word, was = np.int64(S[beside + e]), np.int64(S[before + e])
+        v = v if inside < word and word < outside else np.int64(0)
+        v = was + ((v - was + step_half) >> m.step)
+        moved = max(moved, abs(v - (was & from_old)))
+        words[e] = v
+    if m.judge and moved > m.tol:
+        cpu.flag = 0
+    if counts and over:
         for g in range(seg.groups):
             over = np.int64(0)
             for e in range(g * p, min(g * p + p, seg.lanes)):
-                u = acc[e] << m.up
+                u = max((acc[e] + half) >> shift, floor) << up
                 over |= u ^ min(max(u, low), high)
-            if over and cpu.counting:
-                registers[STATE_SATURATIONS] += 1
-    for e in range(size):
-        acc[e] = min(max(acc[e] << m.up, low), high)
-
-
-@njit(forceinline=True)
-def pass_inside(m, S, at, size, acc):
-    """Zero the lanes whose word of the gate plane, from ``at`` on, is not inside."""
-    one = np.int64(1) << m.one
-    low, high = np.int64(0), one
-    if m.gating == IN11:
-        low = -one
-    elif m.gating != IN01:
-        high = np.int64(1) << 40
-    for e in range(size):
-        word = np.int64(S[at + e])
-        acc[e] = acc[e] if low < word and word < high else 0
+            registers[STATE_SATURATIONS] += over != 0
 
 
 # LEARN ----------------------------------------------------------------------------------------
@@ -466,7 +595,54 @@ def spread_terms(m, first, count, by_row, base, sign, trips, config, cpu, S, wor
     return some != 0
 
 
-@njit(forceinline=True)
+@njit
+def strip(words, lines, size):
+    """Shift away the last bits that are 0 in all words. Returns how many, and the largest size of
+    what is left."""
+    some, most, size = np.int32(0), np.int64(0), np.uint64(size)
+    for k in range(lines):
+        for e in range(size):
+            some |= words[k, e]
+            most = max(most, abs(np.int64(words[k, e])))
+    zeros = 0
+    while some and not some & 1:
+        some >>= 1
+        zeros += 1
+    if zeros:
+        for k in range(lines):
+            for e in range(size):
+                words[k, e] >>= zeros
+    return zeros, most >> zeros
+
+
+@njit
+def short_products(terms, words, count, j, size, chosen, short, acc):
+    """`products` whose sums have 32 bits."""
+    size, n = np.uint64(size), 0
+    for k in range(count):
+        chosen[n] = k
+        n += terms[j, k] != 0
+    for e in range(size):
+        short[e] = 0
+    paired = n & ~1
+    for i in range(0, paired, 2):
+        k, other = chosen[i], chosen[i + 1]
+        value, more = terms[j, k], terms[j, other]
+        for e in range(size):
+            short[e] = np.int32(
+                short[e]
+                + np.int32(np.int32(words[k, e] * value) + np.int32(words[other, e] * more))
+            )
+    for i in range(paired, n):
+        k = chosen[i]
+        value = terms[j, k]
+        for e in range(size):
+            short[e] = np.int32(short[e] + np.int32(words[k, e] * value))
+    for e in range(size):
+        acc[e] = short[e]
+
+
+@njit
 def products(terms, words, count, j, size, acc):
     """Sums of an entry's products with the lines of words, over ``count`` terms."""
     size = np.uint64(size)
@@ -481,7 +657,7 @@ def products(terms, words, count, j, size, acc):
 @njit(forceinline=True)
 def learn(m, trips, x, config, cpu, S, W, places, Z, rows, registers, scratch):
     """One LEARN: the product of a listed side, zeros left out, with the lines of the other."""
-    acc, tiles, lanes, over, terms, words, marks = scratch
+    acc, tiles, lanes, over, terms, words, marks, short, _, _, chosen = scratch
     p = config.p
     base, row_base, col_base = m.tile + x[m.tile_x], m.row + x[m.row_x], m.col + x[m.col_x]
     negative = m.sign == MINUS or (m.sign == RANDOM_SIGN and registers[SAMPLE_KEY] & 1)
@@ -515,16 +691,24 @@ def learn(m, trips, x, config, cpu, S, W, places, Z, rows, registers, scratch):
                 acc,
             )
             some = some if n >= 0 else n
+            size, zeros, fits = lines * p, 0, False
+            if n > 0 and not m.narrow:
+                zeros, most = strip(words, m.inners, size)
+                more_zeros, more = strip(terms, n, m.inners)
+                zeros, fits = zeros + more_zeros, most * more * m.inners <= 0x7FFFFFFF
             for j in range(n):
                 tile = (base + trips[line].tile + tiles[j]) & config.tile_mask
                 start = places[tile, 0] + lanes[j] * places[tile, 2 if by_row else 1]
-                size = lines * p
                 if m.narrow:
                     clipped = add_narrow(
                         m, config.weight_bits, W, start, size, terms, words, j, over
                     )
                 else:
-                    clipped = add(m, config.weight_bits, W, start, size, terms, words, j, acc, over)
+                    if fits:
+                        short_products(terms, words, m.inners, j, size, chosen, short, acc)
+                    else:
+                        products(terms, words, m.inners, j, size, acc)
+                    clipped = add(m, config.weight_bits, W, start, size, zeros, acc, over)
                 if clipped and m.walk:
                     for e in range(size):
                         if over[e]:
@@ -594,15 +778,14 @@ def count_tile(tile, cpu, registers, marks):
 
 
 @njit(forceinline=True)
-def add(m, weight_bits, W, start, size, terms, words, j, acc, over):
-    """Add an entry's rounded sums to a line of weights. Returns whether any saturated, and in
-    ``over`` which."""
+def add(m, weight_bits, W, start, size, zeros, acc, over):
+    """Add sums that lack ``zeros`` bits, rounded, to a line of weights. Returns whether any
+    saturated, and in ``over`` which."""
     high = (np.int64(1) << (weight_bits - 1)) - 1
     q, low, half = m.q, -high - 1, np.int64(1) << (m.q - 1)
     some, start, size = np.int64(0), np.uint64(start), np.uint64(size)
-    products(terms, words, m.inners, j, size, acc)
     for e in range(size):
-        x = acc[e]
+        x = acc[e] << zeros
         new = np.int64(W[start + e]) + ((x + half + (x >> 63)) >> q)
         saturated = min(max(new, low), high)
         over[e] = new != saturated
@@ -721,17 +904,18 @@ def take_sample(m, x, config, cpu, S, Z, rows, samples):
     if not m.signed:
         sign = np.int64(0)
     cpu.listed, count = 0, m.count + m.bias
-    lists = np.zeros(p, np.int64)
     for n in range(count):
         value = np.int64(m.constant)
         if n < m.count:
             bit = n << m.pack
             octet = np.int64(samples[cpu.position + (bit >> 3)])
             value = ((((octet >> (bit & 7)) & mask) ^ sign) - sign) << m.shift
-        Z[n], rows[n] = value, lists[n % p]
+        row = np.int64(0)
+        if n >= p:  # behind the one before in its column's list, if that is there
+            row = rows[n - p] + (Z[n - p] != 0 or m.dense != 0)
+        Z[n], rows[n] = value, row
         if value != 0 or m.dense:
-            lists[n % p] += 1
-            cpu.listed = max(cpu.listed, lists[n % p])
+            cpu.listed = max(cpu.listed, row + 1)
     for n in range(count, (count + p - 1) // p * p):
         Z[n] = 0
     cpu.label = -1

@@ -1,5 +1,6 @@
 """Where the weights lie: tiles that programs use as a matrix are one, in long lines."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ __all__ = ["Layout", "Plan"]
 
 LINE = 64
 """Cells in a line from which on longer lines pay no more."""
+PANEL_FROM = 4
+"""Segments from which on it pays to put the tiles that all of them multiply into a panel."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,12 @@ class Plan:
         Of MAC, (n,) of `tables.SEGMENT`.
     sizes
         Words that the engine gathers: sums, a MAC's listed sources, a LEARN's listed lanes and
-        terms, and lanes in a line.
+        terms, lanes in a line, cells of a panel, and sources that meet it.
     """
 
     values: dict[str, int]
     segments: NDArray
-    sizes: tuple[int, int, int, int, int]
+    sizes: tuple[int, int, int, int, int, int, int]
 
 
 class Layout:
@@ -156,7 +159,7 @@ class Layout:
         rows, columns = len(trips["outer"]), len(trips["column"])
         line = max(rows, columns) * p if wide else p
         lists = line if wide else columns * p
-        sizes = (line, max(lists + 1, line), lists + 1, len(trips["inner"]), line)
+        sizes = (line, max(lists + 1, line), lists + 1, len(trips["inner"]), line, 1, 1)
         # A product and half a step of rounding; a weight and what is added to it.
         config = self.config
         narrow = 2 * (config.state_bits - 1) <= 30 and max(values["q"], config.weight_bits) <= 30
@@ -197,5 +200,24 @@ class Layout:
             segment["lanes"] = (len(trips) - 1) * p + trips["lanes"][-1]
             same = bool((trips["src"] == trips["src"][0]).all())
             segment["wide"] = known and not run and same and self._lines(tiles(trips), to)
-        sizes = (int(segments["groups"].max()) * p, len(inner) * p + p, 1, 1, 1)
-        return Plan({"one_tile": one_tile, "source_run": run, "lines": lines}, segments, sizes)
+        config, most = self.config, int(segments["groups"].max()) * p
+        short = config.weight_bits <= 16 and config.state_bits <= 16
+        panel = short and known and not one_tile and len(segments) >= PANEL_FROM
+        panel = panel and bool((segments["groups"] == most // p).all())
+        if panel:  # all segments have the tiles of the first, and one list of sources each
+            multiplied = outer["tile"].reshape(len(segments), -1)
+            sources = outer["src"].reshape(len(segments), -1)
+            panel = bool((multiplied == multiplied[0]).all() and (sources == sources[:, :1]).all())
+        ends = np.flatnonzero((np.diff(inner["src"]) != 1) | (np.diff(inner["sign"]) != 0)) + 1
+        values = {
+            "one_tile": one_tile,
+            "source_run": run,
+            "source_line": math.gcd(len(inner), *ends.tolist()),
+            "lines": lines,
+            "short": short,
+            "panel": panel,
+            "src_line": bool((np.diff(outer["src"])[joined] == 1).all()),
+        }
+        length = len(inner) * p
+        sizes = (most, length + p, 1, 1, 1, most * length if panel else 1, length)
+        return Plan(values, segments, sizes)

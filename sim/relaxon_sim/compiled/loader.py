@@ -65,15 +65,19 @@ def compiled(module: ModuleType, *, cached: bool = False) -> Engine:
         return types.Array(dtype, ndim, "C", readonly=readonly)
 
     records = [array(numba.from_dtype(dtype)) for dtype in (OPERATION, TRIP, SEGMENT, CONFIG)]
-    i32, i64, u8 = types.int32, types.int64, types.uint8
+    i16, i32, i64, u8 = types.int16, types.int32, types.int64, types.uint8
     gathered = [array(i64), array(i32), array(i32, 2), array(i32, 2), array(i64)]
-    scratch = types.Tuple([array(i64), array(i64), *gathered])
+    shorts = [array(i32), array(i16), array(i16), array(i64)]
+    scratch = types.Tuple([array(i64), array(i64), *gathered, *shorts])
     sample = (array(i32), array(i32))
     memories = (array(i32), array(i64), array(i32), array(i64), array(i32), array(i64, 2), *sample)
     own = (array(numba.from_dtype(CPU)), array(i64, 2), array(i64))
     streams = (array(u8, readonly=True), array(u8), array(i64))
     signature = i64(array(i64), *records, *memories, scratch, *own, *streams)
-    return numba.njit(signature, cache=cached, nogil=True)(module.run)
+    # No counts of references: all arrays belong to the caller, and counting takes longer than a
+    # short MAC.
+    options: dict[str, Any] = {"cache": cached, "nogil": True, "_nrt": False}  # the last is private
+    return numba.njit(signature, **options)(module.run)
 
 
 def _folder() -> Path | None:
@@ -88,9 +92,9 @@ def _folder() -> Path | None:
 
     state = (numba.__version__, sys.version, llvm.get_host_cpu_name())
     digest = hashlib.sha256(repr(state).encode())
-    for package in (relaxon_isa, import_module(__package__ or "")):
-        for source in sorted(Path(package.__path__[0]).glob("*.py")):
-            digest.update(source.read_bytes())
+    own = [Path(__file__).with_name(f"{name}.py") for name in ("engine", "tables", "status")]
+    for source in (*sorted(Path(relaxon_isa.__path__[0]).glob("*.py")), *own, Path(__file__)):
+        digest.update(source.read_bytes())
     usual = platformdirs.user_cache_path("relaxon", appauthor=False)
     for base in (usual, Path(gettempdir()) / "relaxon"):
         folder = base / f"engine-{digest.hexdigest()[:16]}"

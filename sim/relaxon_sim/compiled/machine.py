@@ -107,8 +107,8 @@ class Machine(Memories):
         self.trips = np.zeros(0, TRIP)
         self.segments = np.zeros(0, SEGMENT)
         self._used = {"trips": 0, "segments": 0}
-        self._sizes = (0, 0, 0, 0, 0)
-        self._make_room((1, 1, 1, 1, 1))
+        self._sizes = (0,) * 7
+        self._make_room((1,) * 7)
 
     # Memories -----------------------------------------------------------------------------
 
@@ -182,13 +182,17 @@ class Machine(Memories):
         most = tuple(map(max, self._sizes, sizes))
         if most != self._sizes:
             self._sizes = most
-            sums, listed, lists, terms, line = most
+            sums, listed, lists, terms, line, panel, shorts = most
             self.scratch = (
                 *(np.zeros(n, np.int64) for n in (sums, listed, listed)),
                 np.zeros(listed, np.int32),
                 np.zeros((lists, terms), np.int32),
                 np.zeros((terms, line), np.int32),
                 np.zeros(self.config.weight_depth + 1, np.int64),
+                np.zeros(max(sums, line), np.int32),
+                np.zeros(panel, np.int16),
+                np.zeros(shorts, np.int16),
+                np.zeros(terms + 1, np.int64),
             )
 
     # Running ------------------------------------------------------------------------------
@@ -257,10 +261,12 @@ class Running:
         """More bytes for WAIT."""
         self.rest = np.concatenate((self.rest, data)) if self.rest.size else data
 
-    def step(self) -> int:
-        """Go on until the program halts, lacks bytes or room, or has worked for a while."""
+    def step(self, work: int | None = None) -> int:
+        """Go on until the program halts, lacks bytes or room, or an instruction ends after so many
+        products, by default some tenths of a second of them."""
         machine, cpu = self.machine, self._cpu[0]
-        cpu["work"], cpu["position"], cpu["end"] = WORK, 0, self.rest.size
+        work = WORK if work is None else work
+        cpu["work"], cpu["position"], cpu["end"] = work, 0, self.rest.size
         cpu["emits"] = cpu["emitted"] = 0
         own = (self._cpu, self._loops, self._x)
         while True:
@@ -288,6 +294,11 @@ class Running:
         }
         name, depth = places.get(int(self._cpu["space"][0]), ("tile", config.weight_depth))
         return f"{name} {self._cpu['address'][0]} asked; this machine has 0 to {depth - 1}"
+
+    @property
+    def left(self) -> int:
+        """Products that the last `step` was asked for and did not come to."""
+        return int(self._cpu["work"][0])
 
     def emitted(self) -> list[bytes]:
         """Payloads of the EMITs of the last `step`."""

@@ -60,7 +60,8 @@ DERIVED = (
     *("bytes", "word_bytes"),
     *("uses_drive", "reads_old", "reads_gate", "q", "gain", "idle"),
     *("outer_at", "outers", "column_at", "columns", "inner_at", "inners"),
-    *("segment_at", "segments", "one_tile", "source_run", "lines", "wide", "narrow"),
+    *("segment_at", "segments", "one_tile", "src_line", "source_run", "source_line", "lines"),
+    *("short", "panel", "wide", "narrow"),
 )
 OPERATION = np.dtype(
     [
@@ -90,11 +91,15 @@ outer_at, outers, column_at, columns, inner_at, inners
     First trip and number of trips of the outer and inner levels. LEARN's outer levels are taken
     as rows x columns where none moves both planes: ``columns`` are those that move the column
     plane. Else, and in MAC, there is one column trip, which adds nothing.
-segment_at, segments, one_tile, source_run, lines, wide, narrow
-    How the weights lie (`layout.plan`): MAC's segments; whether it has one tile alone; tiles whose
-    weights lie together by source, 0 if those of a source lie together; whether all do, in tiles
-    that exist; of LEARN: 1 or 2 if its
-    tiles are one matrix, in lines of rows or columns, and whether 32 bits hold its products.
+segment_at, segments, one_tile, src_line, source_run, source_line, lines, short, panel
+    How a MAC meets the weights (`layout.plan`): its segments; whether it has one tile alone, and
+    whether a segment's sources follow each other then; tiles whose weights lie together by source,
+    0 if those of a source lie together; how many sources follow each other, all along; whether all
+    tiles exist and have lines of destinations; whether weights and states have 16 bits; whether
+    all segments multiply the same tiles, which then become a panel.
+wide, narrow
+    Of LEARN: 1 or 2 if its tiles are one matrix, in lines of rows or columns, and whether 32 bits
+    hold its products.
 """
 
 SEGMENT = np.dtype([(name, np.int64) for name in ("first", "groups", "lanes", "wide")])

@@ -1,0 +1,74 @@
+"""Training over a line with faults: the short form of `relaxon bench faults`."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from relaxon.cli import cli
+from relaxon.studies.faults import FAULTS, FaultyTransport
+
+
+class Wire:
+    """A transport to nowhere."""
+
+    name = "wire"
+
+    def __init__(self) -> None:
+        self.taken = bytearray()
+
+    def write(self, data: bytes) -> None:
+        self.taken += data
+
+    def read(self, timeout: float) -> bytes:
+        return bytes(1000)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def no_delays(monkeypatch):
+    monkeypatch.setattr("relaxon.studies.faults.DELAY_SECONDS", 0.0)
+
+
+def test_every_fault_comes_at_its_rate(no_delays):
+    wire = Wire()
+    line = FaultyTransport(wire, 0.02, 1)
+    for _ in range(100):
+        line.write(bytes(1000))
+        assert line.read(0.0) != b""
+    assert line.sent == 100_000 and wire.taken != bytes(100_000)
+    assert set(line.met) == set(FAULTS)
+    assert sum(line.met.values()) == pytest.approx(4000, rel=0.2)  # cuts take some bytes away
+    assert line.met["flip"] == pytest.approx(line.met["duplicate"], rel=0.2)
+
+
+def test_a_line_without_faults_changes_nothing():
+    wire = Wire()
+    line = FaultyTransport(wire, 0.0, 1)
+    line.write(bytes(range(256)))
+    assert wire.taken == bytes(range(256)) and line.read(0.0) == bytes(1000)
+    assert not line.met and (line.sent, line.received) == (256, 1000)
+
+
+def test_faults_depend_on_bytes_alone(no_delays):
+    """However the bytes are cut into writes."""
+    wires = [Wire(), Wire()]
+    for wire, size in zip(wires, (1, 500), strict=True):
+        line = FaultyTransport(wire, 0.05, 3)
+        for start in range(0, 2000, size):
+            line.write(bytes(i % 256 for i in range(start, start + size)))
+    assert wires[0].taken == wires[1].taken
+
+
+def test_training_over_a_line_with_faults_is_the_same(tmp_path):
+    arguments = ["--config", "default", "--samples", "8", "--epochs", "1", "--layers", "64,8,10"]
+    arguments += ["--rate", "0", "--rate", "1e-3", "--seed", "2", "--json"]
+    told = CliRunner().invoke(cli, ["bench", "faults", *arguments], catch_exceptions=False)
+    assert told.exit_code == 0
+    clean, faulty = json.loads(told.stdout)
+    assert clean["result"] == faulty["result"] == "identical"
+    assert sum(clean["faults"].values()) == 0 == clean["link"]["damaged"]
+    assert sum(faulty["faults"].values()) > 0
+    assert faulty["sent"] + faulty["received"] > clean["sent"] + clean["received"]
