@@ -1,7 +1,14 @@
 """The command unit: from the host's stream to the core, and from the core to the board's stream."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
-from amaranth.lib import enum, memory, stream, wiring
+from amaranth.hdl import Cat, Const, Module, ResetInserter, Signal
+from amaranth.lib import (
+    crc,  # pyright: ignore[reportAttributeAccessIssue] (no stubs)
+    enum,
+    memory,
+    stream,
+    wiring,
+)
+from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
 from relaxon_isa import (
@@ -21,21 +28,28 @@ from .component import Component
 from .link import LinkSignature
 from .schedule import Scheduled
 
-__all__ = ["Arguments", "CommandUnit", "ElementRegister", "Kind", "RecordWriter"]
+__all__ = [
+    "Arguments",
+    "CommandUnit",
+    "ElementRegister",
+    "Kind",
+    "RecordWriter",
+    "StreamCheck",
+]
 
 LANED = (Space.STATE, Space.DRIVE)
 """Spaces whose elements have a lane; the others step the index only."""
 
 
-CODE_MASK = 3
-"""Bits of a command that tell the four apart."""
+CODE_MASK = 7
+"""Bits of a command that tell those apart that are executed here."""
 
 
 class Field(enum.IntEnum, shape=3):
     """The arguments of a command, in their order on the wire.
 
-    WRITE and READ have all of them. RUN has its row at INDEX and its flags at LANE, SAMPLE its
-    length at COUNT."""
+    WRITE and READ have all of them. RUN has its row at INDEX and its flags at LANE, SAMPLE and RUNS
+    their length at COUNT. The four bytes of a CHECKSUM are the last four; nobody reads them."""
 
     SPACE = 0
     INDEX_LOW = 1
@@ -88,8 +102,8 @@ class Arguments(Scheduled):
         Go to the next element's address.
     count_down : In(1)
         Take one off ``count``.
-    code : Out(2)
-        The command's lower two bits, which tell the four apart.
+    code : Out(3)
+        The command's lower three bits, which tell those apart that are executed.
     last : Out(1)
         The next argument is the command's last.
     space : Out(3), index : Out, lane : Out, count : Out(16)
@@ -109,7 +123,7 @@ class Arguments(Scheduled):
                 "load": In(1),
                 "step": In(1),
                 "count_down": In(1),
-                "code": Out(2),
+                "code": Out(3),
                 "last": Out(1),
                 "space": Out(3),
                 "index": Out(index_bits(config)),
@@ -137,8 +151,10 @@ class Arguments(Scheduled):
             with m.Switch(self.byte):
                 with m.Case(Command.RUN):
                     m.d.sync += field.eq(Field.INDEX_LOW)
-                with m.Case(Command.SAMPLE):
+                with m.Case(Command.SAMPLE, Command.RUNS):
                     m.d.sync += field.eq(Field.COUNT_LOW)
+                with m.Case(Command.CHECKSUM):
+                    m.d.sync += field.eq(Field.INDEX_HIGH)
                 with m.Default():
                     m.d.sync += field.eq(Field.SPACE)
         with m.If(self.load):
@@ -251,6 +267,42 @@ class ElementRegister(Scheduled):
             m.d.sync += self.value.eq(Cat(self.value[8:], Const(0, 8)))
         with m.If(self.filled | ((self.drop | self.count) & self.last)):
             m.d.sync += beat.eq(0)
+
+
+class StreamCheck(Scheduled):
+    """CRC-32 over a stream. With the short pipeline it takes half a byte a cycle.
+
+    Parameters
+    ----------
+    config
+        The machine.
+
+    Members
+    -------
+    byte : In(8), take : In(1)
+        A byte of the stream. With the short pipeline at most one every other cycle, and ``byte``
+        stays for a cycle more.
+    busy : Out(1)
+        The cycle after a byte.
+    good : Out(1)
+        Unless ``busy``: what was taken ends in the CRC-32 of all before that.
+    """
+
+    def __init__(self, config: ArrayConfig):
+        super().__init__(config, {"byte": In(8), "take": In(1), "busy": Out(1), "good": Out(1)})
+
+    def build(self, m: Module) -> None:
+        width = 4 if self.when.short else 8
+        m.submodules.check = check = crc.Processor(CRC32_ISO_HDLC(data_width=width))
+        m.d.sync += self.busy.eq(self.take)
+        m.d.comb += [
+            check.valid.eq(self.take),
+            check.data.eq(self.byte),
+            self.good.eq(self.when.late(m, check.match_detected, "match")),
+        ]
+        if self.when.short:
+            with m.If(self.busy):
+                m.d.comb += [check.valid.eq(1), check.data.eq(self.byte[4:])]
 
 
 class RecordWriter(Component):
@@ -381,6 +433,8 @@ class CommandUnit(Scheduled):
     ::
 
         link.from_host --> commands --> Arguments --address--> core.memory
+                     |--> StreamCheck
+                     |--> bytes, zero runs --> core.sample
                      '--> ElementRegister <--element-- core.memory, identity
                                   '--> RecordWriter --> link.to_host
                              core.emit --'
@@ -388,13 +442,13 @@ class CommandUnit(Scheduled):
     One element at a time goes through the element register: a WRITE fills it byte by byte and hands
     it to the core, a READ has the core load it and empties it. Indices beyond what any space needs
     wrap. The identity text is answered from here and cannot be written; spaces 6 and 7 are it too.
-    A RUN waits for the DONE of the run before. The ERROR of an unknown command waits until no
-    program runs, or one is stalled in WAIT (`RecordWriter`).
+    A RUN waits for the DONE of the run before. The ERROR of an unknown command and that of a wrong
+    checksum wait until no program runs, or one is stalled in WAIT (`RecordWriter`).
 
     Latency: a command's first effect two cycles after its last byte (with the long pipeline three:
     the bytes come through a `SkidBuffer`). Throughput: an element takes (WRITE) the cycles of a
     whole element register, or its bytes if those come more slowly, and 2, (READ) one per byte and
-    3, and the cycles until the core answers.
+    3, and the cycles until the core answers. A zero of a run takes a cycle.
 
     Parameters
     ----------
@@ -439,20 +493,27 @@ class CommandUnit(Scheduled):
         m.submodules.arguments = arguments = Arguments(self.config)
         m.submodules.element = element = ElementRegister(self.config)
         m.submodules.records = records = RecordWriter()
+        m.submodules.check = check = StreamCheck(self.config)
         m.submodules.info = info = memory.Memory(
             shape=8, depth=INFO_BYTES, init=self.info.ljust(INFO_BYTES, b"\0")
         )
         info_read = info.read_port()
 
         length = Signal(16)
-        lost = Signal()  # bytes of a SAMPLE
+        error = Signal(BoardError)
+        lost = Signal()  # bytes of a sample
+        damaged = Signal()  # the stream was
+        run = Signal(8)  # zeros or bytes to come of a pair
+        zeros = Signal()
         writing = Signal()
         m.d.comb += [
             core.abort.eq(link.reset),
             core.link_error.eq(link.link_error),
             core.link_drop.eq(link.link_drop),
             link.running.eq(core.running),
-            link.waiting.eq(waiting),
+            link.waiting.eq(waiting & ~zeros),
+            check.byte.eq(host.payload),
+            check.take.eq(host.valid & host.ready),
             arguments.byte.eq(host.payload),
             element.space.eq(arguments.space),
             element.byte.eq(host.payload),
@@ -474,29 +535,64 @@ class CommandUnit(Scheduled):
             records.length.eq(length),
             records.body.payload.eq(element.value[:8]),
         ]
+        m.d.comb += error.eq(BoardError.UNKNOWN_COMMAND)
+        with m.If(lost):
+            m.d.comb += error.eq(BoardError.SAMPLE_WITHOUT_PROGRAM)
+        with m.If(damaged):
+            m.d.comb += error.eq(BoardError.WRONG_CHECKSUM)
         with m.If(arguments.is_info):
             m.d.comb += element.data[:8].eq(info_read.data)
         wiring.connect(m, wiring.flipped(core.emit), records.emit)
         wiring.connect(m, records.o, wiring.flipped(link.to_host))
+
+        begin = [
+            (Command.WRITE, "ELEMENT"),
+            (Command.READ, "LENGTH"),
+            (Command.RUN, "RUN_WAIT"),
+            (Command.SAMPLE, "SAMPLE" if self.when.short else "SETTLE_SAMPLE"),
+            (Command.CHECKSUM, "CHECKSUM"),
+        ]
+        if self.config.zero_runs:
+            begin.append((Command.RUNS, "RUN_OF_ZEROS" if self.when.short else "SETTLE_RUNS"))
+
+        def pass_byte() -> None:
+            """A byte of a sample to the core, or to nobody."""
+            m.d.comb += [
+                core.sample.valid.eq(host.valid & core.running),
+                host.ready.eq(core.sample.ready | ~core.running),
+                arguments.count_down.eq(host.valid & host.ready),
+            ]
+            with m.If(arguments.count_down & ~core.running):
+                m.d.sync += lost.eq(1)
+
+        def end_sample() -> None:
+            m.next = "COMMAND"
+            with m.If(lost):
+                m.next = "ERROR"
+
+        def take_number(state: str) -> None:
+            """The next byte of the command is one of a pair's two numbers."""
+            with m.If(arguments.none):
+                end_sample()
+            with m.Else():
+                m.d.comb += [host.ready.eq(1), arguments.count_down.eq(host.valid)]
+                m.d.sync += run.eq(host.payload)
+                with m.If(host.valid):
+                    m.next = state
 
         with m.FSM(name="command"):
             with m.State("COMMAND"):
                 m.d.comb += [host.ready.eq(1), arguments.start.eq(1)]
                 m.d.sync += [length.eq(0), lost.eq(0)]
                 with m.If(host.valid), m.Switch(host.payload):
-                    with m.Case(*Command):
+                    with m.Case(*(command for command, _ in begin)):
                         m.next = "ARGUMENTS"
                     with m.Default():
                         m.next = "ERROR"
             with m.State("ARGUMENTS"):
                 m.d.comb += [host.ready.eq(1), arguments.load.eq(host.valid)]
                 with m.If(host.valid & arguments.last), m.Switch(arguments.code):
-                    for command, state in (
-                        (Command.WRITE, "ELEMENT"),
-                        (Command.READ, "LENGTH"),
-                        (Command.RUN, "RUN_WAIT"),
-                        (Command.SAMPLE, "SAMPLE" if self.when.short else "SETTLE"),
-                    ):
+                    for command, state in begin:
                         with m.Case(command & CODE_MASK):
                             m.next = state
 
@@ -507,22 +603,51 @@ class CommandUnit(Scheduled):
                 with m.If(core.run.ready):
                     m.next = "COMMAND"
 
-            if not self.when.short:
-                with m.State("SETTLE"):  # `Arguments.none` comes a cycle after the count
+            if not self.when.short:  # `Arguments.none` comes a cycle after the count
+                with m.State("SETTLE_SAMPLE"):
                     m.next = "SAMPLE"
             with m.State("SAMPLE"):
                 with m.If(arguments.none):
-                    m.next = "COMMAND"
-                    with m.If(lost):
-                        m.next = "ERROR"
+                    end_sample()
                 with m.Else():
-                    m.d.comb += [
-                        core.sample.valid.eq(host.valid & core.running),
-                        host.ready.eq(core.sample.ready | ~core.running),
-                        arguments.count_down.eq(host.valid & host.ready),
-                    ]
-                    with m.If(arguments.count_down & ~core.running):
-                        m.d.sync += lost.eq(1)
+                    pass_byte()
+
+            if self.config.zero_runs:
+                if not self.when.short:
+                    with m.State("SETTLE_RUNS"):
+                        m.next = "RUN_OF_ZEROS"
+                with m.State("RUN_OF_ZEROS"):
+                    take_number("ZEROS")
+                with m.State("ZEROS"):
+                    m.d.comb += zeros.eq(1)
+                    with m.If(run == 0):
+                        m.next = "RUN_OF_BYTES"
+                    with m.Else():
+                        m.d.comb += [
+                            core.sample.valid.eq(core.running),
+                            core.sample.payload.eq(0),
+                        ]
+                        with m.If(core.sample.ready | ~core.running):
+                            m.d.sync += run.eq(run - 1)
+                        with m.If(~core.running):
+                            m.d.sync += lost.eq(1)
+                with m.State("RUN_OF_BYTES"):
+                    take_number("BYTES")
+                with m.State("BYTES"):
+                    with m.If(arguments.none):
+                        end_sample()
+                    with m.Elif(run == 0):
+                        m.next = "RUN_OF_ZEROS"
+                    with m.Else():
+                        pass_byte()
+                        with m.If(arguments.count_down):
+                            m.d.sync += run.eq(run - 1)
+
+            with m.State("CHECKSUM"), m.If(~check.busy):
+                m.next = "COMMAND"
+                with m.If(~check.good):
+                    m.d.sync += damaged.eq(1)
+                    m.next = "ERROR"
 
             with m.State("LENGTH"):  # count times size
                 m.d.comb += element.count.eq(1)
@@ -570,9 +695,7 @@ class CommandUnit(Scheduled):
             with m.State("ERROR_BODY"):
                 m.d.comb += [
                     records.body.valid.eq(1),
-                    records.body.payload.eq(
-                        Mux(lost, BoardError.SAMPLE_WITHOUT_PROGRAM, BoardError.UNKNOWN_COMMAND)
-                    ),
+                    records.body.payload.eq(error),
                     records.end.eq(records.body.ready),
                 ]
                 with m.If(records.body.ready):

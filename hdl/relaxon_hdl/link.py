@@ -11,7 +11,16 @@ from amaranth.lib import (
 from amaranth.lib.crc.catalog import CRC16_GENIBUS, CRC16_IBM_3740
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa import CRC_BYTES, HEADER_BYTES, MAX_PAYLOAD, ArrayConfig
+from relaxon_isa import (
+    BLOCK_BYTES,
+    BOARD_HEADER_BYTES,
+    CRC_BYTES,
+    HOST_HEADER_BYTES,
+    KEPT_BYTES,
+    MAX_PAYLOAD,
+    ArrayConfig,
+    clog2,
+)
 
 from .cobs import CobsDecoder, CobsEncoder
 from .component import Component
@@ -21,6 +30,7 @@ from .uart import UartReceiver, UartTransmitter
 __all__ = [
     "FrameReceiver",
     "FrameSender",
+    "KeptBlocks",
     "Link",
     "LinkEngine",
     "LinkSignature",
@@ -32,8 +42,21 @@ __all__ = [
 CONTROL_BYTE = data.StructLayout(
     {"session": 4, "reset": 1, "resend": 1, "running": 1, "waiting": 1}
 )
-FRAME_HEADER = data.StructLayout({"control": CONTROL_BYTE, "seq": 16, "ack": 16, "room": 16})
-"""A frame's header, as `relaxon_isa.link` says."""
+KEPT_BLOCKS = 8 * KEPT_BYTES
+"""Blocks behind a gap of which is known whether they are kept."""
+
+
+def frame_header(config: ArrayConfig) -> data.StructLayout:
+    """The header of the board's frames, as `relaxon_isa.link` says."""
+    kept = {"kept": KEPT_BLOCKS} if config.selective_repeat else {}
+    return data.StructLayout(
+        {"control": CONTROL_BYTE, "seq": 16, "ack": 16, "name": 8, "room": 15, "keeps": 1, **kept}
+    )
+
+
+def block_of(offset: Value) -> Value:
+    """The bit among `KEPT_BLOCKS` of the block that an offset in the host's stream is in."""
+    return offset[clog2(BLOCK_BYTES) :][: clog2(KEPT_BLOCKS)]
 
 
 class LinkSignature(wiring.Signature):
@@ -42,7 +65,8 @@ class LinkSignature(wiring.Signature):
     Members
     -------
     from_host : Out(stream of 8 bits)
-        The host's stream. Its valid falls, with nothing taken, after ``reset``.
+        The host's stream. At most every other cycle a byte is taken; its payload stays for a cycle
+        more. Its valid falls, with nothing taken, after ``reset``.
     to_host : In(stream of 8 bits)
         The board's stream. Its valid falls, with nothing taken, after ``reset``.
     reset : Out(1)
@@ -68,11 +92,17 @@ class LinkSignature(wiring.Signature):
         )
 
 
-class FrameReceiver(Component):
+class FrameReceiver(Scheduled):
     """Decodes one frame at a time: its header into registers, its payload byte by byte.
 
     Latency: ``o`` one cycle after ``line_in``, ``end`` one cycle after a delimiter. Throughput: a
     byte per cycle. No back-pressure.
+
+    Parameters
+    ----------
+    config
+        The machine. With ``selective_repeat`` it has ``seq`` and ``placed``, else ``expected`` and
+        ``in_order``, which are smaller.
 
     Members
     -------
@@ -82,39 +112,45 @@ class FrameReceiver(Component):
         One cycle: a byte was lost here.
     clear : In(1)
         One cycle between two frames: forget the one received.
-    expected : In(16)
-        The sequence number to compare the frame's with.
+    expected : In(16), in_order : Out(1)
+        The sequence number to compare the frame's with; they are the same.
+    seq : Out(16), placed : Out(1)
+        The header's ``seq``, once that is known.
     o : Out(stream of 8 bits, always ready)
         What follows the header: the payload and the two bytes of the CRC.
     length : Out(16)
         Bytes of ``o`` less 2, so the payload's length when the frame is whole. Negative (modulo
         2**16) before; stops at ``MAX_PAYLOAD + 1``.
-    control : Out(CONTROL_BYTE), ack_not : Out(16)
+    control : Out(CONTROL_BYTE), ack_not : Out(16), name : Out(8)
         From the header; ``ack_not`` is the complement of its ``ack``.
-    in_order : Out(1)
-        The header's ``seq`` is ``expected``.
     end, good : Out(1)
         One cycle: the frame is complete; its CRC, length and encoding are right.
     busy : Out(1)
         A byte or an end is on its way.
     """
 
-    def __init__(self):
+    def __init__(self, config: ArrayConfig):
+        place = (
+            {"seq": Out(16), "placed": Out(1)}
+            if config.selective_repeat
+            else {"expected": In(16), "in_order": Out(1)}
+        )
         super().__init__(
+            config,
             {
                 "line_in": In(stream.Signature(8, always_ready=True)),
                 "line_error": In(1),
                 "clear": In(1),
-                "expected": In(16),
+                **place,
                 "o": Out(stream.Signature(8, always_ready=True)),
                 "length": Out(16),
                 "control": Out(CONTROL_BYTE),
                 "ack_not": Out(16),
-                "in_order": Out(1),
+                "name": Out(8),
                 "end": Out(1),
                 "good": Out(1),
                 "busy": Out(1),
-            }
+            },
         )
 
     def build(self, m: Module) -> None:
@@ -124,23 +160,23 @@ class FrameReceiver(Component):
         m.submodules.check = ResetInserter(self.clear)(check)
 
         # From minus the shortest frame up.
-        count = Signal(8, init=256 - HEADER_BYTES - CRC_BYTES)
+        shortest = HOST_HEADER_BYTES + CRC_BYTES  # a power of two
+        count = Signal(8, init=256 - shortest)
         negative = Signal()
         too_long = Signal()
-        field = Signal(range(HEADER_BYTES + 1))
+        field = Signal(range(HOST_HEADER_BYTES + 1))
         body = Signal()
-        in_order = Signal(init=1)
+        different = Signal()
         m.d.comb += [
             decoder.spoil.eq(self.line_error),
             check.data.eq(decoder.o.payload),
             check.valid.eq(decoder.o.valid),
-            negative.eq(count[4:].all()),
+            negative.eq(count[clog2(shortest) :].all()),
             too_long.eq(count == MAX_PAYLOAD + 1),
-            body.eq(field == HEADER_BYTES),
+            body.eq(field == HOST_HEADER_BYTES),
             self.o.payload.eq(decoder.o.payload),
             self.o.valid.eq(decoder.o.valid & body),
             self.length.eq(Cat(count, negative.replicate(8))),
-            self.in_order.eq(in_order),
             self.end.eq(decoder.end),
             self.good.eq(check.match_detected & ~(decoder.bad | negative | too_long)),
             self.busy.eq(decoder.o.valid | decoder.end),
@@ -154,43 +190,125 @@ class FrameReceiver(Component):
                 with m.Case(0):
                     m.d.sync += self.control.eq(decoder.o.payload)
                 with m.Case(1, 2):
-                    expected_byte = Mux(field[0], self.expected[:8], self.expected[8:])
-                    with m.If(decoder.o.payload != expected_byte):
-                        m.d.sync += in_order.eq(0)
+                    if self.config.selective_repeat:
+                        m.d.sync += self.seq.eq(Cat(self.seq[8:], decoder.o.payload))
+                    else:
+                        expected_byte = Mux(field[0], self.expected[:8], self.expected[8:])
+                        with m.If(decoder.o.payload != expected_byte):
+                            m.d.sync += different.eq(1)
                 with m.Case(3):
                     m.d.sync += self.ack_not[:8].eq(~decoder.o.payload)
                 with m.Case(4):
                     m.d.sync += self.ack_not[8:].eq(~decoder.o.payload)
+                with m.Case(5):
+                    m.d.sync += self.name.eq(decoder.o.payload)
+        if self.config.selective_repeat:
+            m.d.comb += self.placed.eq(field >= 3)
+        else:
+            m.d.comb += self.in_order.eq(~different)
         with m.If(self.clear):
-            for signal in (count, field, in_order):
+            for signal in (count, field, different):
                 m.d.sync += signal.eq(signal.init)
+
+
+class KeptBlocks(Component):
+    """Which blocks of the host's stream are kept behind a gap.
+
+    Members
+    -------
+    place : In(16), valid : In(1)
+        Offset of a byte of the frame that comes, one cycle each, the CRC's left out.
+    add, remove : In(1)
+        One cycle: the blocks that the frame has a byte of are kept now; or are no longer.
+    clear : In(1)
+        One cycle between two frames.
+    expected : In(16)
+        Offset of the next byte expected.
+    follows : Out(1)
+        A whole block begins there, and is kept.
+    pass_on : In(1)
+        One cycle, while it ``follows``: it is kept no longer.
+    reset : In(1)
+        Forget everything.
+    kept : Out
+        Bit ``block_of`` an offset tells of its block.
+    """
+
+    def __init__(self):
+        super().__init__(
+            {
+                "place": In(16),
+                "valid": In(1),
+                "add": In(1),
+                "remove": In(1),
+                "clear": In(1),
+                "expected": In(16),
+                "follows": Out(1),
+                "pass_on": In(1),
+                "reset": In(1),
+                "kept": Out(KEPT_BLOCKS),
+            }
+        )
+
+    def build(self, m: Module) -> None:
+        touched = Signal(KEPT_BLOCKS)
+        first = block_of(self.expected)
+        m.d.comb += self.follows.eq(
+            ~self.expected[: clog2(BLOCK_BYTES)].any() & self.kept.bit_select(first, 1)
+        )
+        with m.If(self.valid):
+            m.d.sync += touched.bit_select(block_of(self.place), 1).eq(1)
+        with m.If(self.pass_on):
+            m.d.sync += self.kept.bit_select(first, 1).eq(0)
+        with m.If(self.add):
+            m.d.sync += self.kept.eq(self.kept | touched)
+        with m.If(self.remove):
+            m.d.sync += self.kept.eq(self.kept & ~touched)
+        with m.If(self.clear):
+            m.d.sync += touched.eq(0)
+        with m.If(self.reset):
+            m.d.sync += self.kept.eq(0)
 
 
 class ReceiveRing(Scheduled):
     """The host's bytes: written as a frame comes, valid once it is accepted, then read.
 
-    Byte x of the stream is at x - 2: ``expected + length`` is then the place of a frame's next byte
-    and, when the frame is whole, the new ``expected``. Two bytes of the ring take the CRC, so
-    ``rx_bytes - 2`` is the widest window.
+    Byte x of the stream is at x - 2: where a frame begins plus ``length`` is then the place of its
+    next byte and, when the frame is whole and in order, the new ``expected``. Two bytes of the ring
+    take the CRC, so ``rx_bytes - 2`` is the widest window.
+
+    With ``selective_repeat`` a frame is written to where it says that it begins, within the window,
+    but never over a block that is kept: the frame may turn out to be damaged. What was lost and
+    comes at last so closes the gap, and `KeptBlocks` behind it are passed one by one, between
+    frames.
 
     Latency: ``o`` three cycles after ``accept``. Throughput: ``o`` a byte every other cycle while
-    nothing comes in (the ring is not read in cycles in which it is written).
+    nothing comes in (the ring is not read in cycles in which it is written); ``o.payload`` stays
+    for a cycle more.
 
     Parameters
     ----------
     config
-        The machine: ``rx_bytes``, and its pipeline. The long one writes from registers.
+        The machine: ``rx_bytes``, ``selective_repeat``, and its pipeline. The long one writes from
+        registers.
 
     Members
     -------
     i : In(stream of 8 bits, always ready), length : In(16)
         A frame's bytes; see `FrameReceiver`.
+    in_order : In(1)
+        The frame begins at ``expected``. Without ``selective_repeat``.
+    seq : In(16), placed : In(1)
+        Where the frame begins, and that this is known: three cycles before ``i`` at the latest, and
+        until ``clear``. With ``selective_repeat``, and so ``follows`` and ``kept``.
+    acceptable : Out(1)
+        The frame can be accepted: it is in order, or can be kept, and fits.
     accept : In(1)
-        One cycle after a frame's end: its bytes are valid.
+        One cycle after a frame's end, while it is ``acceptable``: its bytes are valid, or kept.
     clear : In(1)
         One cycle between two frames.
     hold : In(1)
-        Keep ``room`` as it is: a header is being made.
+        Keep ``expected``, ``room`` and ``kept`` as they are: a header is being made.
     reset : In(1)
         Forget everything.
     o : Out(stream of 8 bits)
@@ -199,8 +317,8 @@ class ReceiveRing(Scheduled):
         Offset in the host's stream of the next byte expected.
     room : Out
         Bytes that can be taken beyond ``expected``.
-    overflow : Out(1)
-        This frame does not fit.
+    follows : Out(1), kept : Out
+        See `KeptBlocks`; ``expected`` is about to move while a block follows.
     reopened : Out(1)
         One cycle: ``room`` was below a payload (and half of the ring), and is half of the ring
         again.
@@ -210,11 +328,18 @@ class ReceiveRing(Scheduled):
 
     def __init__(self, config: ArrayConfig):
         self.window = config.rx_bytes - CRC_BYTES
+        place = (
+            {"seq": In(16), "placed": In(1), "follows": Out(1), "kept": Out(KEPT_BLOCKS)}
+            if config.selective_repeat
+            else {"in_order": In(1)}
+        )
         super().__init__(
             config,
             {
                 "i": In(stream.Signature(8, always_ready=True)),
                 "length": In(16),
+                **place,
+                "acceptable": Out(1),
                 "accept": In(1),
                 "clear": In(1),
                 "hold": In(1),
@@ -222,7 +347,6 @@ class ReceiveRing(Scheduled):
                 "o": Out(stream.Signature(8)),
                 "expected": Out(16),
                 "room": Out(range(config.rx_bytes)),
-                "overflow": Out(1),
                 "reopened": Out(1),
                 "empty": Out(1),
             },
@@ -241,17 +365,26 @@ class ReceiveRing(Scheduled):
         read_at = Signal(bits + 1, init=2 * size - CRC_BYTES)
         room = Signal(bits, init=self.window)
         at_limit = Signal()
+        outside = Signal()  # the frame begins outside of the window
+        occupied = Signal()  # the coming byte belongs to a kept block
+        overflow = Signal()  # this frame does not fit
         have = Signal()
         fetch = Signal()
         shut = Signal()
-        m.d.comb += [
-            after.eq(self.expected + self.length),
-            at_limit.eq(after[: bits + 1] == read_at ^ size),
-        ]
+        m.d.comb += at_limit.eq(after[: bits + 1] == read_at ^ size)
+        if self.config.selective_repeat:
+            self._keep(m, after, outside, occupied, overflow)
+        else:
+            m.d.comb += [
+                after.eq(self.expected + self.length),
+                self.acceptable.eq(self.in_order & ~overflow),
+            ]
+            with m.If(self.accept):
+                m.d.sync += self.expected.eq(after)
         m.d[self.when.domain] += [
             write.addr.eq(after),
             write.data.eq(self.i.payload),
-            write.en.eq(self.i.valid & ~at_limit & ~self.overflow),
+            write.en.eq(self.i.valid & ~(at_limit | outside | occupied | overflow)),
         ]
         m.d.comb += [
             read.addr.eq(read_at),
@@ -265,8 +398,8 @@ class ReceiveRing(Scheduled):
             self.empty.eq((room == self.window) & ~have),
         ]
         m.d.sync += room.eq(read_at - self.expected)
-        with m.If(self.i.valid & at_limit):
-            m.d.sync += self.overflow.eq(1)
+        with m.If(self.i.valid & (at_limit | outside)):
+            m.d.sync += overflow.eq(1)
         with m.If(fetch):
             m.d.sync += [byte.eq(read.data), read_at.eq(read_at + 1), have.eq(1)]
         with m.Elif(self.o.ready):
@@ -275,13 +408,53 @@ class ReceiveRing(Scheduled):
             m.d.sync += shut.eq(1)
         with m.If(self.reopened):
             m.d.sync += shut.eq(0)
-        with m.If(self.accept):
-            m.d.sync += self.expected.eq(after)
         with m.If(self.clear):
-            m.d.sync += self.overflow.eq(0)
+            m.d.sync += overflow.eq(0)
         with m.If(self.reset):
             for signal in (self.expected, read_at, room, have, shut):
                 m.d.sync += signal.eq(signal.init)
+
+    def _keep(self, m: Module, after: Signal, outside: Signal, occupied: Signal, overflow: Signal):
+        """What ``selective_repeat`` adds."""
+        in_block = clog2(BLOCK_BYTES)
+        m.submodules.blocks = blocks = KeptBlocks()
+
+        # Where the frame lies: settled before its first byte comes, for ``expected`` does not move
+        # once it is placed.
+        lead = Signal(16)
+        in_order = Signal()
+        whole = Signal()  # it has whole blocks
+        near = Signal()
+        passes = Signal()
+        coming = Signal(16)
+        m.d.comb += [
+            after.eq(self.seq + self.length),
+            coming.eq(after + CRC_BYTES),
+            occupied.eq(blocks.kept.bit_select(block_of(coming), 1)),
+            passes.eq(blocks.follows & ~self.placed & ~self.hold),
+            self.acceptable.eq((in_order | (whole & near)) & ~overflow),
+            self.follows.eq(blocks.follows),
+            self.kept.eq(blocks.kept),
+            blocks.place.eq(after),
+            blocks.valid.eq(self.i.valid & ~self.length[-1]),
+            blocks.add.eq(self.accept & ~in_order),
+            blocks.remove.eq(self.accept & in_order),
+            blocks.clear.eq(self.clear),
+            blocks.expected.eq(self.expected),
+            blocks.pass_on.eq(passes),
+            blocks.reset.eq(self.reset),
+        ]
+        m.d.sync += [
+            lead.eq(self.seq - self.expected),
+            outside.eq(lead > self.room),
+            in_order.eq(lead == 0),
+            whole.eq(~(self.seq[:in_block] | self.length[:in_block]).any()),
+            near.eq((after[in_block:] - self.expected[in_block:])[: 16 - in_block] <= KEPT_BLOCKS),
+        ]
+        with m.If(self.accept & in_order):
+            m.d.sync += self.expected.eq(after)
+        with m.Elif(passes):
+            m.d.sync += self.expected.eq(self.expected + BLOCK_BYTES)
 
 
 class TransmitRing(Scheduled):
@@ -417,10 +590,15 @@ class TransmitRing(Scheduled):
                 m.d.sync += signal.eq(signal.init)
 
 
-class FrameSender(Component):
+class FrameSender(Scheduled):
     """Makes frames: header, payload from the transmit ring, CRC, encoded.
 
     Throughput: a byte per cycle into the frame buffer; the line takes one every other cycle.
+
+    Parameters
+    ----------
+    config
+        The machine; see `frame_header`.
 
     Members
     -------
@@ -428,7 +606,7 @@ class FrameSender(Component):
         Begin a frame as soon as the frame buffer is free.
     empty : In(1)
         While a frame is made: it carries no payload.
-    header : In(FRAME_HEADER)
+    header : In(frame_header(config))
         Must not change while ``making_header``.
     unsent, fetched : In(1), byte : In(8)
         See `TransmitRing`.
@@ -445,12 +623,13 @@ class FrameSender(Component):
         No frame is made and none goes out.
     """
 
-    def __init__(self):
+    def __init__(self, config: ArrayConfig):
         super().__init__(
+            config,
             {
                 "start": In(1),
                 "empty": In(1),
-                "header": In(FRAME_HEADER),
+                "header": In(frame_header(config)),
                 "unsent": In(1),
                 "fetched": In(1),
                 "byte": In(8),
@@ -461,10 +640,11 @@ class FrameSender(Component):
                 "finished": Out(1),
                 "line_out": Out(stream.Signature(8)),
                 "idle": Out(1),
-            }
+            },
         )
 
     def build(self, m: Module) -> None:
+        header_bytes = len(Value.cast(self.header)) // 8
         m.submodules.encoder = encoder = CobsEncoder()
         wiring.connect(m, encoder.o, wiring.flipped(self.line_out))
 
@@ -476,7 +656,7 @@ class FrameSender(Component):
 
         byte = Signal(8)
         byte_valid = Signal()
-        step = Signal(range(HEADER_BYTES))
+        step = Signal(range(header_bytes))
         full = Signal()  # up to two bytes are on their way into the frame buffer
         more = Signal()
         m.d.comb += [
@@ -485,7 +665,7 @@ class FrameSender(Component):
             encoder.abort.eq(self.abort),
             check.data.eq(byte ^ inverted.replicate(8)),
             check.valid.eq(byte_valid),
-            full.eq(encoder.used > HEADER_BYTES + MAX_PAYLOAD - 2),
+            full.eq(encoder.used > header_bytes + MAX_PAYLOAD - 2),
             more.eq(self.unsent & ~full & ~self.empty),
             self.idle.eq(idle & ~encoder.sending),
         ]
@@ -503,7 +683,7 @@ class FrameSender(Component):
                     byte_valid.eq(1),
                     step.eq(step + 1),
                 ]
-                with m.If(step == HEADER_BYTES - 1):
+                with m.If(step == header_bytes - 1):
                     m.d.sync += step.eq(0)
                     m.next = "PAYLOAD"
             with m.State("PAYLOAD"):
@@ -534,12 +714,13 @@ class LinkEngine(Scheduled):
     """The link without its UART: frames in and out as bytes.
 
     A received frame is written into the receive ring as it comes, beyond what is valid there; it
-    becomes valid when its CRC is found good. The transmit ring keeps every byte until the host
+    becomes valid when its CRC is found good. What comes behind a gap is kept or dropped, as the
+    machine can. The transmit ring keeps every byte until the host
     acknowledges it; a frame is made of what is in it and was not sent, and go-back-N starts over
     from the last byte acknowledged::
 
         line_in --> FrameReceiver --payload--> ReceiveRing --> port.from_host
-                         | control, seq ok?, ack
+                         | control, seq ok?, ack, name
                          v
                     rules 1 to 6: accept, release, rewind, reset, answer
                          v
@@ -553,8 +734,8 @@ class LinkEngine(Scheduled):
     Parameters
     ----------
     config
-        The machine: its rings (``rx_bytes``, ``tx_bytes``) and its pipeline. The long one acts upon
-        a frame a cycle later.
+        The machine: its rings (``rx_bytes``, ``tx_bytes``), ``selective_repeat``, and its pipeline.
+        The long one acts upon a frame a cycle later.
 
     Members
     -------
@@ -573,7 +754,7 @@ class LinkEngine(Scheduled):
         incomplete frame does not keep it low.
     """
 
-    PAUSE = HEADER_BYTES + 7
+    PAUSE = BOARD_HEADER_BYTES + KEPT_BYTES + 7
 
     def __init__(self, config: ArrayConfig):
         super().__init__(
@@ -590,10 +771,10 @@ class LinkEngine(Scheduled):
     def build(self, m: Module) -> None:
         port = self.port
 
-        m.submodules.receiver = receiver = FrameReceiver()
+        m.submodules.receiver = receiver = FrameReceiver(self.config)
         m.submodules.rx_ring = rx_ring = ReceiveRing(self.config)
         m.submodules.tx_ring = tx_ring = TransmitRing(self.config)
-        m.submodules.sender = sender = FrameSender()
+        m.submodules.sender = sender = FrameSender(self.config)
         wiring.connect(m, wiring.flipped(self.line_in), receiver.line_in)
         wiring.connect(m, receiver.o, rx_ring.i)
         wiring.connect(m, rx_ring.o, wiring.flipped(port.from_host))
@@ -602,15 +783,16 @@ class LinkEngine(Scheduled):
 
         control = receiver.control
         session = Signal(4)
+        name = Signal(8)
         answer = Signal()  # a frame is due
         answer_reset = Signal()  # an empty one with RESET is due
         due = Signal()
+        moving = Signal()
         receiving = Signal()
         clear = Signal()
         m.d.comb += [
             receiver.line_error.eq(self.line_error),
             receiver.clear.eq(clear),
-            receiver.expected.eq(rx_ring.expected),
             rx_ring.length.eq(receiver.length),
             rx_ring.clear.eq(clear),
             rx_ring.hold.eq(sender.making_header),
@@ -621,7 +803,7 @@ class LinkEngine(Scheduled):
             tx_ring.reset.eq(port.reset),
             tx_ring.want.eq(sender.want),
             due.eq(tx_ring.unsent | answer | answer_reset),
-            sender.start.eq(receiving & due),
+            sender.start.eq(receiving & due & ~moving),
             sender.empty.eq(answer_reset),
             sender.header.control.session.eq(session),
             sender.header.control.reset.eq(answer_reset),
@@ -629,6 +811,7 @@ class LinkEngine(Scheduled):
             sender.header.control.waiting.eq(port.waiting),
             sender.header.seq.eq(tx_ring.seq),
             sender.header.ack.eq(rx_ring.expected),
+            sender.header.name.eq(name),
             sender.header.room.eq(rx_ring.room),
             sender.unsent.eq(tx_ring.unsent),
             sender.fetched.eq(tx_ring.fetched),
@@ -642,6 +825,19 @@ class LinkEngine(Scheduled):
                 & ~due
             ),
         ]
+        if self.config.selective_repeat:
+            m.d.comb += [
+                rx_ring.seq.eq(receiver.seq),
+                rx_ring.placed.eq(receiver.placed),
+                moving.eq(rx_ring.follows),
+                sender.header.keeps.eq(1),
+                sender.header.kept.eq(rx_ring.kept),
+            ]
+        else:
+            m.d.comb += [
+                receiver.expected.eq(rx_ring.expected),
+                rx_ring.in_order.eq(receiver.in_order),
+            ]
         with m.If(sender.begun):
             m.d.sync += answer.eq(0)
         with m.If(sender.finished):
@@ -673,15 +869,21 @@ class LinkEngine(Scheduled):
                     m.next = "APPLY"
             with m.State("RESET"):
                 m.d.comb += port.reset.eq(1)
-                m.d.sync += [session.eq(control.session), answer.eq(0), answer_reset.eq(1)]
+                m.d.sync += [
+                    session.eq(control.session),
+                    name.eq(receiver.name),
+                    answer.eq(0),
+                    answer_reset.eq(1),
+                ]
                 m.next = "CLEAR"
             with m.State("APPLY"):
                 m.d.comb += tx_ring.apply.eq(1)
+                m.d.sync += name.eq(receiver.name)
                 with m.If(tx_ring.rewind | (receiver.length != 0)):
                     m.d.sync += answer.eq(1)
                 with m.If(receiver.length != 0):
-                    m.d.comb += rx_ring.accept.eq(receiver.in_order & ~rx_ring.overflow)
-                    m.d.sync += port.link_drop.eq(~rx_ring.accept)
+                    m.d.comb += rx_ring.accept.eq(rx_ring.acceptable)
+                    m.d.sync += port.link_drop.eq(~rx_ring.acceptable)
                 m.next = "CLEAR"
             with m.State("CLEAR"):
                 m.d.comb += clear.eq(1)
@@ -692,9 +894,9 @@ class Link(Component):
     """Two reliable byte streams over one UART: a `UartReceiver`, a `LinkEngine` and a
     `UartTransmitter`.
 
-    Throughput: limited by the line, 10 bits per byte, and 12 bytes per frame beside its payload of
-    at most 200; between two frames to the host the line idles for about as many cycles as the
-    second has bytes.
+    Throughput: limited by the line, 10 bits per byte, and 10 bytes per frame beside its payload of
+    at most 192 (to the host 12 or 16); between two frames to the host the line idles for about as
+    many cycles as the second has bytes.
 
     Parameters
     ----------
