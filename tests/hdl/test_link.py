@@ -11,20 +11,34 @@ import pytest
 from cobs import cobs
 
 from relaxon_hdl.link import Link, LinkEngine
-from relaxon_isa.link import CRC_RESIDUE, MAX_PAYLOAD, Control, Header, crc16
+from relaxon_isa.link import (
+    BLOCK_BYTES,
+    CRC_RESIDUE,
+    MAX_PAYLOAD,
+    BoardHeader,
+    Control,
+    HostHeader,
+    crc16,
+)
 from relaxon_isa.presets import preset
 from support.pysim import simulate
 
 NONE = Control(0)
 LOST = None  # in place of a byte: a framing error
 SESSION = 5
+NAME = 0xA7
 SHORT = preset("up5k")
-"""A machine with the short pipeline and rings of 512 bytes."""
+"""A machine with the short pipeline and rings of 512 bytes, which keeps nothing."""
+MACHINES = {
+    "up5k": SHORT,
+    "short": SHORT.replace(selective_repeat=True),
+    "default": preset("default").replace(rx_bytes=512, tx_bytes=512),
+}
 
 
-def frame(payload=b"", *, seq=0, ack=0, control=NONE, session=SESSION, room=0xFFFF) -> bytes:
+def frame(payload=b"", *, seq=0, ack=0, control=NONE, session=SESSION, name=NAME) -> bytes:
     """A frame's bytes without COBS."""
-    head = Header(session, control, seq & 0xFFFF, ack & 0xFFFF, room).pack() + payload
+    head = HostHeader(session, control, seq & 0xFFFF, ack & 0xFFFF, name).pack() + payload
     return head + crc16(head).to_bytes(2, "big")
 
 
@@ -37,10 +51,11 @@ class EngineBench:
 
     RX = TX = 512
 
-    def __init__(self, seed: int = 0, rx_bytes: int = RX, tx_bytes: int = TX):
+    def __init__(self, seed: int = 0, machine: str = "up5k", ring: int = RX):
         print(f"seed {seed}")
         self.rng = random.Random(seed)
-        self.dut = LinkEngine(SHORT.replace(rx_bytes=rx_bytes, tx_bytes=tx_bytes))
+        self.config = MACHINES[machine].replace(rx_bytes=ring, tx_bytes=ring)
+        self.dut = LinkEngine(self.config)
         self.line = deque()  # bytes still to go to the board
         self.pause = 0
         self.line_rate = 1.0  # chance a cycle of a byte on the line
@@ -50,7 +65,7 @@ class EngineBench:
         self.give_rate = 1.0
         self.taken = bytearray()  # of the host's stream
         self.partial = bytearray()
-        self.frames = []  # (Header, payload) the board sent
+        self.frames = []  # (BoardHeader, payload) the board sent
         self.errors = self.drops = self.resets = 0
         self.running = self.waiting = 0
         self.cycles = 0
@@ -117,8 +132,9 @@ class EngineBench:
         raw = cobs.decode(bytes(self.partial))
         self.partial.clear()
         assert crc16(raw) == CRC_RESIDUE
-        header = Header.unpack(raw)
-        payload = raw[7:-2]
+        header, size = BoardHeader.unpack(raw)
+        payload = raw[size:-2]
+        assert (header.kept is not None) == self.config.selective_repeat
         assert len(payload) <= MAX_PAYLOAD
         self.frames.append((header, payload))
 
@@ -146,14 +162,17 @@ class EngineBench:
     async def reset(self, ctx, session: int = SESSION):
         self.send(frame(control=Control.RESET, session=session))
         await self.settle(ctx)
-        self.saw(Header(session, Control.RESET, 0, 0, self.dut.config.rx_bytes - 2), b"")
+        self.saw(0, control=Control.RESET, session=session)
 
-    def saw(self, header: Header, payload: bytes):
-        """Of the frames sent this is the first; ``header.room`` is the most that it can be, since
-        the payload it answers may not all have left the ring."""
-        seen, data = self.frames.pop(0)
-        assert header.room - MAX_PAYLOAD <= seen.room <= header.room
-        assert (replace(seen, room=header.room), data) == (header, payload)
+    def saw(self, ack: int, *, control=NONE, session=SESSION, name=NAME, kept: int = 0):
+        """Of the frames sent this is the first: an empty one. The payload that it answers may not
+        all have left the ring."""
+        seen, payload = self.frames.pop(0)
+        most = self.config.rx_bytes - 2
+        assert most - MAX_PAYLOAD <= seen.room <= most
+        bits = kept if self.config.selective_repeat else None
+        expected = BoardHeader(session, control, 0, ack & 0xFFFF, name, most, bits)
+        assert (replace(seen, room=most), payload) == (expected, b"")
 
     def play(self, scenario):
         simulate(self.dut, scenario)
@@ -203,7 +222,7 @@ def test_board_never_reset_is_in_session_0():
         # RESET to session 0 is none: an ordinary frame of the session there is.
         bench.send(frame(b"abc", session=0, control=Control.RESET))
         await bench.settle(ctx)
-        bench.saw(Header(0, NONE, 0, 3, bench.RX - 2), b"")
+        bench.saw(3, session=0)
         assert (bench.taken, bench.resets, bench.errors, bench.drops) == (b"abc", 0, 0, 0)
 
     bench.play(scenario)
@@ -350,15 +369,15 @@ async def test_frames_too_short_or_too_long(ctx, bench):
     def ended(head: bytes) -> bytes:
         return head + crc16(head).to_bytes(2, "big")
 
-    bad = [ended(frame()[:length]) for length in range(7)]
-    bad += [frame(bytes(length)) for length in (201, 202, 240, 254, 255, 256, 300, 456, 457, 500)]
+    bad = [ended(frame()[:length]) for length in range(6)]
+    bad += [frame(bytes(length)) for length in (193, 194, 240, 248, 254, 256, 300, 448, 457, 500)]
     for raw in bad:
         bench.send(raw)
         await bench.settle(ctx)
     assert (bench.errors, bench.frames, bench.taken) == (len(bad), [], b"")
-    bench.send(frame(b"x" * 200))
+    bench.send(frame(b"x" * MAX_PAYLOAD))
     await bench.settle(ctx)
-    assert (bench.errors, len(bench.taken)) == (len(bad), 200)
+    assert (bench.errors, len(bench.taken)) == (len(bad), MAX_PAYLOAD)
 
 
 # The host's stream ----------------------------------------------------------------------------
@@ -382,7 +401,7 @@ def test_every_payload_length_from_the_host():
             await bench.until(ctx, lambda: ctx.get(bench.dut.quiet))
             assert bench.taken == sent
             if length:
-                bench.saw(Header(SESSION, NONE, 0, len(sent), bench.RX - 2), b"")
+                bench.saw(len(sent))
             assert not bench.frames
         assert (bench.errors, bench.drops) == (0, 0)
 
@@ -396,7 +415,7 @@ def test_payload_lengths_to_the_host():
     async def scenario(ctx):
         await bench.reset(ctx)
         got = 0
-        for length in [1, 2, 3, 198, 199, 200, 201, *bench.rng.sample(range(400), 20)]:
+        for length in [1, 2, 3, 190, 191, 192, 193, *bench.rng.sample(range(400), 20)]:
             bench.out_rate = bench.rng.choice([1, 0.7])
             reply = contents(length, bench.rng)
             bench.give.extend(reply)
@@ -423,7 +442,7 @@ async def test_duplicates_and_gaps_are_dropped_and_answered(ctx, bench):
         bench.send(frame(b"no", seq=seq))
         await bench.settle(ctx)
         assert bench.drops == drops + 1
-        bench.saw(Header(SESSION, NONE, 0, 4, bench.RX - 2), b"")
+        bench.saw(4)
     bench.send(frame(b"ef", seq=4))
     await bench.settle(ctx)
     assert bench.taken == b"abcdef"
@@ -484,8 +503,8 @@ async def test_ring_full_drop_and_reopening(ctx, bench):
 @in_engine()
 async def test_window_that_never_shut_does_not_reopen(ctx, bench):
     bench.take_rate = 0
-    bench.send(frame(bytes(200)))
-    bench.send(frame(bytes(100), seq=200))
+    bench.send(frame(bytes(192)))
+    bench.send(frame(bytes(108), seq=192))
     await bench.run(ctx, 600)
     assert bench.frames[-1][0].room == bench.RX - 2 - 300 + 1 >= MAX_PAYLOAD
     bench.frames.clear()
@@ -496,18 +515,18 @@ async def test_window_that_never_shut_does_not_reopen(ctx, bench):
 
 def test_smallest_ring():
     """A ring of 256 bytes is half free below a whole payload: it must not reopen for ever."""
-    bench = EngineBench(rx_bytes=256, tx_bytes=256)
+    bench = EngineBench(ring=256)
 
     async def scenario(ctx):
         await bench.reset(ctx)
         bench.take_rate = 0
-        bench.send(frame(bytes(range(200))))
+        bench.send(frame(bytes(range(192))))
         await bench.run(ctx, 400)
         bench.frames.clear()
         bench.take_rate = 1
         await bench.settle(ctx)
-        assert [header.ack for header, _ in bench.frames] == [200]
-        assert bench.taken == bytes(range(200))
+        assert [header.ack for header, _ in bench.frames] == [192]
+        assert bench.taken == bytes(range(192))
 
     bench.play(scenario)
 
@@ -687,7 +706,7 @@ def test_streams_survive_a_bad_line(seed):
                 silent = 0
                 sent = acked
                 control = Control.RESEND
-            length = max(0, min(rng.choice([0, 1, 7, 60, 200]), acked + window - sent))
+            length = max(0, min(rng.choice([0, 1, 7, 60, 192]), acked + window - sent))
             raw = frame(data[sent : sent + length], seq=sent, ack=got, control=control)
             sent += len(data[sent : sent + length])
             line: list[int | None] = [*wire(raw)]
@@ -719,7 +738,7 @@ def test_link_over_the_line(divisor, stages):
     print(f"seed {seed}")
     rng = random.Random(seed)
     dut = Link(SHORT, divisor=divisor, stages=stages)
-    payloads = [contents(length, rng) for length in (200, 0, 1, 43, 200, 7)]
+    payloads = [contents(length, rng) for length in (192, 0, 1, 43, 192, 7)]
     back = rng.randbytes(300)
     line = wire(frame(control=Control.RESET))
     seq = 0
@@ -782,7 +801,8 @@ def test_link_over_the_line(divisor, stages):
         raw = cobs.decode(bytes(encoded))
         encoded.clear()
         assert crc16(raw) == CRC_RESIDUE
-        frames.append((Header.unpack(raw), raw[7:-2]))
+        header, size = BoardHeader.unpack(raw)
+        frames.append((header, raw[size:-2]))
         if 0 not in wave[place:]:
             break
         place += wave[place:].index(0)
