@@ -62,6 +62,8 @@ FRAME_BYTES = OVERHEAD + MAX_PAYLOAD
 LINE_BYTES = BOARD_HEADER_BYTES + KEPT_BYTES + MAX_PAYLOAD + CRC_BYTES + 2
 """Of the board's longest."""
 
+KEPT_BLOCKS = 8 * KEPT_BYTES
+
 MIN_CHUNK = 128
 """Less room than this is not worth a frame: the board tells when half of its ring (256 bytes at
 least) is free again."""
@@ -185,6 +187,7 @@ class _Damage:
     def __init__(self) -> None:
         self.bytes = self.lost = 0.0
         self.best = MAX_PAYLOAD
+        self.bad = False
 
     def settled(self, size: int, lost: bool) -> None:
         """A frame of so many bytes of payload arrived, or did not."""
@@ -195,6 +198,7 @@ class _Damage:
             self.lost /= 2
         # Bytes are hit independently at this rate, more or less: that much of the line arrives.
         rate = self.lost / max(self.bytes, MEMORY_BYTES / 2)
+        self.bad = rate * KEPT_BLOCKS * BLOCK_BYTES > 0.1
         self.best = max(self.SIZES, key=lambda n: n / (n + OVERHEAD) * exp(-rate * (n + OVERHEAD)))
 
 
@@ -386,7 +390,9 @@ class HostLink:
             if piece.name > self._answered or piece.lost or piece.kept:
                 continue
             blocks = range(piece.start // BLOCK_BYTES, -(-piece.end // BLOCK_BYTES))
-            piece.kept = all(k - first < 32 and kept >> k % 32 & 1 for k in blocks)
+            piece.kept = all(
+                k - first < KEPT_BLOCKS and kept >> k % KEPT_BLOCKS & 1 for k in blocks
+            )
             self._damage.settled(piece.end - piece.start, not piece.kept)
             if not piece.kept:
                 self.stats.lost += 1
@@ -475,16 +481,21 @@ class HostLink:
 
     def _new_piece(self, more: bool) -> _Piece | None:
         """Of what was not sent yet, as far as the board has room for it."""
-        start, end = self._next, self._una + len(self._queue)
-        room = self._limit - start
+        start, end, limit = self._next, self._una + len(self._queue), self._limit
+        if self._keeps and self._damage.bad:
+            # No further than the board could keep it; and what waits for its turn on the line is
+            # before what will be lost and sent again, which nothing goes on without.
+            limit = min(limit, (self._una // BLOCK_BYTES + KEPT_BLOCKS) * BLOCK_BYTES)
+            limit = min(limit, start + (limit - self._una) // 2 - self._in_flight)
+        room = limit - start
         if end == start or room < min(end - start, MIN_CHUNK):
             return None
         if self._name - self._answered >= MAX_NAMES:
             return None
         if end - start > min(room, self._damage.best):
-            end = min(self._limit, start + self._damage.best)
+            end = min(limit, start + self._damage.best)
             if self._keeps:
-                end = min(self._cut(start), self._limit // BLOCK_BYTES * BLOCK_BYTES)
+                end = min(self._cut(start), limit // BLOCK_BYTES * BLOCK_BYTES)
         elif more and end - start < self._damage.best and self._pieces:
             return None
         if end <= start:
@@ -492,6 +503,11 @@ class HostLink:
         self._next = end
         self._pieces.append(_Piece(start, end, 0))
         return self._pieces[-1]
+
+    @property
+    def _in_flight(self) -> int:
+        """Bytes of which no answer has said what became of them."""
+        return sum(p.end - p.start for p in self._pieces if p.name > self._answered)
 
     def _transmit_reset(self, now: float) -> bytes:
         if self._expired(now):

@@ -10,7 +10,7 @@ from relaxon_isa.config import ArrayConfig
 from relaxon_isa.identity import encode_info
 from support import session
 from support.pysim import simulate
-from support.session import MAX_PAYLOAD, Mismatch, Step, frame, matches, unframe
+from support.session import MAX_PAYLOAD, Mismatch, Step, host_frame, matches, unframe
 
 CONFIG = ArrayConfig(**session.MACHINE)
 INFO = encode_info(CONFIG, build="session", clock_hz=1, baud=1)
@@ -51,7 +51,7 @@ class Line:
     def __init__(self, ctx, board: Board):
         self.ctx, self.board = ctx, board
         self.out = b""  # bytes of the board, not looked at yet
-        self.session = self.given = self.taken = 0
+        self.session = self.given = self.taken = self.name = 0
         self.payload = b""  # of the board's stream
 
     async def cycle(self, byte: int | None = None) -> None:
@@ -81,24 +81,26 @@ class Line:
             await self.cycle()
             still = still + 1 if len(self.out) == before else 0
         *whole, self.out = self.out.split(b"\0")
-        return [unframe(each) for each in whole if each]
+        return [unframe(each, 12) for each in whole if each]
 
     async def take(self) -> int | None:
         """Put the payloads together and acknowledge; the last frame's control byte, if any came."""
         control = None
-        for control, seq, ack, _, payload in await self.frames():
+        for control, seq, ack, name, payload in await self.frames():
             assert control & 0x0F == self.session and ack <= self.given
+            assert name == self.name & 0xFF
             assert seq == self.taken % 65536
             self.payload += payload
             self.taken += len(payload)
             if payload:
-                await self.send(frame(self.session, self.given, self.taken, 0xFFFF))
+                await self.send(host_frame(self.session, self.given, self.taken, self.name))
         return control
 
     async def give(self, data: bytes) -> None:
         for at in range(0, len(data), MAX_PAYLOAD):
             part = data[at : at + MAX_PAYLOAD]
-            await self.send(frame(self.session, self.given, self.taken, 0xFFFF, part))
+            self.name += 1
+            await self.send(host_frame(self.session, self.given, self.taken, self.name, part))
             self.given += len(part)
             await self.take()
 
@@ -111,7 +113,8 @@ class Line:
             await self.rest(QUIET)
             if self.out != step.frames_answered:
                 raise Mismatch(f"line {step.line}: the board answers {self.out.hex(' ')}")
-            self.session = unframe(self.out[:-1])[0] & 0x0F
+            self.session, _, _, self.name, _ = unframe(self.out[:-1], 12)
+            self.session &= 0x0F
             self.out, self.given, self.taken = b"", 0, 0
         await self.give(bytes(b or 0 for b in step.sent))
         for _ in range(LIMIT // QUIET):
@@ -122,7 +125,8 @@ class Line:
             raise Mismatch(f"line {step.line}: the board answers {self.payload.hex(' ')}")
         self.payload = b""
         if step.status is not None:
-            await self.send(frame(self.session | 0x20, self.given, self.taken, 0xFFFF))
+            self.name += 1
+            await self.send(host_frame(self.session | 0x20, self.given, self.taken, self.name))
             assert await self.take() == step.status, f"line {step.line}"
 
 

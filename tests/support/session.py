@@ -11,7 +11,17 @@ from typing import Any, NamedTuple
 
 from cobs import cobs
 
-__all__ = ["MACHINE", "Mismatch", "Step", "frame", "matches", "play_to_host", "steps", "unframe"]
+__all__ = [
+    "MACHINE",
+    "Mismatch",
+    "Step",
+    "board_frame",
+    "host_frame",
+    "matches",
+    "play_to_host",
+    "steps",
+    "unframe",
+]
 
 TRANSCRIPT = Path(__file__).parents[1] / "vectors" / "session.txt"
 MACHINE: dict[str, Any] = {
@@ -20,8 +30,10 @@ MACHINE: dict[str, Any] = {
     "table_bits": 2, "rx_bytes": 256, "tx_bytes": 256,
 }  # fmt: skip
 """The board's configuration, where it is not the default."""
-ROOM = 256
-MAX_PAYLOAD = 200
+ROOM = 0x8000 | 256
+"""With KEEPS."""
+MAX_PAYLOAD = 192
+CHECKSUM = 0x05
 PATIENCE = 400
 """Reads without a byte after which a host is taken to wait for ever."""
 
@@ -50,35 +62,45 @@ def steps(identity: bytes) -> list[Step]:
     found: list[Step] = []
     parts: dict[str, list[str]] = {}
     start = 0
+    stream = b""  # of the host's since the reset
     for number, line in enumerate([*TRANSCRIPT.read_text().splitlines(), ""], 1):
         mark, _, rest = line.partition(" ")
         if mark in ("$", ">", "<", ">>", "<<", "?"):
             start = start or number
             parts.setdefault(mark, []).append(rest)
         elif not mark and parts:  # an empty line
-            found.append(_step(start, {m: " ".join(texts) for m, texts in parts.items()}, identity))
+            step = _step(
+                start, {m: " ".join(texts) for m, texts in parts.items()}, identity, stream
+            )
+            sent = bytes(b or 0 for b in step.sent)
+            stream = sent if step.frames_answered else stream + sent
+            found.append(step)
             parts, start = {}, 0
     return found
 
 
-def _step(line: int, parts: dict[str, str], identity: bytes) -> Step:
+def _step(line: int, parts: dict[str, str], identity: bytes, stream: bytes) -> Step:
     status = parts.get("?")
     return Step(
         line=line,
         action=parts.get("$", ""),
-        sent=_pattern(parts.get(">", ""), identity),
-        answered=_pattern(parts.get("<", ""), identity),
+        sent=_pattern(parts.get(">", ""), identity, stream),
+        answered=_pattern(parts.get("<", ""), identity, b""),
         frames_sent=bytes.fromhex(parts.get(">>", "")),
         frames_answered=bytes.fromhex(parts.get("<<", "")),
         status=int(status, 16) if status else None,
     )
 
 
-def _pattern(text: str, identity: bytes) -> list[int | None]:
+def _pattern(text: str, identity: bytes, stream: bytes) -> list[int | None]:
     result: list[int | None] = []
     for word in text.split():
         if word == "identity":
             result += identity
+        elif word == "check":
+            result.append(CHECKSUM)
+            before = stream + bytes(b or 0 for b in result)
+            result += _crc32(before)
         else:
             result.append(None if word == ".." else int(word, 16))
     return result
@@ -103,20 +125,39 @@ def _crc(data: bytes) -> bytes:
     return (register ^ 0xFFFF).to_bytes(2, "big")
 
 
-def frame(control: int, seq: int, ack: int, room: int, payload: bytes = b"") -> bytes:
-    """A frame with its delimiter; ``control`` is the header's first byte."""
-    numbers = b"".join((n & 0xFFFF).to_bytes(2, "little") for n in (seq, ack, room))
-    body = bytes([control]) + numbers + payload
+def _crc32(data: bytes) -> bytes:
+    """CRC-32/ISO-HDLC, bit by bit, as it travels."""
+    register = 0xFFFFFFFF
+    for byte in data:
+        register ^= byte
+        for _ in range(8):
+            register = register >> 1 ^ (0xEDB88320 if register & 1 else 0)
+    return (register ^ 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def host_frame(control: int, seq: int, ack: int, name: int, payload: bytes = b"") -> bytes:
+    """A frame of the host's with its delimiter; ``control`` is the header's first byte."""
+    numbers = b"".join((n & 0xFFFF).to_bytes(2, "little") for n in (seq, ack))
+    body = bytes([control]) + numbers + bytes([name & 0xFF]) + payload
     return cobs.encode(body + _crc(body)) + b"\0"
 
 
-def unframe(data: bytes) -> tuple[int, int, int, int, bytes]:
-    """Inverse of `frame`, from the bytes before the delimiter."""
+def board_frame(control: int, seq: int, ack: int, name: int, payload: bytes = b"") -> bytes:
+    """A frame of a board that has room and keeps nothing."""
+    numbers = b"".join((n & 0xFFFF).to_bytes(2, "little") for n in (seq, ack))
+    more = bytes([name & 0xFF]) + ROOM.to_bytes(2, "little") + bytes(4)
+    body = bytes([control]) + numbers + more + payload
+    return cobs.encode(body + _crc(body)) + b"\0"
+
+
+def unframe(data: bytes, header: int) -> tuple[int, int, int, int, bytes]:
+    """First byte, seq, ack, name and payload of a frame before its delimiter, whose header is so
+    long: 6 the host's, 12 the board's."""
     body = cobs.decode(data)
     if _crc(body[:-2]) != body[-2:]:
         raise Mismatch(f"wrong CRC in {body.hex()}")
-    seq, ack, room = (int.from_bytes(body[i : i + 2], "little") for i in (1, 3, 5))
-    return body[0], seq, ack, room, body[7:-2]
+    seq, ack = (int.from_bytes(body[i : i + 2], "little") for i in (1, 3))
+    return body[0], seq, ack, body[5], body[header:-2]
 
 
 # The host -------------------------------------------------------------------------------------
@@ -133,7 +174,7 @@ class ScriptedBoard:
         self.raw = b""  # from the host
         self.script: list[Step] = []
         self.heard = b""  # payload of this step
-        self.session = self.taken = self.given = self.idle = 0
+        self.session = self.taken = self.given = self.name = self.idle = 0
 
     def clock(self) -> float:
         return self.now
@@ -156,7 +197,7 @@ class ScriptedBoard:
             return
         *frames, self.raw = self.raw.split(b"\0")
         for each in filter(None, frames):
-            self._take(*unframe(each))
+            self._take(*unframe(each, 6))
         self._answer()
 
     def close(self) -> None:
@@ -168,25 +209,27 @@ class ScriptedBoard:
             head, delimiter, rest = self.raw.partition(b"\0")
             if not delimiter:
                 return
-            self._take(*unframe(head))
+            self._take(*unframe(head, 6))
             self.raw = rest
         if not step.frames_sent.startswith(self.raw):
             raise Mismatch(f"line {step.line}: {self.raw.hex(' ')} on the line")
         if self.raw == step.frames_sent:
-            self.session = unframe(self.raw.strip(b"\0"))[0] & 0x0F
+            self.session = unframe(self.raw.strip(b"\0"), 6)[0] & 0x0F
             self.raw = self.heard = b""
-            self.taken = self.given = 0
+            self.taken = self.given = self.name = 0
             self.line.append(step.frames_answered)
             self.script.pop(0)
 
-    def _take(self, control: int, seq: int, ack: int, room: int, payload: bytes) -> None:
-        if control not in (self.session, self.session | 0x20) or room != 0xFFFF or ack > self.given:
-            raise Mismatch(f"header {control:02x} {seq} {ack} {room}")
+    def _take(self, control: int, seq: int, ack: int, name: int, payload: bytes) -> None:
+        self.name += bool(payload or control & 0x20)
+        known = control in (self.session, self.session | 0x20) and name == self.name & 0xFF
+        if not known or ack > self.given:
+            raise Mismatch(f"header {control:02x} {seq} {ack} {name}")
         if payload and seq == self.taken & 0xFFFF:
             self.heard += payload
             self.taken += len(payload)
         if payload or control & 0x20:
-            self.line.append(frame(self.session, self.given, self.taken, ROOM))
+            self.line.append(board_frame(self.session, self.given, self.taken, self.name))
 
     def _answer(self) -> None:
         if not self.script or len(self.heard) < len(self.script[0].sent):
@@ -198,7 +241,7 @@ class ScriptedBoard:
         data = bytes(b or 0 for b in step.answered)
         for at in range(0, len(data), MAX_PAYLOAD):
             part = data[at : at + MAX_PAYLOAD]
-            self.line.append(frame(self.session, self.given, self.taken, ROOM, part))
+            self.line.append(board_frame(self.session, self.given, self.taken, self.name, part))
             self.given += len(part)
 
 
@@ -244,7 +287,7 @@ def play_to_host(monkeypatch) -> None:
             host.reset(float(number))
             host.transmit(float(number))
         for control in (session | 0x10, step.status):
-            host.receive(frame(control, 0, 0, ROOM), 0.0)
+            host.receive(board_frame(control, 0, 0, 0), 0.0)
         return host.ready and host.status == expected
 
     def record(tag: Record, code: BoardError) -> bool:
@@ -256,6 +299,7 @@ def play_to_host(monkeypatch) -> None:
         **vars(instructions), **vars(memory), "Control": Control, "Record": Record,
         "BoardError": BoardError, "connect": connect, "connected": lambda: True, "run": run,
         "left_over": left_over, "status": status, "record": record,
+        "reset": lambda: device.reset(),
         "read": lambda *place: device.read(*place).tolist(),
         "write": lambda *what: device.write(*what),
         "load": lambda *program: device.load(Program(config, program).rows),
@@ -267,7 +311,7 @@ def play_to_host(monkeypatch) -> None:
     every = [step for step in steps(info) if step.action]
     board.script = [
         step for step in steps(info)
-        if step.frames_answered
+        if (step.frames_answered and step.frames_sent[0] == 0)  # a frame of the host's
         or (step.action and step.sent and step.status is None and "record(" not in step.action)
     ]  # fmt: skip
     for step in every:
