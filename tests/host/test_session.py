@@ -23,6 +23,8 @@ CODES = {
     "Opcode": "instructions",
 }  # fmt: skip
 """Every enumeration whose values travel, and its module."""
+LACKS = {"STORE", "CHECK", "RECALL", "INDICES", "WRONG", "MEMORY", "ANSWER"}
+"""What the transcript's machine has not, and so neither has the transcript."""
 
 
 def members(enumeration: str) -> list[str]:
@@ -82,7 +84,12 @@ def test_host_plays_the_session(fresh):
 
 @pytest.mark.parametrize(
     ("enumeration", "pair"),
-    [(name, pair) for name in CODES for pair in combinations(members(name), 2)],
+    [
+        (name, pair)
+        for name in CODES
+        for pair in combinations(members(name), 2)
+        if LACKS.isdisjoint(pair)
+    ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_two_codes_exchanged_are_heard(enumeration, pair, fresh):
