@@ -57,7 +57,7 @@ async def streams_arrive_whole(dut):
     faults = bench.parameters()["faults"]
     rng = bench.random_source("link")
     bench.start_clock(dut)
-    host = HostLink(timeout=0.1, retries=30)
+    host = HostLink(timeout=0.1, patience=60.0)
     host.reset(0.0)
     there, back = rng.randbytes(BYTES), rng.randbytes(BYTES)
     taken, got, sent = bytearray(), bytearray(), 0

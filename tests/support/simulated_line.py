@@ -153,6 +153,4 @@ def measure(
     assert emits == [b"x"] * len(samples)
     sent = [way.bytes - first for way, first in zip(errors, before, strict=True)]
     count = len(samples)
-    return Rate(
-        count / (line.now - start), sent[0] / count, sent[1] / count, device.link_stats
-    )
+    return Rate(count / (line.now - start), sent[0] / count, sent[1] / count, device.link_stats)

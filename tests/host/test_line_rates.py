@@ -1,0 +1,56 @@
+"""What errors on the line cost, in simulated time: 3 Mbaud, latencies of USB adapters."""
+
+import random
+
+import pytest
+
+from relaxon_isa.presets import preset
+from support.simulated_line import Rate, measure
+
+COMPUTE = 2528 / 75e6
+"""Seconds of a training sample, 784-128-10 on ecp5-85f."""
+BYTES = 784 + 20
+SAMPLES = 120
+
+
+def samples(count: int, size: int = BYTES, share: float = 1.0) -> list[bytes]:
+    """Samples of which a share of bytes is not 0, in one place."""
+    rng = random.Random(7)
+    some = [bytes(rng.randrange(1, 256) for _ in range(int(share * size))) for _ in range(count)]
+    return [each.ljust(size, b"\0") for each in some]
+
+
+GIVEN = samples(SAMPLES)
+
+
+def rate(name: str, latency: float, up: float = 0.0, down: float = 0.0) -> Rate:
+    return measure(preset(name), GIVEN, latency=latency, compute=COMPUTE, up=up, down=down)
+
+
+@pytest.mark.parametrize("latency", [0.0, 0.001, 0.002])
+def test_errors_cost_little(latency: float) -> None:
+    clean = rate("ecp5-85f", latency)
+    assert clean.samples * (BYTES + 3) * 10 / 3e6 > 0.93
+    assert rate("ecp5-85f", latency, up=1e-3).samples > 0.75 * clean.samples
+    assert rate("ecp5-85f", latency, up=3e-3).samples > 0.4 * clean.samples
+    assert rate("ecp5-85f", latency, down=3e-3).samples > 0.9 * clean.samples
+
+
+@pytest.mark.parametrize(("errors", "most"), [(1e-4, 1.3), (1e-3, 2.0), (3e-3, 4.0)])
+def test_errors_take_few_bytes_more(errors: float, most: float) -> None:
+    clean, bad = rate("default", 0.001), rate("default", 0.001, errors, errors)
+    assert bad.up + bad.down < most * (clean.up + clean.down)
+
+
+def test_a_board_that_keeps_nothing_goes_on_too() -> None:
+    clean = rate("up5k", 0.001)
+    assert rate("up5k", 0.001, up=1e-3).samples > 0.4 * clean.samples
+    assert rate("up5k", 0.001, 1e-2, 1e-2).samples > 0
+
+
+def test_zero_runs_take_the_bytes_that_they_save() -> None:
+    """A fifth of the bytes is not 0, as in MNIST."""
+    given = samples(SAMPLES, share=0.2)
+    runs = measure(preset("default"), given)
+    dense = measure(preset("default").replace(zero_runs=False), given)
+    assert runs.samples > 3.5 * dense.samples
