@@ -4,21 +4,35 @@ import pytest
 from amaranth.hdl import Module, Mux, Signal
 
 from relaxon_hdl.link import LinkEngine
-from relaxon_isa.link import CRC_BYTES, HEADER_BYTES, MAX_PAYLOAD
+from relaxon_isa.link import (
+    BOARD_HEADER_BYTES,
+    CRC_BYTES,
+    HOST_HEADER_BYTES,
+    KEPT_BYTES,
+    MAX_PAYLOAD,
+)
 from relaxon_isa.presets import preset
 from support.formal import Assert, Assume, Harness, prove
 
 RX, TX = 256, 512
-CONFIGS = {name: preset(name).replace(rx_bytes=RX, tx_bytes=TX) for name in ("up5k", "default")}
+CONFIGS = {
+    name: preset(machine).replace(rx_bytes=RX, tx_bytes=TX, selective_repeat=keeps)
+    for name, machine, keeps in (
+        ("up5k", "up5k", False),
+        ("long", "default", False),
+        ("short keeps", "up5k", True),
+        ("long keeps", "default", True),
+    )
+}
 RX_BITS, TX_BITS = 8, 9
 WINDOW = RX - CRC_BYTES
-SHORTEST = HEADER_BYTES + CRC_BYTES
+SHORTEST = HOST_HEADER_BYTES + CRC_BYTES
 
 
 class Engine(Harness):
     """Of the transmit ring no more is sent than was given, no more released than was sent, and
     never more held than fits. The receive ring's valid bytes are never written. Frames acted upon
-    have 0 to 200 bytes. RESET brings all to its start. What `test_rings` assumes of the receive
+    have 0 to 192 bytes. RESET brings all to its start. What `test_rings` assumes of the receive
     ring's use holds.
 
     Assumed: the line brings no byte within `LinkEngine.PAUSE` cycles after a delimiter.
@@ -26,6 +40,8 @@ class Engine(Harness):
 
     def __init__(self, name: str):
         self.short = CONFIGS[name].pipeline == "short"
+        self.keeps = CONFIGS[name].selective_repeat
+        self.header = BOARD_HEADER_BYTES + self.keeps * KEPT_BYTES
         super().__init__(LinkEngine(CONFIGS[name]))
 
     def properties(self, m: Module) -> None:
@@ -52,6 +68,7 @@ class Engine(Harness):
             ("rx_ring.room", RX_BITS, WINDOW),
             ("rx_ring.have", 1, 0),
             ("rx_ring.shut", 1, 0),
+            *[("rx_ring.kept", 32, 0)][: self.keeps],
             ("tx_ring.acked", 16, 0),
             ("tx_ring.write_at", TX_BITS, 0),
             ("tx_ring.level", TX_BITS + 1, 0),
@@ -69,19 +86,20 @@ class Engine(Harness):
         reset = self.dut.port.reset
         self.judging = apply | keep
         self.checking = ~(receiving | clear | self.judging | reset)
-        step, making = self.look("sender.step", 3), self.look("sender.making_header")
+        step = self.look("sender.step", (self.header - 1).bit_length())
+        making = self.look("sender.making_header")
         end, byte = self.look("receiver.end"), self.look("receiver.decoder.o__valid")
         state = self.look("sender.send_state", 3)
         m.d.comb += [
             Assert(~end | ((since == 0) & ~byte)),
             Assert(receiving | ((since >= 1) & ~byte & ~end)),
-            Assert(~self.checking | (since <= Mux(making, step + 1, 8))),
-            Assert(~self.judging | (since <= 10)),
-            Assert(~reset | (since <= 9)),
-            Assert(~clear | (since <= 11)),
+            Assert(~self.checking | (since <= Mux(making, step + 1, self.header + 1))),
+            Assert(~self.judging | (since <= self.header + 3)),
+            Assert(~reset | (since <= self.header + 2)),
+            Assert(~clear | (since <= self.header + 4)),
             Assert(self.look("receive_state", 3) <= (4 if self.short else 5)),
             Assert(state <= 4),
-            Assert(step < HEADER_BYTES),
+            Assert(step < self.header),
             Assert(making | (step <= 4)),
             Assert((state != 2) | (step == 0)),
             Assert((state != 3) | (step <= 3)),
@@ -90,39 +108,64 @@ class Engine(Harness):
     def received(self, m: Module) -> None:
         count, field = self.look("receiver.count", 8), self.look("receiver.field", 3)
         overflow, body = self.look("rx_ring.overflow"), self.look("receiver.body")
-        expected, read_at = self.look("rx_ring.expected", 16), self.look("rx_ring.read_at", 9)
-        room, have = self.look("rx_ring.room", RX_BITS), self.look("rx_ring.have")
-        held, body_count = Signal(RX_BITS + 1), Signal(8)
-        before = Signal(RX_BITS + 1)
+        body_count = Signal(8)
         m.d.comb += [
-            held.eq(expected + (2 * RX - CRC_BYTES) - read_at),  # bytes that are valid
             body_count.eq(count + CRC_BYTES),
-            Assert(held <= WINDOW),
             # A frame's bytes and fields.
             Assert((count <= MAX_PAYLOAD + 1) | (count >= 256 - SHORTEST)),
             Assert(body | ~overflow),
         ]
         with m.If((count >= 256 - CRC_BYTES) | (count <= MAX_PAYLOAD + 1)):
-            m.d.comb += Assert(field == HEADER_BYTES)
+            m.d.comb += Assert(field == HOST_HEADER_BYTES)
         with m.Else():
             m.d.comb += Assert(field == (count + SHORTEST)[:8])
-        fits = ~overflow & (body_count <= MAX_PAYLOAD + 1 + CRC_BYTES)
-        with m.If(body & fits & (self.look("receiving") | self.checking | self.judging)):
-            m.d.comb += Assert(held + body_count <= RX)
         with m.If(self.checking | self.judging):
-            m.d.comb += [
-                Assert(count <= MAX_PAYLOAD),
-                Assert(overflow | (held + count <= WINDOW)),
-            ]
+            m.d.comb += Assert(count <= MAX_PAYLOAD)
         # What the ring's own proof assumes: bytes are over when a frame is accepted or cleared.
         byte, byte_before, closed = self.look("receiver.decoder.o__valid"), Signal(), Signal()
         accept, clear, reset = self.look("rx_ring.accept"), self.look("clear"), self.dut.port.reset
         m.d.sync += [byte_before.eq(byte), closed.eq(accept | reset)]
         m.d.comb += [
             Assert(~(accept | clear | reset) | ~(byte | byte_before)),
-            Assert(~accept | ((body_count >= CRC_BYTES) & ~overflow)),
+            Assert(~accept | ((body_count > CRC_BYTES) & self.look("rx_ring.acceptable"))),
             Assert(~closed | clear),
         ]
+        if self.keeps:
+            self.placed(m, byte & body, clear)
+        else:
+            self.held(m, count, body_count, body, overflow)
+
+    def placed(self, m: Module, byte, clear) -> None:
+        """And that where a frame begins is known three cycles before its first byte, and stays."""
+        placed, seq = self.look("receiver.placed"), self.look("receiver.seq", 16)
+        past = [Signal(name=f"placed_{k}_before") for k in range(1, 4)]
+        cleared, before = Signal(), Signal(16)
+        m.d.sync += [
+            cleared.eq(clear),
+            before.eq(seq),
+            *(now.eq(then) for now, then in zip(past, [placed, *past], strict=False)),
+        ]
+        m.d.comb += [
+            Assert(~(cleared & placed)),
+            Assert(~past[0] | cleared | (placed & (seq == before))),
+            Assert(~byte | (placed & past[0] & past[1] & past[2])),
+        ]
+
+    def held(self, m: Module, count, body_count, body, overflow) -> None:
+        """The bytes that are valid, and those of the frame that comes, fit into the ring. (With
+        selective repeat `test_rings` shows it.)"""
+        expected, read_at = self.look("rx_ring.expected", 16), self.look("rx_ring.read_at", 9)
+        room, have = self.look("rx_ring.room", RX_BITS), self.look("rx_ring.have")
+        held, before = Signal(RX_BITS + 1), Signal(RX_BITS + 1)
+        m.d.comb += [
+            held.eq(expected + (2 * RX - CRC_BYTES) - read_at),
+            Assert(held <= WINDOW),
+        ]
+        fits = ~overflow & (body_count <= MAX_PAYLOAD + 1 + CRC_BYTES)
+        with m.If(body & fits & (self.look("receiving") | self.checking | self.judging)):
+            m.d.comb += Assert(held + body_count <= RX)
+        with m.If(self.checking | self.judging):
+            m.d.comb += Assert(overflow | (held + count <= WINDOW))
         # ``room`` is a cycle late.
         m.d.sync += before.eq(Mux(self.dut.port.reset, 0, held))
         m.d.comb += [

@@ -13,7 +13,12 @@ from support.formal import Assert, Assume, Harness, prove
 
 SIZE = 256
 BITS = 8
-CONFIGS = {name: preset(name).replace(rx_bytes=SIZE, tx_bytes=SIZE) for name in ("up5k", "default")}
+CONFIGS = {
+    "up5k": preset("up5k").replace(rx_bytes=SIZE, tx_bytes=SIZE),
+    "long": preset("default").replace(rx_bytes=SIZE, tx_bytes=SIZE, selective_repeat=False),
+    "short keeps": preset("up5k").replace(rx_bytes=SIZE, selective_repeat=True),
+    "long keeps": preset("default").replace(rx_bytes=SIZE),
+}
 WINDOW = SIZE - CRC_BYTES
 MOST = MAX_PAYLOAD + 1 + CRC_BYTES
 """Where the count of a frame's bytes stops."""
@@ -79,24 +84,27 @@ def constant(m: Module, signal: Signal) -> None:
 
 
 class Receiving(Harness):
-    """A byte that is accepted leaves the ring at its place in the stream, once and unchanged; so an
-    acknowledged byte is taken, unless the link is reset.
+    """A byte of the host's stream that is acknowledged was taken: it leaves the ring at its place,
+    once and unchanged, unless the link is reset. What is valid or kept is never written over.
 
     Assumed, and proved of `LinkEngine`: `FrameReceiver` counts a frame's bytes; a frame is accepted
-    whole, at most 200 bytes and those of the CRC, and cleared before the next one; no byte comes in
-    the cycle of that or in the one before. Of the bytes (``what``), what is proved of the room.
+    whole, 1 to 192 bytes and those of the CRC, and cleared before the next one; no byte comes in
+    the cycle of that or in the one before; where it begins is known three cycles before its first
+    byte. Of the host: what it sends again it sends unchanged. Of the bytes (``what``), what is
+    proved of the room.
     """
 
     def __init__(self, name: str, monkeypatch, what: str):
-        self.short = CONFIGS[name].pipeline == "short"
+        config = CONFIGS[name]
+        self.short, self.keeps = config.pipeline == "short", config.selective_repeat
         self.what = what
         self.where, other = one_cell(monkeypatch)
-        super().__init__(ReceiveRing(CONFIGS[name]), self.where, other)
+        super().__init__(ReceiveRing(config), self.where, other)
 
     def properties(self, m: Module) -> None:
         dut = self.dut
-        constant(m, self.where)
         read_at, have = self.look("read_at", BITS + 1), self.look("have")
+        overflow = self.look("overflow")
         held, before = Signal(BITS + 1), Signal(BITS + 1)
         body, byte_before, closed = Signal(8), Signal(), Signal()
         byte, ends = dut.i.valid, dut.accept | dut.clear | dut.reset
@@ -106,7 +114,7 @@ class Receiving(Harness):
             Assume(~(ends | closed) | ~(byte | byte_before)),
             Assume((dut.accept + dut.clear + dut.reset) <= 1),
             Assume(~closed | dut.clear),
-            Assume(~dut.accept | ((body >= CRC_BYTES) & (body < MOST) & ~dut.overflow)),
+            Assume(~dut.accept | ((body > CRC_BYTES) & (body < MOST) & dut.acceptable)),
         ]
         m.d.sync += [byte_before.eq(byte), closed.eq(dut.accept | dut.reset)]
         with m.If(byte & (body != MOST)):
@@ -114,22 +122,31 @@ class Receiving(Harness):
         with m.If(dut.clear):
             m.d.sync += body.eq(0)
 
-        # Nothing valid is written. ``room`` is a cycle late.
+        # Where the frame begins, and how far that is behind what is expected.
         known = Assert if self.what == "room" else Assume
+        begin, lead = Signal(16), Signal(16)
+        m.d.comb += lead.eq(begin - dut.expected)
+        if self.keeps:
+            m.d.comb += begin.eq(dut.seq)
+            self.placed(m, known, lead, held, body, byte_before, closed)
+        else:
+            m.d.comb += begin.eq(dut.expected)
+
+        # Nothing valid is written. ``room`` is a cycle late.
         after = self.look("after", 16)
         m.d.sync += before.eq(Mux(dut.reset, 0, held))
         m.d.comb += [
             known(body <= MOST),
-            known((after - read_at)[: BITS + 1] == (held + body)[: BITS + 1]),
+            known((after - read_at)[: BITS + 1] == (held + lead + body)[: BITS + 1]),
             known(held <= WINDOW),
-            known(dut.overflow | closed | (held + body <= SIZE)),
+            known(overflow | closed | (body == 0) | (held + lead + body <= SIZE)),
             known(dut.room == (WINDOW - before)[:BITS]),
             known(held + have >= before),
             known(before <= WINDOW),
         ]
 
         # Where a byte is written: with the long pipeline a cycle after it came.
-        at, new, write = Signal(BITS + 1), Signal(), self.look("ring.w_en")
+        at, new, write = Signal(16), Signal(), self.look("ring.w_en")
         ahead_of_write = Signal(BITS + 1)
         m.d["comb" if self.short else "sync"] += [
             at.eq(after),
@@ -140,46 +157,114 @@ class Receiving(Harness):
             m.d.comb += [
                 known(self.look("ring.w_addr", BITS) == at[:BITS]),
                 known(ahead_of_write < SIZE),
+                known(ahead_of_write >= held),
             ]
             if not self.short:
                 m.d.comb += [
-                    known(byte_before & (body != 0) & ~dut.overflow),
-                    known(ahead_of_write == (held + body - new)[: BITS + 1]),
+                    known(byte_before & (body != 0) & ~overflow),
+                    known(ahead_of_write == (held + lead + body - new)[: BITS + 1]),
                 ]
         if self.what == "bytes":
-            self.one_byte(m, held, body, closed, at, new, ahead_of_write)
+            self.one_byte(m, begin, lead, held, body, closed)
 
-    def one_byte(self, m: Module, held, body, closed, at, new, ahead_of_write) -> None:
-        """One byte on its way: its place in the stream and its value."""
+    def placed(self, m: Module, known, lead, held, body, byte_before, closed) -> None:
+        """What selective repeat adds: where the frame lies is settled before its first byte, and
+        blocks that are kept lie within the window, behind ``expected``."""
         dut = self.dut
-        read_at = self.look("read_at", BITS + 1)
+        kept, touched = dut.kept, self.look("blocks.touched", 32)
+        past = [Signal(name=f"placed_{k}_before") for k in range(1, 4)]
+        seq, cleared = Signal(16), Signal()
+        m.d.sync += [
+            cleared.eq(dut.clear),
+            seq.eq(dut.seq),
+            *(now.eq(then) for now, then in zip(past, [dut.placed, *past], strict=False)),
+        ]
+        settled = dut.placed & past[0] & ~closed
+        m.d.comb += [
+            Assume(~(cleared & dut.placed)),
+            Assume(~past[0] | cleared | (dut.placed & (dut.seq == seq))),
+            Assume(~dut.i.valid | (dut.placed & past[0] & past[1] & past[2])),
+            Assume(~dut.reset | ~dut.accept),
+            known((body == 0) | (dut.placed & past[0] & past[1] & past[2])),
+            known(~settled | (self.look("lead", 16) == lead)),
+        ]
+        whole = ~(dut.seq[:6] | dut.length[:6]).any()
+        after = self.look("after", 16)
+        near = (after[6:] - dut.expected[6:])[:10] <= 32
+        with m.If(settled & past[1]):
+            m.d.comb += [
+                known(self.look("in_order") == (lead == 0)),
+                known(self.look("outside") | (held + lead <= WINDOW)),
+            ]
+        with m.If(settled & ~byte_before):
+            m.d.comb += [known(self.look("whole") == whole), known(self.look("near") == near)]
+
+        # Blocks, by their bits.
+        low, first = dut.expected[:6], dut.expected[6:11]
+        payload, last = Signal(8), Signal(16)
+        begin = dut.seq[6:11]
+        m.d.comb += [
+            payload.eq(Mux(body > CRC_BYTES, body - CRC_BYTES, 0)),
+            last.eq(dut.seq + payload - 1),
+        ]
+        for bit in range(32):
+            behind, within = Signal(5), Signal(5)
+            end = Signal(12)  # of this block, behind ``expected``
+            m.d.comb += [
+                behind.eq(bit - first),
+                within.eq(bit - begin),
+                end.eq((behind << 6) + 64 - low),
+                known(~kept[bit] | ((behind != 0) | (low == 0))),
+                known(~kept[bit] | (held + end <= WINDOW)),
+            ]
+            with m.If(~closed & (body != MOST)):
+                has = (payload != 0) & (within <= (last[6:11] - begin)[:5])
+                m.d.comb += known(touched[bit] == has)
+
+    def one_byte(self, m: Module, begin, lead, held, body, closed) -> None:
+        """One byte on its way: its offset in the stream, and its value until it has been read."""
+        dut = self.dut
+        overflow = self.look("overflow")
+        offset, value = Signal(16), self.choice(8)
+        which = self.choice(16, "offset")
+        true, came = Signal(8), Signal(8)  # the stream's byte; that of the frame
+        constant(m, which)
+        constant(m, self.where)
         write, cell = self.look("ring.w_en"), self.look("ring.cell", 8)
         address, data = self.look("ring.w_addr", BITS), self.look("ring.w_data", 8)
-        read = self.look("ring.r_data", 8)
-        fetch, pick = self.look("fetch"), self.choice()
-        candidate, accepted = Signal(), Signal()
-        place, value = Signal(BITS + 1), Signal(8)
-        with m.If(pick & new & write & (address == self.where) & ~candidate & ~accepted):
-            m.d.sync += [candidate.eq(1), place.eq(at), value.eq(data)]
-        ahead = (place - read_at)[: BITS + 1]  # bytes to be read before it
-        with m.If(dut.accept):  # the CRC's bytes are not the stream's
-            m.d.sync += accepted.eq(accepted | (candidate & (ahead < held + body - CRC_BYTES)))
-        with m.If(dut.clear):
-            m.d.sync += candidate.eq(0)
-        with m.If(fetch & (place == read_at)):
-            m.d.sync += accepted.eq(0)
-            m.d.comb += Assert(~accepted | (read == value))
-        with m.If(dut.reset):
-            m.d.sync += [accepted.eq(0), candidate.eq(0)]
+        read, fetch = self.look("ring.r_data", 8), self.look("fetch")
+        new = body != MOST
+        next_read = (dut.expected - held)[:16]
+        within, ahead = Signal(16), Signal(16)
         m.d.comb += [
-            Assert(~(candidate | accepted) | ((place[:BITS] == self.where) & (cell == value))),
-            Assert(~accepted | (ahead < held)),
-            Assert(~(candidate & accepted) | closed),
+            offset.eq(which),
+            Assume(self.where == (which - CRC_BYTES)[:BITS]),
+            within.eq(offset - begin),
+            ahead.eq(offset - dut.expected),
         ]
-        with m.If(candidate & ~accepted & ~closed):
-            m.d.comb += Assert((ahead >= held) & (ahead < held + body))
+        with m.If(dut.i.valid & new & (within == body)):
+            m.d.sync += came.eq(dut.i.payload)
+        accepted = dut.accept & (within < (body - CRC_BYTES)[:8])
+        m.d.comb += Assume(~accepted | (came == true))
+        here = fetch & (next_read == offset)
+        with m.If(here | dut.reset):
+            m.d.sync += true.eq(value)
+        m.d.comb += Assert(~here | (read == true))
+
+        valid = (dut.expected - 1 - offset)[:16] < held
+        kept = Signal()
+        if self.keeps:
+            m.d.comb += kept.eq(
+                dut.kept.bit_select(offset[6:11], 1) & (ahead < WINDOW) & (held + ahead < WINDOW)
+            )
+        on_its_way = Signal()
         if not self.short:
-            m.d.comb += Assert(~(write & candidate & ~accepted) | (ahead < ahead_of_write))
+            m.d.comb += on_its_way.eq(write & (address == self.where))
+        has = ~closed & ~overflow & new & (body != 0) & (within < body)
+        m.d.comb += [
+            Assert(~(valid | kept) | ((cell == true) & ~on_its_way)),
+            Assert(~has | kept | Mux(on_its_way, data == came, cell == came)),
+        ]
 
 
 class Transmitting(Harness):
@@ -245,10 +330,10 @@ class Transmitting(Harness):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_receive_ring(name, what, monkeypatch):
     """By induction, for any frames and readiness; the bytes on what is proved of the room."""
-    prove(Receiving(name, monkeypatch, what), 1)
+    prove(Receiving(name, monkeypatch, what), 4 if "keeps" in name else 1)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", ["up5k", "long"])
 def test_transmit_ring(name, monkeypatch):
     """By induction, for any bytes, readiness and acknowledgements."""
     prove(Transmitting(name, monkeypatch), 3)

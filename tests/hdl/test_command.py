@@ -1,6 +1,7 @@
 """CommandUnit against a naive core: memories in a dictionary, programs that the test plays."""
 
 import random
+import zlib
 from collections import deque
 from functools import partial
 
@@ -35,6 +36,10 @@ def sample(data: bytes) -> bytes:
     return bytes([Command.SAMPLE, *len(data).to_bytes(2, "little")]) + data
 
 
+def runs(data: bytes) -> bytes:
+    return bytes([Command.RUNS, *len(data).to_bytes(2, "little")]) + data
+
+
 def record(tag, data: bytes = b"") -> bytes:
     return bytes([tag, *len(data).to_bytes(2, "little")]) + data
 
@@ -56,6 +61,8 @@ class Bench:
         self.dut = CommandUnit(config, INFO)
         self.rate = rate  # chance a cycle of a byte in, of a byte out, of an answer of the core
         self.host = deque()
+        self.rest = False  # the link gives a byte at most every other cycle, and it stays
+        self.crc = 0  # of what `sealed` has seen
         self.out = bytearray()
         self.memory = {}  # (space, index, lane): element as it travels
         self.writes = []  # in the order that they came
@@ -84,11 +91,12 @@ class Bench:
                 ctx.set(signal, value)
 
         busy = self.running and not self.waiting
-        give = bool(self.host) and chance()
+        give = bool(self.host) and not self.rest and chance()
         emit = bool(self.emit) and chance()
         take, take_sample, answer = chance(), self.waiting and chance(), chance()
         put(dut.link.from_host.valid, give)
-        put(dut.link.from_host.payload, self.host[0] if give else 0)
+        if not self.rest:
+            put(dut.link.from_host.payload, self.host[0] if give else 0)
         put(dut.link.to_host.ready, take)
         put(dut.link.reset, self.reset)
         put(core.running, self.running)
@@ -146,6 +154,7 @@ class Bench:
             abort,
         ) = await anext(self.ticks)
         self.done = self.reset = False
+        self.rest = bool(give and taken)
         self.aborts += abort
         if give and taken:
             self.host.popleft()
@@ -180,6 +189,14 @@ class Bench:
         await self.go(ctx, 20)
         assert before == (len(self.out), len(self.writes))
 
+    def sealed(self, commands: bytes, error: int = 0) -> bytes:
+        """The commands and a CHECKSUM of all of them since the last reset, but for ``error``."""
+        commands += bytes([Command.CHECKSUM])
+        crc = zlib.crc32(commands, self.crc) ^ error
+        commands += crc.to_bytes(4, "little")
+        self.crc = zlib.crc32(commands, self.crc)
+        return commands
+
     async def expect(self, ctx, commands: bytes, records: bytes):
         self.host.extend(commands)
         await self.settle(ctx)
@@ -188,6 +205,7 @@ class Bench:
 
     async def abort(self, ctx):
         self.reset = True
+        self.crc = 0
         await self.cycle(ctx)
 
     async def halt(self, ctx):
@@ -426,10 +444,127 @@ async def test_read_between_the_samples_of_a_program(ctx, bench):
     assert bench.out == record(Record.EMIT, b"between") + record(Record.DATA, b"yz")
 
 
+# Zero runs --------------------------------------------------------------------------------------
+
+RUNS = preset("verify24")
+
+
+def pairs(rng: random.Random, count: int) -> tuple[bytes, bytes]:
+    """Zero runs, and what they stand for."""
+    wire, plain = bytearray(), bytearray()
+    for _ in range(count):
+        zeros, literals = (rng.choice([0, 1, 2, 20, 255]) for _ in range(2))
+        data = rng.randbytes(literals)
+        wire += bytes([zeros, literals]) + data
+        plain += bytes(zeros) + data
+    return bytes(wire), bytes(plain)
+
+
+@with_core(RUNS, seed=75, rate=0.8)
+async def test_zero_runs(ctx, bench):
+    """Whole pairs, and pairs cut short anywhere: what the program gets is the same bytes."""
+    wire, plain = pairs(bench.rng, 12)
+    cut = bytes([3, 2, 7, 8, 5, 4, 9])
+    parts = [(cut[:3], b"\0\0\0\x07"), (cut[:5], b"\0\0\0\x07\x08" + bytes(5))]
+    parts += [(cut[:1], bytes(3)), (cut[:6], b"\0\0\0\x07\x08" + bytes(5)), (b"", b"")]
+    parts += [(cut, b"\0\0\0\x07\x08" + bytes(5) + b"\x09")]
+    bench.host.extend(bench.sealed(run(0) + runs(wire) + sample(b"plain")))
+    for short, _ in parts:
+        bench.host.extend(bench.sealed(runs(short)))
+    bench.host.extend(sample(b"end") + run(1))
+    expected = plain + b"plain" + b"".join(data for _, data in parts) + b"end"
+    await bench.until(ctx, lambda: bench.running)
+    await bench.go(ctx, 100)
+    assert not bench.samples
+    while len(bench.samples) < len(expected):
+        bench.waiting = bench.rng.random() < 0.7
+        await bench.cycle(ctx)
+    assert bench.samples == expected
+    bench.waiting = False
+    await bench.halt(ctx)
+    await bench.until(ctx, lambda: bench.runs == [(0, 0), (1, 0)])
+    assert bench.out == DONE
+
+
+@with_core(RUNS, seed=76, rate=0.8)
+async def test_zero_runs_without_a_program(ctx, bench):
+    """One ERROR a command that had bytes nobody took: zeros or others."""
+    lost = error(BoardError.SAMPLE_WITHOUT_PROGRAM)
+    await bench.expect(ctx, runs(b"\x05\x02ab\x03") + runs(b"\0\0\0\0") + runs(b""), lost)
+    await bench.expect(ctx, runs(b"\x09") + runs(b"\0\x01x"), lost * 2)
+    bench.host.extend(run(0) + runs(b"\x08\x03abc") + read(Space.INFO, 0, 0, 1))
+    await bench.until(ctx, lambda: bench.running)
+    bench.waiting = True
+    await bench.until(ctx, lambda: len(bench.samples) == 4)
+    bench.waiting = False
+    await bench.halt(ctx)
+    await bench.expect(ctx, b"", DONE + lost + record(Record.DATA, INFO[:1]))
+    assert bench.samples == bytes(4)
+
+
+@with_core(RUNS)
+async def test_a_program_does_not_wait_while_zeros_come(ctx, bench):
+    bench.host.extend(run(0) + runs(b"\x0a"))
+    await bench.until(ctx, lambda: bench.running and not bench.host)
+    bench.waiting = True
+    for _ in range(10):
+        await bench.until(ctx, lambda: bool(bench.samples))
+        assert bench.samples.pop() == 0
+        if ctx.get(bench.dut.core.sample.valid):
+            assert not ctx.get(bench.dut.link.waiting)
+    await bench.go(ctx, 5)
+    assert ctx.get(bench.dut.link.waiting)
+
+
+# CHECKSUM ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", [SMALL, RUNS], ids=["up5k", "verify24"])
+def test_checksum(config):
+    """Nothing is said of a right one, wherever it comes; a wrong one ends the stream."""
+    bench = Bench(config, seed=77)
+    rng = bench.rng
+
+    async def scenario(ctx, bench):
+        for error_at in (0, 1, 15, 16, 31, 12):
+            bench.rate = rng.choice([1.0, 0.6])
+            for _ in range(3):
+                data = rng.randbytes(element_bytes(config, Space.STATE))
+                place = rng.randrange(100)
+                commands = write(Space.STATE, place, 0, 1, data) + sample(rng.randbytes(3))
+                commands = bench.sealed(b"") + bench.sealed(commands)
+                asked = bench.sealed(read(Space.STATE, place, 0, 1))
+                lost = error(BoardError.SAMPLE_WITHOUT_PROGRAM)
+                await bench.expect(ctx, commands + asked, lost + record(Record.DATA, data))
+            wrong = bench.sealed(b"", 1 << error_at) + read(Space.INFO, 0, 0, 1)
+            await bench.expect(ctx, wrong, error(BoardError.WRONG_CHECKSUM))
+            await bench.expect(ctx, bench.sealed(read(Space.INFO, 0, 0, 1)), b"")
+            await bench.abort(ctx)
+            await bench.expect(ctx, b"\x77", error(BoardError.UNKNOWN_COMMAND))
+            await bench.abort(ctx)
+
+    bench.play(scenario)
+
+
+@with_core(seed=78, rate=0.8)
+async def test_checksum_waits_for_no_program(ctx, bench):
+    """Right in the midst of a run; the ERROR of a wrong one waits until it is stalled."""
+    bench.host.extend(bench.sealed(run(0)) + bench.sealed(sample(b"ab")))
+    await bench.until(ctx, lambda: bench.running)
+    bench.waiting = True
+    await bench.until(ctx, lambda: bench.samples == b"ab")
+    bench.waiting = False
+    bench.host.extend(bench.sealed(b"", 0x100))
+    await bench.go(ctx, 100)
+    assert not bench.host and not bench.out
+    bench.waiting = True
+    await bench.expect(ctx, b"", error(BoardError.WRONG_CHECKSUM))
+
+
 # Errors and RESET --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [0, 5, 6, 0x41, 0x81, 0xFF])
+@pytest.mark.parametrize("code", [0, 6, 7, 8, 0x0D, 0x41, 0x45, 0x81, 0xFF])
 def test_unknown_command(code):
     """One ERROR, then nothing is heard until RESET."""
     bench = Bench(SMALL)
@@ -467,6 +602,7 @@ COMMANDS = {
     "sample": sample(bytes(20)),
     "unknown": b"\x77junk",
     "info": read(Space.INFO, 0, 0, 12),
+    "checksum": b"\5wrong",
 }
 
 

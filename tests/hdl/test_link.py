@@ -12,7 +12,6 @@ from cobs import cobs
 
 from relaxon_hdl.link import Link, LinkEngine
 from relaxon_isa.link import (
-    BLOCK_BYTES,
     CRC_RESIDUE,
     MAX_PAYLOAD,
     BoardHeader,
