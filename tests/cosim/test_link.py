@@ -45,10 +45,12 @@ class Ported(wiring.Component):
         return m
 
 
+@pytest.mark.parametrize("keeps", [True, False], ids=["keeps", "drops"])
 @pytest.mark.parametrize("faults", [0.0, 0.001, 0.005])
-def test_link(faults, seed):
+def test_link(faults, keeps, seed):
     """Both streams arrive whole, whatever the line and both ends' readiness do."""
-    engine = LinkEngine(preset("default").replace(rx_bytes=256, tx_bytes=512))
+    machine = preset("default").replace(rx_bytes=512, tx_bytes=512, selective_repeat=keeps)
+    engine = LinkEngine(machine)
     simulate(Ported(engine), __file__, parameters={"faults": faults}, seed=seed)
 
 
@@ -80,7 +82,7 @@ async def streams_arrive_whole(dut):
         byte, error = None, False
         if line and pause < 0:
             byte = line.popleft()
-            pause = rng.choice([LinkEngine.PAUSE, 20, 40])
+            pause = rng.choice([LinkEngine.PAUSE, LinkEngine.PAUSE + 1, 40])
             if rng.random() < faults:
                 fate = rng.randrange(3)
                 error = fate == 0  # no stop bit

@@ -145,6 +145,11 @@ class Receiving(Harness):
             known(before <= WINDOW),
         ]
 
+        # Every other cycle a byte, which stays for a cycle more.
+        gone, payload = Signal(), Signal(8)
+        m.d.sync += [gone.eq(dut.o.valid & dut.o.ready), payload.eq(dut.o.payload)]
+        m.d.comb += known(~gone | (~dut.o.valid & (dut.o.payload == payload)))
+
         # Where a byte is written: with the long pipeline a cycle after it came.
         at, new, write = Signal(16), Signal(), self.look("ring.w_en")
         ahead_of_write = Signal(BITS + 1)

@@ -12,6 +12,7 @@ from cobs import cobs
 
 from relaxon_hdl.link import Link, LinkEngine
 from relaxon_isa.link import (
+    BLOCK_BYTES,
     CRC_RESIDUE,
     MAX_PAYLOAD,
     BoardHeader,
@@ -20,6 +21,7 @@ from relaxon_isa.link import (
     crc16,
 )
 from relaxon_isa.presets import preset
+from support.board_model import BoardLink
 from support.pysim import simulate
 
 NONE = Control(0)
@@ -69,6 +71,7 @@ class EngineBench:
         self.running = self.waiting = 0
         self.cycles = 0
         self.inputs = {}
+        self.held = 0  # in the ring's output, while nothing is taken
         self.ticks = None
 
     def send(self, raw: bytes) -> None:
@@ -526,6 +529,178 @@ def test_smallest_ring():
         await bench.settle(ctx)
         assert [header.ack for header, _ in bench.frames] == [192]
         assert bench.taken == bytes(range(192))
+
+    bench.play(scenario)
+
+
+# Frames behind a gap -----------------------------------------------------------------------------
+
+KEEPS = ["short", "default"]
+
+
+def test_answers_name_the_frame_that_was_acted_upon():
+    """Any good one of the session; not a damaged one, nor one of another session."""
+    bench = EngineBench(machine="up5k")
+
+    async def scenario(ctx):
+        await bench.reset(ctx)
+        bench.send(frame(b"abc", name=1))
+        await bench.settle(ctx)
+        bench.saw(3, name=1)
+        bench.send(frame(b"dropped", seq=9, name=2))
+        await bench.settle(ctx)
+        bench.saw(3, name=2)
+        bench.send(frame(seq=3, name=3))  # is not answered, but named by what comes
+        bad = bytearray(frame(b"x", seq=3, name=4))
+        bad[-1] ^= 1
+        bench.send(bytes(bad))
+        bench.send(frame(b"x", session=SESSION + 1, name=5))
+        await bench.settle(ctx)
+        assert not bench.frames
+        bench.give.extend(b"z")
+        await bench.settle(ctx)
+        header, payload = bench.frames.pop()
+        assert (header.name, payload) == (3, b"z")
+        bench.send(frame(control=Control.RESET, session=9, name=6))
+        await bench.settle(ctx)
+        bench.saw(0, control=Control.RESET, session=9, name=6)
+
+    bench.play(scenario)
+
+
+@pytest.mark.parametrize("machine", KEEPS)
+def test_frames_behind_a_gap_are_kept(machine):
+    bench = EngineBench(machine=machine, seed=31)
+    data = bench.rng.randbytes(510)
+
+    async def scenario(ctx):
+        await bench.reset(ctx)
+        bits = 0
+        for begin, end in ((128, 192), (320, 384), (192, 320), (192, 256)):
+            bench.send(frame(data[begin:end], seq=begin))
+            await bench.settle(ctx)
+            for block in range(begin // 64, end // 64):
+                bits |= 1 << block
+            bench.saw(0, kept=bits)
+        assert (bench.drops, bench.taken) == (0, b"")
+        # What would be written over them is not, right or wrong.
+        bad = bytearray(frame(bytes(64), seq=128))
+        bad[-1] ^= 1
+        bench.send(bytes(bad))
+        bench.send(frame(b"\xff" * 192, seq=256)[:-1] + b"\0")
+        await bench.settle(ctx)
+        assert bench.errors == 2 and not bench.frames
+        # Neither whole blocks nor within the window: dropped.
+        for begin, end in ((65, 129), (64, 127), (448, 512), (0xFFC0, 0xFFC0 + 64), (2048, 2112)):
+            drops = bench.drops
+            bench.send(frame(bytes(end - begin), seq=begin))
+            await bench.settle(ctx)
+            assert bench.drops == drops + 1
+            bench.saw(0, kept=bits)
+        bench.send(frame(data[:100]))
+        await bench.settle(ctx)
+        bench.saw(100, kept=bits)
+        bench.send(frame(data[100:128], seq=100))
+        await bench.settle(ctx)
+        bench.saw(384)
+        assert bench.taken == data[:384]
+
+    bench.play(scenario)
+
+
+@pytest.mark.parametrize("machine", KEEPS)
+def test_a_frame_in_order_reaches_into_kept_blocks(machine):
+    """It is taken; what is behind its end in the block that it ends in is kept no longer."""
+    bench = EngineBench(machine=machine, seed=32)
+    data = bench.rng.randbytes(400)
+
+    async def scenario(ctx):
+        await bench.reset(ctx)
+        bench.send(frame(data[64:256], seq=64))
+        await bench.settle(ctx)
+        bench.saw(0, kept=0b1110)
+        bench.send(frame(data[:150]))
+        await bench.settle(ctx)
+        bench.saw(150, kept=0b1000)
+        bench.send(frame(data[150:192], seq=150))
+        await bench.settle(ctx)
+        bench.saw(256)
+        assert bench.taken == data[:256]
+
+    bench.play(scenario)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_receiver_is_the_model(machine):
+    """Frames in order, behind gaps, again, damaged, too far, while the ring fills and empties: the
+    gateware says of each what a board written from the contract's text says."""
+    bench = EngineBench(machine=machine, seed=33)
+    rng, size = bench.rng, bench.RX
+    model = BoardLink(size - 2, size, bench.config.selective_repeat)
+    stream = rng.randbytes(20_000)
+
+    def place() -> tuple[int, int]:
+        """Where a frame begins, and its length."""
+        at = model.rx_offset
+        block = -(-at // BLOCK_BYTES) * BLOCK_BYTES
+        begin = rng.choice([at, at, block + 64 * rng.randrange(9), at + rng.randint(-200, 600)])
+        length = rng.choice([64, 64, 128, 192, rng.randint(1, 192)])
+        if begin == at and rng.random() < 0.7:
+            length = min(length, block + 64 - at) or 64
+        return max(begin, 0), length
+
+    async def scenario(ctx):
+        await bench.reset(ctx)
+        model.receive(bytes(wire(frame(control=Control.RESET))))
+        model.transmit()
+        taken, kept_some = bytearray(), 0
+        for number in range(90):
+            begin, length = place()
+            raw = bytearray(frame(stream[begin : begin + length], seq=begin, name=number))
+            if rng.random() < 0.15:
+                raw[rng.randrange(len(raw))] ^= 1 << rng.randrange(8)
+            before = model.rx_offset
+            errors, drops = bench.errors, bench.drops
+            bench.send(bytes(raw))
+            await bench.until(ctx, lambda: not bench.line)
+            await bench.run(ctx, 100)
+            model.line.clear()
+            was = model.link_errors, model.link_drops
+            model.receive(bytes(wire(bytes(raw))))
+            assert bench.errors - errors == model.link_errors - was[0]
+            assert bench.drops - drops == model.link_drops - was[1]
+            answered = model.answer is not None
+            model.transmit()
+            assert bool(bench.frames) == answered
+            if answered:
+                header, payload = bench.frames.pop()
+                kept = sum(1 << k % 32 for k in model.kept)
+                assert payload == b"" and header.name == number
+                assert header.ack == model.rx_offset and not bench.frames
+                assert header.kept == (kept if bench.config.selective_repeat else None)
+                kept_some += bool(kept)
+            assert before <= model.rx_offset
+            if bench.take_rate:
+                taken += model.rx
+                model.rx.clear()
+            elif model.rx and bench.held == 0:
+                bench.held = 1
+                taken += model.rx[:1]  # in the ring's output
+                del model.rx[:1]
+            if rng.random() < 0.2:
+                bench.take_rate = 1 - bench.take_rate
+                await bench.until(ctx, lambda: ctx.get(bench.dut.quiet) or not bench.take_rate)
+                bench.frames.clear()
+                model.transmit()
+                if bench.take_rate:
+                    taken += model.rx
+                    model.rx.clear()
+                    bench.held = 0
+        bench.take_rate = 1
+        await bench.settle(ctx)
+        assert bench.taken == taken + model.rx == stream[: model.rx_offset]
+        assert (kept_some > 10) == bench.config.selective_repeat
+        assert model.rx_offset > 2000
 
     bench.play(scenario)
 
