@@ -214,7 +214,7 @@ class SerialDevice(Device):
 
     def _send(self, data: bytes) -> None:
         """Append to the host's stream."""
-        self._crc = zlib.crc32(data, self._crc)
+        self._stream_crc = zlib.crc32(data, self._stream_crc)
         self._checked = False
         self._link.send(data)
 
@@ -245,7 +245,7 @@ class SerialDevice(Device):
         self._reader = RecordReader()
         self._answers: deque[_Answer] = deque()
         self._run_now: _Run | None = None
-        self._crc = 0  # of the host's stream
+        self._stream_crc = 0  # of the host's stream
         self._checked = True  # a READ was asked for last: it waits for a CHECKSUM
         self._link.reset(self._clock())
         end = self._clock() + seconds
@@ -284,7 +284,7 @@ class SerialDevice(Device):
         """Have the board compare what it has taken so far. What it answers to any command behind
         this one is an answer to what the host has sent."""
         self._send(bytes([Command.CHECKSUM]))
-        self._send(self._crc.to_bytes(4, "little"))
+        self._send(self._stream_crc.to_bytes(4, "little"))
 
     def _command(self, command: Command, space: Space, group: int, lane: int, count: int) -> None:
         self._send(

@@ -338,7 +338,7 @@ def test_a_slow_line_is_not_taken_for_a_dead_one() -> None:
         if carried > 5000 and not damaged:
             part[0] ^= 1
             damaged = True
-        board.receive(part)
+        board.receive(bytes(part))
         got += board.rx
         board.rx.clear()
         host.receive(board.transmit(), now)

@@ -174,7 +174,7 @@ class ScriptedBoard:
         self.raw = b""  # from the host
         self.script: list[Step] = []
         self.heard = b""  # payload of this step
-        self.session = self.taken = self.given = self.name = self.idle = 0
+        self.session = self.taken = self.given = self.number = self.idle = 0
 
     def clock(self) -> float:
         return self.now
@@ -216,20 +216,20 @@ class ScriptedBoard:
         if self.raw == step.frames_sent:
             self.session = unframe(self.raw.strip(b"\0"), 6)[0] & 0x0F
             self.raw = self.heard = b""
-            self.taken = self.given = self.name = 0
+            self.taken = self.given = self.number = 0
             self.line.append(step.frames_answered)
             self.script.pop(0)
 
     def _take(self, control: int, seq: int, ack: int, name: int, payload: bytes) -> None:
-        self.name += bool(payload or control & 0x20)
-        known = control in (self.session, self.session | 0x20) and name == self.name & 0xFF
+        self.number += bool(payload or control & 0x20)
+        known = control in (self.session, self.session | 0x20) and name == self.number & 0xFF
         if not known or ack > self.given:
             raise Mismatch(f"header {control:02x} {seq} {ack} {name}")
         if payload and seq == self.taken & 0xFFFF:
             self.heard += payload
             self.taken += len(payload)
         if payload or control & 0x20:
-            self.line.append(board_frame(self.session, self.given, self.taken, self.name))
+            self.line.append(board_frame(self.session, self.given, self.taken, self.number))
 
     def _answer(self) -> None:
         if not self.script or len(self.heard) < len(self.script[0].sent):
@@ -241,7 +241,7 @@ class ScriptedBoard:
         data = bytes(b or 0 for b in step.answered)
         for at in range(0, len(data), MAX_PAYLOAD):
             part = data[at : at + MAX_PAYLOAD]
-            self.line.append(board_frame(self.session, self.given, self.taken, self.name, part))
+            self.line.append(board_frame(self.session, self.given, self.taken, self.number, part))
             self.given += len(part)
 
 
