@@ -86,8 +86,7 @@ Commands (the host's stream; integers little-endian; executed strictly in order)
     Machines without ``zero_runs`` do not know RUNS, which is a SAMPLE but for the form of its
     bytes: a number z (u8), which stands for z bytes 0; a number n (u8); n bytes as they are; and so
     on from another z. It ends where ``length`` ends, be that after a z, an n or amid the n bytes.
-    While no program runs its bytes, and zeros that are left, are discarded and answered as those of
-    a SAMPLE.
+    The rule of bytes that no program takes holds for the bytes that it stands for.
 
     Machines without a sample memory do not know the last four. STORE, CHECK and RECALL wait as
     WRITE does; bytes beyond the memory are discarded, and read as 0. CHECK reads by the path that

@@ -333,8 +333,6 @@ class BoardModel(BoardLink):
         else:
             part = self.pop(1)
             number = sum(part)
-            if not self.program:
-                self.wanted(len(part))  # complains
             if part and self.run_at == 0:
                 self.zeros, self.run_at = number, 1
             elif part:
