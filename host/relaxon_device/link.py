@@ -64,7 +64,7 @@ LINE_BYTES = BOARD_HEADER_BYTES + KEPT_BYTES + MAX_PAYLOAD + CRC_BYTES + 2
 
 KEPT_BLOCKS = 8 * KEPT_BYTES
 
-MIN_CHUNK = 128
+MIN_CHUNK = BLOCK_BYTES
 """Less room than this is not worth a frame: the board tells when half of its ring (256 bytes at
 least) is free again."""
 MAX_BURST = 8
