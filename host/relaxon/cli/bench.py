@@ -10,10 +10,10 @@ import click
 import numpy as np
 
 from ..checks import naming
-from ..datasets import load
 from ..machines import find_machine
 from ..network import Network
 from ..parallel import open_pool
+from ..report.page import write as write_file
 from ..rules import RULES, rule_class, settings_for
 from ..runs import choose_preset
 from ..studies import bptt, claims, comparison, equivalence, throughput
@@ -34,11 +34,13 @@ from .options import (
     engine_option,
     epochs_option,
     file_option,
+    files_of,
     force_option,
     how_options,
     jobs_option,
     layers_option,
     pool_option,
+    read_data,
     seeds_option,
 )
 
@@ -124,7 +126,7 @@ def bench_faults(
     "time" are those of both ways beside the first row of its machine. Exit code 9: one differs.
     """
     configs = {name: find_machine(name) for name in machines}
-    network, dataset = Network.parse(layers), load(data)
+    network, dataset = Network.parse(layers), read_data(data)
     count = min(samples, len(dataset.x_train))
     rows = []
     with bar("samples", len(configs) * len(rates) * epochs * count) as progress:
@@ -190,7 +192,7 @@ def bench_golden(data: str | None, layers: str | None, samples: int, as_json: bo
     inputs, on that data set."""
     cases = [Case(layers, data)] if layers else CASES
     if data and not layers:
-        inputs = load(data).features
+        inputs = read_data(data).features
         cases = [
             case._replace(data=data)
             for case in CASES
@@ -234,7 +236,7 @@ def bench_speed(data: str, boards: tuple[str, ...], seeds: int, epochs: int, as_
     the board's configured clock. The line is left out: 'relaxon estimate' says what it carries. The
     C program (studies/fast.c) is compiled here, by $CC or cc, and timed in the same run.
     """
-    dataset = load(data)
+    dataset = read_data(data)
     small = throughput.halved(dataset)
     known = load_boards("catalogue").all_boards()
     cases = [(Network.parse(n), b) for n, b in throughput.CASES if not boards or b in boards]
@@ -284,8 +286,9 @@ def bench_speed(data: str, boards: tuple[str, ...], seeds: int, epochs: int, as_
 @json_option
 def bench_settle(data: str, layers: str, samples: int, seed: int, as_json: bool) -> None:
     """How many sweeps the free phase takes to settle: a histogram."""
+    network, dataset = Network.parse(layers), read_data(data)
     with bar(f"relaxing {samples} samples"):
-        counts = settle(Network.parse(layers), load(data), samples, seed)
+        counts = settle(network, dataset, samples, seed)
     if print_json({"sweeps": counts}, as_json):
         return
     most = max(counts.values())
@@ -338,7 +341,7 @@ def bench_gradient(networks: int, seed: int, beta: float, as_json: bool) -> None
 @json_option
 def bench_digits(seeds: int, epochs: int, as_json: bool) -> None:
     """Test accuracy on digits, 64-32-10, beside that without the first layer's LEARN."""
-    dataset = load("digits")
+    dataset = read_data("digits")
     with bar("samples", 2 * seeds * epochs * len(dataset.x_train)) as progress:
         rows = comparison.digits(dataset, seeds, epochs, progress)
     means = {name: float(np.mean([row[name] for row in rows])) for name in ("accuracy", "frozen")}
@@ -651,14 +654,14 @@ def bench_claims(
 
     With MNIST some minutes of a core.
     """
-    check_output(write, force=force)
+    check_output(write, files_of(mnist), force)
     if keep:
         check_folder(keep)
     chosen = [k for k in keys or claims.CLAIMS if claims.CLAIMS[k].quick or not quick]
     with bar("claims", len(chosen)) as progress:
         rows = claims.measure(chosen, mnist, keep, progress)
     if write:
-        write.write_text(claims.document(rows))
+        write_file(write, claims.document(rows))
     if print_json([asdict(row) for row in rows], as_json):
         return
     met = {True: "yes", False: "no", None: "-"}

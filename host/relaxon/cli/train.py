@@ -16,7 +16,7 @@ from relaxon_isa import ConfigError, DataError, DeviceError, RelaxonError, ToolE
 from ..backends import open_device
 from ..callbacks import make_callback
 from ..checkpoint import Checkpoint, kind_of, save_float_weights
-from ..datasets import Dataset, load
+from ..datasets import Dataset
 from ..machines import is_file
 from ..network import Network
 from ..record import RunRecord, digest_of
@@ -42,6 +42,7 @@ from .options import (
     layers_option,
     numbers,
     preset_option,
+    read_data,
     recipe_option,
 )
 from .watch import POINTS, Watch
@@ -199,6 +200,8 @@ def train(
     Without options: 64-32-10 on scikit-learn's digits, on the gateware itself.
     """
     saved = None
+    if loss and not evaluate:
+        raise click.UsageError("--loss is found by testing: leave out --no-evaluate, or --loss")
     if resume:
         _refuse_besides_resume()
         run = load_run(resume)
@@ -212,8 +215,7 @@ def train(
             raise click.BadParameter("two values wanted, as 0,0.75", param_hint="--targets")
         options |= {"targets": targets, "options": _rule_options(rule_options)}
         settings = _settings(rule, network, options)
-        with bar(f"reading {data}"):
-            dataset = load(data, **how)
+        dataset = read_data(data, **how)
         _refuse_unused(network, settings, dataset)
     spec = spec_of(data, dataset, network, settings)
     if saved and saved.spec["data_digest"] != spec["data_digest"]:
@@ -224,7 +226,7 @@ def train(
     written = [path.resolve() for path in (checkpoint, export, record) if path]
     if len(set(written)) < len(written):
         raise click.UsageError("--checkpoint, --export and --record need a file each")
-    read = [*files_of(data), *files_of(settings.rule.name.rpartition(":")[0]), init]
+    read = files_of(data, settings.rule.name, init, preset_name)
     check_output(checkpoint, read, force)
     for path in (export, record):
         check_output(path, [*read, resume], force)
@@ -493,12 +495,13 @@ def infer(
                 f"{weights} says itself what it is, network {run.network} with rule "
                 f"{run.settings.rule.name}: leave out --layers, --rule, --architecture, --output"
             )
-        dataset = load_data(run.spec, data, **how)
+        with bar(f"reading {data or run.spec['data']}"):
+            dataset = load_data(run.spec, data, **how)
     else:
         network = Network.parse(layers)
         settings = _settings(given.pop("rule", _EP.name), network, given)
         run = Run(network, settings, {}, weights=initial_of(weights, network, settings))
-        dataset = load(data or "digits", **how)
+        dataset = read_data(data or "digits", **how)
     dataset = replace(dataset, x_test=dataset.x_test[:limit], y_test=dataset.y_test[:limit])
     if not len(dataset.x_test):
         raise DataError(f"{dataset.name} has no test samples")
