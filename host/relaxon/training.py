@@ -40,6 +40,7 @@ from .rules.settings import RuleSettings
 from .weights import load_layers, read_layers
 
 __all__ = [
+    "CONVOLUTION_HALVINGS",
     "Progress",
     "Shown",
     "TrainSettings",
@@ -49,6 +50,7 @@ __all__ = [
     "run_limit",
     "silent",
     "summary_of",
+    "training_for",
     "unseen",
 ]
 
@@ -93,7 +95,8 @@ class TrainSettings:
     seed
         Of initial weights, sample order and the machine's keys.
     rate_halvings
-        How often, evenly over the epochs, every learning rate is halved.
+        How often, evenly over the epochs, every learning rate is halved (`training_for` knows how
+        often convolutional networks want it).
     init_gain
         Of `initial_weights`.
     shuffle
@@ -132,6 +135,18 @@ class TrainSettings:
             return cls(**{**values, "rule": RuleSettings(**rule)})
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"these are no settings of a training run: {error}") from error
+
+
+CONVOLUTION_HALVINGS = 4
+"""Default of ``rate_halvings`` on convolutional networks: with fewer, accuracy swings at the end."""
+
+
+def training_for(network: Network, rule: RuleSettings, **given: Any) -> TrainSettings:
+    """`TrainSettings` with the defaults of the network's kind, then those that are ``given`` and
+    not None."""
+    own = {"rate_halvings": CONVOLUTION_HALVINGS} if network.convolves else {}
+    given = {name: value for name, value in given.items() if value is not None}
+    return TrainSettings(rule=rule, **{**own, **given})
 
 
 def check_data(network: Network, data: Dataset, rule: RuleSettings) -> None:

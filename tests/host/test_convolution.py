@@ -9,6 +9,7 @@ from relaxon.backends import open_device
 from relaxon.lab import Lab
 from relaxon.network import Conv, Image, Network, initial_weights
 from relaxon.rules import RULES, make_rule, settings_for
+from relaxon.studies.comparison import Task, accuracy
 from relaxon_isa.errors import ConfigError
 from relaxon_isa.memory import Register
 from relaxon_isa.presets import PRESETS
@@ -235,6 +236,13 @@ def test_rules_that_cannot_are_refused_with_the_reason():
     for changes in ({"objective": "cross-entropy", "feedback": 1}, {"architecture": "skip:0>2"}):
         with pytest.raises(ConfigError, match=r"scaled feedback goes with|join plain layers"):
             make_rule(WINDOWS, MACHINE, settings_for("ep-centered", WINDOWS, **changes))
+
+
+def test_digits_by_the_defaults():
+    """The mean of five seeds, ten epochs, is 97.4 %; at two halvings of the rates it is 96.4 %."""
+    task = Task(Network.parse("8x8x1,16c4s2,10"))
+    found = [accuracy("ep-centered", seed, task=task)["accuracy"] for seed in range(5)]
+    assert np.mean(found) >= 0.97
 
 
 def test_a_machine_with_few_levels_says_what_is_missing():

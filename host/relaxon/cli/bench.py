@@ -24,7 +24,7 @@ from ..studies.gradient import gradient
 from ..studies.plots import check_picture
 from ..studies.settle import settle
 from ..studies.speed import CASES, Case, golden
-from ..training import TrainSettings
+from ..training import training_for
 from .boards import load_boards
 from .console import DIFFERENT, bar, json_option, print_json, show
 from .options import (
@@ -336,14 +336,18 @@ def bench_gradient(networks: int, seed: int, beta: float, as_json: bool) -> None
 
 
 @bench.command("digits")
+@layers_option("64,32,10")
 @seeds_option
 @epochs_option
 @json_option
-def bench_digits(seeds: int, epochs: int, as_json: bool) -> None:
-    """Test accuracy on digits, 64-32-10, beside that without the first layer's LEARN."""
-    dataset = read_data("digits")
+def bench_digits(layers: str, seeds: int, epochs: int, as_json: bool) -> None:
+    """Test accuracy on digits, beside that without the first layer's LEARN.
+
+    64-32-10, or another network, as 8x8x1,16c4s2,10.
+    """
+    dataset, network = read_data("digits"), Network.parse(layers)
     with bar("samples", 2 * seeds * epochs * len(dataset.x_train)) as progress:
-        rows = comparison.digits(dataset, seeds, epochs, progress)
+        rows = comparison.digits(dataset, seeds, epochs, progress, network)
     means = {name: float(np.mean([row[name] for row in rows])) for name in ("accuracy", "frozen")}
     if print_json({"epochs": epochs, "runs": rows, "mean": means}, as_json):
         return
@@ -482,7 +486,7 @@ def bench_rules(
         dataset = task.load()
         for name in chosen:
             rule_class(name)
-            settings = TrainSettings(epochs=epochs, rule=settings_for(name, task.network))
+            settings = training_for(task.network, settings_for(name, task.network), epochs=epochs)
             with naming(f"rule {name}"):
                 choose_preset("golden", None, task.network, dataset, settings)
     with (

@@ -24,7 +24,7 @@ from ..rules import first_preset, own_file, settings_for, unused_settings
 from ..rules.objectives import OBJECTIVES
 from ..rules.settings import OUTPUTS, RATES, RuleSettings
 from ..runs import Run, choose_preset, initial_of, load_data, load_run, refuse_other_preset, spec_of
-from ..training import Trainer, TrainSettings, remarks
+from ..training import CONVOLUTION_HALVINGS, Trainer, TrainSettings, remarks, training_for
 from ..verify import GoldenRun
 from .console import DIFFERENT, Grouped, bar, complain, console, json_option, print_json
 from .options import (
@@ -121,9 +121,9 @@ _TRAIN = TrainSettings()
 )
 @click.option(
     "--rate-halvings",
-    default=_TRAIN.rate_halvings,
-    show_default=True,
-    help="How often the rates are halved, evenly over the epochs.",
+    type=int,
+    help="How often the rates are halved, evenly over the epochs (default "
+    f"{_TRAIN.rate_halvings}; on convolutional networks {CONVOLUTION_HALVINGS}).",
 )
 @click.option(
     "--init-gain",
@@ -384,7 +384,7 @@ def _settings(rule: str, network: Network, options: dict) -> TrainSettings:
     given = {name: value for name, value in options.items() if value is not None}
     if own := own_file(rule):
         rule = f"{own[0].absolute()}:{own[1]}"  # where it lies, as `spec_of` says of the data
-    return TrainSettings(**run, rule=settings_for(rule, network, **given))
+    return training_for(network, settings_for(rule, network, **given), **run)
 
 
 def _rule_options(given: tuple[str, ...]) -> dict[str, float]:

@@ -19,7 +19,7 @@ from ..network import Network, initial_weights
 from ..parallel import Pool, one_by_one
 from ..rules import first_preset, rule_class, rule_digest, settings_for
 from ..rules.base import Rule
-from ..training import Progress, Trainer, TrainSettings, silent
+from ..training import Progress, Trainer, TrainSettings, silent, training_for
 from .kept import kept, key_of
 from .plots import pyplot
 
@@ -73,7 +73,7 @@ def accuracy(
     ``settings``: changes of `RuleSettings`; ``training``: of `TrainSettings`.
     """
     rule = settings_for(name, task.network, **(settings or {}))
-    run = TrainSettings(epochs=epochs, seed=seed, rule=rule, **(training or {}))
+    run = training_for(task.network, rule, epochs=epochs, seed=seed, **(training or {}))
     found = trained(task.network, data or task.load(), run, progress)
     return {"rule": name, "seed": seed, **found}
 
@@ -106,7 +106,11 @@ def measure_of(run: dict) -> str:
 
 
 def digits(
-    data: Dataset, seeds: int = 5, epochs: int = 10, progress: Progress = silent
+    data: Dataset,
+    seeds: int = 5,
+    epochs: int = 10,
+    progress: Progress = silent,
+    network: Network = NETWORK,
 ) -> list[dict]:
     """Test accuracy of centered EP, one row per seed: of the defaults ("accuracy"), and of the same
     program without the first layer's LEARN ("frozen"), a read-out of random features."""
@@ -115,7 +119,13 @@ def digits(
             "seed": seed,
             **{
                 name: accuracy(
-                    "ep-centered", seed, epochs, data, {"frozen": frozen}, progress=progress
+                    "ep-centered",
+                    seed,
+                    epochs,
+                    data,
+                    {"frozen": frozen},
+                    progress=progress,
+                    task=Task(network),
                 )["accuracy"]
                 for name, frozen in (("accuracy", ()), ("frozen", (1,)))
             },
