@@ -138,7 +138,7 @@ class TrainSettings:
 
 
 CONVOLUTION_HALVINGS = 4
-"""Default of ``rate_halvings`` on convolutional networks: with fewer, accuracy swings at the end."""
+"""Default of ``rate_halvings`` on convolutional networks: with fewer, accuracy swings."""
 
 
 def training_for(network: Network, rule: RuleSettings, **given: Any) -> TrainSettings:

@@ -16,7 +16,7 @@ from ..parallel import open_pool
 from ..report.page import write as write_file
 from ..rules import RULES, rule_class, settings_for
 from ..runs import choose_preset
-from ..studies import bptt, claims, comparison, equivalence, throughput
+from ..studies import bptt, claims, comparison, deep, equivalence, throughput
 from ..studies import devices as flaws
 from ..studies.cycles import cycles
 from ..studies.faults import RATES, SAME_OR_NOT, faults
@@ -401,6 +401,14 @@ def bench_equivalence(
 
 
 @bench.command("bptt")
+@layers_option("12,16,16,6")
+@click.option(
+    "--feedback",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 6),
+    help="What comes from above is multiplied by 2**-feedback.",
+)
 @click.option("--steps", default=30, show_default=True, type=click.IntRange(2), help="To compare.")
 @click.option(
     "--beta",
@@ -412,14 +420,23 @@ def bench_equivalence(
 @file_option("--plot", "Draw some increments of each layer to this file.")
 @force_option
 @json_option
-def bench_bptt(steps: int, beta: float, plot: Path | None, force: bool, as_json: bool) -> None:
+def bench_bptt(
+    layers: str,
+    feedback: int,
+    steps: int,
+    beta: float,
+    plot: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
     """EP's update of each layer, step by step, beside backpropagation through time.
 
-    Synchronous steps on a machine of 24-bit words; one phase, and two of opposite nudges.
+    Synchronous steps on a machine of 24-bit weights; one phase, and two of opposite nudges. A
+    network with convolutions is written as 8x8x2,6c3s2,8c2,5; keep it small.
     """
     _check_plot(plot, force)
     with bar("both updates"):
-        result = bptt.through_time(steps, beta)
+        result = bptt.through_time(steps, beta, network=Network.parse(layers), feedback=feedback)
     if plot:
         bptt.draw(result, plot)
     kinds = ("one-sided", "centered")
@@ -431,6 +448,98 @@ def bench_bptt(steps: int, beta: float, plot: Path | None, force: bool, as_json:
             (name, row["layer"], f"{row['rmse']:.2e}", f"{row['signs']:.2%}")
             for name in kinds
             for row in result[name]
+        ),
+    )
+
+
+@bench.command("nudges")
+@layers_option("8x8x2,6c3s2,8c2,5")
+@click.option(
+    "--feedback",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 6),
+    help="What comes from above is multiplied by 2**-feedback.",
+)
+@click.option(
+    "--samples", default=10, show_default=True, type=click.IntRange(1), help="Random networks."
+)
+@file_option("--plot", "Draw errors against beta to this file.")
+@force_option
+@json_option
+def bench_nudges(
+    layers: str, feedback: int, samples: int, plot: Path | None, force: bool, as_json: bool
+) -> None:
+    """One nudged phase beside two of opposite nudges: what is wrong with the update.
+
+    Against the gradient in double precision, at the same beta, on a machine of wide words.
+    """
+    _check_plot(plot, force)
+    with bar("updates", 2 * samples * len(deep.BETAS)) as progress:
+        rows = deep.nudges(Network.parse(layers), deep.BETAS, samples, feedback, progress)
+    if plot:
+        deep.draw(rows, plot)
+    if print_json(rows, as_json):
+        return
+    kinds = ("one-sided", "centered")
+    show(
+        ("beta", *(f"{name}: {what}" for name in kinds for what in ("error", "cosine"))),
+        (
+            (
+                f"{row['beta']:g}",
+                *(
+                    text
+                    for name in kinds
+                    for text in (f"{row[name]['error']:.2%}", f"{row[name]['cosine']:.5f}")
+                ),
+            )
+            for row in rows
+        ),
+    )
+
+
+@bench.command("objectives")
+@layers_option("8x8x1,16c4s2,10")
+@seeds_option
+@epochs_option
+@json_option
+def bench_objectives(layers: str, seeds: int, epochs: int, as_json: bool) -> None:
+    """Squared error beside cross-entropy: test accuracy on digits, defaults of each."""
+    dataset, network = load("digits"), Network.parse(layers)
+    with bar("samples", 2 * seeds * epochs * len(dataset.x_train)) as progress:
+        rows = deep.objectives(network, dataset, seeds, epochs, progress)
+    means = {name: float(np.mean([row[name] for row in rows])) for name in deep.OBJECTIVES}
+    if print_json({"epochs": epochs, "runs": rows, "mean": means}, as_json):
+        return
+    show(
+        ("seed", *deep.OBJECTIVES),
+        (
+            (row["seed"], *(f"{row[name]:.2%}" for name in deep.OBJECTIVES))
+            for row in (*rows, {"seed": "mean", **means})
+        ),
+    )
+
+
+@bench.command("backward")
+@layers_option("8x8x1,16c4s2,10")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the run.")
+@epochs_option
+@json_option
+def bench_backward(layers: str, seed: int, epochs: int, as_json: bool) -> None:
+    """Separate backward weights align with the forward ones, by decay: an epoch a row, on digits.
+
+    Cosines of both, layer by layer from the second on, and test accuracy.
+    """
+    dataset, network = load("digits"), Network.parse(layers)
+    with bar("samples", epochs * len(dataset.x_train)) as progress:
+        rows = deep.aligned(network, dataset, seed, epochs, progress)
+    if print_json(rows, as_json):
+        return
+    show(
+        ("epoch", *(f"layer {layer}" for layer in range(2, network.depth + 1)), "test accuracy"),
+        (
+            (row["epoch"], *(f"{c:.4f}" for c in row["cosines"]), f"{row['accuracy']:.2%}")
+            for row in rows
         ),
     )
 

@@ -7,6 +7,7 @@ against the gradient, the framework of Richards et al. 2019.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,7 @@ __all__ = [
     "digits",
     "draw",
     "measure_of",
+    "reference_of",
     "rules",
     "trained",
     "updates",
@@ -203,6 +205,22 @@ def _slopes(
     if rule.FEEDFORWARD:
         return reference.backpropagation(x, y, rule.FEEDFORWARD)
     return reference.adjoint(x, y, reference.free(x).states)
+
+
+def reference_of(network: Network, weights: Sequence[np.ndarray], feedback: int = 0) -> Any:
+    """The independent model of a network in double precision, `relaxon_sim.reference.Convolutions`:
+    real weights as the machine's, bias last; what comes from above times 2**-feedback."""
+    from relaxon_sim.reference import Convolutions
+
+    parts = list(zip(weights, network.kernels, network.maps, strict=False))
+    return Convolutions(
+        [w[:, :-1].reshape(len(w), k.height, k.width, m.channels) for w, k, m in parts],
+        [w[:, -1] for w, _, _ in parts],
+        [(m.height, m.width) for m in network.maps],
+        [k.stride for k in network.kernels],
+        [k.padding for k in network.kernels],
+        2.0**-feedback,
+    )
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
