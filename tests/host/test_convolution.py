@@ -158,7 +158,8 @@ WINDOWS = Network.parse("9x9x2,6c3s2,5c2,4")
 @pytest.mark.parametrize(
     ("rule", "feedback"),
     [("ep-positive", 0), ("ep-positive", 2), ("rbp", 0), ("backprop", 0), ("pcn", 0),
-     ("pcn-random", 0), ("pcn once", 0), ("pc-alm", 0), ("feedback-alignment", 0)],
+     ("pcn-random", 0), ("pcn once", 0), ("pc-alm", 0), ("feedback-alignment", 0),
+     ("frequency-quasistatic", 0), ("frequency", 0)],
 )  # fmt: skip
 def test_other_rules_follow_their_gradients(rule, feedback):
     # Recurrent backpropagation takes an output at a bound for one that can move.
@@ -166,11 +167,14 @@ def test_other_rules_follow_their_gradients(rule, feedback):
     options |= {"options": {"sweeps": 40}, "beta": 1 / 32} if rule.startswith("pcn") else {}
     if rule == "pcn once":  # one sweep, no closing prediction
         rule, options["options"] = "pcn", {"sweeps": 1, "closing": 0}
+    if rule.startswith("frequency"):  # beside the adjoint gradient, at a small nudge
+        options["beta"] = 1 / 32
+        options["options"] = {"points": 4 if rule.endswith("static") else 64}
     net, x, y, change = updated(WINDOWS, rule, feedback=feedback, **options)
     dense = net.dense()
     if rule == "ep-positive":
         slopes = dense.one_sided(x, y, 0.125)
-    elif rule == "rbp":
+    elif rule == "rbp" or rule.startswith("frequency"):
         slopes = dense.adjoint(x, y, dense.free(x).states)
     else:
         slopes = dense.backpropagation(x, y, "relu")
@@ -251,7 +255,7 @@ def test_rules_that_cannot_are_refused_with_the_reason():
         except ConfigError as error:
             refused[name] = str(error)
     assert set(refused) == {
-        "in-silico", "frequency", "frequency-quasistatic", "resistive", "tcl", "spsa"
+        "in-silico", "resistive", "tcl", "spsa"
     }  # fmt: skip
     assert "outer product of two planes" in refused["spsa"]
     for changes in ({"objective": "cross-entropy", "feedback": 1}, {"architecture": "skip:0>2"}):

@@ -44,7 +44,11 @@ def through_time(
     difference of all increments over that of backpropagation's, and ``signs``, the share of
     increments of the other sign; and the increments, each (layers of) (steps, channels, window).
     """
-    fine = {"grid": 25 if network.convolves else 22, "free_cap": 2000, "nudged_cap": 200}
+    fine: dict[str, Any] = {
+        "grid": 25 if network.convolves else 22,
+        "free_cap": 2000,
+        "nudged_cap": 200,
+    }
     fine |= {"input_bits": 16, "input_offset": 0.0, "tolerance": 0.0}
     fine |= {"beta": beta, "feedback": feedback}
     settings = settings_for("ep-positive", network, **fine)

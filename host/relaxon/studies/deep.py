@@ -8,6 +8,7 @@ the forward ones (section 3.3; Kolen & Pollack 1994).
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,11 @@ def nudges(
     of "one-sided" and "centered" the mean over samples of ``error``, |update - gradient| over
     |gradient|, and of ``cosine``, over all layers joined.
     """
-    fine = {"grid": 25 if network.convolves else 22, "free_cap": 1000, "nudged_cap": 1000}
+    fine: dict[str, Any] = {
+        "grid": 25 if network.convolves else 22,
+        "free_cap": 1000,
+        "nudged_cap": 1000,
+    }
     fine |= {"tolerance": 0.0, "input_bits": 16, "input_offset": 0.0, "feedback": feedback}
     rows: list[dict] = [{"beta": beta, **{name: [] for name in PHASES}} for beta in betas]
     shifts = (RATE,) * network.depth
