@@ -505,7 +505,7 @@ def bench_nudges(
 @json_option
 def bench_objectives(layers: str, seeds: int, epochs: int, as_json: bool) -> None:
     """Squared error beside cross-entropy: test accuracy on digits, defaults of each."""
-    dataset, network = load("digits"), Network.parse(layers)
+    dataset, network = read_data("digits"), Network.parse(layers)
     with bar("samples", 2 * seeds * epochs * len(dataset.x_train)) as progress:
         rows = deep.objectives(network, dataset, seeds, epochs, progress)
     means = {name: float(np.mean([row[name] for row in rows])) for name in deep.OBJECTIVES}
@@ -530,7 +530,7 @@ def bench_backward(layers: str, seed: int, epochs: int, as_json: bool) -> None:
 
     Cosines of both, layer by layer from the second on, and test accuracy.
     """
-    dataset, network = load("digits"), Network.parse(layers)
+    dataset, network = read_data("digits"), Network.parse(layers)
     with bar("samples", epochs * len(dataset.x_train)) as progress:
         rows = deep.aligned(network, dataset, seed, epochs, progress)
     if print_json(rows, as_json):
