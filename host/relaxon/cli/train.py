@@ -154,6 +154,15 @@ _TRAIN = TrainSettings()
     help="Train the golden model beside, in another process, and compare every bit of the weights "
     "(default: on, except with --backend golden).",
 )
+@click.option(
+    "--retry",
+    type=click.IntRange(0),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="Wait so long for a board that is gone from its port, then train the epoch that this cut "
+    "short again. 0: end at once.",
+)
 @click.option("--evaluate/--no-evaluate", default=True, help="Test after every epoch.")
 @click.option("--loss", is_flag=True, help="Test for the outputs' mean squared error as well.")
 @click.option("--watch", is_flag=True, help="Show curves in the terminal while it trains.")
@@ -187,6 +196,7 @@ def train(
     record: Path | None,
     force: bool,
     verify: bool | None,
+    retry: int,
     evaluate: bool,
     loss: bool,
     watch: bool,
@@ -251,7 +261,7 @@ def train(
                 RunRecord.of(trainer, spec, backend).save(record)
 
         try:
-            _epochs(trainer, spec, checkpoint, evaluate, loss, view, keep)
+            _epochs(trainer, spec, checkpoint, evaluate, loss, view, keep, retry)
         except (KeyboardInterrupt, DeviceError) as error:
             kept = "no checkpoint was kept (--checkpoint FILE keeps one)"
             if checkpoint and trainer.epoch > first:
@@ -306,6 +316,7 @@ WITH_RESUME = {
     "export",
     "record",
     "verify",
+    "retry",
     "evaluate",
     "loss",
     "watch",
@@ -410,12 +421,14 @@ def _epochs(
     loss: bool,
     view: Watch | None,
     keep: Callable[[dict], None],
+    retry: int,
 ) -> None:
     """Train to the end; ``keep`` is given each epoch's entry of the history."""
     last = trainer.settings.epochs
     if view:
         trainer.told.callbacks.append(view)
-    entries = trainer.epochs(evaluate=evaluate, loss=loss, shown=view.shown if view else bar)
+    shown = view.shown if view else bar
+    entries = trainer.epochs(evaluate=evaluate, loss=loss, shown=shown, retry=retry)
     with view or nullcontext(), closing(entries):
         for entry in entries:
             console.print(f"epoch {entry['epoch']}/{last}  {_figures(entry)}")
