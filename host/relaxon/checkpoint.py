@@ -33,6 +33,8 @@ FORMAT = "relaxon checkpoint"
 RECORD = "relaxon run"
 WEIGHTS = "relaxon weights"
 REPORT = "relaxon report of a board"
+META = {"format", "contract", "fingerprint", "network", "registers", "epoch", "spec", "history"}
+"""What a checkpoint says besides its weights."""
 
 
 @dataclass
@@ -73,9 +75,20 @@ class Checkpoint:
         """Raises DataError if the file is absent, damaged, or of another contract."""
         arrays = _read_npz(path)
         meta = _meta(path, arrays.pop("meta", np.array("")), FORMAT)
+        names = {f"weights_{i}" for i in range(1, len(arrays) + 1)}
+        registers = meta.get("registers")
+        unknown = {*meta} - META | {*arrays} - names
+        unknown |= {*(registers if isinstance(registers, dict) else ())} - {
+            r.name for r in Register
+        }
+        if unknown:
+            raise DataError(
+                f"{path}: holds {', '.join(sorted(unknown))}, which is not known here: damaged, or "
+                "written by another version of relaxon"
+            )
         try:
             network = Network.parse(meta["network"])
-            weights = [arrays.pop(f"weights_{i}") for i in range(1, len(arrays) + 1)]
+            weights = [arrays[f"weights_{i}"] for i in range(1, len(arrays) + 1)]
             saved = cls(
                 network=network,
                 fingerprint=str(meta["fingerprint"]),

@@ -29,7 +29,7 @@ from .datasets import Dataset
 from .network import Conv, Image, Network
 from .rules import settings_for
 from .runs import choose_preset, refuse_other_preset, spec_of
-from .training import Trainer, TrainSettings
+from .training import Trainer, TrainSettings, training_for
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -66,7 +66,7 @@ class RelaxonEstimator(BaseEstimator):
     settings
         Other fields of `RuleSettings`, by name.
     rate_halvings, init_gain, shuffle
-        As in `relaxon.training.TrainSettings`.
+        As in `relaxon.training.TrainSettings`; ``rate_halvings`` None: 2, and 4 with convolutions.
     feature_range
         Lowest and highest value of the features, each a number or one a feature: they are mapped
         to 0 and 1, and what is beyond is cut off. None: those of the data of the first ``fit`` or
@@ -116,7 +116,7 @@ class RelaxonEstimator(BaseEstimator):
         rate_shifts: Sequence[int] | None = None,
         objective: str | None = None,
         settings: dict | None = None,
-        rate_halvings: int = 2,
+        rate_halvings: int | None = None,
         init_gain: float = 0.5,
         shuffle: bool = True,
         feature_range: tuple | None = None,
@@ -177,7 +177,9 @@ class RelaxonEstimator(BaseEstimator):
             part = (x - self.data_min_) / np.where(span > 0, span, 1)
         return np.clip(part, 0, 1).astype(np.float32)
 
-    def _train(self, x: np.ndarray, y: np.ndarray, epochs: int, fresh: bool, halvings: int) -> Self:
+    def _train(
+        self, x: np.ndarray, y: np.ndarray, epochs: int, fresh: bool, halvings: int | None
+    ) -> Self:
         saved, losses = (None, []) if fresh else (self.checkpoint_, self.loss_curve_)
         if fresh:
             drawn = self.random_state
@@ -191,13 +193,14 @@ class RelaxonEstimator(BaseEstimator):
         given: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in chosen if v is not None
         }
-        settings = TrainSettings(
+        settings = training_for(
+            network,
+            settings_for(self.rule, network, **given),
             epochs=(saved.epoch if saved else 0) + epochs,
             seed=self.seed_,
             rate_halvings=halvings,
             init_gain=self.init_gain,
             shuffle=self.shuffle,
-            rule=settings_for(self.rule, network, **given),
         )
         with self._open(network, data, settings, saved) as trainer:
             if saved:

@@ -1,5 +1,6 @@
 """Training and inference on a device: epochs, sample order, schedules, checkpoints."""
 
+import time
 from collections import abc
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +17,8 @@ from relaxon_isa import (
     ArrayConfig,
     ConfigError,
     DataError,
+    DeviceError,
+    LinkError,
     Loop,
     Mac,
     Next,
@@ -41,6 +44,7 @@ from .rules.settings import RuleSettings
 from .weights import load_layers, read_layers
 
 __all__ = [
+    "CONVOLUTION_HALVINGS",
     "Progress",
     "Shown",
     "TrainSettings",
@@ -50,6 +54,7 @@ __all__ = [
     "run_limit",
     "silent",
     "summary_of",
+    "training_for",
     "unseen",
 ]
 
@@ -94,7 +99,8 @@ class TrainSettings:
     seed
         Of initial weights, sample order and the machine's keys.
     rate_halvings
-        How often, evenly over the epochs, every learning rate is halved.
+        How often, evenly over the epochs, every learning rate is halved (`training_for` knows how
+        often convolutional networks want it).
     init_gain
         Of `initial_weights`.
     shuffle
@@ -133,6 +139,18 @@ class TrainSettings:
             return cls(**{**values, "rule": RuleSettings(**rule)})
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(f"these are no settings of a training run: {error}") from error
+
+
+CONVOLUTION_HALVINGS = 4
+"""Default of ``rate_halvings`` on convolutional networks: with fewer, accuracy swings."""
+
+
+def training_for(network: Network, rule: RuleSettings, **given: Any) -> TrainSettings:
+    """`TrainSettings` with the defaults of the network's kind, then those that are ``given`` and
+    not None."""
+    own = {"rate_halvings": CONVOLUTION_HALVINGS} if network.convolves else {}
+    given = {name: value for name, value in given.items() if value is not None}
+    return TrainSettings(rule=rule, **{**own, **given})
 
 
 def check_data(network: Network, data: Dataset, rule: RuleSettings) -> None:
@@ -317,30 +335,63 @@ class Trainer:
     # Training
 
     def epochs(
-        self, *, evaluate: bool = True, loss: bool = False, shown: Shown = unseen
+        self,
+        *,
+        evaluate: bool = True,
+        loss: bool = False,
+        shown: Shown = unseen,
+        retry: float = 0.0,
     ) -> abc.Generator[dict, None, None]:
         """Train up to `TrainSettings.epochs`; gives each epoch's entry of `history`, with the test.
 
         ``evaluate``, ``loss``: as of `evaluate`, after each epoch. ``shown`` makes the progress of
         a step, given its name and its samples. What a callback raises is raised after the epoch,
-        once its entry was given: until then the caller can keep what it came to.
+        once its entry was given: until then the caller can keep what it came to. ``retry``: seconds
+        that a board on a port may be away; when it is back, the epoch that this cut short is
+        trained again from its beginning, and comes to the same bits.
         """
         self.told.start(self)
         try:
             self.told.check()
+            begun = self.checkpoint({}) if retry and self.device.reconnects else None
             while self.epoch < self.settings.epochs:
-                label = f"epoch {self.epoch + 1}/{self.settings.epochs}"
-                with shown(label, len(self._inputs)) as progress:
-                    entry = self.run_epoch(progress)
-                if evaluate:
-                    with shown("testing", len(self._test_inputs)) as progress:
-                        entry["test"] = self.evaluate(progress, loss=loss)
+                try:
+                    entry = self._epoch(evaluate, loss, shown)
+                    ended = self.checkpoint({}) if begun else None
+                except LinkError as error:
+                    if begun is None:
+                        raise
+                    self._go_back(begun, error, retry, shown)
+                    continue
+                begun = ended
                 self.told.epoch(self, entry)
                 yield entry
                 self.told.check()
         finally:
             self.told.end(self)
         self.told.check()
+
+    def _epoch(self, evaluate: bool, loss: bool, shown: Shown) -> dict:
+        label = f"epoch {self.epoch + 1}/{self.settings.epochs}"
+        with shown(label, len(self._inputs)) as progress:
+            entry = self.run_epoch(progress)
+        if evaluate:
+            with shown("testing", len(self._test_inputs)) as progress:
+                entry["test"] = self.evaluate(progress, loss=loss)
+        return entry
+
+    def _go_back(self, begun: Checkpoint, error: LinkError, seconds: float, shown: Shown) -> None:
+        """To where an epoch began, once a board that was lost is back; raises ``error`` if it does
+        not come."""
+        with shown("waiting for the board", round(seconds)) as progress:
+            for _ in range(round(seconds)):
+                try:
+                    self.device.reconnect()
+                    return self.resume(begun)
+                except DeviceError:
+                    time.sleep(1)
+                    progress(1)
+        raise error
 
     def order(self, epoch: int) -> np.ndarray:
         """Sample order of an epoch: a function of seed and epoch alone."""

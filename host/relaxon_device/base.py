@@ -130,6 +130,8 @@ class Device(ABC):
         Whether it runs at another speed than the clock and the rate that it claims.
     run_limit
         Seconds that a run may go on without a byte from or to a board; then it is a LinkError.
+    reconnects
+        Whether `reconnect` can help.
     """
 
     identity: Identity
@@ -137,6 +139,7 @@ class Device(ABC):
     user: object = None
     simulated = False
     run_limit = inf
+    reconnects = False
 
     @property
     def config(self) -> ArrayConfig:
@@ -405,6 +408,13 @@ class Device(ABC):
         """Abort what runs and what is queued. Memories, registers and counters stay."""
 
     # Life ---------------------------------------------------------------------------------
+
+    def reconnect(self) -> None:
+        """Take a line that broke again, under its name. What the machine holds is unknown after it.
+
+        Raises DeviceError if no board, or another machine, answers there.
+        """
+        raise DeviceError("this device has no line that could be taken again")
 
     @abstractmethod
     def close(self) -> None:

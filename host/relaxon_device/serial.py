@@ -91,6 +91,7 @@ class SerialDevice(Device):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport: Transport | None = transport
+        self._again: Callable[[], Transport] | None = None  # opens the line anew
         self._name = transport.name
         self._clock = clock
         self._patience = 20 * timeout
@@ -114,7 +115,21 @@ class SerialDevice(Device):
             transport, expected=expected, timeout=timeout if transport.paced else UNPACED_SECONDS
         )
         device.simulated = not transport.paced
+        device._again = lambda: SerialTransport(port, baud)
         return device
+
+    @property
+    def reconnects(self) -> bool:
+        return self._again is not None
+
+    def reconnect(self) -> None:
+        if self._again is None:
+            return super().reconnect()
+        if self._transport:
+            self._transport.close()
+        self._dirty, self._transport = True, None
+        self._transport = self._again()
+        self._connect(self.identity.fingerprint)
 
     def _connect(self, expected: str | None) -> None:
         try:

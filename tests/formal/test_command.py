@@ -93,6 +93,8 @@ class Records(Harness):
             Assert(from_core | ~dut.running | (answering & dut.waiting)),
             Assert(~self.look("due") | ~dut.running),
             Assert(~self.look("due") | ~dropping),
+            # Of an aborted program nothing more is heard.
+            Assert(~dropping | ((state == PASS) & ~o.valid)),
         ]
         with m.If(o.valid), m.Switch(state):
             with m.Case(PASS):

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 
 from relaxon.backends import open_device
+from relaxon.datasets import load
 from relaxon.lab import Lab
 from relaxon.network import Conv, Image, Network, initial_weights
 from relaxon.rules import RULES, make_rule, settings_for
+from relaxon.studies import bptt, deep
+from relaxon.studies.comparison import Task, accuracy, reference_of
 from relaxon_isa.errors import ConfigError
 from relaxon_isa.memory import Register
 from relaxon_isa.presets import PRESETS
+from relaxon_sim.engines import ENGINE
 from relaxon_sim.reference import Convolutions
 
 MACHINE = PRESETS["conv"].replace(learn_terms=2048, max_terms=4096, program_rows=1024)
@@ -19,16 +23,11 @@ FINE = MACHINE.replace(state_bits=28, weight_bits=24, learn_shifts=(26, 32), max
 """Words of 28 and 24 bits, so that what differs is not rounding."""
 
 
-def reference(network: Network, weights: list[np.ndarray], feedback: int = 0) -> Convolutions:
-    parts = list(zip(weights, network.kernels, network.maps, strict=False))
-    return Convolutions(
-        [w[:, :-1].reshape(len(w), k.height, k.width, m.channels) for w, k, m in parts],
-        [w[:, -1] for w, _, _ in parts],
-        [(m.height, m.width) for m in network.maps],
-        [k.stride for k in network.kernels],
-        [k.padding for k in network.kernels],
-        2.0**-feedback,
-    )
+@pytest.fixture
+def compiled(monkeypatch):
+    """Trainings of thousands of samples."""
+    pytest.importorskip("numba", reason="numba is not installed")
+    monkeypatch.setenv(ENGINE, "compiled")
 
 
 def joined(kernels: list[np.ndarray], biases: list[np.ndarray]) -> list[np.ndarray]:
@@ -61,7 +60,7 @@ def updated(network, rule="ep-centered", seed=0, p=4, gain=0.4, **changes):
         assert lab.counters()[Register.STATE_SATURATIONS] == 0
         x, y = lab.plane("x"), lab.plane("y")
     change = [new - old for new, old in zip(after, before, strict=True)]
-    return reference(network, before, settings.feedback), x, y, change
+    return reference_of(network, before, settings.feedback), x, y, change
 
 
 # Description --------------------------------------------------------------------------------------
@@ -108,7 +107,7 @@ def test_the_independent_model_has_the_gradient_of_finite_differences():
         w[:, -1] = rng.uniform(0.2, 0.4, len(w))
     x, y = rng.uniform(0, 1, network.sizes[0]), rng.uniform(0.3, 0.6, 2)
     for feedback in (0, 1, 3):
-        net = reference(network, weights, feedback)
+        net = reference_of(network, weights, feedback)
         kernels, biases = net.shared(*net.dense().centered(x, y, 1e-4))
 
         def cost(net: Convolutions = net) -> float:
@@ -159,7 +158,8 @@ WINDOWS = Network.parse("9x9x2,6c3s2,5c2,4")
 @pytest.mark.parametrize(
     ("rule", "feedback"),
     [("ep-positive", 0), ("ep-positive", 2), ("rbp", 0), ("backprop", 0), ("pcn", 0),
-     ("pcn-random", 0), ("pcn once", 0), ("pc-alm", 0), ("feedback-alignment", 0)],
+     ("pcn-random", 0), ("pcn once", 0), ("pc-alm", 0), ("feedback-alignment", 0),
+     ("frequency-quasistatic", 0), ("frequency", 0)],
 )  # fmt: skip
 def test_other_rules_follow_their_gradients(rule, feedback):
     # Recurrent backpropagation takes an output at a bound for one that can move.
@@ -167,11 +167,14 @@ def test_other_rules_follow_their_gradients(rule, feedback):
     options |= {"options": {"sweeps": 40}, "beta": 1 / 32} if rule.startswith("pcn") else {}
     if rule == "pcn once":  # one sweep, no closing prediction
         rule, options["options"] = "pcn", {"sweeps": 1, "closing": 0}
+    if rule.startswith("frequency"):  # beside the adjoint gradient, at a small nudge
+        options["beta"] = 1 / 32
+        options["options"] = {"points": 4 if rule.endswith("static") else 64}
     net, x, y, change = updated(WINDOWS, rule, feedback=feedback, **options)
     dense = net.dense()
     if rule == "ep-positive":
         slopes = dense.one_sided(x, y, 0.125)
-    elif rule == "rbp":
+    elif rule == "rbp" or rule.startswith("frequency"):
         slopes = dense.adjoint(x, y, dense.free(x).states)
     else:
         slopes = dense.backpropagation(x, y, "relu")
@@ -199,7 +202,7 @@ def test_weights_of_both_directions_learn_on_maps():
         lab.train_step(x, y)
         x, y = lab.plane("x"), lab.plane("y")
         change = [new - old for new, old in zip(lab.weights(), before, strict=True)]
-    net = reference(WINDOWS, before[:depth])
+    net = reference_of(WINDOWS, before[:depth])
     dense = net.dense()
     wanted = joined(*net.shared(*dense.adjoint(x, y, dense.free(x).states)))
     for i, (found, gradient) in enumerate(zip(change, wanted, strict=False)):
@@ -218,6 +221,29 @@ def test_outputs_are_held_on_top_of_windows():
         assert np.allclose(held, free + 0.5 * (y - free), atol=2.0**-10)
 
 
+@pytest.mark.parametrize(("feedback", "largest"), [(0, 0.01), (1, 0.05)])
+def test_updates_are_backpropagations_through_time_step_by_step(feedback, largest):
+    """Of kernels, in each layer; 5 % and 2 % are asked. What is left is rounding."""
+    result = bptt.through_time(network=Network.parse("8x8x2,6c3s2,8c2,5"), feedback=feedback)
+    for one, two in zip(result["one-sided"], result["centered"], strict=True):
+        assert two["rmse"] < largest and two["signs"] < 0.02
+        assert two["rmse"] < one["rmse"]
+
+
+def test_two_nudges_err_less_than_one():
+    """The error of one is linear in beta; of two, rounding is left."""
+    small, large = deep.nudges(Network.parse("6x6x1,4c3s2,3"), (1 / 64, 1 / 32), samples=2)
+    assert large["one-sided"]["error"] > 1.7 * small["one-sided"]["error"] > 0.001
+    for row in (small, large):
+        assert row["centered"]["error"] < 0.1 * row["one-sided"]["error"]
+
+
+def test_decay_aligns_weights_of_both_directions(compiled):
+    rows = deep.aligned(Network.parse("8x8x1,4c4s2,10"), load("digits"), epochs=2)
+    angles = [row["cosines"][0] for row in rows]
+    assert abs(angles[0]) < 0.2 and 0.2 < angles[1] < angles[2]
+
+
 # Everything that may be asked ---------------------------------------------------------------------
 
 
@@ -229,12 +255,19 @@ def test_rules_that_cannot_are_refused_with_the_reason():
         except ConfigError as error:
             refused[name] = str(error)
     assert set(refused) == {
-        "in-silico", "frequency", "frequency-quasistatic", "resistive", "tcl", "spsa"
+        "in-silico", "resistive", "tcl", "spsa"
     }  # fmt: skip
     assert "outer product of two planes" in refused["spsa"]
     for changes in ({"objective": "cross-entropy", "feedback": 1}, {"architecture": "skip:0>2"}):
         with pytest.raises(ConfigError, match=r"scaled feedback goes with|join plain layers"):
             make_rule(WINDOWS, MACHINE, settings_for("ep-centered", WINDOWS, **changes))
+
+
+def test_digits_by_the_defaults(compiled):
+    """The mean of five seeds, ten epochs, is 97.4 %; at two halvings of the rates it is 96.4 %."""
+    task = Task(Network.parse("8x8x1,16c4s2,10"))
+    found = [accuracy("ep-centered", seed, task=task)["accuracy"] for seed in range(5)]
+    assert np.mean(found) >= 0.97
 
 
 def test_a_machine_with_few_levels_says_what_is_missing():

@@ -15,7 +15,12 @@ from click.testing import CliRunner
 
 from relaxon import checks
 from relaxon.backends import open_device
-from relaxon.checkpoint import Checkpoint, load_float_weights, save_float_weights
+from relaxon.checkpoint import (
+    Checkpoint,
+    load_float_weights,
+    save_float_weights,
+    write_npz,
+)
 from relaxon.cli import cli
 from relaxon.datasets import Dataset, load
 from relaxon.lab import Lab
@@ -23,6 +28,7 @@ from relaxon.network import Network
 from relaxon.rules import RULES, settings_for, unused_settings
 from relaxon.rules.settings import RuleSettings
 from relaxon.training import Trainer, TrainSettings, remarks, run_limit
+from relaxon_hdl.tools.cache import ABANDONED, scratch
 from relaxon_isa.errors import ConfigError, DataError, DeviceError
 from relaxon_isa.identity import decode_info, encode_info
 from relaxon_isa.instructions import Halt
@@ -137,6 +143,34 @@ def test_no_output_replaces_an_input(files):
     assert {path.name: path.read_bytes() for path in Path().iterdir() if path.is_file()} == kept
 
 
+def test_machines_rules_and_data_of_every_command_are_inputs(files):
+    Path("once.py").write_text(
+        "from relaxon.rules.ep import CenteredEP\n\n\nclass Once(CenteredEP):\n    name = 'once'\n"
+    )
+    Path("m.toml").write_text('base = "default"\n')
+    Path("s.toml").write_text(
+        'data = "cls.npz"\nlayers = "6,4,3"\nrules = ["once.py:Once"]\nseeds = 1\nepochs = 1\n'
+    )
+    Path("folder").mkdir()
+    Path("folder/images").write_bytes(b"pixels")
+    train("--rule", "once.py:Once", "--record", "r.json")
+    kept = {path: path.read_bytes() for path in Path().rglob("*.*") if path.is_file()}
+    machine = ("--config", "m.toml")
+    for command in (
+        ("train", *GOLDEN, "--data", "cls.npz", *SMALL, *machine, "--export", "m.toml"),
+        ("info", *GOLDEN, *machine, "--report", "m.toml"),
+        ("virtual", *machine, "--vcd", "m.toml"),
+        ("report", "r.json", "-o", "cls.npz"),
+        ("report", "r.json", "-o", "once.py"),
+        ("sweep", "s.toml", "--csv", "once.py"),
+        ("sweep", "s.toml", "--csv", "cls.npz"),
+        ("bench", "claims", "--mnist", "folder", "--write", "folder/images"),
+    ):
+        assert "this command reads it" in relaxon(*command, "--force", code=5), command
+    assert "a file each" in relaxon("sweep", "s.toml", "--csv", "a.svg", "--plot", "a.svg", code=2)
+    assert {path: path.read_bytes() for path in Path().rglob("*.*") if path.is_file()} == kept
+
+
 def test_an_idx_file_of_the_data_is_not_replaced(files):
     Path("idx").mkdir()
     names = [f"{p}-{k}" for p in ("train", "t10k") for k in ("images-idx3", "labels-idx1")]
@@ -213,6 +247,19 @@ def test_a_file_with_something_unknown_is_refused_by_name(files):
     assert "not a file of relaxon checkpoint" in relaxon(
         "train", *GOLDEN, "--resume", "c.npz", code=5
     )
+
+
+def test_a_checkpoint_with_something_unknown_is_refused_by_name(files):
+    train("--checkpoint", "c.npz")
+    with np.load("c.npz") as found:
+        arrays = dict(found)
+    for add in ("array", "meta", "registers"):
+        changed, meta = dict(arrays), json.loads(str(arrays["meta"]))
+        if add == "array":
+            changed["scale"] = np.ones(3)
+        (meta if add == "meta" else meta["registers"] if add == "registers" else {})["scale"] = 1
+        write_npz(Path("more.npz"), changed | {"meta": np.array(json.dumps(meta))}, "--resume")
+        assert "holds scale" in relaxon("infer", *GOLDEN, "--weights", "more.npz", code=5)
 
 
 def test_weights_of_others_go_in_without_biases(files, tmp_path):
@@ -446,11 +493,16 @@ def test_what_is_hardly_meant_is_said(files):
         (("--rule", "pcn", "--tolerance", "0.5"), 3, "--tolerance"),
         (("--rule", "spsa", "--nudged-cap", "3"), 3, "--nudged-cap"),
         (("--rule", "frequency", "-o", "points=8", "-o", "points=4"), 2, "given twice"),
+        (("--loss", "--no-evaluate"), 2, "--no-evaluate"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
 )
 def test_an_option_that_nobody_reads_is_refused(arguments, code, says, files):
     assert says in train(*arguments, code=code)
+
+
+def test_a_list_of_machines_is_of_no_device():
+    assert "leave one out" in relaxon("info", "--presets", *GOLDEN, code=2)
 
 
 def test_targets_of_classes_are_refused_where_there_are_none(files):
@@ -568,6 +620,33 @@ def test_nothing_is_left_of_a_run_that_is_ended(number, files, monkeypatch):
     wait_for(lambda: not verifiers() - before, 10)
     assert not list(scratch.iterdir())
     Checkpoint.load(Path("c.npz"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
+def test_a_tool_ends_with_what_started_it(files):
+    tool = (
+        "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(99)"
+    )
+    code = (
+        "import sys; from relaxon_hdl.tools.run import run_tool; "
+        f"run_tool([sys.executable, '-c', {tool!r}], 'a tool')"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    wait_for(lambda: Path("pid").exists() and Path("pid").read_text())
+    process.kill()
+    process.wait()
+    running = Path("/proc", Path("pid").read_text(), "stat")
+    wait_for(lambda: not running.exists() or " Z " in running.read_text(), 10)
+
+
+def test_what_killed_builds_left_goes(files):
+    for name, age in (("build-old", 2 * ABANDONED), ("build-new", 0), ("kept", 2 * ABANDONED)):
+        Path(name).mkdir()
+        then = time.time() - age
+        os.utime(name, (then, then))
+    with scratch(Path()) as work:
+        assert work.is_dir()
+    assert {path.name for path in Path().iterdir() if path.is_dir()} == {"build-new", "kept"}
 
 
 def test_the_first_error_is_the_one_that_is_told():

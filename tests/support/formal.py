@@ -20,6 +20,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from amaranth.lib.wiring import In
 from relaxon_hdl.tools.find import find_tool
 from relaxon_hdl.tools.run import run_tool
 
-__all__ = ["Assert", "Assume", "Harness", "check_up_to", "prove"]
+__all__ = ["Assert", "Assume", "Harness", "check_up_to", "prove", "registers"]
 
 SCRIPT = """\
 read_rtlil design.il
@@ -116,6 +117,20 @@ class Harness(Elaboratable):
             value for _, member, value in flat if member.flow is In and isinstance(value, Signal)
         ]
         return [self.clk, *inputs, *self.free, *self.looks.values()]
+
+
+def registers(component: Elaboratable) -> Iterator[tuple[str, Signal]]:
+    """All registers of a component, as `Harness.look` names them; those of memories' ports not."""
+
+    def inside(fragment: Any, path: str) -> Iterator[tuple[str, Signal]]:
+        for domain, statements in fragment.statements.items():
+            if domain != "comb":
+                for signal in statements._lhs_signals():
+                    yield path + signal.name, signal
+        for part, name, _ in fragment.subfragments:
+            yield from inside(part, f"{path}{name}.")
+
+    return inside(Fragment.get(component, None), "")
 
 
 def prove(harness: Harness, depth: int) -> None:

@@ -107,6 +107,26 @@ def test_ctrl_c_and_resume_end_as_if_nothing_had_been(backend, few_digits, tmp_p
     assert counted[0] == counted[1]
 
 
+def test_ctrl_c_ends_a_self_test_and_says_what_is_left():
+    process = subprocess.Popen(
+        [*COMMAND, "info", "--backend", "virtual", "--self-test"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stderr
+    for line in process.stderr:  # it says what it does, and that within two seconds
+        if "self-test" in line:
+            break
+    start = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "the self-test's patterns" in " ".join(said.split())
+    assert time.monotonic() - start < 5  # on a busy computer; it used to be 10 to 40
+
+
 @pytest.mark.parametrize("preset", ["default", "up5k"])
 def test_a_run_goes_on_and_answers_on_the_virtual_board(preset, few_digits, tmp_path):
     """The UP5K's machine has no keys: they are saved as 0, and go back."""

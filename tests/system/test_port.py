@@ -1,6 +1,7 @@
 """The host where there is no Linux, and the system suite on a board that is there: both with the
 virtual board, over TCP and on its pseudo-terminal."""
 
+import json
 import os
 import re
 import subprocess
@@ -83,6 +84,25 @@ def test_a_tcp_port_in_use(port):
         number = int(bridge.url.rpartition(":")[2])
         with pytest.raises(ToolError, match=f"cannot listen on TCP port {number}"):
             tcp_bridge(other.port, number)
+
+
+def test_training_goes_on_when_a_port_comes_back(port, tmp_path):
+    """The line breaks in the second epoch; the run is the bits of one that was never broken."""
+    with tcp_bridge(port, 0) as bridge:
+        number = int(bridge.url.rpartition(":")[2])
+        command = [
+            *(sys.executable, "-m", "relaxon", "train", "--backend", bridge.url, "--data", "iris"),
+            *("--layers", "8,6,3", "--epochs", "20", "--json"),
+        ]
+        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert run.stderr
+        for line in run.stderr:
+            if line.startswith("epoch 2/20"):
+                break
+    with tcp_bridge(port, number):
+        out, said = run.communicate(timeout=300)
+    assert run.returncode == 0, said
+    assert json.loads(out)["weights_identical"]
 
 
 @pytest.mark.parametrize("over", ["pty", "tcp"])

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from relaxon_isa import ToolError
 
-__all__ = ["cache_dir", "file_lock", "made_once", "replacing"]
+__all__ = ["cache_dir", "file_lock", "made_once", "replacing", "scratch"]
 
 ABANDONED = 3600.0
 """Seconds after which nobody works any more in a build's directory."""
@@ -56,6 +56,18 @@ def replacing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+@contextmanager
+def scratch(root: Path) -> Iterator[Path]:
+    """A directory for work in a folder of the cache, gone at the end. What killed processes left of
+    theirs goes, too, once it is `ABANDONED`."""
+    for path in root.glob("build-*"):
+        with suppress(FileNotFoundError):  # another process removes the same
+            if path.stat().st_mtime < time.time() - ABANDONED:
+                shutil.rmtree(path, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="build-", dir=root) as directory:
+        yield Path(directory)
+
+
 def made_once(kind: str, key: str, program: str, make: Callable[[Path], object], keep: int) -> Path:
     """Path of a file that ``make`` leaves in a work directory, from the cache or made now.
 
@@ -79,8 +91,7 @@ def made_once(kind: str, key: str, program: str, make: Callable[[Path], object],
     if not home.exists():
         with file_lock(root / f"{key}.lock"):
             if not home.exists():
-                with tempfile.TemporaryDirectory(prefix="build-", dir=root) as directory:
-                    work = Path(directory)
+                with scratch(root) as work:
                     make(work)
                     done = work / "done"
                     done.mkdir()
@@ -93,10 +104,9 @@ def made_once(kind: str, key: str, program: str, make: Callable[[Path], object],
 
 
 def _prune(root: Path, keep: int) -> None:
-    """Remove all but the ``keep`` folders last used, and what killed builds have left."""
+    """Remove all but the ``keep`` folders last used."""
     builds = set(root.glob("build-*"))
     homes = [path for path in root.iterdir() if path.is_dir() and path not in builds]
     homes.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    abandoned = [path for path in builds if path.stat().st_mtime < time.time() - ABANDONED]
-    for path in (*homes[keep:], *abandoned):
+    for path in homes[keep:]:
         shutil.rmtree(path, ignore_errors=True)

@@ -1,8 +1,11 @@
 """Running a program to its end, with one form of error."""
 
+import ctypes
 import os
 import re
+import signal
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,8 +15,17 @@ from .yowasp import compile_once
 
 __all__ = ["run_tool"]
 
+PR_SET_PDEATHSIG = 1
+"""``prctl`` of Linux: the signal that a process gets when the one that started it ends."""
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 TELLING = re.compile(r"ERROR|rror:|cannot find")
 """Of a program's output, the lines that say why it failed."""
+
+
+def _end_with_parent() -> None:
+    """In a new process: end when the one that started it does, even if that is killed."""
+    assert _prctl
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def run_tool(
@@ -39,6 +51,7 @@ def run_tool(
             text=True,
             errors="replace",
             check=False,
+            preexec_fn=_end_with_parent if _prctl else None,
         )
     except OSError as error:
         raise ToolError(f"cannot run {name} ({command[0]}): {error.strerror}") from error

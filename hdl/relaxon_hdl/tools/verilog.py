@@ -8,7 +8,6 @@ Amaranth writes RTLIL; yosys turns that into Verilog. We call yosys ourselves be
 """
 
 import re
-import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from ..families import find_family
+from .cache import cache_dir, scratch
 from .find import find_tool, packaged
 from .run import run_tool
 
@@ -90,8 +90,7 @@ def to_netlist(component: wiring.Component, family: str) -> str:
 
 def _translated(text: str, script: str) -> str:
     """What a script of yosys makes of ``design.il`` in ``design.v``."""
-    with tempfile.TemporaryDirectory(prefix="relaxon-") as directory:
-        work = Path(directory)
+    with scratch(cache_dir("yosys")) as work:
         (work / "design.il").write_text(text)
         (work / "script.ys").write_text(script)
         run_tool([find_tool("yosys"), "-q", "-s", "script.ys"], "yosys", directory=work)

@@ -10,13 +10,13 @@ import click
 import numpy as np
 
 from ..checks import naming
-from ..datasets import load
 from ..machines import find_machine
 from ..network import Network
 from ..parallel import open_pool
+from ..report.page import write as write_file
 from ..rules import RULES, rule_class, settings_for
 from ..runs import choose_preset
-from ..studies import bptt, claims, comparison, equivalence, throughput
+from ..studies import bptt, claims, comparison, deep, equivalence, throughput
 from ..studies import devices as flaws
 from ..studies.cycles import cycles
 from ..studies.faults import RATES, SAME_OR_NOT, faults
@@ -24,7 +24,7 @@ from ..studies.gradient import gradient
 from ..studies.plots import check_picture
 from ..studies.settle import settle
 from ..studies.speed import CASES, Case, golden
-from ..training import TrainSettings
+from ..training import training_for
 from .boards import load_boards
 from .console import DIFFERENT, bar, json_option, print_json, show
 from .options import (
@@ -34,11 +34,13 @@ from .options import (
     engine_option,
     epochs_option,
     file_option,
+    files_of,
     force_option,
     how_options,
     jobs_option,
     layers_option,
     pool_option,
+    read_data,
     seeds_option,
 )
 
@@ -124,7 +126,7 @@ def bench_faults(
     "time" are those of both ways beside the first row of its machine. Exit code 9: one differs.
     """
     configs = {name: find_machine(name) for name in machines}
-    network, dataset = Network.parse(layers), load(data)
+    network, dataset = Network.parse(layers), read_data(data)
     count = min(samples, len(dataset.x_train))
     rows = []
     with bar("samples", len(configs) * len(rates) * epochs * count) as progress:
@@ -190,7 +192,7 @@ def bench_golden(data: str | None, layers: str | None, samples: int, as_json: bo
     inputs, on that data set."""
     cases = [Case(layers, data)] if layers else CASES
     if data and not layers:
-        inputs = load(data).features
+        inputs = read_data(data).features
         cases = [
             case._replace(data=data)
             for case in CASES
@@ -234,7 +236,7 @@ def bench_speed(data: str, boards: tuple[str, ...], seeds: int, epochs: int, as_
     the board's configured clock. The line is left out: 'relaxon estimate' says what it carries. The
     C program (studies/fast.c) is compiled here, by $CC or cc, and timed in the same run.
     """
-    dataset = load(data)
+    dataset = read_data(data)
     small = throughput.halved(dataset)
     known = load_boards("catalogue").all_boards()
     cases = [(Network.parse(n), b) for n, b in throughput.CASES if not boards or b in boards]
@@ -284,8 +286,9 @@ def bench_speed(data: str, boards: tuple[str, ...], seeds: int, epochs: int, as_
 @json_option
 def bench_settle(data: str, layers: str, samples: int, seed: int, as_json: bool) -> None:
     """How many sweeps the free phase takes to settle: a histogram."""
+    network, dataset = Network.parse(layers), read_data(data)
     with bar(f"relaxing {samples} samples"):
-        counts = settle(Network.parse(layers), load(data), samples, seed)
+        counts = settle(network, dataset, samples, seed)
     if print_json({"sweeps": counts}, as_json):
         return
     most = max(counts.values())
@@ -333,14 +336,18 @@ def bench_gradient(networks: int, seed: int, beta: float, as_json: bool) -> None
 
 
 @bench.command("digits")
+@layers_option("64,32,10")
 @seeds_option
 @epochs_option
 @json_option
-def bench_digits(seeds: int, epochs: int, as_json: bool) -> None:
-    """Test accuracy on digits, 64-32-10, beside that without the first layer's LEARN."""
-    dataset = load("digits")
+def bench_digits(layers: str, seeds: int, epochs: int, as_json: bool) -> None:
+    """Test accuracy on digits, beside that without the first layer's LEARN.
+
+    64-32-10, or another network, as 8x8x1,16c4s2,10.
+    """
+    dataset, network = read_data("digits"), Network.parse(layers)
     with bar("samples", 2 * seeds * epochs * len(dataset.x_train)) as progress:
-        rows = comparison.digits(dataset, seeds, epochs, progress)
+        rows = comparison.digits(dataset, seeds, epochs, progress, network)
     means = {name: float(np.mean([row[name] for row in rows])) for name in ("accuracy", "frozen")}
     if print_json({"epochs": epochs, "runs": rows, "mean": means}, as_json):
         return
@@ -394,6 +401,14 @@ def bench_equivalence(
 
 
 @bench.command("bptt")
+@layers_option("12,16,16,6")
+@click.option(
+    "--feedback",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 6),
+    help="What comes from above is multiplied by 2**-feedback.",
+)
 @click.option("--steps", default=30, show_default=True, type=click.IntRange(2), help="To compare.")
 @click.option(
     "--beta",
@@ -405,14 +420,23 @@ def bench_equivalence(
 @file_option("--plot", "Draw some increments of each layer to this file.")
 @force_option
 @json_option
-def bench_bptt(steps: int, beta: float, plot: Path | None, force: bool, as_json: bool) -> None:
+def bench_bptt(
+    layers: str,
+    feedback: int,
+    steps: int,
+    beta: float,
+    plot: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
     """EP's update of each layer, step by step, beside backpropagation through time.
 
-    Synchronous steps on a machine of 24-bit words; one phase, and two of opposite nudges.
+    Synchronous steps on a machine of 24-bit weights; one phase, and two of opposite nudges. A
+    network with convolutions is written as 8x8x2,6c3s2,8c2,5; keep it small.
     """
     _check_plot(plot, force)
     with bar("both updates"):
-        result = bptt.through_time(steps, beta)
+        result = bptt.through_time(steps, beta, network=Network.parse(layers), feedback=feedback)
     if plot:
         bptt.draw(result, plot)
     kinds = ("one-sided", "centered")
@@ -424,6 +448,98 @@ def bench_bptt(steps: int, beta: float, plot: Path | None, force: bool, as_json:
             (name, row["layer"], f"{row['rmse']:.2e}", f"{row['signs']:.2%}")
             for name in kinds
             for row in result[name]
+        ),
+    )
+
+
+@bench.command("nudges")
+@layers_option("8x8x2,6c3s2,8c2,5")
+@click.option(
+    "--feedback",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 6),
+    help="What comes from above is multiplied by 2**-feedback.",
+)
+@click.option(
+    "--samples", default=10, show_default=True, type=click.IntRange(1), help="Random networks."
+)
+@file_option("--plot", "Draw errors against beta to this file.")
+@force_option
+@json_option
+def bench_nudges(
+    layers: str, feedback: int, samples: int, plot: Path | None, force: bool, as_json: bool
+) -> None:
+    """One nudged phase beside two of opposite nudges: what is wrong with the update.
+
+    Against the gradient in double precision, at the same beta, on a machine of wide words.
+    """
+    _check_plot(plot, force)
+    with bar("updates", 2 * samples * len(deep.BETAS)) as progress:
+        rows = deep.nudges(Network.parse(layers), deep.BETAS, samples, feedback, progress)
+    if plot:
+        deep.draw(rows, plot)
+    if print_json(rows, as_json):
+        return
+    kinds = ("one-sided", "centered")
+    show(
+        ("beta", *(f"{name}: {what}" for name in kinds for what in ("error", "cosine"))),
+        (
+            (
+                f"{row['beta']:g}",
+                *(
+                    text
+                    for name in kinds
+                    for text in (f"{row[name]['error']:.2%}", f"{row[name]['cosine']:.5f}")
+                ),
+            )
+            for row in rows
+        ),
+    )
+
+
+@bench.command("objectives")
+@layers_option("8x8x1,16c4s2,10")
+@seeds_option
+@epochs_option
+@json_option
+def bench_objectives(layers: str, seeds: int, epochs: int, as_json: bool) -> None:
+    """Squared error beside cross-entropy: test accuracy on digits, defaults of each."""
+    dataset, network = read_data("digits"), Network.parse(layers)
+    with bar("samples", 2 * seeds * epochs * len(dataset.x_train)) as progress:
+        rows = deep.objectives(network, dataset, seeds, epochs, progress)
+    means = {name: float(np.mean([row[name] for row in rows])) for name in deep.OBJECTIVES}
+    if print_json({"epochs": epochs, "runs": rows, "mean": means}, as_json):
+        return
+    show(
+        ("seed", *deep.OBJECTIVES),
+        (
+            (row["seed"], *(f"{row[name]:.2%}" for name in deep.OBJECTIVES))
+            for row in (*rows, {"seed": "mean", **means})
+        ),
+    )
+
+
+@bench.command("backward")
+@layers_option("8x8x1,16c4s2,10")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the run.")
+@epochs_option
+@json_option
+def bench_backward(layers: str, seed: int, epochs: int, as_json: bool) -> None:
+    """Separate backward weights align with the forward ones, by decay: an epoch a row, on digits.
+
+    Cosines of both, layer by layer from the second on, and test accuracy.
+    """
+    dataset, network = read_data("digits"), Network.parse(layers)
+    with bar("samples", epochs * len(dataset.x_train)) as progress:
+        rows = deep.aligned(network, dataset, seed, epochs, progress)
+    if print_json(rows, as_json):
+        return
+    show(
+        ("epoch", *(f"layer {layer}" for layer in range(2, network.depth + 1)), "test accuracy"),
+        (
+            (row["epoch"], *(f"{c:.4f}" for c in row["cosines"]), f"{row['accuracy']:.2%}")
+            for row in rows
         ),
     )
 
@@ -479,7 +595,7 @@ def bench_rules(
         dataset = task.load()
         for name in chosen:
             rule_class(name)
-            settings = TrainSettings(epochs=epochs, rule=settings_for(name, task.network))
+            settings = training_for(task.network, settings_for(name, task.network), epochs=epochs)
             with naming(f"rule {name}"):
                 choose_preset("golden", None, task.network, dataset, settings)
     with (
@@ -651,14 +767,14 @@ def bench_claims(
 
     With MNIST some minutes of a core.
     """
-    check_output(write, force=force)
+    check_output(write, files_of(mnist), force)
     if keep:
         check_folder(keep)
     chosen = [k for k in keys or claims.CLAIMS if claims.CLAIMS[k].quick or not quick]
     with bar("claims", len(chosen)) as progress:
         rows = claims.measure(chosen, mnist, keep, progress)
     if write:
-        write.write_text(claims.document(rows))
+        write_file(write, claims.document(rows))
     if print_json([asdict(row) for row in rows], as_json):
         return
     met = {True: "yes", False: "no", None: "-"}

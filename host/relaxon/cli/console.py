@@ -88,7 +88,7 @@ GROUPS = {
         "shuffle",
     ),
     "Files": ("weights", "init", "export", "checkpoint", "resume", "record", "force"),
-    "Device": ("backend", "engine", "preset_name", "verify"),
+    "Device": ("backend", "engine", "preset_name", "verify", "retry"),
 }
 """Options of `train` and `infer` as their help groups them; the others are about output."""
 

@@ -21,7 +21,14 @@ from ..runs import refuse_other_preset
 from ..selftest import PARTS, SelfTest, self_test
 from .boards import load_boards
 from .console import DIFFERENT, bar, console, json_option, print_json, show
-from .options import any_case, check_output, file_option, force_option, preset_option
+from .options import (
+    any_case,
+    check_output,
+    file_option,
+    files_of,
+    force_option,
+    preset_option,
+)
 
 __all__ = ["board", "config", "info", "virtual"]
 
@@ -61,7 +68,7 @@ def virtual(
     if vcd and fst:
         raise click.UsageError("--vcd or --fst, not both")
     for path in (vcd, fst):
-        check_output(path, force=force)
+        check_output(path, files_of(preset_name), force)
     config = find_machine(preset_name or "default")
     with ExitStack() as stack:
         board = virtual_board(config, family=family, divisor=divisor, vcd=vcd, fst=fst)
@@ -115,10 +122,12 @@ def info(
     if presets or backend is None:
         if wanted is not None or report:
             raise click.UsageError("--self-test and --report are about a device: name a --backend")
+        if backend:
+            raise click.UsageError("--presets lists machines, --backend names one: leave one out")
         own = {preset_name: find_machine(preset_name)} if preset_name else {}
         _list_machines((PRESETS if presets or not own else {}) | own, as_json)
         return
-    check_output(report, force=force)
+    check_output(report, files_of(preset_name), force)
     with bar(f"opening {backend}"):
         opened = open_device(backend, preset_name or "default")
     with opened as device:
@@ -170,6 +179,11 @@ def _self_test(device: Device, backend: str, wanted: bool | None) -> tuple[SelfT
     try:
         with bar("self-test", len(PARTS)) as progress:
             result = self_test(device, progress)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "interrupted; the self-test's patterns are in the memories until they are written or "
+            "the test is run again"
+        ) from None
     except ConfigError as error:
         if wanted:
             raise

@@ -15,8 +15,11 @@ from relaxon_sim.engines import ENGINE, ENGINES, fastest
 
 from ..backends import BACKENDS
 from ..checkpoint import kind_of
+from ..datasets import NAMED, Dataset, load
+from ..rules import own_file
 from ..rules.settings import INPUT_PACKS, RECIPES, RuleSettings
 from ..training import TrainSettings
+from .console import bar
 
 __all__ = [
     "any_case",
@@ -38,6 +41,7 @@ __all__ = [
     "numbers",
     "pool_option",
     "preset_option",
+    "read_data",
     "recipe_option",
     "seeds_option",
 ]
@@ -266,10 +270,22 @@ force_option = click.option(
 )
 
 
-def files_of(source: str) -> list[Path]:
-    """The files that a data set or a rule is read from: itself, or what is in its folder."""
-    path = Path(source or "nothing.at.all")
-    return [path, *path.iterdir()] if path.is_dir() else [path]
+def files_of(*sources: str | Path | None) -> list[Path]:
+    """The files that a command reads for these: machines, rules (file.py:Class), weights and data
+    sets, of a folder what is in it (of FOLDER/mnist, too)."""
+    found = []
+    for source in map(str, filter(None, sources)):
+        own = own_file(source)
+        path = own[0] if own else Path(source)
+        folder = path.parent if path.name in NAMED and len(path.parts) > 1 else path
+        found += [path, *folder.iterdir()] if folder.is_dir() else [path]
+    return found
+
+
+def read_data(source: str, **how: Any) -> Dataset:
+    """`load`, with its progress shown."""
+    with bar(f"reading {source}"):
+        return load(source, **how)
 
 
 def check_folder(path: Path) -> None:

@@ -14,7 +14,7 @@ from ..report.evidence import SAMPLES, Evidence
 from ..report.page import page_of, write
 from ..report.pictures import KINDS, PICTURES, THEMES, Theme, file_of, need
 from .console import bar, console
-from .options import check_output, engine_option, file_option, force_option
+from .options import check_output, engine_option, file_option, files_of, force_option
 
 __all__ = ["plot", "report"]
 
@@ -59,8 +59,11 @@ def _evidence(command: Callable) -> Callable:
         force: bool,
         **more: Any,
     ) -> None:
-        check_output(output, [record, weights], force)
-        run = Evidence(RunRecord.load(record), weights, data, rule, samples, chosen)
+        read = RunRecord.load(record)
+        asked = read.spec["settings"]["rule"]["name"]
+        inputs = files_of(record, weights, data or read.spec["data"], rule or asked)
+        check_output(output, inputs, force)
+        run = Evidence(read, weights, data, rule, samples, chosen)
         command(run, output, **more)
         console.print(f"written: {output}", soft_wrap=True, markup=False)
 

@@ -62,7 +62,9 @@ def sweep_file(
     with bar(f"reading {file}"):
         plan = sweep.read_plan(file)
     for path in (plot, table):
-        check_output(path, [file, *files_of(plan.data)], force)
+        check_output(path, files_of(file, plan.data, *plan.choices), force)
+    if plot and table and plot.resolve() == table.resolve():
+        raise click.UsageError("--plot and --csv need a file each")
     if plot:
         check_picture(plot)
     keep = keep or file.with_name(f"{file.name}.runs")

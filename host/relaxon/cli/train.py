@@ -16,7 +16,7 @@ from relaxon_isa import ConfigError, DataError, DeviceError, RelaxonError, ToolE
 from ..backends import open_device
 from ..callbacks import make_callback
 from ..checkpoint import Checkpoint, kind_of, save_float_weights
-from ..datasets import Dataset, load
+from ..datasets import Dataset
 from ..machines import is_file
 from ..network import Network
 from ..record import RunRecord, digest_of
@@ -24,7 +24,7 @@ from ..rules import first_preset, own_file, settings_for, unused_settings
 from ..rules.objectives import OBJECTIVES
 from ..rules.settings import OUTPUTS, RATES, RuleSettings
 from ..runs import Run, choose_preset, initial_of, load_data, load_run, refuse_other_preset, spec_of
-from ..training import Trainer, TrainSettings, remarks
+from ..training import CONVOLUTION_HALVINGS, Trainer, TrainSettings, remarks, training_for
 from ..verify import GoldenRun
 from .console import DIFFERENT, Grouped, bar, complain, console, json_option, print_json
 from .options import (
@@ -42,6 +42,7 @@ from .options import (
     layers_option,
     numbers,
     preset_option,
+    read_data,
     recipe_option,
 )
 from .watch import POINTS, Watch
@@ -120,9 +121,9 @@ _TRAIN = TrainSettings()
 )
 @click.option(
     "--rate-halvings",
-    default=_TRAIN.rate_halvings,
-    show_default=True,
-    help="How often the rates are halved, evenly over the epochs.",
+    type=int,
+    help="How often the rates are halved, evenly over the epochs (default "
+    f"{_TRAIN.rate_halvings}; on convolutional networks {CONVOLUTION_HALVINGS}).",
 )
 @click.option(
     "--init-gain",
@@ -152,6 +153,15 @@ _TRAIN = TrainSettings()
     default=None,
     help="Train the golden model beside, in another process, and compare every bit of the weights "
     "(default: on, except with --backend golden).",
+)
+@click.option(
+    "--retry",
+    type=click.IntRange(0),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="Wait so long for a board that is gone from its port, then train the epoch that this cut "
+    "short again. 0: end at once.",
 )
 @click.option("--evaluate/--no-evaluate", default=True, help="Test after every epoch.")
 @click.option("--loss", is_flag=True, help="Test for the outputs' mean squared error as well.")
@@ -186,6 +196,7 @@ def train(
     record: Path | None,
     force: bool,
     verify: bool | None,
+    retry: int,
     evaluate: bool,
     loss: bool,
     watch: bool,
@@ -199,6 +210,8 @@ def train(
     Without options: 64-32-10 on scikit-learn's digits, on the gateware itself.
     """
     saved = None
+    if loss and not evaluate:
+        raise click.UsageError("--loss is found by testing: leave out --no-evaluate, or --loss")
     if resume:
         _refuse_besides_resume()
         run = load_run(resume)
@@ -212,8 +225,7 @@ def train(
             raise click.BadParameter("two values wanted, as 0,0.75", param_hint="--targets")
         options |= {"targets": targets, "options": _rule_options(rule_options)}
         settings = _settings(rule, network, options)
-        with bar(f"reading {data}"):
-            dataset = load(data, **how)
+        dataset = read_data(data, **how)
         _refuse_unused(network, settings, dataset)
     spec = spec_of(data, dataset, network, settings)
     if saved and saved.spec["data_digest"] != spec["data_digest"]:
@@ -224,7 +236,7 @@ def train(
     written = [path.resolve() for path in (checkpoint, export, record) if path]
     if len(set(written)) < len(written):
         raise click.UsageError("--checkpoint, --export and --record need a file each")
-    read = [*files_of(data), *files_of(settings.rule.name.rpartition(":")[0]), init]
+    read = files_of(data, settings.rule.name, init, preset_name)
     check_output(checkpoint, read, force)
     for path in (export, record):
         check_output(path, [*read, resume], force)
@@ -249,7 +261,7 @@ def train(
                 RunRecord.of(trainer, spec, backend).save(record)
 
         try:
-            _epochs(trainer, spec, checkpoint, evaluate, loss, view, keep)
+            _epochs(trainer, spec, checkpoint, evaluate, loss, view, keep, retry)
         except (KeyboardInterrupt, DeviceError) as error:
             kept = "no checkpoint was kept (--checkpoint FILE keeps one)"
             if checkpoint and trainer.epoch > first:
@@ -304,6 +316,7 @@ WITH_RESUME = {
     "export",
     "record",
     "verify",
+    "retry",
     "evaluate",
     "loss",
     "watch",
@@ -382,7 +395,7 @@ def _settings(rule: str, network: Network, options: dict) -> TrainSettings:
     given = {name: value for name, value in options.items() if value is not None}
     if own := own_file(rule):
         rule = f"{own[0].absolute()}:{own[1]}"  # where it lies, as `spec_of` says of the data
-    return TrainSettings(**run, rule=settings_for(rule, network, **given))
+    return training_for(network, settings_for(rule, network, **given), **run)
 
 
 def _rule_options(given: tuple[str, ...]) -> dict[str, float]:
@@ -408,12 +421,14 @@ def _epochs(
     loss: bool,
     view: Watch | None,
     keep: Callable[[dict], None],
+    retry: int,
 ) -> None:
     """Train to the end; ``keep`` is given each epoch's entry of the history."""
     last = trainer.settings.epochs
     if view:
         trainer.told.callbacks.append(view)
-    entries = trainer.epochs(evaluate=evaluate, loss=loss, shown=view.shown if view else bar)
+    shown = view.shown if view else bar
+    entries = trainer.epochs(evaluate=evaluate, loss=loss, shown=shown, retry=retry)
     with view or nullcontext(), closing(entries):
         for entry in entries:
             console.print(f"epoch {entry['epoch']}/{last}  {_figures(entry)}")
@@ -493,12 +508,13 @@ def infer(
                 f"{weights} says itself what it is, network {run.network} with rule "
                 f"{run.settings.rule.name}: leave out --layers, --rule, --architecture, --output"
             )
-        dataset = load_data(run.spec, data, **how)
+        with bar(f"reading {data or run.spec['data']}"):
+            dataset = load_data(run.spec, data, **how)
     else:
         network = Network.parse(layers)
         settings = _settings(given.pop("rule", _EP.name), network, given)
         run = Run(network, settings, {}, weights=initial_of(weights, network, settings))
-        dataset = load(data or "digits", **how)
+        dataset = read_data(data or "digits", **how)
     dataset = replace(dataset, x_test=dataset.x_test[:limit], y_test=dataset.y_test[:limit])
     if not len(dataset.x_test):
         raise DataError(f"{dataset.name} has no test samples")

@@ -26,7 +26,6 @@ class WaveformRule(ErrorPlaneRule):
     OBJECTIVES = ("squared-error",)
     DEFAULTS: ClassVar[dict] = {"grid": 12}
     EARLY_STOP = "its waveform begins at a settled state"
-    PLAIN = "its correlations and memories are of plain layers"
 
     @property
     def sweeps_a_step(self) -> int:
@@ -116,7 +115,7 @@ class Frequency(WaveformRule):
         lay = self.layout
         self.amplitude(b)  # then both sums begin at 0
         for drive in ("activation", "response"):
-            self.clear_planes(b, lay.drive(drive, 1), lay.span, to_drive=True)
+            self.clear_planes(b, lay.drive(drive, 1), lay.drive_span, to_drive=True)
         with b.loop(self.points, step=1):
             self.follow(b)
         with b.loop(self.points, step=1):
@@ -128,20 +127,21 @@ class Frequency(WaveformRule):
         self._read(b, "response", "plus", bits - 1)
 
     def _correlate(self, b: Builder, drive: str, tile: int, tile_x: int = 0) -> None:
+        """Add the free planes, times a tile, to a drive."""
         lay = self.layout
-        at = lay.drive(drive, 1)
-        b.add(
-            Mac(
-                outer=(MacLevel(count=lay.span, src=1, dst=1, drive=1),),
-                src=lay.plane("free", 1),
-                dst=at,
-                drive=at,
-                from_drive=True,
-                to_drive=True,
-                tile=tile,
-                tile_x=tile_x,
-            )
-        )
+        if lay.convolves:  # planes have halos, drives have none
+            nests = []
+            for layer in range(1, lay.depth + 1):
+                held = lay.held(drive, layer)
+                nests.append(
+                    lay.layers[layer].walk(src=self.at("free", layer), dst=held, drive=held)
+                )
+        else:
+            at, every = lay.drive(drive, 1), MacLevel(count=lay.span, src=1, dst=1, drive=1)
+            nests = [{"outer": (every,), "src": lay.plane("free", 1), "dst": at, "drive": at}]
+        for nest in nests:
+            held = {"from_drive": True, "to_drive": True, "tile": tile, "tile_x": tile_x}
+            b.add(Mac(**{**nest, **held}))
 
     def _read(self, b: Builder, drive: str, plane: str, bits: int) -> None:
         """Put a drive, divided by 2**bits, into a plane of every layer."""

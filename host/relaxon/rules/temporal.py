@@ -59,6 +59,7 @@ class TemporalContrastive(WaveformRule):
         "backward": "its response is that of an energy: it needs symmetric weights",
     }
     RATES = (1, 2)
+    PLAIN = "a synapse remembers a product; the sum over a map's positions leaves its word"
     REPORT = "mean"
 
     def _check(self, depth: int) -> None:

@@ -7,6 +7,7 @@ against the gradient, the framework of Richards et al. 2019.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from ..network import Network, initial_weights
 from ..parallel import Pool, one_by_one
 from ..rules import first_preset, rule_class, rule_digest, settings_for
 from ..rules.base import Rule
-from ..training import Progress, Trainer, TrainSettings, silent
+from ..training import Progress, Trainer, TrainSettings, silent, training_for
 from .kept import kept, key_of
 from .plots import pyplot
 
@@ -31,6 +32,7 @@ __all__ = [
     "digits",
     "draw",
     "measure_of",
+    "reference_of",
     "rules",
     "trained",
     "updates",
@@ -73,7 +75,7 @@ def accuracy(
     ``settings``: changes of `RuleSettings`; ``training``: of `TrainSettings`.
     """
     rule = settings_for(name, task.network, **(settings or {}))
-    run = TrainSettings(epochs=epochs, seed=seed, rule=rule, **(training or {}))
+    run = training_for(task.network, rule, epochs=epochs, seed=seed, **(training or {}))
     found = trained(task.network, data or task.load(), run, progress)
     return {"rule": name, "seed": seed, **found}
 
@@ -106,7 +108,11 @@ def measure_of(run: dict) -> str:
 
 
 def digits(
-    data: Dataset, seeds: int = 5, epochs: int = 10, progress: Progress = silent
+    data: Dataset,
+    seeds: int = 5,
+    epochs: int = 10,
+    progress: Progress = silent,
+    network: Network = NETWORK,
 ) -> list[dict]:
     """Test accuracy of centered EP, one row per seed: of the defaults ("accuracy"), and of the same
     program without the first layer's LEARN ("frozen"), a read-out of random features."""
@@ -115,7 +121,13 @@ def digits(
             "seed": seed,
             **{
                 name: accuracy(
-                    "ep-centered", seed, epochs, data, {"frozen": frozen}, progress=progress
+                    "ep-centered",
+                    seed,
+                    epochs,
+                    data,
+                    {"frozen": frozen},
+                    progress=progress,
+                    task=Task(network),
                 )["accuracy"]
                 for name, frozen in (("accuracy", ()), ("frozen", (1,)))
             },
@@ -193,6 +205,22 @@ def _slopes(
     if rule.FEEDFORWARD:
         return reference.backpropagation(x, y, rule.FEEDFORWARD)
     return reference.adjoint(x, y, reference.free(x).states)
+
+
+def reference_of(network: Network, weights: Sequence[np.ndarray], feedback: int = 0) -> Any:
+    """The independent model of a network in double precision, `relaxon_sim.reference.Convolutions`:
+    real weights as the machine's, bias last; what comes from above times 2**-feedback."""
+    from relaxon_sim.reference import Convolutions
+
+    parts = list(zip(weights, network.kernels, network.maps, strict=False))
+    return Convolutions(
+        [w[:, :-1].reshape(len(w), k.height, k.width, m.channels) for w, k, m in parts],
+        [w[:, -1] for w, _, _ in parts],
+        [(m.height, m.width) for m in network.maps],
+        [k.stride for k in network.kernels],
+        [k.padding for k in network.kernels],
+        2.0**-feedback,
+    )
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:

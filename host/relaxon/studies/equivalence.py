@@ -17,13 +17,12 @@ import numpy as np
 
 from relaxon_isa import Activation, Builder, Gating, Halt, Program
 
-from ..connections import Region
 from ..generator import Generator
 from ..lab import Lab
 from ..network import Network, initial_weights
 from ..rules import settings_for
 from ..rules.base import Rule
-from .comparison import cosine, updates
+from .comparison import cosine, reference_of, updates
 from .plots import pyplot
 
 __all__ = ["NETWORK", "STEP", "draw", "equivalence", "from_free", "gradients", "interior"]
@@ -38,7 +37,7 @@ def _program(rule: Rule, old: str, new: str, *, side: bool) -> Program:
     b, lay = Builder(rule.config), rule.layout
     for layer in range(1, lay.depth + 1):
         state = {**rule.to_state(layer), **rule.tail(layer), "old": rule.at(old, layer)}
-        drive = rule.objective.drive(layer) or Region(lay.drive("static", layer))
+        drive = rule.objective.drive(layer) or lay.held("static", layer)
         if side:
             state |= {"activation": Activation.LINEAR, "gating": Gating.IN01}
         rule.drive_layer(
@@ -67,15 +66,19 @@ def _trace(lab: Lab, planes: tuple[str, str], steps: int, *, side: bool) -> Iter
 def interior(lab: Lab, seed: int) -> tuple[int, np.ndarray, np.ndarray]:
     """Load weights and a sample whose free and nudged states have no unit at a bound, searched from
     ``seed`` on. Returns the seed, the free states, joined, and the target."""
+    network, gain = lab.network, 0.25 if lab.network.convolves else 0.5
     while True:
         rng = Generator(seed)
-        weights = initial_weights(NETWORK, seed)
+        weights = initial_weights(network, seed, gain)
+        dense = reference_of(network, weights, lab.settings.feedback).dense()
         for i, w in enumerate(weights):  # states about 1/2, where no unit is at a bound
-            above = weights[i + 1][:, :-1].sum(axis=0) if i + 1 < len(weights) else 0
-            w[:, -1] = 0.5 - (w[:, :-1].sum(axis=1) + above) / 2
+            sums = dense.weights[i].sum(axis=1)
+            if i + 1 < len(weights):
+                sums = sums + dense.feedback * dense.weights[i + 1].sum(axis=0)
+            w[:, -1] = 0.5 - sums.reshape(-1, len(w)).mean(axis=0) / 2
         lab.load_weights(weights)
-        free = np.concatenate(lab.relax_free(rng.uniform(0, 1, NETWORK.sizes[0])))
-        y = lab.plane("free", NETWORK.depth) + rng.uniform(-0.2, 0.2, NETWORK.sizes[-1])
+        free = np.concatenate(lab.relax_free(rng.uniform(0, 1, network.sizes[0])))
+        y = lab.plane("free", network.depth) + rng.uniform(-0.2, 0.2, network.sizes[-1])
         lab.relax_nudged(y)
         nudged = np.concatenate(lab.states("plus"))
         if all(((s > 0.02) & (s < 0.98)).all() for s in (free, nudged)):
@@ -85,7 +88,7 @@ def interior(lab: Lab, seed: int) -> tuple[int, np.ndarray, np.ndarray]:
 
 def from_free(lab: Lab, free: np.ndarray, steps: int) -> np.ndarray:
     """States, (steps + 1, units), of synchronous steps with the nudge that is loaded."""
-    for layer, s in enumerate(np.split(free, np.cumsum(NETWORK.sizes[1:])[:-1]), start=1):
+    for layer, s in enumerate(np.split(free, np.cumsum(lab.network.sizes[1:])[:-1]), start=1):
         lab.set_plane("plus", s, layer)
     return np.array(list(_trace(lab, ("plus", "minus"), steps, side=False)))
 

@@ -25,7 +25,7 @@ from ..rules.plugins import own_file
 from ..rules.settings import RuleSettings
 from ..runs import choose_preset, spec_of
 from ..sources import split
-from ..training import Progress, TrainSettings, silent
+from ..training import Progress, TrainSettings, silent, training_for
 from .comparison import measure_of, trained
 from .kept import kept, key_of
 from .plots import pyplot
@@ -111,8 +111,9 @@ class Plan:
     def trial(self, rule: str, settings: dict, seed: int, held_out: float) -> Trial:
         own = {k: v for k, v in settings.items() if k in RULE}
         training = {k: v for k, v in settings.items() if k in TRAINING}
-        made = TrainSettings(seed=seed, rule=settings_for(_absolute(rule), self.network, **own))
-        return Trial(self.data, self.how, self.network, replace(made, **training), held_out)
+        chosen = settings_for(_absolute(rule), self.network, **own)
+        made = training_for(self.network, chosen, seed=seed, **training)
+        return Trial(self.data, self.how, self.network, made, held_out)
 
 
 def _absolute(rule: str) -> str:
