@@ -78,6 +78,11 @@ class SerialDevice(Device):
     clock
         Seconds, monotonic. A simulated line brings its own.
 
+    Members
+    -------
+    zero_runs
+        Whether samples travel as zero runs where that is shorter; by default if the machine can.
+
     Raises DeviceError if no board answers (within about 2 s, or ``timeout`` if that is
     more), or another than expected.
     """
@@ -148,6 +153,7 @@ class SerialDevice(Device):
             self.identity = decode_info(answer.data or b"")
         except DeviceError as error:
             raise DeviceError(f"{self._name}: {error}") from error
+        self.zero_runs = self.config.zero_runs
         if expected is not None and self.identity.fingerprint != expected:
             raise DeviceError(
                 f"{self._name}: the board's fingerprint is {self.identity.fingerprint}, expected "
@@ -378,6 +384,6 @@ class SerialDevice(Device):
         data = bytes(sample)
         for at in range(0, len(data), 0xFFFF):
             command, part = Command.SAMPLE, data[at : at + 0xFFFF]
-            if self.config.zero_runs and len(runs := encode_runs(part)) < len(part):
+            if self.zero_runs and len(runs := encode_runs(part)) < len(part):
                 command, part = Command.RUNS, runs
             self._send(bytes([command]) + len(part).to_bytes(2, "little") + part)

@@ -21,9 +21,10 @@ from ..studies import devices as flaws
 from ..studies.cycles import cycles
 from ..studies.faults import RATES, SAME_OR_NOT, faults
 from ..studies.gradient import gradient
+from ..studies.line import BITS, CLOCK_HZ, DIVISOR, line
 from ..studies.plots import check_picture
 from ..studies.settle import settle
-from ..studies.speed import CASES, Case, golden
+from ..studies.speed import CASES, Case, golden, synthetic
 from ..training import training_for
 from .boards import load_boards
 from .console import DIFFERENT, bar, json_option, print_json, show
@@ -171,6 +172,75 @@ def bench_faults(
                 click.echo(f"{row['machine']}, rate {row['rate']:g}, ended: {row['result']}")
     if any(row["result"] == "different" for row in rows):
         sys.exit(DIFFERENT)
+
+
+@bench.command("link")
+@click.option(
+    "--config",
+    "machine",
+    default="default",
+    show_default=True,
+    help="Preset, or TOML file of a machine.",
+)
+@click.option("--data", help="Data set; by default synthetic samples as sparse as MNIST.")
+@layers_option("784,64,10")
+@click.option(
+    "--bits",
+    multiple=True,
+    type=click.Choice([str(bits) for bits in BITS]),
+    help="Only inputs of this width; may be repeated.",
+)
+@click.option(
+    "--samples",
+    default=8,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Training samples to count, besides the first.",
+)
+@json_option
+def bench_link(
+    machine: str,
+    data: str | None,
+    layers: str,
+    bits: tuple[str, ...],
+    samples: int,
+    as_json: bool,
+) -> None:
+    """What a line of 3 Mbaud carries: training samples on the virtual board, by its own clock.
+
+    Its clock is taken for one of 75 MHz. "share" is the part of the line that inputs and targets
+    take; zero runs carry more than they take. "estimate" is what 'relaxon estimate' says.
+    """
+    network = Network.parse(layers)
+    dataset = read_data(data) if data else synthetic(network, samples + 1)
+    widths = tuple(int(text) for text in bits) or BITS
+    with bar("samples") as progress:
+        rows = line(
+            find_machine(machine),
+            network,
+            dataset,
+            samples=min(samples, len(dataset.x_train) - 1),
+            bits=widths,
+            progress=progress,
+        )
+    if print_json(rows, as_json):
+        return
+    click.echo(f"{network}, {CLOCK_HZ / DIVISOR / 1e6:g} Mbaud")
+    show(
+        ("bits", "form", "payload", "bytes up", "down", "cycles", "share", "samples/s",
+         "estimate"),
+        (
+            (
+                row["bits"],
+                "zero runs" if row["zero_runs"] else "dense",
+                row["payload"],
+                *(f"{row[name]:.0f}" for name in ("up", "down", "cycles")),
+                f"{row['share']:.1%}",
+                *_rounded([row["samples_per_second"], row["estimated"]], 0),
+            )
+            for row in rows
+        ),
+    )  # fmt: skip
 
 
 @bench.command("golden")

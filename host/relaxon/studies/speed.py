@@ -21,10 +21,10 @@ from ..training import Trainer, TrainSettings
 from .estimate import fixed_settings
 from .throughput import rival
 
-__all__ = ["CASES", "Case", "float_epoch", "golden"]
+__all__ = ["CASES", "Case", "float_epoch", "golden", "synthetic"]
 
 
-def _synthetic(network: Network, samples: int) -> Dataset:
+def synthetic(network: Network, samples: int) -> Dataset:
     """Samples with MNIST's share of zeros (81 %), labels at random."""
     rng = Generator(0)
     features, outputs = network.sizes[0], network.sizes[-1]
@@ -80,7 +80,7 @@ def golden(case: Case, samples: int) -> dict:
     of `throughput.rival` on the same data, where there is a compiler. One after the other, in
     processor time."""
     network, samples = Network.parse(case.network), max(1, round(samples * case.part))
-    dataset = load(case.data) if case.data else _synthetic(network, samples)
+    dataset = load(case.data) if case.data else synthetic(network, samples)
     dataset = replace(dataset, x_train=dataset.x_train[:samples], y_train=dataset.y_train[:samples])
     count = len(dataset.x_train)
     engines = ENGINES if available() else ("numpy",)
