@@ -76,7 +76,8 @@ def line(
     rows = []
     for width in bits:
         rule = make_rule(network, config, fixed_settings(network, input_bits=width))
-        inputs, targets = rule.encode_inputs(data.x_train[:1]), rule.encode_targets(data.y_train[:1])
+        inputs = rule.encode_inputs(data.x_train[:1])
+        targets = rule.encode_targets(data.y_train[:1])
         payload = len(inputs[0]) + len(targets[0])
         for runs in (False, True) if config.zero_runs else (False,):
             few, many = (
