@@ -683,7 +683,7 @@ def test_receiver_is_the_model(machine):
             if bench.take_rate:
                 taken += model.rx
                 model.rx.clear()
-                await bench.until(ctx, lambda: len(bench.taken) == len(taken))
+                await bench.until(ctx, lambda n=len(taken): len(bench.taken) == n)
             elif model.rx and bench.held == 0:
                 bench.held = 1
                 taken += model.rx[:1]  # in the ring's output
