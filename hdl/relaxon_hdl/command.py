@@ -581,7 +581,6 @@ class CommandUnit(Scheduled):
                 m.d.comb += [host.ready.eq(1), arguments.count_down.eq(host.valid)]
                 m.d.sync += run.eq(host.payload)
                 with m.If(host.valid):
-                    m.d.sync += lost.eq(lost | ~core.running)
                     m.next = state
 
         with m.FSM(name="command"):

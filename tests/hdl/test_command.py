@@ -488,11 +488,12 @@ async def test_zero_runs(ctx, bench):
 
 @with_core(RUNS, seed=76, rate=0.8)
 async def test_zero_runs_without_a_program(ctx, bench):
-    """One ERROR a command of which a byte came, or a zero was left, while no program ran."""
+    """One ERROR a command that stood for bytes nobody took, zeros or others; none for a pair's
+    numbers."""
     lost = error(BoardError.SAMPLE_WITHOUT_PROGRAM)
-    await bench.expect(ctx, runs(b"\x05\x02ab\x03") + runs(b""), lost)
-    await bench.expect(ctx, runs(b"\x09") + runs(b"\0\x01x") + runs(b"\0"), lost * 3)
-    bench.host.extend(run(0) + runs(b"\x08") + read(Space.INFO, 0, 0, 1))
+    await bench.expect(ctx, runs(b"\x05\x02ab\x03") + runs(b"\0\0\0\0") + runs(b""), lost)
+    await bench.expect(ctx, runs(b"\x09") + runs(b"\0\x01x") + runs(b"\0\x05"), lost * 2)
+    bench.host.extend(run(0) + runs(b"\x08\x03abc") + read(Space.INFO, 0, 0, 1))
     await bench.until(ctx, lambda: bench.running)
     bench.waiting = True
     await bench.until(ctx, lambda: len(bench.samples) == 4)
