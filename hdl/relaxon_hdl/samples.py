@@ -9,7 +9,7 @@ from relaxon_isa import ArrayConfig, Pack, clog2, row_bits
 from .rows import row_view
 from .schedule import Scheduled
 
-__all__ = ["ENTRY_BITS", "QUEUED", "VALUE_BITS", "SampleBuffer"]
+__all__ = ["ENTRY_BITS", "QUEUED", "VALUE_BITS", "SampleBuffer", "entries_layout"]
 
 VALUE_BITS = 9
 """Of an entry's value: unsigned or signed, as the format says."""
@@ -17,6 +17,14 @@ ENTRY_BITS = 18
 """Of an entry: its group above its value. Two are a word of a block RAM."""
 QUEUED = 8
 """Whole samples that may wait."""
+
+
+def entries_layout(config: ArrayConfig) -> dict[str, data.ArrayLayout]:
+    """A row of the lists, an entry of each column: its group, its value in the state format."""
+    return {
+        "groups": data.ArrayLayout(clog2(config.sample_buffer // 2), config.p),
+        "values": data.ArrayLayout(signed(config.state_bits), config.p),
+    }
 
 
 class SampleBuffer(Scheduled):
@@ -66,8 +74,7 @@ class SampleBuffer(Scheduled):
                 "listed": Out(range(self.most + 1)),
                 "label": Out(8),
                 "at": In(range(self.most)),
-                "groups": Out(data.ArrayLayout(clog2(self.most), config.p)),
-                "values": Out(data.ArrayLayout(signed(config.state_bits), config.p)),
+                **{name: Out(layout) for name, layout in entries_layout(config).items()},
             },
         )
 

@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from relaxon_isa import (
     INDEX_SELECTS,
     LOOP_COUNT_BITS,
+    WALK,
     ArrayConfig,
     Opcode,
     Register,
@@ -23,7 +24,7 @@ from relaxon_isa import (
 from .access import ProgramPort
 from .bus import RUN_REQUEST
 from .counters import event_layout
-from .nest import HEAD_ROWS, INDEX_BITS, NestWalker, issue_layout
+from .nest import HEAD_ROWS, INDEX_BITS, NestWalker, issue_layout, listed_member
 from .primitives import Ram, delay
 from .rows import row_view
 from .schedule import Scheduled
@@ -100,6 +101,8 @@ class Sequencer(Scheduled):
         Of what kind this cycle is; the end of a sweep.
     learned : Out(1)
         A LEARN without hold is over.
+    listed : In
+        With a sample buffer: rows of the present sample's lists.
     program : In(ProgramPort)
     """
 
@@ -116,6 +119,7 @@ class Sequencer(Scheduled):
                 "index": Out(INDEX_BITS),
                 "events": Out(event_layout(counted)),
                 "program": In(ProgramPort(config)),
+                **listed_member(config),
                 **dict.fromkeys(outputs, Out(1)),
                 **dict.fromkeys(inputs, In(1)),
             },
@@ -137,6 +141,7 @@ class Sequencer(Scheduled):
         row = Signal.like(self.row, reset_less=True)
         loaded = Signal()  # that row is in ``row`` already
         longest = max(mac_latency(config) + config.drains, learn_latency(config))
+        longest += WALK * bool(config.sample_buffer)
         drain = Signal(range(longest + 1))
         drained = Signal()
         head = row_view(config, "MAC", word)
@@ -161,6 +166,8 @@ class Sequencer(Scheduled):
         load, begin, ended = walker.load, walker.begin, walker.ended
         fetched = Signal.like(row, reset_less=True)  # the head row, where it is not read twice
         begun = Signal()  # with prefetch: a nest issues, beside what the state machine does
+        if config.sample_buffer:
+            m.d.comb += walker.listed.eq(self.listed)
         if config.prefetch:
             load, begin, ended = self.alternate(m, walker, begun)
             no_drain = Signal()
@@ -276,7 +283,11 @@ class Sequencer(Scheduled):
         is_mac = row[:OPCODE_BITS] == Opcode.MAC
         if config.drains:
             return Mux(is_mac, *(row_view(config, kind, row).drain for kind in ("MAC", "LEARN")))
-        return Mux(is_mac, mac_latency(config), learn_latency(config))
+        latency = Mux(is_mac, mac_latency(config), learn_latency(config))
+        if not config.sample_buffer:
+            return latency
+        walks = Mux(is_mac, *(row_view(config, kind, row).walk for kind in ("MAC", "LEARN")))
+        return latency + Mux(walks, WALK, 0)
 
     def alternate(
         self, m: Module, walker: NestWalker, begun: Signal
@@ -294,6 +305,8 @@ class Sequencer(Scheduled):
             other.count.eq(walker.count),
             other.indices.eq(walker.indices),
         ]
+        if self.config.sample_buffer:
+            m.d.comb += other.listed.eq(self.listed)
         with m.If(begin):
             m.d.sync += issues.eq(~issues)
         for side, each in enumerate(walkers):

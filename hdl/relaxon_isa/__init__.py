@@ -6,6 +6,7 @@ Its names are imported from here, those of `identity`, `check` and `document` fr
 from .config import CONTRACT_VERSION, FEATURES, ArrayConfig, Feature, clog2
 from .cycles import (
     READ_CYCLES,
+    WALK,
     drain_cycles,
     fetch_cycles,
     group_cycles,
@@ -94,6 +95,7 @@ __all__ = [
     "READ_CYCLES",
     "SESSION_MASK",
     "STREAMS",
+    "WALK",
     "Activation",
     "ArrayConfig",
     "BoardError",
