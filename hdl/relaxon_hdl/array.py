@@ -131,6 +131,7 @@ class Array(Scheduled):
         )
         self.mac = row_view(config, "MAC", self.row)
         self.learn = row_view(config, "LEARN", self.row)
+        self.wait = row_view(config, "WAIT", self.row)
         self.is_mac = Signal()
         self.is_learn = Signal()
         self.walks = Signal()  # over lists
@@ -526,6 +527,12 @@ class Array(Scheduled):
         s_index = when.late(m, index, "s_index")
         s_lanes = self.one_hot(when.late(m, lane_index, "s_lane"))
         drive_word = when.late(m, word, "drive_word")
+        words = [word] * config.p
+        if config.sample_buffer:  # a WAIT that is ahead writes a group
+            targets = delay(m, element.lanes, 2, "element_lanes")[2]
+            hits, high = when.late(m, element.hits, "element_hits"), self.wait.high
+            s_lanes = [here | target for here, target in zip(s_lanes, targets, strict=True)]
+            words = [Mux(hit, high, word) for hit in hits]
 
         d_place = into(pipes.place, when.acc)
         both = None
@@ -558,7 +565,7 @@ class Array(Scheduled):
             ]
             m.d.comb += [
                 lane.write.eq(write_state),
-                lane.write_data.eq(word),
+                lane.write_data.eq(words[k]),
                 state.w_addr.eq(s_addr),
                 state.w_data.eq(lane.new),
                 state.w_en.eq(s_en),

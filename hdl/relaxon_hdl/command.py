@@ -27,6 +27,10 @@ LANED = (Space.STATE, Space.DRIVE)
 """Spaces whose elements have a lane; the others step the index only."""
 
 
+EARLY = (Register.SAMPLES, Register.WRONG)
+"""Registers of which one may be read while a program runs."""
+
+KNOWN = (Command.WRITE, Command.READ, Command.RUN, Command.SAMPLE)
 CODE_MASK = 3
 """Bits of a command that tell the four apart."""
 
@@ -257,7 +261,7 @@ class RecordWriter(Component):
     """Puts the board's stream together so that records never mix.
 
     EMIT bytes pass as they come. A record made here starts only while none is offered and, unless
-    it is DONE, no program runs or it is stalled in WAIT. DONE goes before what waits here.
+    it is DONE or early, no program runs or it is stalled in WAIT. DONE goes before what waits here.
 
     Members
     -------
@@ -266,6 +270,8 @@ class RecordWriter(Component):
         not run.
     wanted : In(1), kind : In(Kind)
         Hold them until ``granted``: a DATA or an ERROR is to be written.
+    early : In(1), emitting : In(1)
+        With ``wanted``: the record may begin while a program runs, but within no EMIT.
     granted : Out(1)
         One cycle: its record begins.
     length : In(16)
@@ -295,6 +301,8 @@ class RecordWriter(Component):
                 "done": In(1),
                 "wanted": In(1),
                 "kind": In(Kind),
+                "early": In(1),
+                "emitting": In(1),
                 "granted": Out(1),
                 "length": In(16),
                 "body": In(stream.Signature(8)),
@@ -316,7 +324,9 @@ class RecordWriter(Component):
         dropping = Signal(init=1)  # EMIT and DONE of an aborted program
         m.d.comb += [
             self.idle.eq(~self.running & ~self.done & ~due & ~dropping),
-            no_emit.eq((self.idle | self.waiting) & ~emit.valid & ~dropping),
+            no_emit.eq(
+                (self.idle | self.waiting | (self.early & ~self.emitting)) & ~emit.valid & ~dropping
+            ),
             self.quiet.eq(self.passing & ~due & ~dropping),
         ]
         with m.If(self.done & ~dropping):
@@ -388,7 +398,8 @@ class CommandUnit(Scheduled):
     One element at a time goes through the element register: a WRITE fills it byte by byte and hands
     it to the core, a READ has the core load it and empties it. Indices beyond what any space needs
     wrap. The identity text is answered from here and cannot be written; spaces 6 and 7 are it too.
-    A RUN waits for the DONE of the run before. The ERROR of an unknown command waits until no
+    A RUN waits for the DONE of the run before. A READ of one of `EARLY` on a machine with a sample
+    buffer does not wait for the program's end. The ERROR of an unknown command waits until no
     program runs, or one is stalled in WAIT (`RecordWriter`).
 
     Latency: a command's first effect two cycles after its last byte (with the long pipeline three:
@@ -444,6 +455,13 @@ class CommandUnit(Scheduled):
         )
         info_read = info.read_port()
 
+        early = Signal()
+        if self.config.sample_buffer:
+            m.d.comb += [
+                core.memory.early.eq(early),
+                records.early.eq(early),
+                records.emitting.eq(core.emitting),
+            ]
         length = Signal(16)
         lost = Signal()  # bytes of a SAMPLE
         writing = Signal()
@@ -482,9 +500,9 @@ class CommandUnit(Scheduled):
         with m.FSM(name="command"):
             with m.State("COMMAND"):
                 m.d.comb += [host.ready.eq(1), arguments.start.eq(1)]
-                m.d.sync += [length.eq(0), lost.eq(0)]
+                m.d.sync += [length.eq(0), lost.eq(0), early.eq(0)]
                 with m.If(host.valid), m.Switch(host.payload):
-                    with m.Case(*Command):
+                    with m.Case(*KNOWN):
                         m.next = "ARGUMENTS"
                     with m.Default():
                         m.next = "ERROR"
@@ -527,6 +545,10 @@ class CommandUnit(Scheduled):
             with m.State("LENGTH"):  # count times size
                 m.d.comb += element.count.eq(1)
                 m.d.sync += length.eq(length + arguments.count)
+                if self.config.sample_buffer:
+                    known = Cat(arguments.index == register for register in EARLY).any()
+                    one = (arguments.space == Space.REGISTER) & (arguments.count == 1)
+                    m.d.sync += early.eq(one & known)
                 with m.If(element.last):
                     m.next = "DATA"
             with m.State("DATA"):

@@ -64,7 +64,7 @@ class Sequencer(Scheduled):
 
     With prefetch the fetch begins with a nest's first issue, and loads the other of two walkers. A
     nest without a drain is followed at once: the other walker begins in the cycle of its last
-    token.
+    token. A WAIT that is ahead is like a nest without a drain; while it is stalled the fetch is.
 
     A block RAM's word comes late in its cycle. On a long pipeline its output feeds little more than
     a register: the head row is decoded one cycle later (cycle 2), which is READY for every
@@ -93,6 +93,8 @@ class Sequencer(Scheduled):
         The open loop's index that WAIT or EMIT adds to its base.
     wait_run, emit_run : Out(1)
         The instruction is executing.
+    ahead : In(1)
+        With a sample buffer: it is a WAIT that is ahead.
     stalled : In(1)
         It makes no progress in this cycle.
     finished : In(1)
@@ -108,7 +110,7 @@ class Sequencer(Scheduled):
 
     def __init__(self, config: ArrayConfig, family: str | None = None):
         outputs = ("running", "counting", "done", "start", "wait_run", "emit_run", "learned")
-        inputs = ("abort", "flag", "stalled", "finished")
+        inputs = ("abort", "flag", "stalled", "finished", *["ahead"] * (config.sample_buffer > 0))
         counted = (*CYCLES.values(), Register.CONTROL_CYCLES, Register.SWEEPS)
         super().__init__(
             config,
@@ -163,19 +165,6 @@ class Sequencer(Scheduled):
         ]
         with m.If(drain != 0):
             m.d.sync += drain.eq(drain - 1)
-        load, begin, ended = walker.load, walker.begin, walker.ended
-        fetched = Signal.like(row, reset_less=True)  # the head row, where it is not read twice
-        begun = Signal()  # with prefetch: a nest issues, beside what the state machine does
-        if config.sample_buffer:
-            m.d.comb += walker.listed.eq(self.listed)
-        if config.prefetch:
-            load, begin, ended = self.alternate(m, walker, begun)
-            no_drain = Signal()
-            m.d.comb += drained.eq(Mux(begun, ended & no_drain, drain <= 1))
-            with m.If(ended):
-                m.d.sync += [begun.eq(0), drain.eq(self.drain_of(row))]
-            with m.If(begin):
-                m.d.sync += [begun.eq(1), no_drain.eq(self.drain_of(fetched) == 0)]
         # What the state machine is at, for others.
         fetching = Signal()
         issuing = Signal()  # or executing
@@ -183,6 +172,31 @@ class Sequencer(Scheduled):
         executes = Signal()
         leaves = Signal()  # WAIT or EMIT is over
         enters = Signal()  # the next cycle executes
+        # Of the instruction that is fetched, and of what begins: a WAIT that is ahead.
+        is_ahead, begin_ahead = Signal(), Signal()
+        load, begin, ended = walker.load, walker.begin, walker.ended
+        fetched = Signal.like(row, reset_less=True)  # the head row, where it is not read twice
+        begun = Signal()  # with prefetch: a nest issues, beside what the state machine does
+        if config.sample_buffer:
+            m.d.comb += walker.listed.eq(self.listed)
+        if config.prefetch:
+            no_drain = Signal()
+            walks = begun & ~self.ahead if config.sample_buffer else begun
+            load, begin, ended = self.alternate(m, walker, walks)
+            with m.If(ended):
+                m.d.sync += [begun.eq(0), drain.eq(self.drain_of(row))]
+            over = ended
+            if config.sample_buffer:
+                taken = self.ahead & self.finished
+                over |= taken
+                with m.If(taken):
+                    m.d.comb += leaves.eq(1)
+                    m.d.sync += begun.eq(0)
+            with m.If(begin):
+                m.d.sync += [begun.eq(1), no_drain.eq(self.drain_of(fetched) == 0)]
+            with m.If(begin_ahead):
+                m.d.sync += [begun.eq(1), no_drain.eq(1)]
+            m.d.comb += drained.eq(Mux(begun, over & no_drain, drain <= 1))
 
         def stop():
             with m.If(self.abort):
@@ -210,6 +224,11 @@ class Sequencer(Scheduled):
                     with m.If(~loaded):
                         m.d.sync += row.eq(word)
                 m.next = "EXECUTE"
+                if config.sample_buffer and config.prefetch:
+                    with m.If(is_ahead):
+                        m.d.comb += begin_ahead.eq(1)
+                        m.d.sync += [count.eq(0), loaded.eq(0)]
+                        m.next = "FETCH"
                 with m.If(is_nest):
                     m.d.comb += begin.eq(1)
                     if config.prefetch:
@@ -232,9 +251,16 @@ class Sequencer(Scheduled):
                 m.d.sync += [count.eq(count + 1), at.eq(at + 1)]
                 with m.If(count == 0):
                     m.d.sync += pc.eq(at)
+                if config.sample_buffer:  # with prefetch, behind a WAIT that has not begun yet
+                    with m.If(self.stalled):
+                        m.d.comb += rows.r_addr.eq(self.program.index)
+                        m.d.sync += [count.eq(0), at.eq(at)]
                 with m.If(count == 1):
                     m.d.comb += decodes.eq(1)
                     m.d.sync += [is_nest.eq(head_nest), n_levels.eq(head.levels)]
+                    if config.sample_buffer and config.prefetch:
+                        wait = row_view(config, "WAIT", word)
+                        m.d.sync += is_ahead.eq((wait.opcode == Opcode.WAIT) & wait.ahead)
                     if overlaps:
                         m.d.sync += fetched.eq(word)
                     else:  # with no drain to wait for, nobody needs the row before any more
@@ -274,7 +300,7 @@ class Sequencer(Scheduled):
             with m.State("ABORT"), m.If(drain == 0):
                 m.next = "IDLE"
         self.transfer(m, loops, decodes=decodes, enters=enters, executes=executes, leaves=leaves)
-        over = begun & ended if config.prefetch else issuing & ~executes & ended
+        over = ended if config.prefetch else issuing & ~executes & ended
         self.account(m, drain, fetching, issuing, begun, over)
 
     def drain_of(self, row: Value) -> Value:
@@ -384,9 +410,11 @@ class Sequencer(Scheduled):
             m.d.comb += run.eq(runs)
             with m.If(decodes):
                 m.d.sync += comes.eq(self.program.row[:OPCODE_BITS] == code)
+            with m.If(leaves):
+                m.d.sync += runs.eq(0)
             with m.If(enters):
                 m.d.sync += runs.eq(comes)
-            with m.If(leaves | self.abort):
+            with m.If(self.abort):
                 m.d.sync += runs.eq(0)
 
     def account(
@@ -408,7 +436,7 @@ class Sequencer(Scheduled):
         if self.config.prefetch:
             draining, waiting = draining | begun, waiting & ~begun
         m.d.comb += [
-            busy.eq((fetching & draining) | (issuing & ~self.stalled)),
+            busy.eq(((fetching & draining) | issuing) & ~self.stalled),
             idle.eq(fetching & waiting),
             *(self.events[r.name.lower()].eq(busy & self.is_opcode(c)) for c, r in CYCLES.items()),
             self.events.control_cycles.eq(

@@ -5,6 +5,7 @@ Its names are imported from here, those of `identity`, `check` and `document` fr
 
 from .config import CONTRACT_VERSION, FEATURES, ArrayConfig, Feature, clog2
 from .cycles import (
+    AHEAD_CYCLES,
     READ_CYCLES,
     WALK,
     drain_cycles,
@@ -77,6 +78,7 @@ from .samples import HEADER_BYTES as MEMORY_HEADER_BYTES
 from .samples import INDEX_BYTES, MemoryHeader, record_address, record_stride
 
 __all__ = [
+    "AHEAD_CYCLES",
     "CONTRACT_VERSION",
     "COUNTER_BITS",
     "CRC_BYTES",
