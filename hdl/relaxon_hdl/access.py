@@ -1,15 +1,22 @@
 """How host, WAIT and EMIT reach the memories: their ports, and who has them when."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Signal, Value, signed
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa import COUNTER_BITS, ArrayConfig, Space, element_bytes, row_bits
+from relaxon_isa import COUNTER_BITS, ArrayConfig, Register, Space, element_bytes, row_bits
 
 from .bus import MemorySignature, element_bits
 from .schedule import Scheduled
 
 __all__ = ["Access", "ElementPort", "ProgramPort", "RegisterPort", "TransferPort"]
+
+
+def target_members(config: ArrayConfig) -> dict[str, Any]:
+    """What a group of a target needs beside an element: a bit a lane."""
+    return dict.fromkeys(("lanes", "hits"), Out(config.p)) if config.sample_buffer else {}
 
 
 class ElementPort(wiring.Signature):
@@ -26,11 +33,15 @@ class ElementPort(wiring.Signature):
         Write ``data`` to ``index``, ``lane`` (of the table: ``index``). A short pipeline takes a
         state's ``index`` and ``lane``, and a drive's ``data``, a cycle later.
     state : In(signed), drive : In(signed)
+    lanes, hits : Out
+        With a sample buffer and ``write_state``: other lanes that take ``data``; lanes that take
+        the WAIT's ``high`` instead.
     """
 
     def __init__(self, config: ArrayConfig):
         super().__init__(
             {
+                **target_members(config),
                 "read": Out(1),
                 "index": Out(16),
                 "lane": Out(config.lane_bits),
@@ -77,11 +88,15 @@ class RegisterPort(wiring.Signature):
     write : Out(1), data : Out
     value : In, low : In(1), high : In(1)
         The halves of a register, one after the other.
+    watch : Out, watched_low : In(1), watched_high : In(1)
+        With a sample buffer: of a register that is read while a program runs, likewise.
     """
 
-    def __init__(self):
+    def __init__(self, config: ArrayConfig):
+        watch = {"watch": Out(4), "watched_low": In(1), "watched_high": In(1)}
         super().__init__(
             {
+                **(watch if config.sample_buffer else {}),
                 "index": Out(4),
                 "lock": Out(1),
                 "write": Out(1),
@@ -110,11 +125,14 @@ class TransferPort(wiring.Signature):
         The element, READ_CYCLES after its place.
     word : In(signed)
         A state, READ_CYCLES - 1 after its place (on a short pipeline the same as ``data``).
+    lanes, hits : Out
+        As of `ElementPort`, with ``value``; 0 where that is one lane's.
     """
 
     def __init__(self, config: ArrayConfig):
         super().__init__(
             {
+                **target_members(config),
                 "space": Out(3),
                 "group": Out(16),
                 "lane": Out(config.lane_bits),
@@ -137,7 +155,8 @@ class Access(Scheduled):
                    '<-- data -------------------------+--> registers
 
     Latency: a request is answered 5 cycles after it may begin; EMIT's are those of `TransferPort`.
-    Throughput: a request per 6 cycles; a value of WAIT per cycle.
+    Throughput: a request per 6 cycles; a value of WAIT per cycle. A read that is early is answered
+    once its register has had its turn, and nobody notices.
 
     Parameters
     ----------
@@ -172,9 +191,12 @@ class Access(Scheduled):
                 "transfer": In(TransferPort(config)),
                 "element": Out(ElementPort(config)),
                 "program": Out(ProgramPort(config)),
-                "registers": Out(RegisterPort()),
+                "registers": Out(RegisterPort(config)),
             },
         )
+        self.is_memory = Signal()
+        halves = data.ArrayLayout(COUNTER_BITS // 2, 2)
+        self.watched = Signal(halves, reset_less=True)  # of a read that is early
 
     def build(self, m: Module) -> None:
         memory = self.memory
@@ -183,8 +205,14 @@ class Access(Scheduled):
         with m.FSM(name="access") as access:
             answering = access.ongoing("ANSWER")
             # A request that begins while WAIT is stalled keeps it so until it is over.
-            with m.State("REST"), m.If(memory.valid & self.free):
-                m.next = "SERVE"
+            with m.State("REST"):
+                with m.If(memory.valid & self.free):
+                    m.next = "SERVE"
+                if self.config.sample_buffer:
+                    with m.Elif(memory.valid & memory.early):
+                        m.next = "WATCH"
+            if self.config.sample_buffer:
+                self.watch(m)
             with m.State("SERVE"):
                 # Four beats, for a register's two halves, and for what is read on the way there.
                 m.d.comb += [self.serving.eq(1), write.eq(memory.write & memory.valid)]
@@ -198,6 +226,27 @@ class Access(Scheduled):
         due = memory.valid & (self.free | self.serving) & ~answering
         reads_register = due & (memory.space == Space.REGISTER)
         self.read(m, self.address(m, write, reads_register))
+        if self.config.sample_buffer:
+            m.d.comb += self.registers.watch.eq(memory.index)
+            with m.If(access.ongoing("WATCHED")):
+                m.d.comb += memory.rdata.eq(self.watched)
+
+    def watch(self, m: Module) -> None:
+        """The states of a read that is early."""
+        memory, registers = self.memory, self.registers
+        for state, half, then in (
+            ("WATCH", 0, "WATCH_HIGH"),
+            ("WATCH_HIGH", 1, "WATCHED"),
+        ):
+            with m.State(state):
+                with m.If(registers.watched_high if half else registers.watched_low):
+                    m.d.sync += self.watched[half].eq(registers.value)
+                    m.next = then
+                with m.If(~memory.valid):  # the host's reset
+                    m.next = "REST"
+        with m.State("WATCHED"):
+            m.d.comb += memory.ready.eq(memory.valid)
+            m.next = "REST"
 
     def address(self, m: Module, write: Signal, reads_register: Value) -> Signal:
         """Leads what is wanted to its memory: by EMIT while it runs, else by WAIT in the cycle
@@ -241,6 +290,13 @@ class Access(Scheduled):
             self.registers.data.eq(memory.wdata),
             self.registers.write.eq(write & (target == Space.REGISTER)),
         ]
+        if config.sample_memory:  # no memory answers yet: MEMORY is 0, and cannot be written
+            m.d.comb += self.is_memory.eq(index == Register.MEMORY)
+            with m.If(self.is_memory):
+                m.d.comb += self.registers.write.eq(0)
+        if config.sample_buffer:
+            for name in target_members(config):
+                m.d.comb += getattr(element, name).eq(getattr(transfer, name))
         return space
 
     def read(self, m: Module, space: Value) -> None:
@@ -266,6 +322,8 @@ class Access(Scheduled):
                     m.d.sync += element[: COUNTER_BITS // 2].eq(registers.value)
                 with m.If(registers.high):
                     m.d.sync += element[COUNTER_BITS // 2 :].eq(registers.value)
+                with m.If(self.is_memory):
+                    m.d.sync += element.eq(0)
         with m.If(self.wait_run & ~self.serving):
             m.d.sync += element.eq(element)
         m.d.comb += [

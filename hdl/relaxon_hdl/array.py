@@ -9,7 +9,7 @@ from amaranth.hdl import Array as Choice
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa import ArrayConfig, Judge, Opcode, Sign, row_bits
+from relaxon_isa import WALK, ArrayConfig, Judge, Opcode, Sign, row_bits
 
 from .access import ElementPort
 from .hash import Hash, rotl
@@ -18,19 +18,24 @@ from .neuron import Lane, LaneDecoder
 from .planes import DriveBank, StateBank
 from .primitives import DelayLine, copies, delay
 from .rows import row_view
+from .samples import entries_layout
 from .schedule import Held, Scheduled, into
 from .synapse import CELL_FLAGS, FLAG_USES, Synapse
 
 __all__ = ["Array"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pipes:
     """What travels with a tile: of each field its past, entry k as it was k cycles ago.
 
     ``last_of_mac`` and ``last_of_learn`` are apart, since a LEARN drains before the last stages of
     a MAC are reached. ``place`` is the tile in a LEARN and the destination in a MAC: what is
     written, and where it is read.
+
+    ``learns`` and ``row`` are as the tile enters: it is a LEARN's, whose row plane's group is
+    there. With a sample buffer, a column each: its tile, and whether it writes there; and whether
+    the tile is a walk's.
     """
 
     sign: list[Value]
@@ -41,6 +46,11 @@ class Pipes:
     gate: list[Value]
     drive: list[Value]
     place: list[Any]
+    learns: Value
+    row: Value
+    walks: list[Value] | None = None
+    tiles: list[list[Value]] | None = None
+    writes: list[list[Value]] | None = None
 
 
 class Array(Scheduled):
@@ -59,6 +69,12 @@ class Array(Scheduled):
 
     With drains an instruction is issued while others are on their way. What of its row is needed
     later than at its issue comes along (`Held`).
+
+    A walk's tile waits until its entries are there, and enters the pipe `WALK` cycles after its
+    issue. The entries' groups are added to its tile's address, their values take the place of
+    states::
+
+        issue   1 list_row   (2)   3 groups, values: enters   4 addresses   ..
 
     Parameters
     ----------
@@ -82,6 +98,9 @@ class Array(Scheduled):
     clear_flag : In(1)
     state_saturated, weight_saturated : Out(1)
         Pulses, for one or more saturations in a group and in a tile.
+    list_row : Out, groups : In, values : In
+        With a sample buffer: a row of the present sample's lists, and its entries two cycles later
+        (`SampleBuffer`).
     """
 
     def __init__(self, config: ArrayConfig, family: str | None = None):
@@ -90,6 +109,10 @@ class Array(Scheduled):
         self.lanes = [Lane(config, family) for _ in lanes]
         self.states = [StateBank(config, family) for _ in lanes]
         self.drives = [DriveBank(config, family) for _ in lanes]
+        lists = {}
+        if config.sample_buffer:
+            lists = {name: In(layout) for name, layout in entries_layout(config).items()}
+            lists["list_row"] = Out(range(config.sample_buffer // 2))
         super().__init__(
             config,
             {
@@ -102,13 +125,17 @@ class Array(Scheduled):
                 "clear_flag": In(1),
                 "state_saturated": Out(1),
                 "weight_saturated": Out(1),
+                **lists,
             },
             family,
         )
         self.mac = row_view(config, "MAC", self.row)
         self.learn = row_view(config, "LEARN", self.row)
+        self.wait = row_view(config, "WAIT", self.row)
         self.is_mac = Signal()
         self.is_learn = Signal()
+        self.walks = Signal()  # over lists
+        self.entries_come = Signal()  # those of a walk's tile
         self.held: Any = None
 
     def build(self, m: Module) -> None:
@@ -123,7 +150,9 @@ class Array(Scheduled):
             self.is_mac.eq(self.mac.opcode == Opcode.MAC),
             self.is_learn.eq(self.mac.opcode == Opcode.LEARN),
         ]
-        self.held = Held(m, self.config, self.issue.begin)
+        if self.config.sample_buffer:
+            self.read_lists(m)
+        self.held = Held(m, self.config, self.issue.begin, self.walks)
         pipes = self.travel(m)
         self.address_banks(m, pipes)
         self.dither(m, pipes)
@@ -134,6 +163,32 @@ class Array(Scheduled):
         self.write_banks(m, pipes)
         self.raise_flag(m, pipes)
         self.answer(m)
+
+    def read_lists(self, m: Module) -> None:
+        """Has the row of the lists read that belongs to a walk's tile."""
+        issue = self.issue
+        now = Signal.like(self.list_row)
+        following = Signal.like(self.list_row, reset_less=True)
+        m.d.comb += [
+            self.walks.eq(Mux(self.is_mac, self.mac.walk, self.is_learn & self.learn.walk)),
+            now.eq(Mux(issue.begin, 0, following)),
+        ]
+        m.d.sync += self.list_row.eq(now)
+        with m.If(issue.valid):
+            m.d.sync += following.eq(Mux(issue.spent[0], 0, now + 1))
+        waits = delay(m, self.walks & issue.valid, WALK, "walk", reset=True)
+        m.d.comb += self.entries_come.eq(waits[WALK])
+
+    def enter(self, m: Module, name: str, value: Value, *, happens: bool = False) -> Value:
+        """What a tile has at its issue, as it enters the pipe. ``happens``: it is 0 where there is
+        no tile."""
+        if not self.config.sample_buffer:
+            return value
+        at_once = value & ~self.walks if happens else value
+        waited = delay(m, value, WALK, f"{name}_waits")[WALK]
+        entered = Signal(value.shape(), name=f"{name}_enters")
+        m.d.comb += entered.eq(Mux(self.entries_come, waited, at_once))
+        return entered
 
     def travel(self, m: Module) -> Pipes:
         """What travels down the pipe, from the issue on."""
@@ -151,6 +206,17 @@ class Array(Scheduled):
         if config.dither_bits:
             with m.If(mac.sign == Sign.RANDOM):
                 m.d.comb += sign.eq(self.sample_key[0] ^ issue.flip)
+        tile = self.enter(m, "tile", issue.tile)
+        sign, tail = self.enter(m, "sign", sign), self.enter(m, "tail", tail)
+        place = self.enter(m, "place", place)
+        lasts = [
+            self.enter(m, f"last_of_{kind}", last & its, happens=True)
+            for kind, its in (("mac", self.is_mac), ("learn", self.is_learn))
+        ]
+        learns = self.is_learn
+        if config.drains or config.sample_buffer:  # a MAC may be under way, too
+            learns = self.enter(m, "learns", learns & issue.valid, happens=True)
+        drive = self.enter(m, "drive", issue.drive)
         longest = max(when.new, when.last_write) - 1
         if when.short:  # a memory for the first part, where registers are dear
             early = when.learn_address - 1
@@ -160,16 +226,32 @@ class Array(Scheduled):
             past = [*delay(m, place, 1, "place_early"), *[None] * (early - 2), *later]
         else:
             past = delay(m, place, longest, "place")
-        return Pipes(
+        pipes = Pipes(
             sign=delay(m, sign, when.product, "sign"),
-            first=delay(m, issue.first, when.sum, "first"),
-            last_of_mac=delay(m, last & self.is_mac, when.new, "group_last", reset=True),
-            last_of_learn=delay(m, last & self.is_learn, when.last_write, "tile_last", reset=True),
+            first=delay(m, self.enter(m, "first", issue.first), when.sum, "first"),
+            last_of_mac=delay(m, lasts[0], when.new, "group_last", reset=True),
+            last_of_learn=delay(m, lasts[1], when.last_write, "tile_last", reset=True),
             tail=delay(m, tail, when.new, "tail"),
-            gate=delay(m, issue.gate, when.acc, "gate"),
-            drive=delay(m, issue.drive, when.acc if config.both else when.drive_address, "drive"),
+            gate=delay(m, self.enter(m, "gate", issue.gate), when.acc, "gate"),
+            drive=delay(m, drive, when.acc if config.both else when.drive_address, "drive"),
             place=past,
+            learns=learns,
+            row=self.enter(m, "row", issue.dst),
         )
+        if config.sample_buffer:
+            pipes.walks = delay(m, self.entries_come, when.operand, "walks")
+            pipes.tiles, pipes.writes = [], []
+            for c in range(config.p):
+                here = Signal(config.tile_addr_bits, name=f"tile_of_column_{c}")
+                writes = Signal(name=f"writes_column_{c}")
+                m.d.comb += [
+                    here.eq(tile + Mux(self.entries_come, self.groups[c], 0)),
+                    # The word read where a list has ended may be old.
+                    writes.eq(~self.entries_come | (self.values[c] != 0)),
+                ]
+                pipes.tiles.append(delay(m, here, when.learn_write - 1, f"tile_of_column_{c}"))
+                pipes.writes.append(delay(m, writes, when.learn_write - 1, f"writes_column_{c}"))
+        return pipes
 
     def address_banks(self, m: Module, pipes: Pipes) -> None:
         """Read addresses of the banks, a register for each lane. The first port of S reads the
@@ -191,8 +273,8 @@ class Array(Scheduled):
         ]
         with m.If(reads_gate & into(pipes.last_of_mac, when.gate_address)):
             m.d.comb += second.eq(into(pipes.gate, when.gate_address))
-        with m.If(self.is_learn & issue.valid if config.drains else self.is_learn):
-            m.d.comb += second.eq(issue.dst)
+        with m.If(pipes.learns):
+            m.d.comb += second.eq(pipes.row)
         for k in range(config.p):
             a_addr = Signal(config.state_addr_bits, name=f"a_addr_{k}", reset_less=True)
             b_addr = Signal(config.state_addr_bits, name=f"b_addr_{k}", reset_less=True)
@@ -210,32 +292,79 @@ class Array(Scheduled):
 
     def address_tiles(self, m: Module, pipes: Pipes) -> None:
         """Read and write addresses of the weights, and when a LEARN writes; a register for each
-        row of cells."""
-        config, when, learn = self.config, self.when, self.learn
-        place, last = pipes.place, pipes.last_of_learn
-        tile = Signal(config.tile_addr_bits)
-        written = Signal(config.tile_addr_bits)
-        writes = Signal()
-        memory_writes = Signal()
-        m.d.comb += [
-            tile.eq(self.issue.tile),
-            written.eq(into(place, when.learn_write)),
-            writes.eq(into(last, when.learn_write)),
-        ]
+        row of cells, with a sample buffer for each column."""
+        config, when = self.config, self.when
         reads = self.is_learn
-        integral = learn.integral
-        if config.drains:  # a MAC may be under way, too
-            tokens = delay(m, reads & self.issue.valid, when.learn_address, "learns", reset=True)
-            # Till the next nest begins: what is under way has ended by then.
-            integral = self.held.at(integral & reads, "integral", 1) & ~self.issue.begin
+        integral = self.learn.integral
+        if config.drains or config.sample_buffer:
+            tokens = delay(m, pipes.learns, when.learn_address, "learns", reset=True)
+        if config.sample_buffer and not config.drains:
+            integral = integral & reads
             reads = into(tokens, when.learn_address) | integral
+        if config.drains:
+            # Till the next nest begins: what is under way has ended by then.
+            integral = self.held.at(integral & reads, "integral", 1) & ~self.held.begins_at(0)
+            reads = into(tokens, when.learn_address) | integral
+        writes = into(pipes.last_of_learn, when.learn_write)
+        if pipes.tiles is None or pipes.writes is None:
+            count = self.cell_rows
+            past = [self.issue.tile, *pipes.place[1:]]
+            lines = [self.address_line(m, pipes, past, writes, reads, integral, count)]
+        else:
+            lines = [
+                self.address_line(
+                    m,
+                    pipes,
+                    past,
+                    writes & into(here, when.learn_write),
+                    reads,
+                    integral,
+                    1,
+                    f"_{c}",
+                )
+                for c, (past, here) in enumerate(zip(pipes.tiles, pipes.writes, strict=True))
+            ]
+        for (r, c), cell in self.cells.items():
+            line, k = (lines[0], r % self.cell_rows) if len(lines) == 1 else (lines[c], 0)
+            tile, written, write, write_memory = (registers[k] for registers in line)
+            m.d.comb += [
+                cell.r_addr.eq(tile),
+                cell.w_addr.eq(written),
+                cell.control.write.eq(write),
+                cell.control.write_memory.eq(write_memory),
+            ]
+
+    def address_line(
+        self,
+        m: Module,
+        pipes: Pipes,
+        past: list[Value],
+        writes_tile: Value,
+        reads: Value,
+        integral: Value,
+        count: int,
+        suffix: str = "",
+    ) -> list[list[Signal]]:
+        """Of cells that have their tiles in common ``count`` registers each for the address to
+        read and to write, that they write, and that they write memories. ``past``: of the tile's
+        address, as it enters and since; ``reads``: for a LEARN."""
+        config, when, place, last = self.config, self.when, pipes.place, pipes.last_of_learn
+        tile = Signal(config.tile_addr_bits, name=f"tile{suffix}")
+        written = Signal(config.tile_addr_bits, name=f"written{suffix}")
+        writes = Signal(name=f"writes{suffix}")
+        memory_writes = Signal(name=f"memory_writes{suffix}")
+        m.d.comb += [
+            tile.eq(past[0]),
+            written.eq(into(past, when.learn_write)),
+            writes.eq(writes_tile),
+        ]
         with m.If(reads):
-            m.d.comb += tile.eq(into(place, when.learn_address))
+            m.d.comb += tile.eq(into(past, when.learn_address))
             if config.weight_ports == 1:
                 with m.If(into(last, when.learn_write)):
                     m.d.comb += tile.eq(into(place, when.learn_write))
         if config.integral_shift:  # a tile's memories are in the word behind its weights
-            with m.If(integral if config.drains else self.is_learn & learn.integral):
+            with m.If(integral if config.drains else self.is_learn & self.learn.integral):
                 m.d.comb += tile.eq(into(place, when.integral_address))
                 with m.If(into(last, when.memory_address)):
                     m.d.comb += tile.eq(into(place, when.memory_address) + 1)
@@ -247,19 +376,12 @@ class Array(Scheduled):
                 ]
                 with m.If(into(last, when.memory_write)):
                     m.d.comb += written.eq(into(place, when.memory_write) + 1)
-        rows = self.cell_rows
-        tiles_read = copies(m, tile, rows, "tile_read")
-        tiles_written = copies(m, written, rows, "tile_written")
-        write = copies(m, writes, rows, "write", reset=True)
-        write_memory = copies(m, memory_writes, rows, "write_memory", reset=True)
-        for (r, _), cell in self.cells.items():
-            row = r % rows
-            m.d.comb += [
-                cell.r_addr.eq(tiles_read[row]),
-                cell.w_addr.eq(tiles_written[row]),
-                cell.control.write.eq(write[row]),
-                cell.control.write_memory.eq(write_memory[row]),
-            ]
+        return [
+            copies(m, tile, count, f"tile_read{suffix}"),
+            copies(m, written, count, f"tile_written{suffix}"),
+            copies(m, writes, count, f"write{suffix}", reset=True),
+            copies(m, memory_writes, count, f"write_memory{suffix}", reset=True),
+        ]
 
     @property
     def cell_rows(self) -> int:
@@ -280,6 +402,9 @@ class Array(Scheduled):
             a_word = Signal(signed(n + (not negates)), name=f"a_word_{k}", reset_less=True)
             b_word = Signal(signed(n), name=f"b_word_{k}", reset_less=True)
             inverted = Signal(signed(n), name=f"old_inverted_{k}", reset_less=True)
+            if pipes.walks is not None:
+                entries = delay(m, self.values[k], when.operand, f"value_{k}")
+                a_data = Mux(pipes.walks[when.operand], entries[when.operand], a_data).as_signed()
             m.d.comb += [
                 a_word.eq(a_data if negates else negated(a_data, minus)),
                 b_word.eq(b_data),
@@ -373,6 +498,8 @@ class Array(Scheduled):
         m.d.comb += decoder.row.eq(self.row)
         if self.config.drains:
             m.d.comb += decoder.begin.eq(self.issue.begin)
+            if self.config.sample_buffer:
+                m.d.comb += decoder.walks.eq(self.walks)
         lanes_on = self.lanes_on(pipes, when.activated)
         clipped = []
         for lane, on in zip(self.lanes, lanes_on, strict=True):
@@ -400,6 +527,12 @@ class Array(Scheduled):
         s_index = when.late(m, index, "s_index")
         s_lanes = self.one_hot(when.late(m, lane_index, "s_lane"))
         drive_word = when.late(m, word, "drive_word")
+        words = [word] * config.p
+        if config.sample_buffer:  # a WAIT that is ahead writes a group
+            targets = delay(m, element.lanes, 2, "element_lanes")[2]
+            hits, high = when.late(m, element.hits, "element_hits"), self.wait.high
+            s_lanes = [here | target for here, target in zip(s_lanes, targets, strict=True)]
+            words = [Mux(hit, high, word) for hit in hits]
 
         d_place = into(pipes.place, when.acc)
         both = None
@@ -432,7 +565,7 @@ class Array(Scheduled):
             ]
             m.d.comb += [
                 lane.write.eq(write_state),
-                lane.write_data.eq(word),
+                lane.write_data.eq(words[k]),
                 state.w_addr.eq(s_addr),
                 state.w_data.eq(lane.new),
                 state.w_en.eq(s_en),
@@ -466,6 +599,7 @@ class Array(Scheduled):
             with m.If(ends | self.issue.begin):
                 m.d.sync += begun.eq(ends)
             starts = ends & (self.issue.begin | ~begun) & mac.fresh
+            starts = self.enter(m, "starts_flag", starts, happens=True)
             starts = delay(m, starts, when.new + 1, "starts_flag")[when.new + 1]
             judging = self.held.at(judges, "judging", when.new)
             group = Signal()

@@ -21,12 +21,14 @@ class MemorySignature(wiring.Signature):
 
     The requester holds ``valid`` and the request until ``ready``, which is high for one cycle per
     request; if it was a read, ``rdata`` then is the element, sign-extended. While a program runs
-    and is not stalled in WAIT, no request is answered.
+    and is not stalled in WAIT, no request is answered; but, with a sample buffer, one that is
+    ``early``, a read of a counter.
     """
 
     def __init__(self, config: ArrayConfig):
         super().__init__(
             {
+                **({"early": Out(1)} if config.sample_buffer else {}),
                 "valid": Out(1),
                 "write": Out(1),
                 "space": Out(3),
@@ -56,6 +58,9 @@ class CoreSignature(wiring.Signature):
         One cycle: issue nothing more, let the pipeline drain, close all loops.
     running, waiting : In(1)
         A program runs; it is stalled in WAIT for a byte.
+    emitting : In(1)
+        With a sample buffer: an EMIT is executed. Once it is not, and none of its bytes is offered,
+        its record is whole.
     done : In(1)
         One cycle: the program met HALT and everything it wrote is in memory. Bytes of its EMITs
         may still be offered.
@@ -72,6 +77,7 @@ class CoreSignature(wiring.Signature):
                 "emit": In(stream.Signature(8)),
                 "abort": Out(1),
                 "running": In(1),
+                **({"emitting": In(1)} if config.sample_buffer else {}),
                 "waiting": In(1),
                 "done": In(1),
                 "link_error": Out(1),

@@ -39,6 +39,9 @@ LANED = (Space.STATE, Space.DRIVE)
 """Spaces whose elements have a lane; the others step the index only."""
 
 
+EARLY = (Register.SAMPLES, Register.WRONG)
+"""Registers of which one may be read while a program runs."""
+
 CODE_MASK = 7
 """Bits of a command that tell those apart that are executed here."""
 
@@ -312,7 +315,7 @@ class RecordWriter(Component):
     """Puts the board's stream together so that records never mix.
 
     EMIT bytes pass as they come. A record made here starts only while none is offered and, unless
-    it is DONE, no program runs or it is stalled in WAIT. DONE goes before what waits here.
+    it is DONE or early, no program runs or it is stalled in WAIT. DONE goes before what waits here.
 
     Members
     -------
@@ -321,6 +324,8 @@ class RecordWriter(Component):
         not run.
     wanted : In(1), kind : In(Kind)
         Hold them until ``granted``: a DATA or an ERROR is to be written.
+    early : In(1), emitting : In(1)
+        With ``wanted``: the record may begin while a program runs, but within no EMIT.
     granted : Out(1)
         One cycle: its record begins.
     length : In(16)
@@ -350,6 +355,8 @@ class RecordWriter(Component):
                 "done": In(1),
                 "wanted": In(1),
                 "kind": In(Kind),
+                "early": In(1),
+                "emitting": In(1),
                 "granted": Out(1),
                 "length": In(16),
                 "body": In(stream.Signature(8)),
@@ -371,7 +378,9 @@ class RecordWriter(Component):
         dropping = Signal(init=1)  # EMIT and DONE of an aborted program
         m.d.comb += [
             self.idle.eq(~self.running & ~self.done & ~due & ~dropping),
-            no_emit.eq((self.idle | self.waiting) & ~emit.valid & ~dropping),
+            no_emit.eq(
+                (self.idle | self.waiting | (self.early & ~self.emitting)) & ~emit.valid & ~dropping
+            ),
             self.quiet.eq(self.passing & ~due & ~dropping),
         ]
         with m.If(self.done & ~dropping):
@@ -445,7 +454,8 @@ class CommandUnit(Scheduled):
     One element at a time goes through the element register: a WRITE fills it byte by byte and hands
     it to the core, a READ has the core load it and empties it. Indices beyond what any space needs
     wrap. The identity text is answered from here and cannot be written; spaces 6 and 7 are it too.
-    A RUN waits for the DONE of the run before. The ERROR of an unknown command and that of a wrong
+    A RUN waits for the DONE of the run before. A READ of one of `EARLY` on a machine with a sample
+    buffer does not wait for the program's end. The ERROR of an unknown command and that of a wrong
     checksum wait until no program runs, or one is stalled in WAIT (`RecordWriter`).
 
     Latency: a command's first effect two cycles after its last byte (with the long pipeline three:
@@ -502,6 +512,13 @@ class CommandUnit(Scheduled):
         )
         info_read = info.read_port()
 
+        early = Signal()
+        if self.config.sample_buffer:
+            m.d.comb += [
+                core.memory.early.eq(early),
+                records.early.eq(early),
+                records.emitting.eq(core.emitting),
+            ]
         length = Signal(16)
         error = Signal(BoardError)
         lost = Signal()  # bytes of a sample
@@ -586,7 +603,7 @@ class CommandUnit(Scheduled):
         with m.FSM(name="command"):
             with m.State("COMMAND"):
                 m.d.comb += [host.ready.eq(1), arguments.start.eq(1)]
-                m.d.sync += [length.eq(0), lost.eq(0)]
+                m.d.sync += [length.eq(0), lost.eq(0), early.eq(0)]
                 with m.If(host.valid), m.Switch(host.payload):
                     with m.Case(*(command for command, _ in begin)):
                         m.next = "ARGUMENTS"
@@ -655,6 +672,10 @@ class CommandUnit(Scheduled):
             with m.State("LENGTH"):  # count times size
                 m.d.comb += element.count.eq(1)
                 m.d.sync += length.eq(length + arguments.count)
+                if self.config.sample_buffer:
+                    known = Cat(arguments.index == register for register in EARLY).any()
+                    one = (arguments.space == Space.REGISTER) & (arguments.count == 1)
+                    m.d.sync += early.eq(one & known)
                 with m.If(element.last):
                     m.next = "DATA"
             with m.State("DATA"):

@@ -11,6 +11,7 @@ from .array import Array
 from .buffers import SkidBuffer
 from .bus import CoreSignature
 from .counters import RegisterFile
+from .samples import SampleBuffer
 from .schedule import Scheduled
 from .sequencer import Sequencer
 from .transfer import TransferUnit
@@ -58,7 +59,11 @@ class Core(Scheduled):
         m.submodules.registers = registers = RegisterFile(config, self.family)
 
         wiring.connect(m, wiring.flipped(bus.run), sequencer.run)
-        wiring.connect(m, wiring.flipped(bus.sample), transfer.sample)
+        if config.sample_buffer:
+            m.submodules.samples = samples = SampleBuffer(config)
+            self.buffer_samples(m, samples, transfer)
+        else:
+            wiring.connect(m, wiring.flipped(bus.sample), transfer.sample)
         wiring.connect(m, wiring.flipped(bus.memory), access.memory)
         wiring.connect(m, access.element, array.element)
         wiring.connect(m, access.program, sequencer.program)
@@ -74,6 +79,10 @@ class Core(Scheduled):
                 mine, its = getattr(port, name), getattr(component, name)
                 m.d.comb += mine.eq(its) if member.flow is In else its.eq(mine)
         stalled = sequencer.wait_run & transfer.stalled
+        starved = stalled  # for a byte
+        if config.sample_buffer:
+            lacks = samples.sample.ready & ~bus.sample.valid & ~samples.whole
+            starved &= ~transfer.ahead | lacks
         m.d.comb += [
             sequencer.abort.eq(bus.abort),
             sequencer.flag.eq(array.flag),
@@ -91,14 +100,14 @@ class Core(Scheduled):
             transfer.hold.eq(access.serving),
             access.wait_run.eq(sequencer.wait_run),
             access.emit_run.eq(sequencer.emit_run),
-            access.free.eq(~sequencer.running | (stalled & ~bus.sample.valid)),
+            access.free.eq(~sequencer.running | (starved & ~bus.sample.valid)),
             bus.running.eq(sequencer.running),
             bus.done.eq(sequencer.done),
-            bus.waiting.eq(stalled),
+            bus.waiting.eq(starved),
             self.quiet.eq(~bus.memory.valid & access.free),
         ]
         if not when.short:  # a stall in WAIT lasts until a byte comes: it may be known late
-            late = when.late(m, stalled, "waiting", reset=True)
+            late = when.late(m, starved, "waiting", reset=True)
             m.d.comb += bus.waiting.eq(late & ~bus.sample.valid)
             with m.If(bus.emit.valid):
                 m.d.comb += self.quiet.eq(0)
@@ -116,4 +125,35 @@ class Core(Scheduled):
             registers.counting.eq(sequencer.counting),
             registers.next_update.eq(sequencer.learned),
             registers.next_sample.eq(transfer.tick),
+        ]
+        if config.sample_buffer:
+            m.d.comb += [
+                events.wrong.eq(transfer.wrong),
+                sequencer.ahead.eq(transfer.ahead),
+                bus.emitting.eq(sequencer.emit_run),
+            ]
+
+    def buffer_samples(self, m: Module, samples: SampleBuffer, transfer: TransferUnit) -> None:
+        """Bytes for WAITs go to the buffer from the first on that is ahead: then none is that is
+        not."""
+        sample = self.bus.sample
+        m.d.comb += [
+            samples.clear.eq(~self.sequencer.running),
+            samples.row.eq(self.sequencer.row),
+            samples.start.eq(transfer.ahead),
+            samples.take.eq(transfer.take),
+            transfer.whole.eq(samples.whole),
+            transfer.label.eq(samples.label),
+            transfer.labelled.eq(samples.labelled),
+            sample.ready.eq(samples.sample.ready | transfer.sample.ready),
+            self.sequencer.listed.eq(samples.listed),
+            samples.at.eq(self.array.list_row),
+            self.array.groups.eq(samples.groups),
+            self.array.values.eq(samples.values),
+        ]
+        for sink in (samples.sample, transfer.sample):
+            m.d.comb += sink.valid.eq(sample.valid)
+        m.d.comb += [
+            samples.sample.payload.bytes.eq(sample.payload),
+            transfer.sample.payload.eq(sample.payload),
         ]

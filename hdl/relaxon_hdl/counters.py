@@ -6,14 +6,14 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa import COUNTER_BITS, ArrayConfig, Register
+from relaxon_isa import COUNTER_BITS, ArrayConfig, Register, registers
 
 from .access import RegisterPort
 from .hash import mix
 from .primitives import Ram
 from .schedule import Scheduled
 
-__all__ = ["COUNTED", "RegisterFile", "event_layout"]
+__all__ = ["RegisterFile", "counted", "event_layout"]
 
 KEYS = (Register.UPDATE_KEY, Register.SAMPLE_KEY)
 KINDS = (
@@ -23,13 +23,18 @@ KINDS = (
     Register.WAIT_CYCLES,
     Register.EMIT_CYCLES,
 )
-COUNTED = tuple(r for r in Register if r not in KEYS and r < Register.WRONG)
 ALWAYS = (Register.LINK_ERRORS, Register.LINK_DROPS)
 HALF = COUNTER_BITS // 2
 INDEX_BITS = 4
 WAITING_BITS = 7
 """A counter's turn comes every 2 * 2**INDEX_BITS cycles, or three times as many where ``lock``
 takes two turns of three. Its events until then have to fit."""
+
+
+def counted(config: ArrayConfig) -> tuple[Register, ...]:
+    """The registers that count events."""
+    others = (*KEYS, Register.MEMORY)
+    return tuple(r for r in registers(config) if r not in others)
 
 
 def event_layout(registers: Iterable[Register]) -> data.StructLayout:
@@ -56,7 +61,7 @@ class RegisterFile(Scheduled):
     Members
     -------
     events : In(event_layout)
-        Of each of `COUNTED`.
+        Of each that is `counted`.
     counting : In(1)
         Count events. Those of the link always count.
     next_update, next_sample : In(1)
@@ -75,17 +80,20 @@ class RegisterFile(Scheduled):
         and ``index`` stay for one cycle more.
     update_key, sample_key : Out(32)
         The keys; 0 if the machine has none.
+    watch : In(4), watched_low, watched_high : Out(1)
+        With a sample buffer: ``value`` is register ``watch``'s low, a cycle later high half, as its
+        turn comes anyway.
     """
 
     def __init__(self, config: ArrayConfig, family: str | None = None):
         super().__init__(
             config,
             {
-                "events": In(event_layout(COUNTED)),
+                "events": In(event_layout(counted(config))),
                 "counting": In(1),
                 "next_update": In(1),
                 "next_sample": In(1),
-                **RegisterPort().flip().members,
+                **RegisterPort(config).flip().members,
                 "update_key": Out(COUNTER_BITS),
                 "sample_key": Out(COUNTER_BITS),
             },
@@ -118,7 +126,7 @@ class RegisterFile(Scheduled):
         # Events ----------------------------------------------------------------------------------
 
         counts = {}
-        for register in COUNTED:
+        for register in counted(config):
             always = register in ALWAYS
             target = register
             if register in KINDS and not config.kind_counters:
@@ -164,6 +172,9 @@ class RegisterFile(Scheduled):
             self.low.eq(mine & first),
             self.high.eq(mine & ~first),
         ]
+        if config.sample_buffer:
+            here = place == self.watch
+            m.d.comb += [self.watched_low.eq(here & first), self.watched_high.eq(here & ~first)]
         m.d.sync += carry.eq(total[HALF])
         with m.If(write & mine):
             m.d.comb += words.w_data.eq(Mux(first, self.data[:HALF], self.data[HALF:]))

@@ -808,7 +808,8 @@ class LinkEngine(Scheduled):
             sender.header.control.session.eq(session),
             sender.header.control.reset.eq(answer_reset),
             sender.header.control.running.eq(port.running),
-            sender.header.control.waiting.eq(port.waiting),
+            # Not while a byte that this header acknowledges is still here.
+            sender.header.control.waiting.eq(port.waiting & rx_ring.empty),
             sender.header.seq.eq(tx_ring.seq),
             sender.header.ack.eq(rx_ring.expected),
             sender.header.name.eq(name),

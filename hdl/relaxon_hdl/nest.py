@@ -17,7 +17,7 @@ from relaxon_isa import (
 from .rows import row_view
 from .schedule import Scheduled
 
-__all__ = ["HEAD_ROWS", "INDEX_BITS", "NestWalker", "issue_layout"]
+__all__ = ["HEAD_ROWS", "INDEX_BITS", "NestWalker", "issue_layout", "listed_member"]
 
 INDEX_BITS = 16
 HEAD_ROWS = 2
@@ -44,6 +44,11 @@ def issue_layout(config: ArrayConfig) -> data.StructLayout:
     )
 
 
+def listed_member(config: ArrayConfig) -> dict[str, In]:
+    """What a machine with a sample buffer knows of the present sample: the rows of its lists."""
+    return {"listed": In(range(config.sample_buffer // 2 + 1))} if config.sample_buffer else {}
+
+
 class NestWalker(Scheduled):
     """Walks the nest of a MAC or LEARN: a token per cycle, in the order of the loops.
 
@@ -60,6 +65,10 @@ class NestWalker(Scheduled):
     A level's row holds what to add to every address when the level steps: then all levels inside it
     start again, which the row allows for. So the walk needs no multiplication and no stack, an
     adder per stream only.
+
+    A walk over lists has as many trips of its innermost level as the sample's lists have rows.
+    There the tile stands still, as the array adds each column's entry; so all other levels are
+    given back what their rows take off for that level.
 
     Latency: the first token 1 cycle after ``begin``. Throughput: a token per cycle; a group of
     fewer tiles than the instruction accesses its bank's second port (LEARN: its weights) per group
@@ -87,6 +96,8 @@ class NestWalker(Scheduled):
         The first cycle of the walk. All rows are loaded.
     walk : In(1)
         High in all further cycles, until ``ended``.
+    listed : In
+        With a sample buffer: rows of the present sample's lists, as level 0 is loaded.
     level : Out
         Number of the level that steps next, the innermost is 0.
     ended : Out(1)
@@ -104,6 +115,7 @@ class NestWalker(Scheduled):
                 "indices": In(data.ArrayLayout(INDEX_BITS, INDEX_SELECTS)),
                 "begin": In(1),
                 "walk": In(1),
+                **listed_member(config),
                 "level": Out(range(config.levels)),
                 "ended": Out(1),
                 "issue": Out(issue_layout(config)),
@@ -111,6 +123,8 @@ class NestWalker(Scheduled):
         )
         self.head = self.loads(1)
         self.choices = Array(self.indices[k] for k in range(INDEX_SELECTS))
+        self.lists = Signal(reset_less=True)  # the nest walks over them
+        self.dense = Signal(LEVEL_COUNT_BITS, reset_less=True)  # trips of level 0's row, less 1
         self.level_rows = [self.loads(1 + HEAD_ROWS + k) for k in range(config.levels)]
 
     def loads(self, number: int) -> Value:
@@ -121,17 +135,26 @@ class NestWalker(Scheduled):
         levels = self.config.levels
         stepping = Signal()
         odd = Signal(levels)  # levels that flip, and are in an odd trip
+        if self.config.sample_buffer:
+            self.decode_lists(m)
         more = self.trips(m, stepping, odd)
         for k in reversed(range(levels)):
             with m.If(more[k]):
                 m.d.comb += self.level.eq(k)
         group_ends = self.groups(m, more, stepping)
-        self.addresses(m, stepping)
+        self.addresses(m, stepping, more)
         spent = Signal(levels, reset_less=True)
         flip = Signal()
         last = Signal()
         m.d.sync += [spent.eq(~more), flip.eq(odd.xor()), last.eq(group_ends)]
         m.d.comb += [self.issue.spent.eq(spent), self.issue.flip.eq(flip), self.issue.last.eq(last)]
+
+    def decode_lists(self, m: Module) -> None:
+        """Whether the nest walks over lists, a cycle after the head row."""
+        head_row = self.when.late(m, self.row, "list_head_row")
+        mac, learn = (row_view(self.config, kind, head_row) for kind in ("MAC", "LEARN"))
+        with m.If(self.loads(2)):
+            m.d.sync += self.lists.eq(Mux(mac.opcode == Opcode.MAC, mac.walk, learn.walk))
 
     def trips(self, m: Module, stepping: Signal, odd: Signal) -> Signal:
         """Counts the trips of all levels. Returns a bit per level: it is not at its last trip."""
@@ -145,7 +168,12 @@ class NestWalker(Scheduled):
             here = stepping & steps[k]
             starts = self.head | (stepping & steps[k + 1 :].any())
             flip = Signal(name=f"flip_{k}")
-            trips = count(m, k, self.head, load, fields.count, here, starts)
+            more_trips = fields.count
+            if k == 0 and self.config.sample_buffer:
+                more_trips = Mux(self.lists, self.listed - 1, fields.count)[: len(fields.count)]
+                with m.If(load):
+                    m.d.sync += self.dense.eq(fields.count)
+            trips = count(m, k, self.head, load, more_trips, here, starts)
             m.d.comb += more[k].eq(trips)
             with m.If(here):
                 m.d.sync += odd[k].eq(odd[k] ^ flip)
@@ -215,7 +243,7 @@ class NestWalker(Scheduled):
             ]
         return group_ends
 
-    def addresses(self, m: Module, stepping: Signal) -> None:
+    def addresses(self, m: Module, stepping: Signal, more: Signal) -> None:
         """An adder per stream: base, plus an open loop's index, plus what each step adds."""
         config, when, issue = self.config, self.when, self.issue
         head = row_view(config, "MAC", self.row)
@@ -229,6 +257,12 @@ class NestWalker(Scheduled):
         else:  # where there are no bases there will be no walk
             m.d.sync += load_bases.eq(self.head)
         steps_by = self.steps_by(m)
+        steps = {name: steps_by[name] for name in STREAMS}
+        if config.sample_buffer:
+            innermost = Signal(reset_less=True)
+            m.d.sync += innermost.eq(more[0])
+            over_lists = Mux(innermost, 0, steps_by.tile + self.dense)[: len(steps_by.tile)]
+            steps["tile"] = Mux(self.lists, over_lists, steps_by.tile)
         registers = {}
         for name in STREAMS:
             width = len(bases[name])
@@ -237,7 +271,7 @@ class NestWalker(Scheduled):
             select = Signal(2, name=f"{name}_x", reset_less=True)
             with m.If(self.head):
                 m.d.sync += select.eq(head[f"{name}_x"])
-            m.d.comb += [operand.eq(steps_by[name]), issue[name].eq(register)]
+            m.d.comb += [operand.eq(steps[name]), issue[name].eq(register)]
             adds = add_index | stepped
             if when.short:  # to 0: its adder then is all that is in front of the register
                 adds |= load_bases

@@ -72,16 +72,18 @@ class LaneDecoder(Scheduled):
         The head row of the MAC under way; of other instructions the result is not used.
     begin : In(1)
         An instruction's first tile is issued.
+    walks : In(1)
+        It walks over lists.
     control : Out(lane_control_layout)
     """
 
     def __init__(self, config: ArrayConfig):
-        begin = {"begin": In(1)} if config.drains else {}
+        begin = ("begin", "walks") if config.sample_buffer else ("begin",)
         super().__init__(
             config,
             {
                 "row": In(row_bits(config)),
-                **begin,
+                **(dict.fromkeys(begin, In(1)) if config.drains else {}),
                 "control": Out(lane_control_layout(config)),
             },
         )
@@ -101,7 +103,7 @@ class LaneDecoder(Scheduled):
         """Decodes each field for the stage at which a lane uses it."""
         when = self.when
         head = row_view(self.config, "MAC", self.row)
-        held = Held(m, self.config, self.begin)
+        held = Held(m, self.config, self.begin, getattr(self, "walks", None))
         uses = {
             "from_drive": when.sum,
             "amount": when.acc,  # its coarse part; its fine part a stage later

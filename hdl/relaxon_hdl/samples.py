@@ -1,6 +1,9 @@
 """Samples that are unpacked into lists while the one before is trained."""
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, ResetInserter, Signal, signed
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal, Value, signed
 from amaranth.lib import data, fifo, memory, stream
 from amaranth.lib.wiring import In, Out
 
@@ -9,7 +12,15 @@ from relaxon_isa import ArrayConfig, Pack, clog2, row_bits
 from .rows import row_view
 from .schedule import Scheduled
 
-__all__ = ["ENTRY_BITS", "QUEUED", "VALUE_BITS", "SampleBuffer"]
+__all__ = [
+    "AT_ONCE",
+    "ENTRY_BITS",
+    "QUEUED",
+    "SOURCE_WORD",
+    "VALUE_BITS",
+    "SampleBuffer",
+    "entries_layout",
+]
 
 VALUE_BITS = 9
 """Of an entry's value: unsigned or signed, as the format says."""
@@ -17,16 +28,29 @@ ENTRY_BITS = 18
 """Of an entry: its group above its value. Two are a word of a block RAM."""
 QUEUED = 8
 """Whole samples that may wait."""
+AT_ONCE = 4
+"""Values a cycle, of as many columns."""
+SOURCE_WORD = data.StructLayout({"bytes": 16, "both": 1})
+"""Of what a sample comes in: two bytes, or the lower one alone. A sample begins with a word."""
+
+
+def entries_layout(config: ArrayConfig) -> dict[str, data.ArrayLayout]:
+    """A row of the lists, of each column: ``groups``, and ``values`` in the state format."""
+    return {
+        "groups": data.ArrayLayout(clog2(config.sample_buffer // 2), config.p),
+        "values": data.ArrayLayout(signed(config.state_bits), config.p),
+    }
 
 
 class SampleBuffer(Scheduled):
     """A ring of rows, an entry of each column a row; a loader that fills it from bytes; and the
     present sample.
 
-    A column's entries stand in its values' order without those that are 0. Where a sample's list is
-    shorter than its longest the value is 0: the first entry of a row writes all of it.
+    A column's entries stand in its values' order without those that are 0. Behind its list's end
+    its value is 0: of each sample in the ring all lengths are kept.
 
-    Latency: a cycle to take a byte, a cycle a value; `Schedule.read` from a row to its entries.
+    Latency: a cycle to take a word, a cycle for `AT_ONCE` of its values; `Schedule.read` from a row
+    to its entries. Throughput: a word a cycle, if its values are no more.
 
     Parameters
     ----------
@@ -36,16 +60,16 @@ class SampleBuffer(Scheduled):
     Members
     -------
     clear : In(1)
-        Empty the buffer and forget the format.
+        Empty the buffer, forget the format and what was taken of a sample.
     row : In, start : In(1)
         A WAIT that is ahead waits: the first one's row is the format.
-    sample : In(stream of 8 bits)
+    sample : In(stream of `SOURCE_WORD`)
     whole : Out(1)
         A whole sample waits.
     take : In(1)
         It becomes the present one, from the next cycle on.
-    listed : Out, label : Out(8)
-        Rows of the present sample's lists, at least 1, and its label.
+    listed : Out, label : Out(8), labelled : Out(1)
+        Rows of the present sample's lists, at least 1; its label, and whether it has one.
     at : In
         A row of these.
     groups : Out, values : Out
@@ -60,14 +84,14 @@ class SampleBuffer(Scheduled):
                 "clear": In(1),
                 "row": In(row_bits(config)),
                 "start": In(1),
-                "sample": In(stream.Signature(8)),
+                "sample": In(stream.Signature(SOURCE_WORD)),
                 "whole": Out(1),
                 "take": In(1),
                 "listed": Out(range(self.most + 1)),
                 "label": Out(8),
+                "labelled": Out(1),
                 "at": In(range(self.most)),
-                "groups": Out(data.ArrayLayout(clog2(self.most), config.p)),
-                "values": Out(data.ArrayLayout(signed(config.state_bits), config.p)),
+                **{name: Out(layout) for name, layout in entries_layout(config).items()},
             },
         )
 
@@ -79,178 +103,223 @@ class SampleBuffer(Scheduled):
         depth, p = config.sample_buffer, config.p
         format_ = row_view(config, "WAIT", self.row)
         started = Signal()
-        names = ("count", "pack", "signed", "shift", "bias", "dense")
+        names = ("pack", "signed", "shift", "bias", "dense")
         keeps = {name: Signal.like(format_[name], name=name, reset_less=True) for name in names}
+        count = Signal(16, reset_less=True)
         labelled = Signal(reset_less=True)
+        to_go = Signal(16)  # values of the sample that is loaded
         with m.If(self.start & ~started):
             m.d.sync += [
                 started.eq(1),
                 labelled.eq(format_.outputs != 0),
+                count.eq(format_["count"]),
+                to_go.eq(format_["count"]),
                 *(kept.eq(format_[name]) for name, kept in keeps.items()),
             ]
 
         # The ring: rows of the present sample from ``begin`` on, of those that wait behind them,
-        # and of the one that is loaded from ``base`` on.
+        # and of the one that is loaded from ``base`` on. Of each sample its lists' lengths.
         begin = Signal(range(depth))
         base = Signal(range(depth))
         kept_rows = Signal(range(depth + 1))
         rows = Signal(range(most + 1))  # of the sample that is loaded
-        lengths = [Signal(range(most + 1), name=f"length_{c}") for c in range(p)]
+        lengths = Signal(data.ArrayLayout(range(most + 1), p))
         present = Signal(range(most + 1))
-        m.submodules.queue = queue = fifo.SyncFIFO(width=len(rows) + 8, depth=QUEUED)
+        present_lengths = Signal.like(lengths)
         label = Signal(8, reset_less=True)
+        queued = Cat(rows, label, lengths.as_value())
+        m.submodules.queue = queue = fifo.SyncFIFO(width=len(queued), depth=QUEUED)
         loaded = Signal()
         m.d.comb += [
-            queue.w_data.eq(Cat(rows, label)),
+            queue.w_data.eq(queued),
             queue.w_en.eq(loaded),
             queue.r_en.eq(self.take),
             self.whole.eq(queue.r_rdy),
             self.listed.eq(Mux(present == 0, 1, present)),
         ]
         added, removed = Signal.like(rows), Signal.like(present)
-        with m.If(loaded):
-            m.d.comb += added.eq(rows)
-            m.d.sync += [
-                base.eq(wrapped(base + rows, depth)),
-                rows.eq(0),
-                *(length.eq(0) for length in lengths),
-            ]
         with m.If(self.take):
             m.d.comb += removed.eq(present)
             m.d.sync += [
                 begin.eq(wrapped(begin + present, depth)),
-                Cat(present, self.label).eq(queue.r_data),
+                Cat(present, self.label, present_lengths.as_value()).eq(queue.r_data),
+                self.labelled.eq(labelled),
             ]
         m.d.sync += kept_rows.eq(kept_rows + added - removed)
 
-        # The loader.
-        byte = Signal(8, reset_less=True)
-        left_in_byte = Signal(3, reset_less=True)
-        done = Signal(16)
-        column = Signal(range(p))
-        group = Signal(range(most))
-        value = Signal(VALUE_BITS)
+        # The word that is taken, and as many of its values as go at once.
+        at_once = min(AT_ONCE, p)
+        source = self.sample.payload
+        word = Signal(16, reset_less=True)
+        second = Signal(9, reset_less=True)  # its second byte as it came, and whether it has one
+        left = Signal(range(17), reset_less=True)  # values of it
+        used = Signal(range(17), reset_less=True)
+        taken = Signal(range(at_once + 1))
+        values = [Signal(VALUE_BITS, name=f"value_{d}") for d in range(at_once)]
         one = Signal(VALUE_BITS)
-        next_byte = Signal(8)
-        per_byte = Signal(3)
+        word_after = Signal(16)
+        per_byte = Signal(range(9))
         with m.Switch(keeps["pack"]):
             for pack in Pack:
                 if pack is Pack.WORD:
                     continue
+                bits = pack.bits
                 with m.Case(pack):
-                    sign = byte[pack.bits - 1] & keeps["signed"]
+                    for d, value in enumerate(values):
+                        raw = word[d * bits : (d + 1) * bits]
+                        sign = raw[-1] & keeps["signed"] if len(raw) else Const(0)
+                        m.d.comb += value.eq(Cat(raw, sign.replicate(VALUE_BITS - len(raw))))
                     m.d.comb += [
-                        value.eq(Cat(byte[: pack.bits], sign.replicate(VALUE_BITS - pack.bits))),
-                        one.eq(Mux(keeps["signed"], 1 << (pack.bits - 1), 1 << pack.bits)),
-                        next_byte.eq(byte >> pack.bits),
-                        per_byte.eq(8 // pack.bits - 1),
+                        one.eq(Mux(keeps["signed"], 1 << (bits - 1), 1 << bits)),
+                        word_after.eq(word >> (at_once * bits)),
+                        per_byte.eq(8 // bits),
                     ]
-        append = Signal()
-        entry = Signal(VALUE_BITS)
-        length = Signal(range(most + 1))
-        new_row = Signal()
-        room = Signal()
-        m.d.comb += [
-            entry.eq(value),
-            length.eq(Array(lengths)[column]),
-            new_row.eq(length == rows),
-            room.eq(kept_rows + length < depth),
-        ]
+        always_on = Signal()  # in place of the word's
+        with m.If(always_on):
+            m.d.comb += values[0].eq(one)
+        there = Cat(Mux(always_on, d == 0, (left > d) & (to_go > d)) for d in range(at_once))
+        m.d.comb += taken.eq(sum(there[d] for d in range(at_once)))
 
-        def step(last) -> None:
-            """Put the value, and go to the next one's place."""
-            m.d.comb += append.eq((entry != 0) | keeps["dense"])
-            m.d.sync += column.eq(column + 1)
-            with m.If(column == p - 1):
-                m.d.sync += [column.eq(0), group.eq(group + 1)]
-            with m.If(last):
-                m.d.sync += [column.eq(0), group.eq(0), done.eq(0)]
+        # Where they go: the d-th to d columns behind ``column``, in this group or the next.
+        asks = Signal()
+        moves = Signal()
+        column = Signal(p, init=1)  # one bit
+        group = Signal(range(most + 1))
+        entries, appends, new_rows = [], Signal(p), Signal(p)
+        for j in range(p):
+            mine = [column[(j - d) % p] & there[d] for d in range(at_once)]
+            beyond = Cat(mine[d] for d in range(at_once) if d > j).any()
+            value = Signal(VALUE_BITS, name=f"entry_value_{j}")
+            m.d.comb += [
+                value.eq(
+                    reduce(
+                        or_,
+                        (
+                            v & bit.replicate(VALUE_BITS)
+                            for v, bit in zip(values, mine, strict=True)
+                        ),
+                    )
+                ),
+                appends[j].eq(Cat(mine).any() & (keeps["dense"] | value.any())),
+                new_rows[j].eq(appends[j] & (lengths[j] == rows)),
+            ]
+            entries.append(Cat(value, (group + beyond)[: ENTRY_BITS - VALUE_BITS]))
+        full = kept_rows + rows == depth
+        m.d.comb += moves.eq(asks & ~(full & new_rows.any()))
+        with m.If(moves):
+            m.d.sync += [
+                rows.eq(rows + new_rows.any()),
+                to_go.eq(to_go - Mux(always_on, 0, taken)),
+                left.eq(left - taken),
+                used.eq(used + taken),
+                word.eq(word_after),
+                *(lengths[j].eq(lengths[j] + appends[j]) for j in range(p)),
+            ]
+            for n in range(1, at_once + 1):
+                with m.If(taken == n):
+                    wraps = Cat(column[(p - 1 - k)] for k in range(n)).any()
+                    m.d.sync += [
+                        column.eq(Cat(column[(j - n) % p] for j in range(p))),
+                        group.eq(group + wraps),
+                    ]
 
-        def finish() -> None:
+        label_known = Signal()
+        fill = Signal()  # take a word
+
+        def finish(known: Value) -> None:
             m.next = "END"
-            with m.If(labelled):
+            with m.If(labelled & ~known):
                 m.next = "LABEL"
 
+        m.d.comb += self.sample.ready.eq(fill)
+        with m.If(fill):
+            m.d.sync += [
+                word.eq(source.bytes),
+                second.eq(Cat(source.bytes[8:], source.both)),
+                left.eq(Mux(source.both, per_byte << 1, per_byte)),
+                used.eq(0),
+            ]
         with m.FSM(name="load"):
-            with m.State("BYTE"):
-                m.d.comb += self.sample.ready.eq(started)
-                m.d.sync += [byte.eq(self.sample.payload), left_in_byte.eq(per_byte)]
+            with m.State("WORD"):
+                m.d.comb += fill.eq(started)
                 with m.If(self.sample.valid & started):
-                    m.next = "VALUE"
-            with m.State("VALUE"), m.If(room):
-                m.d.sync += [
-                    done.eq(done + 1),
-                    byte.eq(next_byte),
-                    left_in_byte.eq(left_in_byte - 1),
-                ]
-                ends = done + 1 == keeps["count"]
-                with m.If(left_in_byte == 0):
-                    m.next = "BYTE"
-                with m.If(ends):
-                    finish()
-                    with m.If(keeps["bias"]):
-                        m.next = "BIAS"
-                step(ends & ~keeps["bias"])
-            with m.State("BIAS"):
-                m.d.comb += entry.eq(one)
-                with m.If(room):
-                    finish()
-                    step(1)
+                    m.next = "VALUES"
+            with m.State("VALUES"):
+                in_first = second[8] & (used + taken <= per_byte)
+                m.d.comb += asks.eq(1)
+                with m.If(moves):
+                    with m.If(taken == to_go):  # the sample's last
+                        m.d.sync += [label.eq(second), label_known.eq(in_first)]
+                        finish(in_first)
+                        with m.If(keeps["bias"]):
+                            m.next = "ALWAYS_ON"
+                    with m.Elif(taken == left):
+                        m.d.comb += fill.eq(1)
+                        with m.If(~self.sample.valid):
+                            m.next = "WORD"
+            with m.State("ALWAYS_ON"):
+                m.d.comb += [asks.eq(1), always_on.eq(1)]
+                with m.If(moves):
+                    finish(label_known)
             with m.State("LABEL"):
                 m.d.comb += self.sample.ready.eq(1)
-                m.d.sync += label.eq(self.sample.payload)
+                m.d.sync += label.eq(source.bytes)
                 with m.If(self.sample.valid):
                     m.next = "END"
             with m.State("END"), m.If(queue.w_rdy):
-                m.d.comb += loaded.eq(1)
-                m.next = "BYTE"
+                m.d.comb += [loaded.eq(1), added.eq(rows)]
+                m.d.sync += [
+                    base.eq(wrapped(base + rows, depth)),
+                    rows.eq(0),
+                    lengths.eq(0),
+                    column.eq(1),
+                    group.eq(0),
+                    to_go.eq(count),
+                ]
+                m.next = "WORD"
 
-        # Written a cycle later, so that the row's address and the entry come from registers.
-        put = Signal()
-        put_all = Signal(reset_less=True)
-        put_column = Signal.like(column, reset_less=True)
-        put_row = Signal.like(base, reset_less=True)
-        put_entry = Signal(ENTRY_BITS, reset_less=True)
-        m.d.sync += [
-            put.eq(append),
-            put_all.eq(new_row),
-            put_column.eq(column),
-            put_row.eq(wrapped(base + length, depth)),
-            put_entry.eq(Cat(entry, group)),
-        ]
-        with m.If(append):
-            for c, its in enumerate(lengths):
-                with m.If(column == c):
-                    m.d.sync += its.eq(length + 1)
-            with m.If(new_row):
-                m.d.sync += rows.eq(rows + 1)
-
+        # Written a cycle later, so that addresses and entries come from registers. Columns that
+        # never go at once share a memory.
+        puts = Signal(p)
+        m.d.sync += puts.eq(appends & moves.replicate(p))
+        put_rows, put_entries = [], []
+        for j in range(p):
+            row = Signal(range(depth), name=f"put_row_{j}", reset_less=True)
+            entry = Signal(ENTRY_BITS, name=f"put_entry_{j}", reset_less=True)
+            m.d.sync += [row.eq(wrapped(base + lengths[j], depth)), entry.eq(entries[j])]
+            put_rows.append(row)
+            put_entries.append(entry)
         address = Signal(range(depth))
-        empty = Signal()
-        m.d.comb += [address.eq(wrapped(begin + self.at, depth)), empty.eq(present == 0)]
-        was_empty = Signal()
-        m.d.sync += was_empty.eq(empty)
-        for c in range(0, p, 2):
-            columns = range(c, min(c + 2, p))
+        m.d.comb += address.eq(wrapped(begin + self.at, depth))
+        apart = p // 2
+        pairs = [(j, j + apart) for j in range(apart)] if apart >= at_once else []
+        pairs += [(j,) for j in range(2 * len(pairs), p)]
+        for columns in pairs:
             ram = memory.Memory(shape=ENTRY_BITS * len(columns), depth=depth, init=[])
-            m.submodules[f"entries_{c}"] = ram
+            m.submodules[f"entries_{columns[0]}"] = ram
             write = ram.write_port(granularity=ENTRY_BITS)
             read = ram.read_port()
-            m.d.comb += [write.addr.eq(put_row), read.addr.eq(address)]
-            for k, here in enumerate(columns):
-                mine = put_column == here
-                part = slice(k * ENTRY_BITS, (k + 1) * ENTRY_BITS)
-                m.d.comb += [
-                    write.en[k].eq(put & (put_all | mine)),
-                    write.data[part].eq(Mux(mine, put_entry, 0)),
+            m.d.comb += [
+                write.addr.eq(put_rows[columns[-1]]),
+                write.en.eq(Cat(puts[j] for j in columns)),
+                write.data.eq(Cat(put_entries[j] for j in columns)),
+                read.addr.eq(address),
+            ]
+            with m.If(puts[columns[0]]):
+                m.d.comb += write.addr.eq(put_rows[columns[0]])
+            for k, j in enumerate(columns):
+                there_is = Signal(name=f"there_is_{j}", reset_less=True)
+                out = Signal(ENTRY_BITS, name=f"entry_{j}", reset_less=True)
+                entry = read.data[k * ENTRY_BITS : (k + 1) * ENTRY_BITS]
+                m.d.sync += [
+                    there_is.eq(self.at < present_lengths[j]),
+                    out.eq(Mux(there_is, entry, 0)),
                 ]
-                out = Signal(ENTRY_BITS, name=f"entry_{here}", reset_less=True)
-                m.d.sync += out.eq(Mux(was_empty, 0, read.data[part]))
                 sign = out[VALUE_BITS - 1] & keeps["signed"]
                 plain = Cat(out[:VALUE_BITS], sign).as_signed()
                 m.d.comb += [
-                    self.groups[here].eq(out[VALUE_BITS:]),
-                    self.values[here].eq(plain << keeps["shift"]),
+                    self.groups[j].eq(out[VALUE_BITS:]),
+                    self.values[j].eq(plain << keeps["shift"]),
                 ]
 
 

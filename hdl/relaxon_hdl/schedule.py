@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 
-from relaxon_isa import ArrayConfig, ConfigError, clog2, learn_latency, mac_latency
+from relaxon_isa import WALK, ArrayConfig, ConfigError, clog2, learn_latency, mac_latency
 
 from .component import Component
 from .primitives import MULTIPLIER_LATENCY, delay
@@ -28,6 +28,9 @@ class Held:
     that many take its rows to be fetched, and what follows in ``row`` has been there for `FIRST`
     cycles. Elsewhere the value is there all the time.
 
+    The tiles of a walk are at their stages `WALK` cycles later than others, so what they take has
+    been kept for as many cycles more.
+
     Parameters
     ----------
     m
@@ -36,39 +39,68 @@ class Held:
         The machine.
     begin
         An instruction's first tile is issued.
+    walks
+        The instruction under way walks over lists; needed with a sample buffer alone.
     """
 
     FIRST = 3
     GAP = 4
 
-    def __init__(self, m: Module, config: ArrayConfig, begin: Value):
+    def __init__(self, m: Module, config: ArrayConfig, begin: Value, walks: Value | None = None):
         self.m, self.overlaps = m, config.drains
-        self.begins = [begin]
+        self.buffer = bool(config.sample_buffer)
+        self.begun = {"begins": [begin]}
+        if self.buffer:
+            assert walks is not None
+            self.begun |= {"begins": [begin & ~walks], "walk_begins": [begin & walks]}
         self.known: dict[tuple[str, int], Value] = {}
+
+    def past(self, kind: str, cycles: int) -> Value:
+        """An instruction of this kind began as many cycles ago."""
+        begun = self.begun[kind]
+        while len(begun) <= cycles:
+            at = Signal(name=f"{kind}_{len(begun)}")
+            self.m.d.sync += at.eq(begun[-1])
+            begun.append(at)
+        return begun[cycles]
 
     def begins_at(self, stage: int) -> Value:
         """An instruction's first tile is at this stage."""
-        while len(self.begins) <= stage:
-            at = Signal(name=f"begins_{len(self.begins)}")
-            self.m.d.sync += at.eq(self.begins[-1])
-            self.begins.append(at)
-        return self.begins[stage]
+        first = self.past("begins", stage)
+        return first | self.past("walk_begins", stage + WALK) if self.buffer else first
 
     def passing(self, value: Value, name: str, stage: int) -> Value:
         """``value`` of the instruction whose first tile is at this stage, in that cycle."""
-        if not self.overlaps or stage < self.FIRST:
+        if not self.buffer or not self.overlaps:
+            return self.kept(value, name, stage)
+        late = stage + WALK
+        walks = self.past("walk_begins", late)
+        return Mux(walks, self.kept(value, name, late), self.kept(value, name, stage))
+
+    def kept(self, value: Value, name: str, cycles: int) -> Value:
+        """``value`` of the instruction that began as many cycles ago, in that cycle."""
+        if not self.overlaps or cycles < self.FIRST:
             return value
-        return self.at(value, name, stage - (stage - self.FIRST) % self.GAP)
+        cycles -= (cycles - self.FIRST) % self.GAP
+        if not self.buffer:
+            return self.at(value, name, cycles)
+        ago = cycles - 1
+        begun = self.past("begins", ago) | self.past("walk_begins", ago)
+        return self.register(f"{name}_kept", cycles, begun, self.kept(value, name, ago))
 
     def at(self, value: Value, name: str, stage: int) -> Value:
         """``value`` of the instruction that has a tile at this stage."""
         if not self.overlaps or stage == 0:
             return value
+        before = self.passing(value, name, stage - 1)
+        return self.register(name, stage, self.begins_at(stage - 1), before)
+
+    def register(self, name: str, stage: int, takes: Value, value: Value) -> Value:
+        """The register of that name and stage."""
         if (name, stage) not in self.known:
-            before = self.passing(value, name, stage - 1)
             register = Signal(value.shape(), name=f"{name}_{stage}", reset_less=True)
-            with self.m.If(self.begins_at(stage - 1)):
-                self.m.d.sync += register.eq(before)
+            with self.m.If(takes):
+                self.m.d.sync += register.eq(value)
             self.known[name, stage] = register
         return self.known[name, stage]
 

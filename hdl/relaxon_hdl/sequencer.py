@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from relaxon_isa import (
     INDEX_SELECTS,
     LOOP_COUNT_BITS,
+    WALK,
     ArrayConfig,
     Opcode,
     Register,
@@ -23,7 +24,7 @@ from relaxon_isa import (
 from .access import ProgramPort
 from .bus import RUN_REQUEST
 from .counters import event_layout
-from .nest import HEAD_ROWS, INDEX_BITS, NestWalker, issue_layout
+from .nest import HEAD_ROWS, INDEX_BITS, NestWalker, issue_layout, listed_member
 from .primitives import Ram, delay
 from .rows import row_view
 from .schedule import Scheduled
@@ -63,7 +64,7 @@ class Sequencer(Scheduled):
 
     With prefetch the fetch begins with a nest's first issue, and loads the other of two walkers. A
     nest without a drain is followed at once: the other walker begins in the cycle of its last
-    token.
+    token. A WAIT that is ahead is like a nest without a drain; while it is stalled the fetch is.
 
     A block RAM's word comes late in its cycle. On a long pipeline its output feeds little more than
     a register: the head row is decoded one cycle later (cycle 2), which is READY for every
@@ -92,6 +93,8 @@ class Sequencer(Scheduled):
         The open loop's index that WAIT or EMIT adds to its base.
     wait_run, emit_run : Out(1)
         The instruction is executing.
+    ahead : In(1)
+        With a sample buffer: it is a WAIT that is ahead.
     stalled : In(1)
         It makes no progress in this cycle.
     finished : In(1)
@@ -100,12 +103,14 @@ class Sequencer(Scheduled):
         Of what kind this cycle is; the end of a sweep.
     learned : Out(1)
         A LEARN without hold is over.
+    listed : In
+        With a sample buffer: rows of the present sample's lists.
     program : In(ProgramPort)
     """
 
     def __init__(self, config: ArrayConfig, family: str | None = None):
         outputs = ("running", "counting", "done", "start", "wait_run", "emit_run", "learned")
-        inputs = ("abort", "flag", "stalled", "finished")
+        inputs = ("abort", "flag", "stalled", "finished", *["ahead"] * (config.sample_buffer > 0))
         counted = (*CYCLES.values(), Register.CONTROL_CYCLES, Register.SWEEPS)
         super().__init__(
             config,
@@ -116,6 +121,7 @@ class Sequencer(Scheduled):
                 "index": Out(INDEX_BITS),
                 "events": Out(event_layout(counted)),
                 "program": In(ProgramPort(config)),
+                **listed_member(config),
                 **dict.fromkeys(outputs, Out(1)),
                 **dict.fromkeys(inputs, In(1)),
             },
@@ -137,6 +143,7 @@ class Sequencer(Scheduled):
         row = Signal.like(self.row, reset_less=True)
         loaded = Signal()  # that row is in ``row`` already
         longest = max(mac_latency(config) + config.drains, learn_latency(config))
+        longest += WALK * bool(config.sample_buffer)
         drain = Signal(range(longest + 1))
         drained = Signal()
         head = row_view(config, "MAC", word)
@@ -158,17 +165,6 @@ class Sequencer(Scheduled):
         ]
         with m.If(drain != 0):
             m.d.sync += drain.eq(drain - 1)
-        load, begin, ended = walker.load, walker.begin, walker.ended
-        fetched = Signal.like(row, reset_less=True)  # the head row, where it is not read twice
-        begun = Signal()  # with prefetch: a nest issues, beside what the state machine does
-        if config.prefetch:
-            load, begin, ended = self.alternate(m, walker, begun)
-            no_drain = Signal()
-            m.d.comb += drained.eq(Mux(begun, ended & no_drain, drain <= 1))
-            with m.If(ended):
-                m.d.sync += [begun.eq(0), drain.eq(self.drain_of(row))]
-            with m.If(begin):
-                m.d.sync += [begun.eq(1), no_drain.eq(self.drain_of(fetched) == 0)]
         # What the state machine is at, for others.
         fetching = Signal()
         issuing = Signal()  # or executing
@@ -176,6 +172,31 @@ class Sequencer(Scheduled):
         executes = Signal()
         leaves = Signal()  # WAIT or EMIT is over
         enters = Signal()  # the next cycle executes
+        # Of the instruction that is fetched, and of what begins: a WAIT that is ahead.
+        is_ahead, begin_ahead = Signal(), Signal()
+        load, begin, ended = walker.load, walker.begin, walker.ended
+        fetched = Signal.like(row, reset_less=True)  # the head row, where it is not read twice
+        begun = Signal()  # with prefetch: a nest issues, beside what the state machine does
+        if config.sample_buffer:
+            m.d.comb += walker.listed.eq(self.listed)
+        if config.prefetch:
+            no_drain = Signal()
+            walks = begun & ~self.ahead if config.sample_buffer else begun
+            load, begin, ended = self.alternate(m, walker, walks)
+            with m.If(ended):
+                m.d.sync += [begun.eq(0), drain.eq(self.drain_of(row))]
+            over = ended
+            if config.sample_buffer:
+                taken = self.ahead & self.finished
+                over |= taken
+                with m.If(taken):
+                    m.d.comb += leaves.eq(1)
+                    m.d.sync += begun.eq(0)
+            with m.If(begin):
+                m.d.sync += [begun.eq(1), no_drain.eq(self.drain_of(fetched) == 0)]
+            with m.If(begin_ahead):
+                m.d.sync += [begun.eq(1), no_drain.eq(1)]
+            m.d.comb += drained.eq(Mux(begun, over & no_drain, drain <= 1))
 
         def stop():
             with m.If(self.abort):
@@ -203,6 +224,11 @@ class Sequencer(Scheduled):
                     with m.If(~loaded):
                         m.d.sync += row.eq(word)
                 m.next = "EXECUTE"
+                if config.sample_buffer and config.prefetch:
+                    with m.If(is_ahead):
+                        m.d.comb += begin_ahead.eq(1)
+                        m.d.sync += [count.eq(0), loaded.eq(0)]
+                        m.next = "FETCH"
                 with m.If(is_nest):
                     m.d.comb += begin.eq(1)
                     if config.prefetch:
@@ -225,9 +251,16 @@ class Sequencer(Scheduled):
                 m.d.sync += [count.eq(count + 1), at.eq(at + 1)]
                 with m.If(count == 0):
                     m.d.sync += pc.eq(at)
+                if config.sample_buffer:  # with prefetch, behind a WAIT that has not begun yet
+                    with m.If(self.stalled):
+                        m.d.comb += rows.r_addr.eq(self.program.index)
+                        m.d.sync += [count.eq(0), at.eq(at)]
                 with m.If(count == 1):
                     m.d.comb += decodes.eq(1)
                     m.d.sync += [is_nest.eq(head_nest), n_levels.eq(head.levels)]
+                    if config.sample_buffer and config.prefetch:
+                        wait = row_view(config, "WAIT", word)
+                        m.d.sync += is_ahead.eq((wait.opcode == Opcode.WAIT) & wait.ahead)
                     if overlaps:
                         m.d.sync += fetched.eq(word)
                     else:  # with no drain to wait for, nobody needs the row before any more
@@ -267,7 +300,7 @@ class Sequencer(Scheduled):
             with m.State("ABORT"), m.If(drain == 0):
                 m.next = "IDLE"
         self.transfer(m, loops, decodes=decodes, enters=enters, executes=executes, leaves=leaves)
-        over = begun & ended if config.prefetch else issuing & ~executes & ended
+        over = ended if config.prefetch else issuing & ~executes & ended
         self.account(m, drain, fetching, issuing, begun, over)
 
     def drain_of(self, row: Value) -> Value:
@@ -276,7 +309,11 @@ class Sequencer(Scheduled):
         is_mac = row[:OPCODE_BITS] == Opcode.MAC
         if config.drains:
             return Mux(is_mac, *(row_view(config, kind, row).drain for kind in ("MAC", "LEARN")))
-        return Mux(is_mac, mac_latency(config), learn_latency(config))
+        latency = Mux(is_mac, mac_latency(config), learn_latency(config))
+        if not config.sample_buffer:
+            return latency
+        walks = Mux(is_mac, *(row_view(config, kind, row).walk for kind in ("MAC", "LEARN")))
+        return latency + Mux(walks, WALK, 0)
 
     def alternate(
         self, m: Module, walker: NestWalker, begun: Signal
@@ -294,6 +331,8 @@ class Sequencer(Scheduled):
             other.count.eq(walker.count),
             other.indices.eq(walker.indices),
         ]
+        if self.config.sample_buffer:
+            m.d.comb += other.listed.eq(self.listed)
         with m.If(begin):
             m.d.sync += issues.eq(~issues)
         for side, each in enumerate(walkers):
@@ -371,9 +410,11 @@ class Sequencer(Scheduled):
             m.d.comb += run.eq(runs)
             with m.If(decodes):
                 m.d.sync += comes.eq(self.program.row[:OPCODE_BITS] == code)
+            with m.If(leaves):
+                m.d.sync += runs.eq(0)
             with m.If(enters):
                 m.d.sync += runs.eq(comes)
-            with m.If(leaves | self.abort):
+            with m.If(self.abort):
                 m.d.sync += runs.eq(0)
 
     def account(
@@ -395,7 +436,7 @@ class Sequencer(Scheduled):
         if self.config.prefetch:
             draining, waiting = draining | begun, waiting & ~begun
         m.d.comb += [
-            busy.eq((fetching & draining) | (issuing & ~self.stalled)),
+            busy.eq(((fetching & draining) | issuing) & ~self.stalled),
             idle.eq(fetching & waiting),
             *(self.events[r.name.lower()].eq(busy & self.is_opcode(c)) for c, r in CYCLES.items()),
             self.events.control_cycles.eq(

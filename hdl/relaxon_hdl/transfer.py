@@ -5,6 +5,7 @@ from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
 from relaxon_isa import (
+    AHEAD_CYCLES,
     READ_CYCLES,
     ArrayConfig,
     EmitKind,
@@ -16,6 +17,7 @@ from relaxon_isa import (
 )
 
 from .access import TransferPort
+from .primitives import delay
 from .rows import row_view
 from .schedule import Scheduled
 
@@ -230,6 +232,15 @@ class TransferUnit(Scheduled):
     WAIT: a cycle to take a byte, a cycle to write a value; stalls without a byte. EMIT: the bytes
     of a header, then for each element `READ_CYCLES` to read it and its bytes; stalls without room.
 
+    A WAIT that is ahead takes a whole sample in its first cycle, before which it stalls, then
+    writes a group of the target a cycle::
+
+        cycle   0     1 .. G    G + 1 .. G + 3
+                take  TARGET    SETTLE           what is written at cycle t is in S at t + 4
+
+    An EMIT of kind ANSWER reads a word a cycle, from cycle 2 on, and compares it `READ_CYCLES` - 1
+    cycles later; what it comes to is known in the cycle behind its last.
+
     Parameters
     ----------
     config
@@ -243,20 +254,41 @@ class TransferUnit(Scheduled):
         The instruction's row, and what to add to its base, a cycle after the instruction began;
         with the short pipeline at once.
     hold : In(1)
-        Take no byte.
+        Take no byte, and no sample.
     sample : In(stream of 8 bits), emit : Out(stream of 8 bits)
         Bytes for WAIT; records of EMIT.
     tick : Out(1)
-        In the first cycle of a WAIT with tick.
+        In the first cycle of a WAIT with tick; of one that is ahead, as it takes the sample.
     stalled : Out(1)
         WAIT lacks a byte, or EMIT lacks room for one.
     finished : Out(1)
         The instruction's last cycle.
     space, group, lane, write, value, read_counter, data, word
-        As of `TransferPort`.
+        As of `TransferPort`; with a sample buffer ``lanes`` and ``hits``, too.
+
+    With a sample buffer:
+
+    ahead : Out(1)
+        A WAIT that is ahead executes.
+    whole : In(1), take : Out(1), labelled : In(1), label : In(8)
+        As of `SampleBuffer`.
+    wrong : Out(1)
+        An ANSWER was another than the label.
     """
 
     def __init__(self, config: ArrayConfig):
+        samples = {
+            "ahead": Out(1),
+            "whole": In(1),
+            "take": Out(1),
+            "labelled": In(1),
+            "label": In(8),
+            "wrong": Out(1),
+        }
+        self.restart = Signal()  # this one's last cycle: behind it the next may begin
+        self.answers = Signal()
+        self.passed = Signal(range(256 + 2 * config.p))  # outputs that have their targets
+        self.judged = Signal()
         super().__init__(
             config,
             {
@@ -271,16 +303,19 @@ class TransferUnit(Scheduled):
                 "stalled": Out(1),
                 "finished": Out(1),
                 **TransferPort(config).members,
+                **(samples if config.sample_buffer else {}),
             },
         )
+        self.wait = row_view(config, "WAIT", self.row)
+        self.emit_row = row_view(config, "EMIT", self.row)
 
     def elaborate(self, platform: object) -> Module:
-        return ResetInserter(~(self.wait_run | self.emit_run))(super().elaborate(platform))
+        idle = ~(self.wait_run | self.emit_run)
+        return ResetInserter(idle | self.restart)(super().elaborate(platform))
 
     def build(self, m: Module) -> None:
         config, when = self.config, self.when
-        wait = row_view(config, "WAIT", self.row)
-        emit = row_view(config, "EMIT", self.row)
+        wait, emit = self.wait, self.emit_row
         kind = emit["kind"]
         sizes = {
             each: 2 if each is EmitKind.ARGMAX else element_bytes(config, SPACES[each])
@@ -328,6 +363,9 @@ class TransferUnit(Scheduled):
                 with m.Case(each):
                     m.d.comb += [self.space.eq(SPACES[each]), size.eq(sizes[each])]
                     m.d[when.domain] += last_byte.eq(sizes[each] - 1)
+            if config.sample_buffer:
+                with m.Case(EmitKind.ANSWER):
+                    m.d.comb += self.space.eq(Space.STATE)
         # Not a product, for which synthesis would take a multiplier without registers.
         elements = Mux(kind == EmitKind.ARGMAX, 1, emit["count"])
         m.d.sync += length.eq(
@@ -336,6 +374,8 @@ class TransferUnit(Scheduled):
         send = Array(data[low : low + 8] for low in range(0, whole, 8))
         send_best = Array([maximum.best_place[:8], maximum.best_place[8:]])
 
+        if config.sample_buffer:
+            self.prepare_samples(m, walk, maximum)
         with m.FSM(name="move"):
             with m.State("REST"):
                 m.d.comb += [
@@ -352,6 +392,10 @@ class TransferUnit(Scheduled):
                         m.next = "VALUE"
                 with m.If(sending):
                     m.next = "LENGTH_LOW"
+                if config.sample_buffer:
+                    self.enter_samples(m)
+            if config.sample_buffer:
+                self.take_samples(m, walk, maximum, beat)
             with m.State("VALUE"):
                 m.d.comb += [
                     self.write.eq(self.wait_run),  # not in the cycle in which this is reset
@@ -399,3 +443,65 @@ class TransferUnit(Scheduled):
                             self.finished.eq(walk.ends),
                         ]
                         m.next = "READ"
+
+    def prepare_samples(self, m: Module, walk: ElementWalk, maximum: Maximum) -> None:
+        """What a WAIT that is ahead and an ANSWER need beside the states in which they are."""
+        p, wait, emit = self.config.p, self.wait, self.emit_row
+        right = self.labelled & (maximum.best_place == self.label)
+        m.d.comb += [
+            self.ahead.eq(self.wait_run & wait["ahead"]),
+            self.answers.eq(self.emit_run & (emit["kind"] == EmitKind.ANSWER)),
+            self.wrong.eq(self.judged & ~right),
+        ]
+        places = [self.passed + k for k in range(p)]
+        targets = (self.ahead & self.write).replicate(p)
+        m.d.sync += [
+            self.lanes.eq(Cat(place < wait["outputs"] for place in places) & targets),
+            self.hits.eq(Cat(place == self.label for place in places) & targets),
+            self.judged.eq(self.answers & self.finished),
+        ]
+        # The word that comes is of the lane of two cycles ago.
+        lanes = delay(m, walk.lane, 2, "answer_lane")
+        with m.If(self.answers):
+            m.d.comb += self.lane.eq(lanes[2])
+        with m.If(self.ahead):
+            m.d.comb += [walk.single.eq(1), self.value.eq(wait["low"])]
+
+    def enter_samples(self, m: Module) -> None:
+        """How a WAIT that is ahead and an ANSWER begin, in place of what others do at rest."""
+        with m.If(self.ahead):
+            m.d.comb += [
+                self.sample.ready.eq(0),
+                self.take.eq(self.whole & ~self.hold),
+                self.stalled.eq(~self.take),
+                self.tick.eq(self.take & self.wait["tick"]),
+            ]
+            with m.If(self.take):
+                m.next = "TARGET"
+                with m.If(self.wait["outputs"] == 0):
+                    m.next = "SETTLE"
+        with m.If(self.answers):
+            m.d.comb += self.emit.valid.eq(0)
+            m.next = "ANSWER"
+
+    def take_samples(self, m: Module, walk: ElementWalk, maximum: Maximum, beat: Signal) -> None:
+        """The states of a WAIT that is ahead and of an ANSWER."""
+        after = self.passed + self.config.p
+        with m.State("TARGET"):
+            m.d.comb += self.write.eq(self.wait_run)
+            m.d.sync += self.passed.eq(after)
+            with m.If(after >= self.wait["outputs"]):
+                m.next = "SETTLE"
+        with m.State("SETTLE"):
+            m.d.sync += beat.eq(beat + 1)
+            with m.If(beat == AHEAD_CYCLES - 2):
+                m.d.comb += [self.finished.eq(1), self.restart.eq(1)]
+        with m.State("ANSWER"):
+            m.d.comb += [
+                walk.step.eq(beat != 0),
+                maximum.compare.eq(beat == READ_CYCLES),
+                walk.advance.eq(maximum.compare),
+                self.finished.eq(maximum.compare & walk.ends),
+            ]
+            with m.If(beat != READ_CYCLES):
+                m.d.sync += beat.eq(beat + 1)

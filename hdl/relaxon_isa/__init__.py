@@ -5,7 +5,9 @@ Its names are imported from here, those of `identity`, `check` and `document` fr
 
 from .config import CONTRACT_VERSION, FEATURES, ArrayConfig, Feature, clog2
 from .cycles import (
+    AHEAD_CYCLES,
     READ_CYCLES,
+    WALK,
     drain_cycles,
     fetch_cycles,
     group_cycles,
@@ -81,6 +83,7 @@ from .samples import HEADER_BYTES as MEMORY_HEADER_BYTES
 from .samples import INDEX_BYTES, MemoryHeader, record_address, record_stride
 
 __all__ = [
+    "AHEAD_CYCLES",
     "BLOCK_BYTES",
     "BOARD_HEADER_BYTES",
     "CONTRACT_VERSION",
@@ -103,6 +106,7 @@ __all__ = [
     "SESSION_MASK",
     "STREAMS",
     "STREAM_RESIDUE",
+    "WALK",
     "Activation",
     "ArrayConfig",
     "BoardError",

@@ -30,6 +30,7 @@ from .memory import COUNTER_BITS, Space, element_bytes
 
 __all__ = [
     "AHEAD_CYCLES",
+    "ANSWER_CYCLES",
     "READ_CYCLES",
     "WALK",
     "Stages",
@@ -48,6 +49,9 @@ __all__ = [
 RECORD_HEADER_BYTES = 3
 AHEAD_CYCLES = 4
 """Of a WAIT with ``ahead``, to go to the next sample."""
+ANSWER_CYCLES = 5
+"""Of an EMIT of kind ANSWER, beside one a word: there is no record to send between two of them, so
+that one follows the other to where they are compared."""
 WALK = 3
 """What a walk's tiles are later: each column adds its entry to the address."""
 READ_CYCLES = 4
@@ -170,7 +174,7 @@ def issue_cycles(config: ArrayConfig, instruction: Instruction, listed: int | No
         case Wait():
             return instruction.count + wait_bytes(config, instruction)
         case Emit(kind=EmitKind.ANSWER):
-            return READ_CYCLES * instruction.count + 1
+            return ANSWER_CYCLES + instruction.count
         case Emit():
             return RECORD_HEADER_BYTES + emit_issue(config, instruction)
         case _:

@@ -9,7 +9,7 @@ from amaranth.sim import Simulator
 from relaxon_hdl.access import Access
 from relaxon_hdl.schedule import Schedule
 from relaxon_isa.cycles import READ_CYCLES
-from relaxon_isa.memory import COUNTER_BITS, Space, element_bytes
+from relaxon_isa.memory import COUNTER_BITS, Register, Space, element_bytes
 from relaxon_isa.presets import preset
 
 SPACES = (Space.PROGRAM, Space.STATE, Space.DRIVE, Space.TABLE, Space.REGISTER)
@@ -26,6 +26,7 @@ class Memories:
         self.access, self.config, self.seed = access, config, seed
         self.past: deque[tuple[int, int]] = deque([(0, 0)] * 4, maxlen=4)
         self.locked = 0
+        self.turn = 0
         self.written: set[tuple] = set()
 
     def word(self, space: Space, index: int, lane: int = 0) -> int:
@@ -63,6 +64,14 @@ class Memories:
         ctx.set(registers.low, self.locked >= 3 and not upper)
         ctx.set(registers.high, self.locked >= 3 and upper)
         ctx.set(registers.value, number >> half if upper else number % (1 << half))
+        if self.config.sample_buffer and not self.locked:
+            self.turn = (self.turn + 1) % 32  # of all registers, two cycles each
+            index, high = divmod(self.turn, 2)
+            mine = index == ctx.get(registers.watch)
+            ctx.set(registers.watched_low, mine and not high)
+            ctx.set(registers.watched_high, mine and high)
+            number = self.word(Space.REGISTER, index)
+            ctx.set(registers.value, number >> half if high else number % (1 << half))
 
 
 def run(config, bench) -> None:
@@ -125,6 +134,42 @@ def test_serves_the_host_when_it_may(config, seed):
             ctx.set(memory.valid, 0)
             await memories.cycle(ctx)
             assert not ctx.get(memory.ready) and not ctx.get(access.serving)
+
+    run(config, bench)
+
+
+def test_an_early_read_is_answered_beside_all_else(seed):
+    """Of a counter, while a program runs, EMITs or not: nobody is held up, and no lock is taken."""
+    rng = Random(seed)
+    config = preset("fast4").replace(sample_memory=False)
+
+    async def bench(ctx, access):
+        memory, registers = access.memory, access.registers
+        memories = Memories(access, config, seed)
+        for _ in range(100):
+            index = rng.choice([Register.SAMPLES, Register.WRONG])
+            for name, value in (
+                ("space", Space.REGISTER),
+                ("index", index),
+                ("write", 0),
+                ("early", 1),
+                ("valid", 1),
+            ):
+                ctx.set(getattr(memory, name), value)
+            cycles = 0
+            while not ctx.get(memory.ready):
+                ctx.set(access.emit_run, rng.randrange(2))
+                ctx.set(access.wait_run, 0)
+                assert not ctx.get(access.serving) and not ctx.get(registers.lock)
+                await memories.cycle(ctx)
+                cycles += 1
+                assert cycles <= 70
+            wanted = memories.word(Space.REGISTER, index)
+            assert ctx.get(memory.rdata) % (1 << COUNTER_BITS) == wanted
+            ctx.set(memory.valid, 0)
+            for _ in range(rng.randrange(1, 40)):
+                await memories.cycle(ctx)
+                assert not ctx.get(memory.ready)
 
     run(config, bench)
 

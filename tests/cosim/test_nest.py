@@ -11,11 +11,13 @@ from relaxon_hdl.nest import HEAD_ROWS, INDEX_BITS, NestWalker
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.cycles import issue_cycles
 from relaxon_isa.instructions import INDEX_SELECTS, Learn, Mac
+from relaxon_isa.presets import preset
 from support.random_programs import random_program
-from support.tiles import tokens
+from support.tiles import levels_of, tokens
 
 CONFIGS = {
     "long pipeline": CAMPAIGN,
+    "walks over lists": preset("fast4"),
     "short pipeline": CAMPAIGN.replace(
         levels=3, loop_depth=2, pipeline="short", weight_ports=1, integral_shift=0
     ),
@@ -24,19 +26,21 @@ NESTS = 60
 
 
 def random_nests(config: ArrayConfig, rng: Random) -> Iterator[tuple[Mac | Learn, tuple[int, ...]]]:
-    """Nests of random programs, each with its rows."""
+    """Nests of random programs, each with its rows; where lists may be walked over, mostly so."""
     while True:
         program = random_program(config, rng).program
         for op in program.instructions:
             if isinstance(op, Mac | Learn):
+                if config.sample_buffer and not op.walk and rng.random() < 0.7:
+                    continue
                 rows = HEAD_ROWS + len(op.outer) + len(op.inner)
                 start = program.starts[program.instructions.index(op)]
                 yield op, program.rows[start : start + rows]
 
 
-def spent(nest: Mac | Learn, levels: int) -> list[int]:
+def spent(nest: Mac | Learn, levels: int, listed: int) -> list[int]:
     """For each tile, a bit per level that is at its last trip; the innermost is bit 0."""
-    counts = [level.count for level in (*nest.outer, *nest.inner)][::-1]
+    counts = [level.count for level in levels_of(nest, listed)][::-1]
     found, trip = [], [0] * len(counts)
     while True:
         at_end = [t == count - 1 for t, count in zip(trip, counts, strict=True)]
@@ -54,6 +58,7 @@ def test_walks_every_tile_once_and_in_order(name, seed):
     config = CONFIGS[name]
     rng = Random(seed)
     walker = NestWalker(config)
+    walks = set()
 
     async def bench(ctx):
         async def load(rows):
@@ -95,13 +100,18 @@ def test_walks_every_tile_once_and_in_order(name, seed):
                 ctx.set(walker.begin, 0)
             index = [0, *(rng.getrandbits(INDEX_BITS) for _ in range(INDEX_SELECTS - 1))]
             ctx.set(walker.indices, walker.indices.shape().const(index))
+            listed = rng.choice([1, 1, 2, 3, config.sample_buffer // 2])
+            if config.sample_buffer:
+                ctx.set(walker.listed, listed)
             await load(rows)
             await ctx.tick().repeat(rng.choice([1, 1, 4]))
-            cycles = issue_cycles(config, op)
+            cycles = issue_cycles(config, op, listed)
             seen, ended = await walk(rows, cycles + 2)
             ctx.set(walker.walk, 0)
-            wanted = tokens(config, op, index)
-            for token, bits in zip(wanted, spent(op, config.levels), strict=True):
+            wanted = tokens(config, op, index, listed)
+            if op.walk:
+                walks.add((type(op), listed))
+            for token, bits in zip(wanted, spent(op, config.levels, listed), strict=True):
                 token["spent"] = bits
             got = [{field: token[field] for field in wanted[0]} for _, token in seen]
             assert got == wanted, op
@@ -115,3 +125,4 @@ def test_walks_every_tile_once_and_in_order(name, seed):
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
+    assert not config.sample_buffer or len(walks) > 4

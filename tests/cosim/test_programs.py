@@ -1,6 +1,8 @@
 """Constrained-random programs, and training, on the core's ports under Verilator."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -15,11 +17,28 @@ from relaxon.network import Network
 from relaxon.rules.settings import RuleSettings
 from relaxon.training import TrainSettings
 from relaxon_hdl.core import Core
-from relaxon_isa.memory import Space
-from relaxon_isa.presets import preset
+from relaxon_isa import (
+    ArrayConfig,
+    Halt,
+    Instruction,
+    Judge,
+    Learn,
+    LearnLevel,
+    Loop,
+    Mac,
+    MacLevel,
+    Next,
+    Program,
+    Register,
+    Skip,
+    Space,
+    Wait,
+    preset,
+    row_layouts,
+)
 from relaxon_sim.cosim import bench, simulate
 from relaxon_sim.golden.device import GoldenDevice
-from support.observe import differences, observe
+from support.observe import Case, differences, observe
 from support.random_programs import random_program
 from support.short_training import trained
 
@@ -28,10 +47,21 @@ MACHINES = {
     "verify24": preset("verify24"),
     "up5k": preset("up5k"),
     "overlaps": preset("default").replace(drains=True, prefetch=True, both=True),
+    "fast4": preset("fast4"),
+    "walks, all wait": preset("fast4").replace(drains=False, prefetch=False, p=3),
     **{f"p{p}": preset("default").replace(p=p) for p in (3, 5)},
 }
 """``default`` has P = 4; `system` has 2 and 8."""
-PROGRAMS = {"overlaps": 5, "default": 4, "verify24": 4, "up5k": 5, "p3": 5, "p5": 3}
+PROGRAMS = {
+    "fast4": 8,
+    "walks, all wait": 4,
+    "overlaps": 5,
+    "default": 4,
+    "verify24": 4,
+    "up5k": 5,
+    "p3": 5,
+    "p5": 3,
+}
 """How many run: the wider, the slower. `system` has hundreds, without pauses on the streams."""
 
 
@@ -79,6 +109,95 @@ async def programs(dut):
         # Nothing was written elsewhere.
         for space in (Space.STATE, Space.DRIVE):
             assert np.array_equal(golden.read(space), device.read(space)), space.name
+
+    await bridge(body)()
+
+
+# Drains ---------------------------------------------------------------------------------------
+
+TAKE = Wait(dst=0, count=12, shift=6, ahead=True)
+"""Three groups of four columns."""
+UP, ALL = MacLevel(count=3, dst=1), MacLevel(count=3, src=1)
+BELOW = Mac(outer=(UP,), tile=1, src=0, dst=10, shift=18)
+ABOVE = Mac(inner=(ALL,), tile=2, src=10, dst=20, shift=18)
+LISTED = MacLevel(count=3, tile=1, src=1)
+WALK = Mac(outer=(MacLevel(count=3, tile=3, dst=1, drive=1),), inner=(LISTED,), dst=10, shift=18,
+           walk=True)  # fmt: skip
+LEARN = Learn(tile=4, row=3, col=5, position=1)
+EVERY = LearnLevel(count=3, tile=1, col=1)
+LEARN_WALK = Learn(outer=(LearnLevel(count=3, tile=3, row=1), EVERY), row=20, position=1, walk=True)
+FROM_DRIVE = Mac(from_drive=True, drive=4, dst=30, shift=18)
+JUDGES = Mac(dst=1, shift=18, judge=Judge.VALUE, tol=(1 << 15) - 1, fresh=True)
+ASK = (Loop(count=1, skip=Skip.IF_FLAG, sweep=True), Next())
+HAZARDS: dict[str, tuple[Instruction, ...]] = {
+    "states of a MAC": (BELOW, ABOVE),
+    "states of a walk": (WALK, ABOVE),
+    "drives of a MAC": (Mac(outer=(UP,), to_drive=True, dst=2), FROM_DRIVE),
+    "drives beside states": (replace(WALK, both=True, drive=2), FROM_DRIVE),
+    "weights of a LEARN": (LEARN, Mac(tile=4, src=7, dst=31, shift=18)),
+    "weights of a LEARN, learnt again": (LEARN, replace(LEARN, row=6)),
+    "weights of a LEARN that walks": (LEARN_WALK, replace(WALK, dst=32)),
+    "the weights' port": (LEARN, Mac(src=7, dst=31, shift=18)),
+    "the second port of states": (Mac(src=2, dst=7, step=1, shift=18), LEARN),
+    "a LEARN's rows": (Mac(src=9, dst=3, shift=18), LEARN),
+    "a walk's rows": (Mac(src=9, dst=20, shift=18), LEARN_WALK),
+    "entry behind a walk": (WALK, Mac(src=30, dst=40, shift=18)),
+    "the flag": (JUDGES, *ASK),
+    "the flag of a walk": (replace(WALK, judge=Judge.VALUE, tol=(1 << 15) - 1, fresh=True), *ASK),
+}
+"""What an instruction must not meet of the one before, whose drain is as long as that takes."""
+
+
+def cases(config: ArrayConfig, rng: Random) -> Iterator[tuple[str, Case, tuple[int, ...]]]:
+    """Programs around a hazard, on lively memories, each with its rows but for a drain that is a
+    cycle shorter. Lists have a row, so that all comes as early as it can."""
+    fill = Learn(
+        outer=(LearnLevel(count=3, tile=3, row=1), EVERY), row=40, col=44, position=1, replace=True
+    )
+    show = Mac(outer=(MacLevel(count=9, tile=1, dst=1),), src=50, dst=7, to_drive=True)
+    for name, hazard in HAZARDS.items():
+        program = Program(config, (fill, TAKE, *hazard, show, Halt()))
+        kind = "LEARN" if isinstance(hazard[0], Learn) else "MAC"
+        layout = row_layouts(config)[kind]
+        start = program.starts[2]
+        head = layout.unpack(program.rows[start])
+        short = layout.pack(head | {"drain": head["drain"] - 1})
+        rows = (*program.rows[:start], short, *program.rows[start + 1 :])
+        sample = [0] * 12
+        for column in range(4):
+            sample[4 * rng.randrange(3) + column] = rng.randint(100, 255)
+        memory = {
+            space: (0, [rng.choice([-1, 1]) * rng.randint(1 << 12, (1 << 15) - 1) for _ in
+                        range(depth * config.p)])
+            for space, depth in ((Space.STATE, 64), (Space.DRIVE, 16))
+        }  # fmt: skip
+        yield name, Case(program=program, samples=[bytes(sample)], memory=memory), rows
+
+
+def test_each_drain_is_as_short_as_it_can_be(seed):
+    """As the builder computes it nothing is met; a cycle less, and it is."""
+    core("fast4", testcase="drains", seed=seed, parameters={"machine": "fast4", "idle": 0.0})
+
+
+@cocotb.test()
+async def drains(dut):
+    rng = bench.random_source("drains")
+    device = await begin(dut, bench.parameters(), rng)
+    golden = GoldenDevice(device.config)
+
+    def body():
+        for name, case, rows in cases(device.config, rng):
+            wanted = observe(golden, case)
+            assert not differences(wanted, observe(device, case)), name
+            device.load(rows)
+            for space, (start, values) in case.memory.items():
+                device.write(space, start, values)
+            list(device.run(case.samples))
+            left = {space.name: device.read(space) for space in case.memory}
+            left["SWEEPS"] = device.counters()[Register.SWEEPS] - int(wanted["SWEEPS"])
+            wanted["SWEEPS"] = 0
+            print(name, differences(left, wanted))
+            assert differences(left, {key: wanted[key] for key in left}), name
 
     await bridge(body)()
 

@@ -25,6 +25,7 @@ from relaxon_sim.golden.transfer import TransferUnit as GoldenTransferUnit
 
 CONFIGS = {
     "long": preset("default").replace(p=3),
+    "samples": preset("fast4").replace(p=3, sample_memory=False),
     "short": preset("up5k"),
     "wide": preset("verify24"),
     "one lane": preset("hx8k"),
@@ -51,7 +52,10 @@ def size(rng, most: int) -> int:
 
 def instruction(config: ArrayConfig, rng) -> tuple[Wait | Emit, int]:
     """A legal one, and what its loop index adds to its base."""
-    kind = rng.choice([Wait, Wait, EmitKind.PLANE, EmitKind.DRIVE, EmitKind.ARGMAX, None])
+    kinds = [Wait, Wait, EmitKind.PLANE, EmitKind.DRIVE, EmitKind.ARGMAX, None]
+    if config.sample_buffer:
+        kinds += ["ahead", "ahead", EmitKind.ANSWER, EmitKind.ANSWER]
+    kind = rng.choice(kinds)
     while True:
         if kind is None:
             first = Register.SWEEPS
@@ -64,10 +68,24 @@ def instruction(config: ArrayConfig, rng) -> tuple[Wait | Emit, int]:
             drive = kind is EmitKind.DRIVE
             depth = config.drive_depth if drive else config.state_depth
             count = size(rng, depth * config.p)
+            if kind in ("ahead", EmitKind.ANSWER):
+                count = min(count, rng.choice([3, 20, 256]))
             base = rng.randint(0, depth - (count + config.p - 1) // config.p)
             index = rng.choice([0, rng.randint(0, base)])
             if isinstance(kind, EmitKind):
                 moved = Emit(kind=kind, base=base, count=count)
+            elif kind == "ahead":
+                top = 1 << (config.state_bits - 1)
+                moved = Wait(
+                    dst=base,
+                    count=rng.randint(1, 20),
+                    pack=Pack.B4,
+                    tick=rng.random() < 0.5,
+                    ahead=True,
+                    outputs=rng.choice([0, count, count]),
+                    low=rng.randrange(-top, top),
+                    high=rng.randrange(-top, top),
+                )
             else:
                 moved = Wait(
                     dst=base,
@@ -125,12 +143,19 @@ async def moves_what_the_golden_model_moves(dut):
     for name in ("wait_run", "emit_run", "hold", "sample__valid", "emit__ready", "data", "word"):
         getattr(dut, name).value = 0
 
+    buffered = config.sample_buffer > 0
     waited = 0
     for _ in range(CASES):
         moved, index = instruction(config, rng)
         waits = isinstance(moved, Wait)
         row, *_ = encode(config, [lowered(moved, index), Halt()])
-        sent = rng.randbytes(wait_bytes(config, moved)) if waits else b""
+        ahead = waits and moved.ahead
+        answers = not waits and moved.kind is EmitKind.ANSWER
+        sent = rng.randbytes(wait_bytes(config, moved)) if waits and not ahead else b""
+        label, labelled = rng.randrange(rng.choice([3, 20, 256])), rng.random() < 0.8
+        if answers and rng.random() < 0.5:
+            label = int(state.states.words[moved.base * config.p :][: moved.count].argmax()) % 256
+        takes = wrong = 0
         given, record, places = deque(sent), bytearray(), deque()
         stalls = ticks = reads = cycles = 0
         written, values = {}, deque()
@@ -155,11 +180,30 @@ async def moves_what_the_golden_model_moves(dut):
                 ):
                     read = word(*places[-ago]) if len(places) >= ago else rng.getrandbits(8)
                     port.value = read & ((1 << width) - 1)
+                if buffered:
+                    dut.whole.value = rng.random() >= idle
+                    # The label comes as the sample has been taken.
+                    known = answers or takes
+                    dut.label.value = label if known else rng.getrandbits(8)
+                    dut.labelled.value = labelled if known else rng.getrandbits(1)
                 await ReadOnly()
                 place = value_of(dut.group), value_of(dut.lane)
                 places.append((value_of(dut.space), *place))
-                if wrote:
+                if wrote and ahead:
+                    assert place[1] == 0
+                    for k in range(config.p):
+                        if value_of(dut.lanes) >> k & 1:
+                            hit = value_of(dut.hits) >> k & 1
+                            word = moved.high if hit else value_of(dut.value)
+                            written[place[0], k] = word % (1 << config.state_bits)
+                elif wrote:
                     written[place] = values[-1] if short else value_of(dut.value)
+                    if buffered:
+                        assert not value_of(dut.lanes) and not value_of(dut.hits)
+                if buffered:
+                    takes += value_of(dut.take)
+                    assert not value_of(dut.take) or value_of(dut.whole)
+                    wrong += value_of(dut.wrong)
                 wrote = value_of(dut.write)
                 if wrote and short:
                     values.append(value_of(dut.value))
@@ -185,7 +229,21 @@ async def moves_what_the_golden_model_moves(dut):
         assert not given
         counters = not waits and moved.kind is EmitKind.COUNTERS
         assert reads == (READ_CYCLES * moved.count if counters else 0), (reads, moved)
-        if waits:
+        assert takes == ahead
+        if answers:
+            state.sample.label = label if labelled else -1
+            before = state.registers.read(Register.WRONG)
+            assert not record and golden.emit(moved, [0])() == b""
+            assert state.registers.read(Register.WRONG) - before == wrong, moved
+            state.registers.write(Register.WRONG, before)
+        elif ahead:
+            data = bytes(wait_bytes(config, moved) - 1) + bytes([label])
+            golden.wait(moved, [0])(data if moved.outputs else bytes(wait_bytes(config, moved)))
+            mask = (1 << config.state_bits) - 1
+            neurons = [moved.dst * config.p + i for i in range(moved.outputs)]
+            places = [divmod(neuron, config.p) for neuron in neurons]
+            assert written == {place: int(state.state[place]) & mask for place in places}, moved
+        elif waits:
             golden.wait(moved, [0])(sent)
             mask = (1 << config.state_bits) - 1
             neurons = [moved.dst * config.p + i for i in range(moved.count)]

@@ -6,11 +6,12 @@ from amaranth.lib.wiring import In, Out
 
 import relaxon_hdl.counters
 from relaxon_hdl.component import Component
-from relaxon_hdl.counters import COUNTED, INDEX_BITS, WAITING_BITS, RegisterFile
+from relaxon_hdl.counters import INDEX_BITS, WAITING_BITS, RegisterFile
 from relaxon_isa.presets import preset
 from support.formal import Assert, Assume, Harness, prove
 
 CONFIGS = {"short": preset("up5k").replace(kind_counters=True), "long": preset("default")}
+COUNTED = relaxon_hdl.counters.counted(CONFIGS["long"])
 LATEST = (1 << WAITING_BITS) - 1
 
 

@@ -263,7 +263,7 @@ def test_a_sample_taken_ahead(make, dense) -> None:
     # A row, or two; LEARN ends 14 + 3 cycles after its last. Of its fetch, 5, MAC hides a row each;
     # EMITs hide nothing.
     rows = 1 + dense
-    assert cycles == [4 + 2, rows, rows + 17, 21 + 17, 3 + (5 - rows) + 3 + 3 + 1]
+    assert cycles == [4 + 2, rows, rows + 17, 10 + 9, 3 + (5 - rows) + 3 + 3 + 1]
 
 
 def test_rows_that_the_builder_would_refuse_are_not_computed(make) -> None:

@@ -10,7 +10,7 @@ import pytest
 from relaxon_hdl.command import CommandUnit
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.link import BoardError, Command, Record
-from relaxon_isa.memory import INFO_BYTES, Space, element_bytes
+from relaxon_isa.memory import INFO_BYTES, Register, Space, element_bytes
 from relaxon_isa.presets import preset
 from support.pysim import simulate
 
@@ -69,7 +69,7 @@ class Bench:
         self.emit = deque()
         self.samples = bytearray()
         self.runs = []
-        self.running = self.waiting = self.done = False
+        self.running = self.waiting = self.done = self.emitting = False
         self.reset = False
         self.aborts = 0
         self.refuse_memory = self.refuse_run = False
@@ -107,6 +107,9 @@ class Bench:
         put(core.emit.payload, self.emit[0] if emit else 0)
         put(core.run.ready, not self.running and not self.refuse_run and answer)
         put(core.memory.ready, 0)
+        if self.config.sample_buffer:
+            put(core.emitting, self.emitting)
+            busy = busy and not ctx.get(core.memory.early)
         if answer and not busy and not self.refuse_memory and ctx.get(core.memory.valid):
             key = tuple(
                 ctx.get(signal)
@@ -227,6 +230,7 @@ class Bench:
 
 
 SMALL = preset("up5k")
+FAST = preset("fast4").replace(sample_memory=False)
 CONFIGS = [SMALL, preset("verify24"), SMALL.replace(p=1), preset("default")]
 
 
@@ -328,6 +332,42 @@ async def test_read_and_write_wait_for_the_core(ctx, bench):
         await bench.expect(ctx, b"", record(Record.DATA, answer))
         bench.waiting = False
     assert bench.memory[Space.STATE, 0, 1] == b"cd"
+
+
+@with_core(FAST)
+async def test_some_reads_do_not_wait(ctx, bench):
+    """One of the two counters is read while a program runs, between its EMITs' records; no other
+    read is, and no write."""
+    values = {Register.SAMPLES: b"\x01\x02\x03\x04", Register.WRONG: b"abcd"}
+    for register, value in values.items():
+        bench.memory[Space.REGISTER, register, 0] = value
+    await bench.expect(ctx, run(0), b"")
+    bench.emitting = True
+    for register, value in values.items():
+        emit = record(Record.EMIT, b"whole")
+        bench.emitting = True
+        bench.emit.extend(emit[:5])
+        bench.host.extend(read(Space.REGISTER, register, 0, 1))
+        await bench.go(ctx, 100)
+        assert bench.out == emit[:5]
+        bench.emit.extend(emit[5:])
+        bench.emitting = False
+        await bench.expect(ctx, b"", emit + record(Record.DATA, value))
+    others = (
+        read(Space.REGISTER, Register.SWEEPS, 0, 1),
+        read(Space.REGISTER, Register.SAMPLES, 0, 2),
+        read(Space.STATE, Register.SAMPLES, 0, 1),
+        write(Space.REGISTER, Register.SAMPLES, 0, 1, bytes(4)),
+    )
+    for commands in others:
+        bench.host.extend(commands)
+        await bench.go(ctx, 200)
+        assert not bench.out and not bench.writes
+        bench.waiting = True
+        await bench.until(ctx, lambda: bench.out or bench.writes)
+        await bench.settle(ctx)
+        bench.waiting = False
+        bench.out.clear()
 
 
 @with_core()

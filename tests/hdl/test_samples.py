@@ -38,13 +38,15 @@ FORMATS = {
     "dense": Wait(dst=0, count=37, pack=Pack.B8, shift=3, ahead=True, dense=True),
     "signed": Wait(dst=0, count=40, pack=Pack.B2, signed=True, shift=2, ahead=True, bias=True),
     "bits": Wait(dst=0, count=50, pack=Pack.B1, shift=14, ahead=True, outputs=3),
+    "odd": Wait(dst=0, count=30, pack=Pack.B2, shift=10, ahead=True, bias=True, outputs=7),
     "one": Wait(dst=0, count=1, pack=Pack.B8, signed=True, ahead=True, outputs=2),
 }
 
 
-@pytest.mark.parametrize("p", [2, 3, 4])
+@pytest.mark.parametrize("p", [1, 2, 3, 9, 12])
 @pytest.mark.parametrize("name", FORMATS)
-def test_lists_are_those_of_the_samples(name, p):
+@pytest.mark.parametrize("from_memory", [False, True], ids=["bytes", "words"])
+def test_lists_are_those_of_the_samples(name, p, from_memory):
     config = FAST.replace(p=p)
     wait = FORMATS[name]
     if wait.values > p * config.sample_buffer // 2:
@@ -66,8 +68,16 @@ def test_lists_are_those_of_the_samples(name, p):
         ctx.set(dut.row, row)
         ctx.set(dut.start, 1)
         for raw, label in samples:
-            for byte in packed(wait, raw, label):
-                ctx.set(dut.sample.payload, byte)
+            data = packed(wait, raw, label)
+            words = [{"bytes": byte | rng.randrange(256) << 8, "both": 0} for byte in data]
+            if from_memory:
+                data += [rng.randrange(256)] * (len(data) % 2)
+                words = [
+                    {"bytes": low | high << 8, "both": 1}
+                    for low, high in zip(data[::2], data[1::2], strict=True)
+                ]
+            for word in words:
+                ctx.set(dut.sample.payload, word)
                 ctx.set(dut.sample.valid, 1)
                 while not (await ctx.tick().sample(dut.sample.ready))[2]:
                     pass

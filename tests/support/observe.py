@@ -16,8 +16,9 @@ OUTSIDE = (
     Register.EMIT_STALLS,
     Register.LINK_ERRORS,
     Register.LINK_DROPS,
+    Register.MEMORY,
 )
-"""Registers that depend on the line, not on the program."""
+"""Registers that depend on the line and the board, not on the program."""
 
 Memory = dict[Space, tuple[int, list[int]]]
 """For each space the first element and the values from there on."""

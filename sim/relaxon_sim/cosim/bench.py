@@ -198,11 +198,15 @@ class CoreBench:
 
     # Memories -----------------------------------------------------------------------------
 
-    async def _access(self, space: Space, element: int, value: int | None) -> int:
+    async def _access(
+        self, space: Space, element: int, value: int | None, early: bool = False
+    ) -> int:
         layout = self.layouts[space]
         index, lane = divmod(element, layout.lanes)
         self._answer = None
         self._request = {"space": space, "index": index, "lane": lane, "write": value is not None}
+        if self.config.sample_buffer:
+            self._request["early"] = early
         if value is not None:
             self._request["wdata"] = value & ((1 << element_bits(self.config)) - 1)
         what = f"{space.name} element {element}"
@@ -223,6 +227,10 @@ class CoreBench:
             word = await self._access(space, start + i, None) & ((1 << bits) - 1)
             values.append(word - (1 << bits) if layout.signed and word >> (bits - 1) else word)
         return np.array(values, dtype=layout.dtype)
+
+    async def glance(self, register: int) -> int:
+        """A register's value while a program runs, which SAMPLES and WRONG can be asked for."""
+        return await self._access(Space.REGISTER, register, None, early=True)
 
     # Programs -----------------------------------------------------------------------------
 
