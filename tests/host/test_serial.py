@@ -16,6 +16,7 @@ from relaxon_isa.identity import fingerprint
 from relaxon_isa.memory import INFO_BYTES, Register, Space, registers
 from relaxon_isa.presets import PRESETS
 from support.board_model import BoardModel, FaultyLine, Program, Rig
+from support.evil import EvilLine
 
 CONFIG = PRESETS["default"]
 
@@ -228,6 +229,34 @@ def test_bad_line_gives_the_same_results(seed: int) -> None:
     assert dev.read(Space.STATE, 100, 1000).tolist() == values
     dev.close()
     assert board.link_errors + dev.link_stats.damaged
+
+
+@pytest.mark.parametrize("preset", list(PRESETS))
+@pytest.mark.parametrize("what", ["sample", "memory"])
+def test_what_no_frame_shows_is_an_error(preset: str, what: str) -> None:
+    """A bit changed, its frame's CRC made right."""
+    board = BoardModel(PRESETS[preset], {0: echo(20, 300)})
+    rig = Rig(board)
+    line = EvilLine(rig, b"needle" if what == "sample" else b"\x11\x11")
+    dev = SerialDevice(line, clock=rig.clock)
+    dev.write(Space.STATE, 0, [0x1111] * 20)
+    given = [b"hay" * 50 + b"needle" + b"hay" * 48 for _ in range(20)]
+    with pytest.raises(LinkError, match="no frame's CRC noticed"):
+        list(dev.run(given))
+        dev.read(Space.STATE, 0, 20)
+    assert line.done
+    dev.write(Space.STATE, 0, [7])  # and the device can be used again
+    assert dev.read(Space.STATE, 0, 1).tolist() == [7]
+    assert len(list(dev.run(given))) == 20
+
+
+def test_what_was_only_written_is_checked_when_the_device_is_closed() -> None:
+    board = BoardModel(CONFIG)
+    rig = Rig(board)
+    dev = SerialDevice(EvilLine(rig, b"\x11\x11\x11"), clock=rig.clock)
+    dev.write(Space.STATE, 0, [0x1111] * 20)
+    with pytest.raises(LinkError, match="no frame's CRC noticed"):
+        dev.close()
 
 
 def test_board_that_dies_is_told_and_can_come_back() -> None:

@@ -1,12 +1,24 @@
 """Training over a line with faults: the short form of `relaxon bench faults`."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
+from relaxon.backends import virtual_board
 from relaxon.cli import cli
+from relaxon.datasets import load
+from relaxon.network import Network
+from relaxon.rules import settings_for
 from relaxon.studies.faults import FAULTS, FaultyTransport
+from relaxon.training import Trainer, TrainSettings
+from relaxon_device.link import encode_runs
+from relaxon_device.serial import UNPACED_SECONDS, SerialDevice
+from relaxon_device.transport import SerialTransport
+from relaxon_isa.errors import LinkError
+from relaxon_isa.presets import preset
+from support.evil import EvilLine
 
 
 class Wire:
@@ -60,6 +72,25 @@ def test_faults_depend_on_bytes_alone(no_delays):
         for start in range(0, 2000, size):
             line.write(bytes(i % 256 for i in range(start, start + size)))
     assert wires[0].taken == wires[1].taken
+
+
+def test_a_sample_changed_under_a_right_crc_ends_training():
+    """On the gateware, and with nothing beside it that would notice."""
+    network, data = Network.parse("64,8,10"), load("digits")
+    data = replace(data, x_train=data.x_train[:8], y_train=data.y_train[:8])
+    settings = TrainSettings(epochs=1, rule=settings_for("ep-centered", network))
+    config = preset("default")
+    with virtual_board(config) as board:
+        line = EvilLine(SerialTransport(board.port), b"")
+        line.done = True
+        with SerialDevice(line, timeout=UNPACED_SECONDS) as device:
+            trainer = Trainer(device, network, data, settings)
+            trainer.start()
+            sample = encode_runs(trainer.rule.encode_inputs(data.x_train[:1])[0])
+            line.mark, line.done = sample[4:12], False
+            with pytest.raises(LinkError, match="no frame's CRC noticed"):
+                trainer.run_epoch()
+            assert line.done
 
 
 def test_training_over_a_line_with_faults_is_the_same(tmp_path):
