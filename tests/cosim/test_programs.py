@@ -47,10 +47,8 @@ MACHINES = {
     "verify24": preset("verify24"),
     "up5k": preset("up5k"),
     "overlaps": preset("default").replace(drains=True, prefetch=True, both=True),
-    "fast4": preset("fast4").replace(sample_memory=False),
-    "walks, all wait": preset("fast4").replace(
-        drains=False, prefetch=False, p=3, sample_memory=False
-    ),
+    "fast4": preset("fast4"),
+    "walks, all wait": preset("fast4").replace(drains=False, prefetch=False, p=3),
     **{f"p{p}": preset("default").replace(p=p) for p in (3, 5)},
 }
 """``default`` has P = 4; `system` has 2 and 8."""
