@@ -28,6 +28,7 @@ from relaxon.cli import DIFFERENT
 
 __all__ = [
     "ENGINE_FAULTS",
+    "FAST_FAULTS",
     "FAULTS",
     "PROGRAMS",
     "Fault",
@@ -103,6 +104,43 @@ FAULTS = {
 }
 
 
+def _fast(module: str, right: str, wrong: str) -> Fault:
+    return Fault(module, right, wrong, machine="--preset=fast4")
+
+
+FAST_FAULTS = {
+    # Walks over lists
+    "walk: a row too many": _fast(
+        "nest", "Mux(self.lists, self.listed - 1,", "Mux(self.lists, self.listed,"
+    ),
+    "walk: the tile steps with the list": _fast(
+        "nest", "Mux(innermost, 0,", "Mux(innermost, steps_by.tile,"
+    ),
+    "walk: outer levels start a list behind": _fast(
+        "nest", "steps_by.tile + self.dense", "steps_by.tile"
+    ),
+    "walk: the list goes on in the next group": _fast(
+        "array", "Mux(issue.spent[0], 0, now + 1)", "now + 1"
+    ),
+    "walk: weights written where a list has ended": _fast(
+        "array", "~self.entries_come | (self.values[c] != 0)", "1"
+    ),
+    "walk: one column's groups for all": _fast("array", "self.groups[c], 0)", "self.groups[0], 0)"),
+    "walk: values as of a tile before": _fast(
+        "array", "entries[when.operand], a_data", "entries[when.operand - 1], a_data"
+    ),
+    # What comes along where instructions overlap
+    "held: a walk's as of others": _fast("schedule", "late = stage + WALK", "late = stage"),
+    "held: for longer than the next nest waits": _fast("schedule", "    GAP = 4", "    GAP = 5"),
+    "held: from a cycle after the next row": _fast("schedule", "    FIRST = 3", "    FIRST = 4"),
+    "a walk's first group does not set the flag anew": _fast(
+        "array", 'self.enter(m, "starts_flag", starts, happens=True)', "starts"
+    ),
+    "no drain: the next one a cycle late": _fast("sequencer", "over & no_drain", "over & 0"),
+}
+"""Of a machine whose instructions overlap and walk over lists."""
+
+
 def _engine(right: str, wrong: str) -> Fault:
     return Fault("compiled/engine", right, wrong, "relaxon_sim", "--engine=compiled")
 
@@ -143,9 +181,9 @@ ENGINE_FAULTS = {
         "value > best_value", "value >= best_value"
     ),
     "engine: loop index not back at 0": _engine("x[cpu.depth] = 0", "x[cpu.depth] += 0"),
-    "engine: hidden fetches counted": _engine("m.fetch - cpu.drain\n", "m.fetch\n"),
+    "engine: hidden fetches counted": _engine("m.fetch - cpu.hidden\n", "m.fetch\n"),
 }
-KNOWN = FAULTS | ENGINE_FAULTS
+KNOWN = FAULTS | FAST_FAULTS | ENGINE_FAULTS
 
 
 def faulty_source(name: str) -> str:

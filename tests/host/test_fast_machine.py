@@ -7,6 +7,7 @@ from relaxon.backends import open_device
 from relaxon.datasets import Dataset
 from relaxon.network import Network
 from relaxon.rules import settings_for
+from relaxon.studies.estimate import estimate
 from relaxon.training import Trainer, TrainSettings
 from relaxon_isa import ArrayConfig, Learn, Mac, Register, preset
 
@@ -50,6 +51,20 @@ def test_the_same_bits_in_fewer_cycles(sizes: tuple[int, ...]) -> None:
     nests = [i for i in fast._train.instructions if isinstance(i, Mac | Learn)]
     assert sum(nest.walk for nest in nests) == 2
     assert not any(i.walk for i in plain._train.instructions if isinstance(i, Mac | Learn))
+
+
+def test_estimates_walk_over_lists() -> None:
+    """784-128-10: of 66 groups 15 are in the longest list of an estimate's sample."""
+    network, config = Network((784, 128, 10)), preset("ecp5-85f-fast")
+    costs = estimate(network, config, recipe="fast", input_bits=4)
+    dense = estimate(network, config.replace(sample_buffer=0), recipe="fast", input_bits=4)
+    within, beyond = costs["within"], costs["beyond"]
+    assert (within.cycles, beyond.cycles) == (219, 824)
+    forward = learn = 11 * (66 - 15)  # but for drains
+    assert abs(dense["beyond"].kinds["learn"] - beyond.kinds["learn"] - learn) <= 3
+    assert abs(dense["within"].kinds["mac"] - within.kinds["mac"] - forward) <= 10
+    assert within.rx_bytes == 3 + 392 + 1 and within.tx_bytes == 0
+    assert dense["inference"].cycles - costs["inference"].cycles > forward
 
 
 @pytest.mark.parametrize("margin", [0.25, 0.4])

@@ -317,6 +317,16 @@ def test_speed_is_measured(tmp_path):
     said = CliRunner().invoke(cli, [*command, "--board", "ulx3s-25f", "--json"])
     assert said.exit_code == 0, said.output
     (row,) = json.loads(said.stdout)
+    fast = CliRunner().invoke(
+        cli, [*command, "--board", "ulx3s-85f", "--preset", "ecp5-85f-fast", "--json"]
+    )
+    (quick,) = json.loads(fast.stdout)
+    (run,) = quick["machine"]
+    # What is answered is counted for samples beyond the margin alone.
+    own = run["cycles_by_kind"]
+    assert quick["preset"] == "ecp5-85f-fast"
+    assert own["emit"] == pytest.approx(15 * run["learned"])
+    assert run["resident"] == pytest.approx(run["cycles"] - own["wait"] - own["emit"])
     assert row["network"] == "196-120-10" and row["clock_hz"] > 0 and row["ratio"] > 0
     (machine,), (c,) = row["machine"], row["c"]
     assert machine["cycles_p95"] >= machine["resident"] > 0 and c["samples_per_second"] > 0

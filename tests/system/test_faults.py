@@ -3,16 +3,16 @@
 
 import pytest
 
-from faults import ENGINE_FAULTS, FAULTS, caught_at, faulty_source
+from faults import ENGINE_FAULTS, FAST_FAULTS, FAULTS, caught_at, faulty_source
 
 
-@pytest.mark.parametrize("name", [*FAULTS, *ENGINE_FAULTS])
+@pytest.mark.parametrize("name", [*FAULTS, *FAST_FAULTS, *ENGINE_FAULTS])
 def test_fault_is_still_one_of_this_source(name):
     compile(faulty_source(name), name, "exec")
 
 
 def test_faults_of_the_day_are_caught(day, seed):
-    for name in day.sample(list(FAULTS), 2):
+    for name in [*day.sample(list(FAULTS), 2), day.choice(list(FAST_FAULTS))]:
         assert caught_at(name, seed=seed), f"{name}: no program differs: improve random_programs"
 
 

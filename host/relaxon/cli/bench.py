@@ -26,7 +26,7 @@ from ..studies.plots import check_picture
 from ..studies.settle import settle
 from ..studies.speed import CASES, Case, golden, synthetic
 from ..training import training_for
-from .boards import load_boards
+from .boards import as_machine, board_machine_option, load_boards
 from .console import DIFFERENT, bar, json_option, print_json, show
 from .options import (
     check_folder,
@@ -296,10 +296,18 @@ def _rounded(values: list[float | None], digits: int) -> list[str]:
     type=click.Choice([board for _, board in throughput.CASES]),
     help="Only this one; may be repeated.",
 )
+@board_machine_option
 @seeds_option
 @epochs_option
 @json_option
-def bench_speed(data: str, boards: tuple[str, ...], seeds: int, epochs: int, as_json: bool) -> None:
+def bench_speed(
+    data: str,
+    boards: tuple[str, ...],
+    preset_name: str | None,
+    seeds: int,
+    epochs: int,
+    as_json: bool,
+) -> None:
     """Recipe fast: samples/s that boards' arrays would train, and a C program on one core does.
 
     Trains on the golden model, which counts each sample's cycles exactly; a second has as many as
@@ -314,11 +322,11 @@ def bench_speed(data: str, boards: tuple[str, ...], seeds: int, epochs: int, as_
     with bar("samples", len(cases) * seeds * epochs * len(dataset.x_train)) as progress:
         for network, name in cases:
             used = dataset if network.sizes[0] == dataset.features else small
-            board = known[name]
+            board = as_machine(known[name], preset_name)
             row = throughput.compare(
                 network, board.config, board.clock_hz, used, seeds, epochs, progress
             )
-            rows.append({"board": name, **row})
+            rows.append({"board": name, "preset": board.preset, **row})
     if print_json(rows, as_json):
         return
 

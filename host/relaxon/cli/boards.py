@@ -20,7 +20,7 @@ from ..studies.estimate import estimate as cost_of
 from .console import console, json_option, print_json, show
 from .options import input_bits_option, jobs_option, machine_option, pool_option, recipe_option
 
-__all__ = ["COMMANDS", "load_boards"]
+__all__ = ["COMMANDS", "as_machine", "board_machine_option", "load_boards"]
 
 SHOWN = ("64-32-10", "196-120-10", "784-64-10", "784-128-10")
 """Networks whose fit `boards` shows."""
@@ -51,7 +51,7 @@ board_machine_option = machine_option(
 )
 
 
-def _as_machine(board: Any, name: str | None) -> Any:
+def as_machine(board: Any, name: str | None) -> Any:
     """The board with another machine. Raises ConfigError if its memories or multipliers are too
     few for it."""
     if name is None:
@@ -93,7 +93,7 @@ def build(
     Tools are those that YOSYS, NEXTPNR_ICE40 and the like name, else those on PATH, else YoWASP's.
     Timing below the board's clock is an error.
     """
-    board = _as_machine(board, preset_name)
+    board = as_machine(board, preset_name)
     directory = _home(board, directory, preset_name)
     flash_it = f"relaxon flash {board.name}" + (f" --config {preset_name}" if preset_name else "")
     if vendor:
@@ -133,7 +133,7 @@ def build(
 @directory_option
 def flash(board: Any, permanent: bool, preset_name: str | None, directory: Path | None) -> None:
     """Load the bitstream that `build` made onto a board that is plugged in."""
-    build, board = load_boards("build"), _as_machine(board, preset_name)
+    build, board = load_boards("build"), as_machine(board, preset_name)
     bitstream = build.bitstream_path(board, _home(board, directory, preset_name))
     load_boards("flash").flash(board, bitstream, permanent=permanent)
 
@@ -230,7 +230,7 @@ def estimate(
     brings within the margin, "beyond" one that stays beyond it and learns, and "training" their
     mean as on MNIST.
     """
-    board = _as_machine(board, preset_name)
+    board = as_machine(board, preset_name)
     if layers is None:
         layers = next((text for text in SHOWN[::-1] if _fits(text, board.config)), SHOWN[0])
     network = Network.parse(layers)
