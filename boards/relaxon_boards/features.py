@@ -26,8 +26,9 @@ def variants(board: str) -> dict[str, dict[str, int]]:
         if name == "table" or name not in preset("large").features:
             continue
         number, has = feature.number, name in config.features
+        value = getattr(preset("large"), number)
         found[f"{'without' if has else 'with'} {name}"] = {
-            number: 0 if has else getattr(preset("large"), number)
+            number: type(value)() if has else value  # 0 or False
         }
     return found
 
