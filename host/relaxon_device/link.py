@@ -64,9 +64,9 @@ LINE_BYTES = BOARD_HEADER_BYTES + KEPT_BYTES + MAX_PAYLOAD + CRC_BYTES + 2
 
 KEPT_BLOCKS = 8 * KEPT_BYTES
 
-MIN_CHUNK = BLOCK_BYTES
-"""Less room than this is not worth a frame: the board tells when half of its ring (256 bytes at
-least) is free again."""
+WORTH = 8
+"""Less room than this part of the board's ring, and than a full frame, is not worth a frame: the
+board tells when half of its ring is free again."""
 MAX_BURST = 8
 """Data frames that one `HostLink.transmit` makes, so that reading never waits for long."""
 MAX_NAMES = 64
@@ -259,7 +259,7 @@ class HostLink:
         # acknowledged is [_una, _next), cut into _pieces; _high is where _next has been before the
         # host went back. _queue starts at _una.
         self._una = self._next = self._high = 0
-        self._limit = 0  # how far the board's room reaches
+        self._limit = self._window = 0  # how far the board's room reaches, and did at first
         self._queue = bytearray()
         self._pieces: deque[_Piece] = deque()
         self._keeps = False
@@ -345,7 +345,7 @@ class HostLink:
         if header.control & Control.RESET:
             if not self.ready:
                 self.ready = True
-                self._limit = header.room
+                self._limit = self._window = header.room
                 self._keeps = header.kept is not None
                 self._ask = False
                 self._tries = 0
@@ -422,7 +422,7 @@ class HostLink:
 
     def _noise(self, now: float) -> None:
         """A damaged frame: ask for it, and not for every frame that noise makes."""
-        wait = self._round_trip.mean or self._round_trip.timeout
+        wait = self._round_trip.mean / 2 or self._round_trip.timeout
         self._ask |= self._question <= self._answered or now - self._asked_at > wait
 
     # The host's frames --------------------------------------------------------------------
@@ -488,7 +488,8 @@ class HostLink:
             limit = min(limit, (self._una // BLOCK_BYTES + KEPT_BLOCKS) * BLOCK_BYTES)
             limit = min(limit, start + (limit - self._una) // 2 - self._in_flight)
         room = limit - start
-        if end == start or room < min(end - start, MIN_CHUNK):
+        worth = min(self._damage.best, max(BLOCK_BYTES, self._window // WORTH))
+        if end == start or room < min(end - start, worth):
             return None
         if self._name - self._answered >= MAX_NAMES:
             return None
