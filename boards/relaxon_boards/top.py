@@ -1,8 +1,9 @@
 """The machine on a board's pins."""
 
 from amaranth.hdl import Elaboratable, Module
-from amaranth.lib import io
+from amaranth.lib import io, wiring
 
+from relaxon_hdl.memory.sdram import Sdram, Timing
 from relaxon_hdl.top import Top
 
 from .board import Board
@@ -43,4 +44,15 @@ class BoardTop(Elaboratable):
         m.submodules.rx = rx = io.Buffer(io.Direction.Input, uart.rx)
         m.submodules.tx = tx = io.Buffer(io.Direction.Output, uart.tx)
         m.d.comb += [top.rx.eq(rx.i), tx.o.eq(top.tx)]
+        if self.board.config.sample_memory:
+            chip = top.chip
+            m.submodules.sdram = sdram = Sdram(sdram_pins(platform), Timing.at(self.board.clock_hz))
+            wiring.connect(m, chip.request, sdram.request)
+            wiring.connect(m, chip.i, sdram.i)
+            m.d.comb += [
+                sdram.phase.eq(chip.phase),
+                chip.alive.eq(sdram.alive),
+                chip.word.valid.eq(sdram.o.valid),
+                chip.word.payload.eq(sdram.o.payload),
+            ]
         return m

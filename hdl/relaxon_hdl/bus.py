@@ -1,14 +1,37 @@
 """The seam between the command unit and the core: memory access, run requests, byte streams."""
 
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa import ArrayConfig, Space, element_bytes
+from relaxon_isa import INDEX_BYTES, ArrayConfig, Space, element_bytes
 
-__all__ = ["RUN_REQUEST", "CoreSignature", "MemorySignature", "element_bits"]
+__all__ = [
+    "RECORD_INDEX_BITS",
+    "RUN_REQUEST",
+    "TASK",
+    "CoreSignature",
+    "MemorySignature",
+    "Task",
+    "element_bits",
+]
 
 RUN_REQUEST = data.StructLayout({"row": 16, "count": 1})
 """First row of the program; whether counters count during this run."""
+
+
+RECORD_INDEX_BITS = 8 * INDEX_BYTES
+
+
+class Task(enum.IntEnum, shape=2):
+    """What the host asks of the sample memory."""
+
+    STORE = 0
+    CHECK = 1
+    RECALL = 2
+
+
+TASK = data.StructLayout({"kind": Task, "address": 32, "length": 32})
+"""Addresses and lengths in bytes."""
 
 
 def element_bits(config: ArrayConfig) -> int:
@@ -66,11 +89,24 @@ class CoreSignature(wiring.Signature):
         may still be offered.
     link_error, link_drop : Out(1)
         Pulses that the registers LINK_ERRORS and LINK_DROPS count.
+    task : Out(stream of `TASK`), store : Out(stream of 8 bits), answer : In(stream of 8 bits)
+        With a sample memory: a task, while no program runs or it is stalled in WAIT; a STORE's
+        bytes; a RECALL's, or a CHECK's CRC-32.
+    index : Out(stream of 24 bits), refuses : In(1)
+        Records for WAITs that are ahead; one that is not is stalled.
     """
 
     def __init__(self, config: ArrayConfig):
+        memory = {
+            "task": Out(stream.Signature(TASK)),
+            "store": Out(stream.Signature(8)),
+            "answer": In(stream.Signature(8)),
+            "index": Out(stream.Signature(RECORD_INDEX_BITS)),
+            "refuses": In(1),
+        }
         super().__init__(
             {
+                **(memory if config.sample_memory else {}),
                 "memory": Out(MemorySignature(config)),
                 "run": Out(stream.Signature(RUN_REQUEST)),
                 "sample": Out(stream.Signature(8)),

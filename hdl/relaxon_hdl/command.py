@@ -3,12 +3,14 @@
 import zlib
 from functools import reduce
 from operator import xor
+from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
 from amaranth.lib import enum, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from relaxon_isa import (
+    INDEX_BYTES,
     INFO_BYTES,
     STREAM_RESIDUE,
     ArrayConfig,
@@ -21,7 +23,7 @@ from relaxon_isa import (
 )
 
 from .buffers import SkidBuffer
-from .bus import CoreSignature, element_bits
+from .bus import TASK, CoreSignature, Task, element_bits
 from .component import Component
 from .link import LinkSignature
 from .schedule import Scheduled
@@ -42,6 +44,12 @@ LANED = (Space.STATE, Space.DRIVE)
 EARLY = (Register.SAMPLES, Register.WRONG)
 """Registers of which one may be read while a program runs."""
 
+TASKS = {
+    Command.STORE: Task.STORE,
+    Command.CHECK: Task.CHECK,
+    Command.RECALL: Task.RECALL,
+}
+"""Commands of the sample memory that are handed on; all but CHECK have a length of two bytes."""
 CODE_MASK = 7
 """Bits of a command that tell those apart that are executed here."""
 
@@ -519,6 +527,15 @@ class CommandUnit(Scheduled):
                 records.early.eq(early),
                 records.emitting.eq(core.emitting),
             ]
+        task = Signal(TASK, reset_less=True)
+        if self.config.sample_memory:
+            m.d.comb += [
+                core.task.payload.eq(task),
+                core.store.payload.eq(host.payload),
+                core.index.payload.eq(task.address),
+            ]
+            waiting = waiting & ~core.index.valid
+        read = Signal(range(9))  # bytes of its address and length
         length = Signal(16)
         error = Signal(BoardError)
         lost = Signal()  # bytes of a sample
@@ -603,10 +620,21 @@ class CommandUnit(Scheduled):
         with m.FSM(name="command"):
             with m.State("COMMAND"):
                 m.d.comb += [host.ready.eq(1), arguments.start.eq(1)]
-                m.d.sync += [length.eq(0), lost.eq(0), early.eq(0)]
+                m.d.sync += [length.eq(0), lost.eq(0)]
+                if self.config.sample_buffer:
+                    m.d.sync += early.eq(0)
+                if self.config.sample_memory:
+                    m.d.sync += read.eq(0)
                 with m.If(host.valid), m.Switch(host.payload):
                     with m.Case(*(command for command, _ in begin)):
                         m.next = "ARGUMENTS"
+                    if self.config.sample_memory:
+                        with m.Case(Command.INDICES):
+                            m.next = "INDEX_COUNT"
+                        for each, kind in TASKS.items():
+                            with m.Case(each):
+                                m.d.sync += task.kind.eq(kind)
+                                m.next = "TASK"
                     with m.Default():
                         m.next = "ERROR"
             with m.State("ARGUMENTS"):
@@ -626,6 +654,8 @@ class CommandUnit(Scheduled):
             if not self.when.short:  # `Arguments.none` comes a cycle after the count
                 with m.State("SETTLE_SAMPLE"):
                     m.next = "SAMPLE"
+            if self.config.sample_memory:
+                self.remember(m, host, records, task, read, length, lost)
             with m.State("SAMPLE"):
                 with m.If(arguments.none):
                     end_sample()
@@ -730,3 +760,91 @@ class CommandUnit(Scheduled):
                 m.d.comb += host.ready.eq(1)
 
         m.d.comb += self.quiet.eq(host.ready & ~host.valid & records.quiet)
+
+    def remember(
+        self,
+        m: Module,
+        host: Any,
+        records: RecordWriter,
+        task: Any,
+        read: Signal,
+        length: Signal,
+        lost: Signal,
+    ) -> None:
+        """The states of the sample memory's commands."""
+        core = self.core
+        span = Cat(task.address, task.length)
+        with m.State("TASK"):  # address and length, a byte each at the top; a short one has zeros
+            short = (task.kind != Task.CHECK) & (read >= 6)
+            m.d.comb += host.ready.eq(~short)
+            with m.If(host.valid | short):
+                m.d.sync += [
+                    span.eq(Cat(span[8:], Mux(short, 0, host.payload))),
+                    read.eq(read + 1),
+                ]
+                with m.If(read == 7):
+                    m.next = "TASK_WAIT"
+        with m.State("TASK_WAIT"):
+            m.d.sync += length.eq(Mux(task.kind == Task.CHECK, 4, task.length))
+            with m.If(task.kind == Task.STORE), m.If(~core.running | core.waiting):
+                m.d.comb += core.task.valid.eq(1)
+                with m.If(core.task.ready):
+                    m.next = "STORE"
+                    with m.If(task.length == 0):
+                        m.next = "COMMAND"
+            with m.Else():
+                m.d.comb += [records.wanted.eq(1), records.kind.eq(Kind.DATA)]
+                with m.If(records.granted):
+                    m.next = "TASK_ASK"
+        with m.State("TASK_ASK"):
+            m.d.comb += core.task.valid.eq(1)
+            with m.If(core.task.ready):
+                m.next = "ANSWER"
+                with m.If(length == 0):
+                    m.next = "END"
+        with m.State("STORE"):
+            m.d.comb += [core.store.valid.eq(host.valid), host.ready.eq(core.store.ready)]
+            with m.If(host.valid & core.store.ready):
+                m.d.sync += task.length.eq(task.length - 1)
+                with m.If(task.length == 1):
+                    m.next = "COMMAND"
+        with m.State("ANSWER"):
+            body = records.body
+            m.d.comb += [
+                body.valid.eq(core.answer.valid),
+                body.payload.eq(core.answer.payload),
+                core.answer.ready.eq(body.ready),
+            ]
+            with m.If(body.valid & body.ready):
+                m.d.sync += length.eq(length - 1)
+                with m.If(length == 1):
+                    m.d.comb += records.end.eq(1)
+                    m.next = "COMMAND"
+        with m.State("INDEX_COUNT"):
+            m.d.comb += host.ready.eq(1)
+            with m.If(host.valid):
+                m.d.sync += [length.eq(Cat(length[8:], host.payload)), read.eq(read + 1)]
+                with m.If(read == 1):
+                    m.d.sync += read.eq(0)
+                    m.next = "INDEX"
+        with m.State("INDEX"):
+            with m.If(length == 0):
+                m.next = "COMMAND"
+                with m.If(lost):
+                    m.next = "ERROR"
+            with m.Else():
+                m.d.comb += host.ready.eq(1)
+                with m.If(host.valid):
+                    m.d.sync += [
+                        task.address[:24].eq(Cat(task.address[8:24], host.payload)),
+                        read.eq(read + 1),
+                    ]
+                    with m.If(read == INDEX_BYTES - 1):
+                        m.d.sync += read.eq(0)
+                        m.next = "INDEX_GIVE"
+        with m.State("INDEX_GIVE"):
+            drops = ~core.running | core.refuses
+            m.d.comb += core.index.valid.eq(~drops)
+            with m.If(drops | core.index.ready):
+                m.d.sync += [length.eq(length - 1), lost.eq(lost | drops)]
+                m.next = "INDEX"

@@ -1,6 +1,6 @@
 """The core: the array and its sequencer behind `CoreSignature`."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,6 +11,7 @@ from .array import Array
 from .buffers import SkidBuffer
 from .bus import CoreSignature
 from .counters import RegisterFile
+from .memory.unit import SampleMemory, WordMemory
 from .samples import SampleBuffer
 from .schedule import Scheduled
 from .sequencer import Sequencer
@@ -41,6 +42,8 @@ class Core(Scheduled):
     Members
     -------
     bus : In(CoreSignature)
+    chip : Out(WordMemory)
+        With a sample memory.
     quiet : Out(1)
         Nothing moves: no program runs, or it is stalled in WAIT; and the pipeline is empty.
     """
@@ -48,7 +51,10 @@ class Core(Scheduled):
     def __init__(self, config: ArrayConfig, family: str | None = None):
         self.sequencer = Sequencer(config, family)
         self.array = Array(config, family)
-        super().__init__(config, {"bus": In(CoreSignature(config)), "quiet": Out(1)}, family)
+        members = {"bus": In(CoreSignature(config)), "quiet": Out(1)}
+        if config.sample_memory:
+            members["chip"] = Out(WordMemory())
+        super().__init__(config, members, family)
 
     def build(self, m: Module) -> None:
         config, bus, when = self.config, self.bus, self.when
@@ -62,6 +68,10 @@ class Core(Scheduled):
         if config.sample_buffer:
             m.submodules.samples = samples = SampleBuffer(config)
             self.buffer_samples(m, samples, transfer)
+            if config.sample_memory:
+                m.submodules.sample_memory = stored = SampleMemory(config)
+                self.store_samples(m, stored, samples, transfer)
+                m.d.comb += access.memory_bytes.eq(stored.size)
         else:
             wiring.connect(m, wiring.flipped(bus.sample), transfer.sample)
         wiring.connect(m, wiring.flipped(bus.memory), access.memory)
@@ -82,6 +92,8 @@ class Core(Scheduled):
         starved = stalled  # for a byte
         if config.sample_buffer:
             lacks = samples.sample.ready & ~bus.sample.valid & ~samples.whole
+            if config.sample_memory:
+                lacks &= ~stored.pending & ~bus.index.valid
             starved &= ~transfer.ahead | lacks
         m.d.comb += [
             sequencer.abort.eq(bus.abort),
@@ -110,6 +122,9 @@ class Core(Scheduled):
             late = when.late(m, starved, "waiting", reset=True)
             m.d.comb += bus.waiting.eq(late & ~bus.sample.valid)
             with m.If(bus.emit.valid):
+                m.d.comb += self.quiet.eq(0)
+        if config.sample_memory:
+            with m.If(self.chip.alive & ~stored.idle):
                 m.d.comb += self.quiet.eq(0)
 
         events = registers.events
@@ -157,3 +172,29 @@ class Core(Scheduled):
             samples.sample.payload.bytes.eq(sample.payload),
             transfer.sample.payload.eq(sample.payload),
         ]
+
+    def store_samples(
+        self, m: Module, stored: SampleMemory, samples: SampleBuffer, transfer: TransferUnit
+    ) -> None:
+        """Records of the memory go to the buffer, too; bytes of the host's wait until all records
+        that it asked for before are there."""
+        bus, running = self.bus, self.sequencer.running
+        ran = Signal()
+        m.d.sync += ran.eq(running)
+        wiring.connect(m, stored.chip, wiring.flipped(self.chip))
+        for name in ("task", "store", "index"):
+            wiring.connect(m, wiring.flipped(getattr(bus, name)), getattr(stored, name))
+        wiring.connect(m, stored.answer, wiring.flipped(bus.answer))
+        m.d.comb += [
+            stored.clear.eq((ran ^ running) | bus.abort),
+            stored.row.eq(self.sequencer.row),
+            stored.start.eq(transfer.ahead),
+            stored.o.ready.eq(samples.sample.ready),
+            bus.refuses.eq(self.sequencer.wait_run & ~transfer.ahead),
+        ]
+        with m.If(stored.pending):
+            m.d.comb += [
+                samples.sample.valid.eq(stored.o.valid),
+                samples.sample.payload.eq(stored.o.payload),
+                bus.sample.ready.eq(0),
+            ]

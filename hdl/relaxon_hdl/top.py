@@ -11,6 +11,7 @@ from .command import CommandUnit
 from .component import Component
 from .core import Core
 from .link import Link
+from .memory.unit import WordMemory
 
 __all__ = ["Top"]
 
@@ -50,6 +51,8 @@ class Top(Component):
         No register except the stall counters will change until ``rx`` falls: no program runs, or it
         is stalled in WAIT, or in EMIT for 2**`STUCK_BITS` cycles because the host acknowledges
         nothing. Lets a simulator stop its clock; unused, it costs nothing.
+    chip : Out(WordMemory)
+        Of a machine with a sample memory. Where nothing is connected no memory is found.
     """
 
     def __init__(
@@ -67,8 +70,10 @@ class Top(Component):
         self.stages = stages
         self.family = family
         self.info = encode_info(config, build=build, clock_hz=clock_hz, baud=clock_hz // divisor)
+        chip = {"chip": Out(WordMemory())} if config.sample_memory else {}
         super().__init__(
             {
+                **chip,
                 "rx": In(1, init=1),  # pyright: ignore[reportCallIssue] (older stubs)
                 "tx": Out(1, init=1),  # pyright: ignore[reportCallIssue]
                 "quiet": Out(1),
@@ -81,6 +86,8 @@ class Top(Component):
         m.submodules.core = core = Core(self.config, self.family)
         wiring.connect(m, link.port, command.link)
         wiring.connect(m, command.core, core.bus)
+        if self.config.sample_memory:
+            wiring.connect(m, core.chip, wiring.flipped(self.chip))
 
         # The board has no timers: an EMIT blocked for so long behind an idle line waits for the
         # host, whatever else lies in the rings.

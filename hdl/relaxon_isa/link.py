@@ -89,10 +89,11 @@ Commands (the host's stream; integers little-endian; executed strictly in order)
     The rule of bytes that no program takes holds for the bytes that it stands for.
 
     Machines without a sample memory do not know the last four. STORE, CHECK and RECALL wait as
-    WRITE does; bytes beyond the memory are discarded, and read as 0. CHECK reads by the path that
-    samples take. INDICES hands records (`samples`) to WAITs that are ahead, as SAMPLE would hand
-    their bytes; for other WAITs, and while no program runs, it is as a SAMPLE of no bytes that is
-    answered by an ERROR record.
+    WRITE does; bytes beyond the memory are discarded, and read as 0. A STORE's address is even (its
+    lowest bit is ignored), and behind an odd last byte a 0 is stored. CHECK and RECALL read by the
+    path that samples take. INDICES hands records (`samples`) to WAITs that are ahead, as SAMPLE
+    would hand their bytes, in turn with these; indices that arrive while no program runs, or while
+    one is stalled in a WAIT that is not ahead, are discarded and answered by one ERROR record.
 
 Records (the board's stream): tag u8, length u16, then that many bytes
     ========= ==== ====================================================================

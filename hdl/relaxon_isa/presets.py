@@ -63,7 +63,6 @@ PRESETS: dict[str, ArrayConfig] = {
         pipeline="short",
         kind_counters=False,
         selective_repeat=False,
-        zero_runs=False,
         rx_bytes=1024,
         tx_bytes=512,
     ),
@@ -81,9 +80,6 @@ PRESETS: dict[str, ArrayConfig] = {
         table_bits=0,
         dither_bits=0,
         kind_counters=False,
-        selective_repeat=False,
-        zero_runs=False,
-        rx_bytes=512,
         tx_bytes=512,
     ),
     # GW2A-18C: 4 x 4 cells, 16 of 46 block RAMs for weights. 196-64-10.

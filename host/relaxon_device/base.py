@@ -16,6 +16,7 @@ from relaxon_isa import (
     COUNTER_BITS,
     INFO_BYTES,
     ArrayConfig,
+    DataError,
     DeviceError,
     Halt,
     ProgramError,
@@ -327,7 +328,16 @@ class Device(ABC):
         return int(self.read(Space.REGISTER, Register.MEMORY, 1)[0])
 
     def store(self, address: int, data: bytes) -> None:
-        """Write bytes to sample memory. Raises DeviceError if there are no such bytes."""
+        """Write bytes to sample memory, from an even address on; behind an odd last byte a 0.
+
+        Raises DeviceError if there are no such bytes, DataError if the address is odd.
+        """
+        if address % 2:
+            raise DataError(
+                f"sample memory: address {address} is odd, and a word has two bytes: begin at "
+                f"{address - 1}"
+            )
+        data = data + bytes(len(data) % 2)
         self._check_memory(address, len(data))
         self._store(address, data)
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from math import inf
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
 from relaxon_isa import (
+    INDEX_BYTES,
     INFO_BYTES,
     BoardError,
     Command,
@@ -19,6 +20,7 @@ from relaxon_isa import (
     LinkError,
     Record,
     Space,
+    Wait,
 )
 from relaxon_isa.identity import decode_info
 
@@ -30,6 +32,7 @@ __all__ = ["UNPACED_SECONDS", "SerialDevice"]
 
 CHUNK_BYTES = 4096
 """Longest READ or WRITE. Long enough to cost no time, short enough to see progress."""
+INDICES_AT_ONCE = 256
 HIGH_WATER = 1 << 15
 """Bytes queued ahead of the board: two of the largest rings."""
 ANSWER_SECONDS = 0.1
@@ -336,9 +339,68 @@ class SerialDevice(Device):
                 self._send(layout.encode(part))
                 self._pump(lambda: self._link.backlog < HIGH_WATER)
 
+    # Sample memory ------------------------------------------------------------------------
+
+    def _span(self, command: Command, address: int, count: int) -> bytes:
+        size = 4 if command is Command.CHECK else 2
+        return bytes([command]) + address.to_bytes(4, "little") + count.to_bytes(size, "little")
+
+    def _store(self, address: int, data: bytes) -> None:
+        with self._guard():
+            for at in range(0, len(data), CHUNK_BYTES):
+                part = data[at : at + CHUNK_BYTES]
+                self._send(self._span(Command.STORE, address + at, len(part)) + part)
+                self._pump(lambda: self._link.backlog < HIGH_WATER)
+
+    def _crc(self, address: int, count: int) -> int:
+        with self._guard():
+            self._checksum()
+            self._send(self._span(Command.CHECK, address, count))
+            answer = self._answer(4)
+            self._pump(lambda: answer.data is not None)
+        return int.from_bytes(answer.data or b"", "little")
+
+    def _recall(self, address: int, count: int) -> bytes:
+        with self._guard():
+            answers = []
+            self._checksum()
+            for at in range(0, count, CHUNK_BYTES):
+                size = min(CHUNK_BYTES, count - at)
+                self._send(self._span(Command.RECALL, address + at, size))
+                answers.append(self._answer(size))
+            self._pump(lambda: answers[-1].data is not None)
+        return b"".join(answer.data or b"" for answer in answers)
+
+    def _run_stored(
+        self,
+        indices: np.ndarray,
+        wait: Wait,
+        row: int,
+        count: bool,
+        progress: Callable[[int], None],
+    ) -> list[bytes]:
+        parts = (
+            indices[at : at + INDICES_AT_ONCE] for at in range(0, len(indices), INDICES_AT_ONCE)
+        )
+        payloads = []
+        for payload in self._launch(parts, row, count, self._send_indices):
+            payloads.append(payload)
+            progress(1)
+        return payloads
+
+    def _send_indices(self, indices: np.ndarray) -> None:
+        listed = b"".join(int(index).to_bytes(INDEX_BYTES, "little") for index in indices)
+        self._send(bytes([Command.INDICES]) + len(indices).to_bytes(2, "little") + listed)
+
     # Programs -----------------------------------------------------------------------------
 
     def _run(self, samples: Iterator[bytes], row: int, count: bool) -> Iterator[bytes]:
+        return self._launch(samples, row, count, self._send_sample)
+
+    def _launch(
+        self, samples: Iterator[Any], row: int, count: bool, send: Callable[[Any], None]
+    ) -> Iterator[bytes]:
+        """`run` on what ``send`` sends."""
         if self._run_now and not self._dirty:
             raise DeviceError(f"{self._name}: a program runs already; end that run first")
         with self._guard():
@@ -367,7 +429,7 @@ class SerialDevice(Device):
                         raise left_over(given + 1)
                     else:
                         given += 1
-                        self._send_sample(sample)
+                        send(sample)
                 else:
                     self._pump(news)
                 while run.emits:

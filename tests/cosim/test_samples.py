@@ -1,22 +1,29 @@
 """A core that takes samples ahead: targets, answers, stalls, counters that are read meanwhile."""
 
 import cocotb
+import numpy as np
 import pytest
 from cocotb.triggers import FallingEdge, ReadOnly
 
 from relaxon_hdl.core import Core
 from relaxon_isa import (
+    MEMORY_HEADER_BYTES,
     Builder,
     Emit,
     EmitKind,
     Halt,
+    Learn,
+    LearnLevel,
     Loop,
+    Mac,
+    MacLevel,
     Next,
     Pack,
     Register,
     Space,
     Wait,
     preset,
+    record_stride,
 )
 from relaxon_sim.cosim import bench, simulate
 from relaxon_sim.golden.device import GoldenDevice
@@ -24,6 +31,7 @@ from relaxon_sim.golden.device import GoldenDevice
 CONFIG = preset("fast4").replace(
     p=2, weight_depth=16, dither_bits=0, integral_shift=0, sample_memory=False
 )
+MEMORY = CONFIG.replace(sample_memory=True)
 CYCLES = (
     *("MAC_CYCLES", "LEARN_CYCLES", "CONTROL_CYCLES", "WAIT_CYCLES", "EMIT_CYCLES"),
     *("WAIT_STALLS", "EMIT_STALLS"),
@@ -35,12 +43,154 @@ TAKE = Wait(
 )
 
 
+class Memory:
+    """A memory of words at a core's port, as slow as the SDRAM at 75 MHz: ROW_CYCLES to open a row,
+    one to cross into the next, a refresh every REFRESH_CYCLES at most once per request."""
+
+    ROW_CYCLES = 6
+    REFRESH_CYCLES, REFRESHES = 585, 12
+    ROW, WORDS = 512, 1 << 22
+
+    def __init__(self, dut):
+        self.dut, self.words, self.now = dut, {}, 0
+        self.refreshed = 0
+        dut.chip__alive.value = 0
+        dut.chip__request__ready.value = dut.chip__i__ready.value = 0
+        dut.chip__word__valid.value = 0
+        cocotb.start_soon(self.run())
+
+    async def cycle(self, word: int | None = None) -> None:
+        await FallingEdge(self.dut.clk)
+        self.now += 1
+        self.dut.chip__word__valid.value = word is not None
+        if word is not None:
+            self.dut.chip__word__payload.value = word
+
+    async def run(self) -> None:
+        dut = self.dut
+        for _ in range(20):
+            await self.cycle()
+        dut.chip__alive.value = 1
+        while True:
+            await self.cycle()
+            dut.chip__request__ready.value = 1
+            await ReadOnly()
+            if not int(dut.chip__request__valid.value):
+                continue
+            asked = int(dut.chip__request__payload.value)
+            address, count, write = asked & 0xFFFFFF, asked >> 24 & 0x7FF, asked >> 35
+            await self.cycle()
+            dut.chip__request__ready.value = 0
+            waits = self.ROW_CYCLES
+            if self.now - self.refreshed > self.REFRESH_CYCLES:
+                self.refreshed, waits = self.now, waits + self.REFRESHES
+            for _ in range(waits):
+                await self.cycle()
+            for place in range(address, address + count):
+                if place % self.ROW == 0:
+                    await self.cycle()
+                if write:
+                    dut.chip__i__ready.value = 1
+                    await ReadOnly()
+                    assert int(dut.chip__i__valid.value)
+                    self.words[place % self.WORDS] = int(dut.chip__i__payload.value)
+                    await self.cycle()
+                    dut.chip__i__ready.value = 0
+                else:
+                    await self.cycle(self.words.get(place % self.WORDS, 0))
+
+
+async def give(dut, name: str, values) -> None:
+    """Offers values on a stream of the core, one after the other."""
+    valid, payload, ready = (
+        getattr(dut, f"bus__{name}__{part}") for part in ("valid", "payload", "ready")
+    )
+    for value in values:
+        await FallingEdge(dut.clk)
+        payload.value, valid.value = value, 1
+        while True:
+            await ReadOnly()
+            if int(ready.value):
+                break
+            await FallingEdge(dut.clk)
+    await FallingEdge(dut.clk)
+    valid.value = 0
+
+
+def test_records_of_the_memory(seed):
+    """A program takes records in any order, and leaves what the golden model leaves, in the same
+    cycles; bytes of the line and records follow each other."""
+    simulate(Core(MEMORY), __file__, testcase="records", seed=seed)
+
+
+@cocotb.test()
+async def records(dut):
+    rng = bench.random_source("records")
+    walk = MacLevel(count=4, tile=1, src=1)
+    builder = Builder(MEMORY)
+    for instruction in (
+        Loop(count=SAMPLES),
+        TAKE,
+        Learn(outer=(LearnLevel(count=4, tile=1, col=1),), row=20, walk=True),
+        Mac(inner=(walk,), dst=24, shift=2, walk=True),
+        Emit(base=24, count=2),
+        Emit(kind=EmitKind.ANSWER, base=24, count=2),
+        Next(),
+        Halt(),
+    ):
+        builder.add(instruction)
+    rows = builder.build().rows
+    stride = record_stride(MEMORY, TAKE)
+    data = b"".join(
+        rng.randbytes(4) + bytes([rng.randrange(3)]) + bytes(stride - 5) for _ in range(20)
+    )
+    order = [rng.randrange(20) for _ in range(SAMPLES)]
+    fixed = [3, -5]
+
+    golden = GoldenDevice(MEMORY)
+    golden.load(rows)
+    golden.write(Space.STATE, 20 * MEMORY.p, fixed)
+    golden.store(MEMORY_HEADER_BYTES, data)
+    wanted = golden.run_stored(np.array(order))
+
+    for name in ("task", "store", "index"):
+        getattr(dut, f"bus__{name}__valid").value = 0
+    dut.bus__answer__ready.value = 0
+    core = bench.CoreBench(dut, MEMORY, rng=rng)
+    Memory(dut)
+    await core.begin()
+    task = MEMORY_HEADER_BYTES << 2 | len(data) << 34  # a STORE
+    await give(dut, "task", [task])
+    await give(dut, "store", data)
+    await core.write(Space.PROGRAM, 0, rows)
+    await core.write(Space.STATE, 20 * MEMORY.p, fixed)
+    core.start()
+    await core.pause(50)
+    while order:
+        some = [order.pop(0) for _ in range(min(len(order), rng.randint(1, 9)))]
+        if rng.random() < 0.3:
+            core.feed(b"".join(data[k * stride :][:5] for k in some))
+            await core.until(lambda: not core.unused, "bytes taken")
+        else:
+            given = cocotb.start_soon(give(dut, "index", some))
+            await core.until(given.done, "indices taken")
+    await core.until(lambda: core.done, "HALT")
+    assert core.emits() == wanted
+    found, counters = await core.read(Space.REGISTER), golden.counters()
+    for register, value in counters.items():
+        stalls = register.name in ("WAIT_STALLS", "EMIT_STALLS")
+        right = 1 << 23 if register is Register.MEMORY else value
+        assert stalls or int(found[register]) == right, register
+
+
 @pytest.mark.parametrize("prefetch", [False, True])
 def test_samples_are_taken_ahead(prefetch, seed):
     """A label of no output is never right; the target's answer is, and that of a fixed plane is
     where the label says so. What is read while the program runs never falls, and delays nothing."""
     config = CONFIG.replace(prefetch=prefetch)
-    simulate(Core(config), __file__, parameters={"prefetch": prefetch}, seed=seed)
+    simulate(
+        Core(config), __file__, testcase="samples", parameters={"prefetch": prefetch}, seed=seed
+    )
 
 
 @cocotb.test()

@@ -14,6 +14,7 @@ from relaxon_hdl.sequencer import Sequencer
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.cycles import drain_cycles, fetch_cycles, hiding_cycles, issue_cycles
 from relaxon_isa.instructions import Emit, Halt, Instruction, Learn, Loop, Mac, Next, Skip, Wait
+from relaxon_isa.presets import preset
 from relaxon_sim.cosim import bench, simulate
 from support.random_programs import random_program
 from support.tiles import tokens
@@ -25,6 +26,8 @@ CONFIGS = {
     "drains": SMALL.replace(drains=True),
     "prefetch": SMALL.replace(prefetch=True),
     "both": CAMPAIGN.replace(drains=True, prefetch=True, both=True),
+    "walks over lists": preset("fast4"),
+    "walks, all wait": preset("fast4").replace(drains=False, prefetch=False),
     "short pipeline": SMALL.replace(pipeline="short", weight_ports=1, integral_shift=0),
 }
 PROGRAMS = 12
@@ -37,9 +40,10 @@ def test_sequencer(name, seed):
 
 
 def expected(
-    config: ArrayConfig, program: Sequence[Instruction], flag: bool
+    config: ArrayConfig, program: Sequence[Instruction], flag: bool, listed: int
 ) -> tuple[list[dict], Counter, list[int]]:
-    """Tiles, cycles and events, and X of every WAIT and EMIT, while the flag is what it is."""
+    """Tiles, cycles and events, and X of every WAIT and EMIT, while the flag and the rows of the
+    sample's lists are what they are."""
     issued: list[dict] = []
     counts: Counter[str] = Counter()
     indices: list[int] = []
@@ -50,11 +54,11 @@ def expected(
         at += 1
         index = [0, *(trip * loop.step for _, loop, trip in loops)]
         counts["control_cycles"] += max(0, fetch_cycles(op) - hidden)
-        hidden = hiding_cycles(config, op)
-        own = issue_cycles(config, op) + drain_cycles(config, op)
+        hidden = hiding_cycles(config, op, listed)
+        own = issue_cycles(config, op, listed) + drain_cycles(config, op)
         match op:
             case Mac() | Learn():
-                issued += tokens(config, op, index)
+                issued += tokens(config, op, index, listed)
                 counts[f"{op.opcode.name.lower()}_cycles"] += own
                 counts["learned"] += isinstance(op, Learn) and not op.hold
             case Wait() | Emit():
@@ -95,6 +99,8 @@ async def issues_what_programs_say(dut):
     bench.start_clock(dut)
     for name in ("run__valid", "abort", "program__write", "flag", "stalled", "finished"):
         getattr(dut, name).value = 0
+    if config.sample_buffer:
+        dut.ahead.value = 0
 
     async def load(rows):
         for i, row in enumerate(rows):
@@ -109,11 +115,18 @@ async def issues_what_programs_say(dut):
         flag = rng.random() < 0.5
         await load(program.rows)
         dut.flag.value = flag
+        listed = rng.choice([1, 1, 2, 5])
+        ahead = 0  # cycles of a WAIT that is ahead: all of them alike
+        if config.sample_buffer:
+            dut.listed.value = listed
+            waits = [i for i in program.instructions if isinstance(i, Wait) and i.ahead]
+            ahead = issue_cycles(config, waits[0]) if waits else 0
         dut.run__payload.value = 0
         dut.run__valid.value = 1
         issued, indices = [], []
         counts: Counter[str] = Counter()
-        left = 0  # cycles of a WAIT or EMIT still to come
+        left = left_ahead = 0  # cycles of a WAIT or EMIT still to come
+        index_in = 0  # cycles until X of a WAIT that is ahead is there
         begun = False
         for _ in range(LIMIT):
             await ReadOnly()
@@ -124,9 +137,10 @@ async def issues_what_programs_say(dut):
             counts["learned"] += int(dut.learned.value)
             if int(dut.done.value):
                 break
-            run = int(dut.wait_run.value) | int(dut.emit_run.value)
-            if begun:  # since the cycle before
+            run = int(dut.emit_run.value) | (int(dut.wait_run.value) and not ahead)
+            if begun or index_in == 1:  # since the cycle before
                 indices.append(int(dut.index.value))
+            index_in -= bool(index_in)
             begun = run and not left
             if begun:
                 left = rng.randint(2, 9)
@@ -135,10 +149,18 @@ async def issues_what_programs_say(dut):
             left -= bool(left)
             dut.finished.value = left == 1
             dut.stalled.value = left > 1 and rng.random() < 0.5
+            if ahead and int(dut.wait_run.value):  # it stalls before its first cycle alone
+                if not left_ahead:
+                    left_ahead, index_in = ahead + rng.choice([0, 0, 3]), 2
+                dut.stalled.value = left_ahead > ahead
+                dut.finished.value = left_ahead == 1
+                left_ahead -= 1
+            if config.sample_buffer:
+                dut.ahead.value = int(ahead > 0 and int(dut.wait_run.value))
         else:
             raise AssertionError(f"no HALT\n{program.listing()}")
         await FallingEdge(dut.clk)
-        wanted, wanted_counts, wanted_indices = expected(config, program.instructions, flag)
+        wanted, wanted_counts, wanted_indices = expected(config, program.instructions, flag, listed)
         assert [
             {name: got[name] for name in want} for got, want in zip(issued, wanted, strict=True)
         ] == wanted, program.listing()

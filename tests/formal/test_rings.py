@@ -20,6 +20,8 @@ CONFIGS = {
     "long keeps": preset("default").replace(rx_bytes=SIZE),
 }
 WINDOW = SIZE - CRC_BYTES
+BLOCKS, INDEX = 8, 3
+"""Blocks that are told apart, twice what the ring holds, and the bits for that."""
 MOST = MAX_PAYLOAD + 1 + CRC_BYTES
 """Where the count of a frame's bytes stops."""
 
@@ -99,6 +101,7 @@ class Receiving(Harness):
         self.short, self.keeps = config.pipeline == "short", config.selective_repeat
         self.what = what
         self.where, other = one_cell(monkeypatch)
+        monkeypatch.setattr(relaxon_hdl.link, "KEPT_BLOCKS", BLOCKS)
         super().__init__(ReceiveRing(config), self.where, other)
 
     def properties(self, m: Module) -> None:
@@ -176,7 +179,7 @@ class Receiving(Harness):
         """What selective repeat adds: where the frame lies is settled before its first byte, and
         blocks that are kept lie within the window, behind ``expected``."""
         dut = self.dut
-        kept, touched = dut.kept, self.look("blocks.touched", 32)
+        kept, touched = dut.kept, self.look("blocks.touched", BLOCKS)
         past = [Signal(name=f"placed_{k}_before") for k in range(1, 4)]
         seq, cleared = Signal(16), Signal()
         m.d.sync += [
@@ -195,7 +198,7 @@ class Receiving(Harness):
         ]
         whole = ~(dut.seq[:6] | dut.length[:6]).any()
         after = self.look("after", 16)
-        near = (after[6:] - dut.expected[6:])[:10] <= 32
+        near = (after[6:] - dut.expected[6:])[:10] <= BLOCKS
         with m.If(settled & past[1]):
             m.d.comb += [
                 known(self.look("in_order") == (lead == 0)),
@@ -205,16 +208,16 @@ class Receiving(Harness):
             m.d.comb += [known(self.look("whole") == whole), known(self.look("near") == near)]
 
         # Blocks, by their bits.
-        low, first = dut.expected[:6], dut.expected[6:11]
+        low, first = dut.expected[:6], dut.expected[6:][:INDEX]
         payload, last = Signal(8), Signal(16)
-        begin = dut.seq[6:11]
+        begin = dut.seq[6:][:INDEX]
         m.d.comb += [
             payload.eq(Mux(body > CRC_BYTES, body - CRC_BYTES, 0)),
             last.eq(dut.seq + payload - 1),
         ]
-        for bit in range(32):
-            behind, within = Signal(5), Signal(5)
-            end = Signal(12)  # of this block, behind ``expected``
+        for bit in range(BLOCKS):
+            behind, within = Signal(INDEX), Signal(INDEX)
+            end = Signal(BITS + 2)  # of this block, behind ``expected``
             m.d.comb += [
                 behind.eq(bit - first),
                 within.eq(bit - begin),
@@ -223,7 +226,7 @@ class Receiving(Harness):
                 known(~kept[bit] | (held + end <= WINDOW)),
             ]
             with m.If(~closed & (body != MOST)):
-                has = (payload != 0) & (within <= (last[6:11] - begin)[:5])
+                has = (payload != 0) & (within <= (last[6:][:INDEX] - begin)[:INDEX])
                 m.d.comb += known(touched[bit] == has)
 
     def one_byte(self, m: Module, begin, lead, held, body, closed) -> None:
@@ -260,7 +263,9 @@ class Receiving(Harness):
         kept = Signal()
         if self.keeps:
             m.d.comb += kept.eq(
-                dut.kept.bit_select(offset[6:11], 1) & (ahead < WINDOW) & (held + ahead < WINDOW)
+                dut.kept.bit_select(offset[6:][:INDEX], 1)
+                & (ahead < WINDOW)
+                & (held + ahead < WINDOW)
             )
         on_its_way = Signal()
         if not self.short:

@@ -7,6 +7,7 @@ import pytest
 
 from relaxon_isa import (
     MEMORY_HEADER_BYTES,
+    DataError,
     DeviceError,
     Emit,
     EmitKind,
@@ -74,9 +75,12 @@ def test_check_and_recall() -> None:
     assert device.recall(2002, 3) == b"git"
     assert (device.check(0, 0), device.recall(5, 0)) == (0, b"")
     end = 1 << 25
-    device.store(end - 1, b"x")
-    with pytest.raises(DeviceError, match=f"bytes {end - 1} to {end} asked, the device has {end}"):
-        device.store(end - 1, b"xy")
+    device.store(end - 2, b"x")
+    assert device.recall(end - 2, 2) == b"x\0"
+    with pytest.raises(DeviceError, match=f"bytes {end - 2} to {end + 1} asked, the device has "):
+        device.store(end - 2, b"xyz")
+    with pytest.raises(DataError, match="address 7 is odd"):
+        device.store(7, b"x")
     with pytest.raises(DeviceError, match="the device has none"):
         GoldenDevice(preset("default")).check(0, 1)
 

@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 
+from relaxon_hdl.bus import Task
 from relaxon_hdl.command import CommandUnit
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.link import BoardError, Command, Record
@@ -75,6 +76,11 @@ class Bench:
         self.refuse_memory = self.refuse_run = False
         self.ticks = None
         self.inputs = {}
+        self.tasks = []
+        self.stored = bytearray()
+        self.answers = deque()
+        self.indices = []
+        self.refuses = False
 
     def size(self, space: int) -> int:
         return element_bytes(self.config, Space(min(space, Space.INFO)))
@@ -125,6 +131,25 @@ class Bench:
                 value = int.from_bytes(self.memory.get(key, bytes(size)), "little", signed=True)
                 put(core.memory.rdata, value & ((1 << len(core.memory.rdata)) - 1))
             put(core.memory.ready, 1)
+        if self.config.sample_memory:
+            take_task, take_store, take_index = (chance() for _ in range(3))
+            give_answer = bool(self.answers) and chance()
+            put(core.task.ready, take_task)
+            put(core.store.ready, take_store)
+            put(core.index.ready, take_index)
+            put(core.refuses, self.refuses)
+            put(core.answer.valid, give_answer)
+            put(core.answer.payload, self.answers[0] if give_answer else 0)
+            if take_task and ctx.get(core.task.valid):
+                assert not busy
+                asked = ctx.get(core.task.payload)
+                self.tasks.append((asked.kind, asked.address, asked.length))
+            if take_store and ctx.get(core.store.valid):
+                self.stored.append(ctx.get(core.store.payload))
+            if take_index and ctx.get(core.index.valid):
+                self.indices.append(ctx.get(core.index.payload))
+            if give_answer and ctx.get(core.answer.ready):
+                self.answers.popleft()
         if self.ticks is None:
             self.ticks = aiter(
                 ctx.tick().sample(
@@ -602,10 +627,73 @@ async def test_checksum_waits_for_no_program(ctx, bench):
     await bench.expect(ctx, b"", error(BoardError.WRONG_CHECKSUM))
 
 
+# The sample memory ------------------------------------------------------------------------------
+
+
+def span(command: Command, address: int, length: int, data: bytes = b"") -> bytes:
+    size = 4 if command is Command.CHECK else 2
+    return bytes([command]) + address.to_bytes(4, "little") + length.to_bytes(size, "little") + data
+
+
+def indices(*numbers: int) -> bytes:
+    listed = b"".join(number.to_bytes(3, "little") for number in numbers)
+    return bytes([Command.INDICES]) + len(numbers).to_bytes(2, "little") + listed
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.6])
+def test_sample_memory_is_stored_checked_and_recalled(rate):
+    """Not while a program runs, but while one is stalled in WAIT."""
+    bench = Bench(FAST.replace(sample_memory=True), seed=68, rate=rate)
+
+    async def scenario(ctx, bench):
+        data, recalled = bench.rng.randbytes(300), bench.rng.randbytes(259)
+        commands = [
+            (span(Command.STORE, 0x1234_5678, 300, data), (Task.STORE, 0x1234_5678, 300), b""),
+            (span(Command.STORE, 8, 0), (Task.STORE, 8, 0), b""),
+            (span(Command.CHECK, 1024, 1 << 24), (Task.CHECK, 1024, 1 << 24), b"crc!"),
+            (span(Command.RECALL, 2, 259), (Task.RECALL, 2, 259), recalled),
+            (span(Command.RECALL, 3, 1), (Task.RECALL, 3, 1), b"r"),
+        ]
+        for running in (False, True):
+            for command, task, answer in commands:
+                bench.stored.clear()
+                bench.tasks.clear()
+                bench.answers.extend(answer)
+                if running:
+                    bench.waiting = False
+                    bench.host.extend(command)
+                    await bench.go(ctx, 60)
+                    assert not bench.tasks and not bench.out
+                    bench.waiting, command = True, b""
+                await bench.expect(ctx, command, record(Record.DATA, answer) if answer else b"")
+                assert bench.tasks == [task]
+                assert bench.stored == (data if task[2] == 300 else b"")
+                assert not bench.answers
+            bench.waiting = False
+            if not running:
+                await bench.expect(ctx, run(0), b"")
+
+    bench.play(scenario)
+
+
+@with_core(FAST.replace(sample_memory=True), seed=69, rate=0.7)
+async def test_indices_go_to_a_program_that_takes_records(ctx, bench):
+    lost = error(BoardError.SAMPLE_WITHOUT_PROGRAM)
+    await bench.expect(ctx, indices(1, 2) + indices(), lost)
+    await bench.expect(ctx, run(0) + indices(0xABCDEF, 0, 7), b"")
+    assert bench.indices == [0xABCDEF, 0, 7]
+    bench.refuses = bench.waiting = True
+    await bench.expect(ctx, indices(3, 4), lost)
+    await bench.expect(
+        ctx, sample(b"ab") + read(Space.INFO, 0, 0, 1), record(Record.DATA, INFO[:1])
+    )
+    assert bench.samples == b"ab" and len(bench.indices) == 3
+
+
 # Errors and RESET --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [0, 6, 7, 8, 0x0D, 0x41, 0x45, 0x81, 0xFF])
+@pytest.mark.parametrize("code", [0, 6, 7, 8, 9, 0x0A, 0x0D, 0x41, 0x45, 0x81, 0xFF])
 def test_unknown_command(code):
     """One ERROR, then nothing is heard until RESET."""
     bench = Bench(SMALL)

@@ -1,9 +1,12 @@
 """The sample buffer makes the lists that the contract says, while others are read."""
 
 import random
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from relaxon_hdl import samples
 from relaxon_hdl.samples import SampleBuffer
 from relaxon_isa.encoding import encode
 from relaxon_isa.instructions import Halt, Pack, Wait
@@ -43,31 +46,29 @@ FORMATS = {
 }
 
 
-@pytest.mark.parametrize("p", [1, 2, 3, 9, 12])
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("from_memory", [False, True], ids=["bytes", "words"])
-def test_lists_are_those_of_the_samples(name, p, from_memory):
+def exercise(buffer, name: str, p: int, from_memory: bool, count: int = 14) -> None:
+    """Lists of random samples, read while others come, are what the contract says."""
     config = FAST.replace(p=p)
     wait = FORMATS[name]
     if wait.values > p * config.sample_buffer // 2:
         config = config.replace(sample_buffer=96)  # no power of two
     rng = random.Random(name)
     bits, low = wait.pack.bits, -(1 << (wait.pack.bits - 1)) if wait.signed else 0
-    samples = []
-    for _ in range(14):
+    taken = []
+    for _ in range(count):
         zeros = rng.choice((0, 0.5, 0.8, 1))
         raw = [
             0 if rng.random() < zeros else low + rng.randrange(1 << bits) for _ in range(wait.count)
         ]
-        samples.append((raw, rng.randrange(256)))
-    dut = SampleBuffer(config)
+        taken.append((raw, rng.randrange(256)))
+    dut = buffer(config)
     row = encode(config, [wait, Halt()])[0]
     latency = 2
 
     async def line(ctx):
         ctx.set(dut.row, row)
         ctx.set(dut.start, 1)
-        for raw, label in samples:
+        for raw, label in taken:
             data = packed(wait, raw, label)
             words = [{"bytes": byte | rng.randrange(256) << 8, "both": 0} for byte in data]
             if from_memory:
@@ -86,11 +87,14 @@ def test_lists_are_those_of_the_samples(name, p, from_memory):
                     await ctx.tick()
 
     async def trains(ctx):
-        for number, (raw, label) in enumerate(samples):
+        for number, (raw, label) in enumerate(taken):
             for _ in range(rng.choice((0, 300)) if number % 5 == 4 else 0):
                 await ctx.tick()
+            cycles = 0
             while not ctx.get(dut.whole):
                 await ctx.tick()
+                cycles += 1
+                assert cycles < 2000, "watchdog"
             ctx.set(dut.take, 1)
             await ctx.tick()
             ctx.set(dut.take, 0)
@@ -111,3 +115,55 @@ def test_lists_are_those_of_the_samples(name, p, from_memory):
                 await ctx.tick()
 
     simulate(dut, line, trains)
+
+
+@pytest.mark.parametrize("p", [1, 2, 3, 9, 12])
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("from_memory", [False, True], ids=["bytes", "words"])
+def test_lists_are_those_of_the_samples(name, p, from_memory):
+    exercise(SampleBuffer, name, p, from_memory)
+
+
+FAULTS = {
+    "always-on value of signed samples doubled": (
+        'Mux(keeps["signed"], 1 << (bits - 1), 1 << bits)',
+        "1 << bits",
+    ),
+    "all values signed": ('raw[-1] & keeps["signed"]', "raw[-1]"),
+    "the end of a list is not seen": (
+        "self.at < present_lengths[j]",
+        "self.at <= present_lengths[j]",
+    ),
+    "the next group one too early": ("if d > j", "if d >= j"),
+    "the group stays": ("group.eq(group + wraps)", "group.eq(group)"),
+    "zeros are listed": ('keeps["dense"] | value.any()', "1"),
+    "zeros of dense samples are not": ('keeps["dense"] | value.any()', "value.any()"),
+    "a label beside values is not seen": ("in_first = second[8] &", "in_first = 0 &"),
+    "a label where the byte is full": ("taken <= per_byte", "taken < per_byte"),
+    "a full ring is written": ("full = kept_rows + rows == depth", "full = 0"),
+    "rows are never free again": ("kept_rows + added - removed", "kept_rows + added"),
+    "lengths go on": ("                    lengths.eq(0),\n", ""),
+}
+
+
+def faulty(old: str, new: str):
+    """The buffer of a module with a piece of its source replaced."""
+    source = Path(samples.__file__).read_text()
+    assert source.count(old) == 1, old
+    module = ModuleType("relaxon_hdl.faulty")
+    module.__package__ = "relaxon_hdl"
+    exec(compile(source.replace(old, new), "faulty", "exec"), module.__dict__)
+    return module.SampleBuffer
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_is_caught(name):
+    with pytest.raises(AssertionError):
+        for case in ("bits", "one", "signed", "dense"):
+            exercise(
+                faulty(*FAULTS[name]),
+                case,
+                4,
+                case in ("bits", "one"),
+                14 if case == "dense" else 9,
+            )

@@ -11,6 +11,7 @@ import pytest
 
 from campaign import CAMPAIGN, Campaign
 from relaxon.backends import open_device
+from relaxon.datasets import Dataset
 from relaxon.lab import Lab
 from relaxon.network import Network
 from relaxon.rules import RULES, fits, settings_for
@@ -61,6 +62,23 @@ def test_training_leaves_the_same_machine(name):
         with open_device(backend, config) as device:
             left[backend] = trained(device, network, few_digits(100), settings)
     assert left["golden"] == left["virtual"]
+
+
+@pytest.mark.parametrize("sizes", [(18, 7, 3), (13, 5, 4, 3)], ids=str)
+def test_training_over_lists_leaves_the_same_machine(sizes):
+    """Samples with labels, taken ahead over the board's line; lists with few entries and none."""
+    rng, network = np.random.default_rng(3), Network(sizes)
+    x = rng.random((40, sizes[0])) * (rng.random((40, sizes[0])) < 0.4)
+    x[::9] = 0
+    x, y = x.astype(np.float32), np.arange(40) % 3
+    data = Dataset(name="made", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9], classes=3)
+    rule = settings_for("ep-centered", network.depth, recipe="fast")
+    left = {}
+    for backend in ("golden", "virtual"):
+        with open_device(backend, "fast4") as device:
+            left[backend] = trained(device, network, data, TrainSettings(epochs=2, rule=rule))
+    assert left["golden"] == left["virtual"]
+    assert len(set(left["golden"]["weights"])) > 20
 
 
 RULE_NETWORK = Network((64, 13, 9, 10))
@@ -121,9 +139,10 @@ def test_random_programs_on_the_board_itself(seed, board, request):
         assert not found, "\n".join(found)
 
 
-def test_random_programs_none_differing(seed, capsys):
+@pytest.mark.parametrize("config", [CAMPAIGN, preset("fast4")], ids=["default", "fast4"])
+def test_random_programs_none_differing(config, seed, capsys):
     """200 of them; 10,000 and more by `python tests/campaign.py`."""
-    with open_device("virtual", CAMPAIGN) as device:
+    with open_device("virtual", config) as device:
         campaign = Campaign(device, seed)
         for _ in range(200):
             found = campaign.step()

@@ -6,7 +6,7 @@
 // SIGTERM, SIGINT or SIGHUP (or, with --watch-stdin, until stdin ends: the parent is gone).
 // --stats prints a line of JSON at the end. Waveforms need a build with VM_TRACE_VCD or _FST.
 //
-// The design's members: clk, rx, tx, quiet. While `quiet` is high and no byte is on its way,
+// The design's members: clk, rx, tx, quiet; with SAMPLE_MEMORY those of `chip`. While `quiet` is high and no byte is on its way,
 // nothing can change but by a byte from outside, so simulated time stands still and the process
 // sleeps in poll().
 
@@ -133,6 +133,73 @@ private:
     uint8_t byte_ = 0;
 };
 
+#ifdef SAMPLE_MEMORY
+// Verilator's names of the ports.
+#define CHIP_ALIVE chip___05Falive
+#define CHIP_I_PAYLOAD chip___05Fi___05Fpayload
+#define CHIP_I_READY chip___05Fi___05Fready
+#define CHIP_I_VALID chip___05Fi___05Fvalid
+#define CHIP_PHASE chip___05Fphase
+#define CHIP_REQUEST_PAYLOAD chip___05Frequest___05Fpayload
+#define CHIP_REQUEST_READY chip___05Frequest___05Fready
+#define CHIP_REQUEST_VALID chip___05Frequest___05Fvalid
+#define CHIP_WORD_PAYLOAD chip___05Fword___05Fpayload
+#define CHIP_WORD_VALID chip___05Fword___05Fvalid
+
+// A memory of 16-bit words at the design's pins `chip`, of 8 MB, and as slow as the controller of
+// an SDRAM at 75 MHz: cycles to open a row, one more to cross into the next, refreshes. It is read
+// right in some phases.
+class Memory {
+public:
+    Memory() : words_(kWords) {}
+
+    // Before the rising edge: outputs are those of this cycle, inputs are set for it.
+    void clock(Vtop& top) {
+        ++now_;
+        top.CHIP_ALIVE = 1;
+        top.CHIP_REQUEST_READY = 0;
+        top.CHIP_I_READY = 0;
+        top.CHIP_WORD_VALID = 0;
+        if (wait_ > 0) {
+            --wait_;
+        } else if (left_ == 0) {
+            top.CHIP_REQUEST_READY = 1;
+            if (!top.CHIP_REQUEST_VALID) return;
+            const uint64_t asked = top.CHIP_REQUEST_PAYLOAD;
+            place_ = asked & 0xffffff;
+            left_ = asked >> 24 & 0x7ff;
+            write_ = asked >> 35 & 1;
+            wait_ = kOpen;
+            if (now_ - refreshed_ > kRefresh) {
+                refreshed_ = now_;
+                wait_ += kRefreshes;
+            }
+        } else {
+            uint16_t& word = words_[place_ % kWords];
+            if (write_) {
+                if (!top.CHIP_I_VALID) return;
+                top.CHIP_I_READY = 1;
+                word = top.CHIP_I_PAYLOAD;
+            } else {
+                const int phase = top.CHIP_PHASE;
+                top.CHIP_WORD_VALID = 1;
+                top.CHIP_WORD_PAYLOAD = phase >= 2 && phase <= 5 ? word : ~word;
+            }
+            --left_;
+            if (++place_ % kRow == 0) wait_ = 1;
+        }
+    }
+
+private:
+    static constexpr int kWords = 1 << 22, kRow = 512, kOpen = 6, kRefresh = 585, kRefreshes = 12;
+    std::vector<uint16_t> words_;
+    uint64_t now_ = 0, refreshed_ = 0;
+    uint32_t place_ = 0;
+    int left_ = 0, wait_ = 0;
+    bool write_ = false;
+};
+#endif
+
 // The design, one clock at a time.
 class Board {
 public:
@@ -183,6 +250,9 @@ public:
 
     void clock() {
         top_.rx = sender.level();
+#ifdef SAMPLE_MEMORY
+        memory_.clock(top_);
+#endif
         top_.clk = 1;
         eval();
         top_.clk = 0;
@@ -205,6 +275,9 @@ private:
 
     VerilatedContext context_;
     Vtop top_;
+#ifdef SAMPLE_MEMORY
+    Memory memory_;
+#endif
     int settled_ = 0;
 #if VM_TRACE
     std::unique_ptr<Trace> trace_;

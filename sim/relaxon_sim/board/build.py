@@ -143,5 +143,8 @@ def _build(work: Path, config: ArrayConfig, options: BoardOptions, report: Repor
         Path(__file__).with_name("board.cpp"),
         "board",
         waves=options.waves,
-        defines={"DIVISOR": options.divisor},
+        defines={
+            "DIVISOR": options.divisor,
+            **({"SAMPLE_MEMORY": 1} if config.sample_memory else {}),
+        },
     )

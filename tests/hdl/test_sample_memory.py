@@ -1,0 +1,182 @@
+"""The sample memory's unit between the host's tasks and a memory, whatever size that has."""
+
+import random
+import zlib
+
+import pytest
+
+from relaxon_hdl.bus import Task
+from relaxon_hdl.memory.unit import SampleMemory
+from relaxon_isa import Halt, Pack, Wait, encode, preset, record_address, record_stride
+from support.pysim import simulate
+
+CONFIG = preset("fast4")
+WAIT = Wait(dst=0, count=9, pack=Pack.B4, ahead=True, outputs=3)
+STRIDE = record_stride(CONFIG, WAIT)
+
+
+class Bench:
+    """A unit before a memory in Python: ``bits`` of a word's address, None if nothing answers;
+    read right in the phases of ``window``."""
+
+    def __init__(self, bits: int | None, window: range = range(2, 6), seed: int = 0):
+        self.dut = SampleMemory(CONFIG)
+        self.bits, self.window = bits, window
+        self.rng = random.Random(seed)
+        self.words: dict[int, int] = {}
+        self.done = False
+
+    async def memory(self, ctx):
+        dut = self.dut
+        await ctx.tick().repeat(20)
+        ctx.set(dut.chip.alive, 1)
+        while not self.done:
+            ctx.set(dut.chip.request.ready, 1)
+            *_, valid, asked = await ctx.tick().sample(
+                dut.chip.request.valid, dut.chip.request.payload
+            )
+            ctx.set(dut.chip.request.ready, 0)
+            if not valid:
+                continue
+            await ctx.tick().repeat(self.rng.choice([2, 4]))
+            for k in range(asked.count):
+                place = (asked.address + k) % (1 << (self.bits or 1))
+                if asked.write:
+                    ctx.set(dut.chip.i.ready, 1)
+                    while True:
+                        *_, given, word = await ctx.tick().sample(
+                            dut.chip.i.valid, dut.chip.i.payload
+                        )
+                        if given:
+                            break
+                    ctx.set(dut.chip.i.ready, 0)
+                    self.words[place] = word
+                    continue
+                word = self.words.get(place, 0)
+                if self.bits is None or ctx.get(dut.chip.phase) not in self.window:
+                    word ^= 0x11
+                ctx.set(dut.chip.word.payload, word)
+                ctx.set(dut.chip.word.valid, 1)
+                await ctx.tick()
+                ctx.set(dut.chip.word.valid, 0)
+
+    async def task(self, ctx, kind: Task, address: int, length: int, data: bytes = b"") -> bytes:
+        dut = self.dut
+        ctx.set(dut.task.payload, {"kind": kind, "address": address, "length": length})
+        ctx.set(dut.task.valid, 1)
+        while not (await ctx.tick().sample(dut.task.ready))[2]:
+            pass
+        ctx.set(dut.task.valid, 0)
+        for byte in data:
+            ctx.set(dut.store.payload, byte)
+            ctx.set(dut.store.valid, 1)
+            while not (await ctx.tick().sample(dut.store.ready))[2]:
+                pass
+            ctx.set(dut.store.valid, 0)
+            await ctx.tick().repeat(self.rng.choice([1, 1, 9]))
+        answer = bytearray()
+        while len(answer) < {Task.STORE: 0, Task.CHECK: 4, Task.RECALL: length}[kind]:
+            ready = self.rng.random() < 0.7
+            ctx.set(dut.answer.ready, ready)
+            *_, valid, byte = await ctx.tick().sample(dut.answer.valid, dut.answer.payload)
+            if valid and ready:
+                answer.append(byte)
+        ctx.set(dut.answer.ready, 0)
+        return bytes(answer)
+
+    async def found(self, ctx) -> int:
+        while not ctx.get(self.dut.idle):
+            await ctx.tick()
+        return ctx.get(self.dut.size)
+
+    async def records(self, ctx, indices) -> list[bytes]:
+        """The records that come for indices, by words."""
+        dut = self.dut
+        ctx.set(dut.start, 1)
+        got: list[int] = []
+
+        async def more(until) -> None:
+            while not until():
+                ready = self.rng.random() < 0.6
+                ctx.set(dut.o.ready, ready)
+                *_, taken, valid, word = await ctx.tick().sample(
+                    dut.index.ready, dut.o.valid, dut.o.payload
+                )
+                if valid and ready:
+                    got.extend((word.bytes & 0xFF, word.bytes >> 8))
+                if taken:
+                    ctx.set(dut.index.valid, 0)
+
+        for index in indices:
+            ctx.set(dut.index.payload, index)
+            ctx.set(dut.index.valid, 1)
+            await more(lambda: not ctx.get(dut.index.valid))
+        await more(lambda: len(got) >= STRIDE * len(indices))
+        ctx.set(dut.o.ready, 0)
+        return [bytes(got[k : k + STRIDE]) for k in range(0, len(got), STRIDE)]
+
+    def run(self, scenario) -> None:
+        async def bench(ctx):
+            ctx.set(self.dut.row, encode(CONFIG, [WAIT, Halt()])[0])
+            await scenario(ctx)
+            self.done = True
+
+        simulate(self.dut, bench, self.memory)
+
+
+SIZES = {22: 1 << 23, 23: 1 << 24, 24: 1 << 25, None: 0}
+
+
+@pytest.mark.parametrize("bits", SIZES)
+def test_size_and_phase_are_found(bits):
+    for window in (range(1, 5), range(3, 4)):
+        bench = Bench(bits, window)
+
+        async def scenario(ctx, bench=bench, window=window):
+            assert await bench.found(ctx) == SIZES[bits]
+            if bits is not None:
+                assert ctx.get(bench.dut.chip.phase) == window[(len(window) - 1) // 2]
+
+        bench.run(scenario)
+
+
+def test_what_was_stored_is_checked_recalled_and_handed_on(seed):
+    bench = Bench(22, seed=seed)
+    data = bench.rng.randbytes(1024 + 5 * STRIDE)
+    size = 1 << 23
+
+    async def scenario(ctx):
+        await bench.found(ctx)
+        await bench.task(ctx, Task.STORE, 0, len(data), data)
+        for start, count in ((0, len(data)), (3, 7), (4, 1), (1021, 20)):
+            part = data[start : start + count]
+            crc = await bench.task(ctx, Task.CHECK, start, count)
+            assert int.from_bytes(crc, "little") == zlib.crc32(part)
+            assert await bench.task(ctx, Task.RECALL, start, count) == part
+        # Records, and a task between them.
+        records = [data[record_address(CONFIG, WAIT, k) :][:STRIDE] for k in range(5)]
+        order = [3, 0, 4, 4, 1]
+        assert await bench.records(ctx, order) == [records[k] for k in order]
+        assert await bench.task(ctx, Task.RECALL, 0, 4) == data[:4]
+        # What was asked for and not taken is forgotten.
+        dut = bench.dut
+        for index in (1, 2):
+            ctx.set(dut.index.payload, index)
+            ctx.set(dut.index.valid, 1)
+            while not (await ctx.tick().sample(dut.index.ready))[2]:
+                pass
+            ctx.set(dut.index.valid, 0)
+            await ctx.tick().repeat(bench.rng.randrange(1, 40))
+        ctx.set(dut.start, 0)
+        ctx.set(dut.clear, 1)
+        await ctx.tick()
+        ctx.set(dut.clear, 0)
+        assert await bench.records(ctx, [2, 3]) == records[2:4]
+        # An odd byte alone has a 0 beside it; beyond the end nothing is stored, and 0 read.
+        await bench.task(ctx, Task.STORE, 10, 1, b"x")
+        assert await bench.task(ctx, Task.RECALL, 9, 4) == data[9:10] + b"x\0" + data[12:13]
+        await bench.task(ctx, Task.STORE, size - 2, 4, b"last")
+        assert await bench.task(ctx, Task.RECALL, size - 2, 6) == b"la" + bytes(4)
+        assert await bench.task(ctx, Task.RECALL, 0, 2) == data[:2]
+
+    bench.run(scenario)
