@@ -150,11 +150,17 @@ class LinkStats:
         """How often something was wrong with the line."""
         return self.damaged + self.gaps + self.lost
 
+    @property
+    def rate(self) -> float:
+        """Errors a byte, about: of the way that has more."""
+        up = self.lost / max(1, self.bytes_sent)
+        return max(up, self.damaged / max(1, self.line_bytes))
+
     def __str__(self) -> str:
         return (
-            f"{self.damaged} frames damaged, {self.gaps} after a gap, {self.lost} lost and sent "
-            f"again ({self.bytes_repeated} of {self.bytes_sent} bytes), {self.foreign} of other "
-            "sessions"
+            f"about {self.rate:.0e} errors a byte: {self.damaged} frames damaged, {self.gaps} after "
+            f"a gap, {self.lost} lost and sent again ({self.bytes_repeated} of {self.bytes_sent} "
+            f"bytes), {self.foreign} of other sessions"
         )
 
 
@@ -547,10 +553,7 @@ class HostLink:
                 f"; {stats.line_bytes} bytes came and no whole frame among them, as from a line "
                 "with another baud rate or a device that is no board"
             )
-        return (
-            f"; since the port was opened {stats.damaged} frames came damaged, {stats.gaps} after "
-            f"a gap, {stats.foreign} of other sessions"
-        )
+        return f"; since the port was opened {stats}"
 
     def _make(self, now: float, control: Control, payload: bytes, seq: int) -> bytes:
         self._owe = False

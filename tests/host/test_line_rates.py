@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from relaxon.studies.estimate import COMMAND_BYTES, Cost
 from relaxon_isa.presets import preset
 from support.simulated_line import Rate, measure
 
@@ -46,6 +47,16 @@ def test_a_board_that_keeps_nothing_goes_on_too() -> None:
     clean = rate("up5k", 0.001)
     assert rate("up5k", 0.001, up=1e-3).samples > 0.4 * clean.samples
     assert rate("up5k", 0.001, 1e-2, 1e-2).samples > 0
+
+
+@pytest.mark.parametrize("latency", [0.0, 0.002])
+@pytest.mark.parametrize(("name", "size"), [("default", 804), ("default", 412), ("up5k", 804)])
+def test_estimate_is_right(name: str, size: int, latency: float) -> None:
+    """Within 5 %."""
+    config, cost = preset(name), Cost(1, {}, COMMAND_BYTES + size, COMMAND_BYTES + 2)
+    found = measure(config, samples(150, size), latency=latency, compute=COMPUTE)
+    said = cost.link_rate(3e6, latency, config.rx_bytes - 2)
+    assert found.samples == pytest.approx(said, rel=0.05)
 
 
 def test_zero_runs_take_the_bytes_that_they_save() -> None:
