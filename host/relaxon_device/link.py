@@ -158,9 +158,9 @@ class LinkStats:
 
     def __str__(self) -> str:
         return (
-            f"about {self.rate:.0e} errors a byte: {self.damaged} frames damaged, {self.gaps} after "
-            f"a gap, {self.lost} lost and sent again ({self.bytes_repeated} of {self.bytes_sent} "
-            f"bytes), {self.foreign} of other sessions"
+            f"about {self.rate:.0e} errors a byte: {self.damaged} frames damaged, {self.gaps} "
+            f"after a gap, {self.lost} lost and sent again ({self.bytes_repeated} of "
+            f"{self.bytes_sent} bytes), {self.foreign} of other sessions"
         )
 
 
