@@ -2,11 +2,13 @@
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from cobs import cobs
 
 from relaxon_device.link import (
+    MAX_NAMES,
     HostLink,
     RecordReader,
     decode_frame,
@@ -122,6 +124,15 @@ def silence(host: HostLink, now: float = 0.0) -> float:
     return now
 
 
+def test_how_long_a_silent_board_was_asked_is_told() -> None:
+    host = HostLink()
+    host.reset(now := 5.0)
+    with pytest.raises(LinkError, match=r"sent 9 times in 1\.8 s; not one byte came"):
+        while True:
+            host.transmit(now)
+            now = host.deadline
+
+
 def test_no_board_ends_within_two_seconds() -> None:
     host = HostLink()
     host.reset(0.0)
@@ -231,6 +242,126 @@ def test_frames_that_overlap_add_only_what_is_new() -> None:
     header, _ = host_frame(out)
     assert header.control == Control.RESEND
     assert header.ack == 6
+
+
+def test_a_frame_of_long_ago_is_no_gap_and_is_acknowledged_again() -> None:
+    host, board = HostLink(), BoardLink()
+    connect(host, board)
+    frames = []
+    for seq in range(0, 60 * MAX_PAYLOAD, MAX_PAYLOAD):
+        header = BoardHeader(board.session, Control(0), seq, 0, 0, 256)
+        frames.append(encode_frame(header, bytes(MAX_PAYLOAD)))
+        assert len(host.receive(frames[-1], 0.0)) == MAX_PAYLOAD
+    host.transmit(0.0)
+    for frame in frames:  # up to 11,520 bytes behind what is expected
+        assert host.receive(frame, 0.0) == b""
+        [(again, _)] = host_frames(host.transmit(0.0))
+        assert again.ack == len(frames) * MAX_PAYLOAD and again.control == Control(0)
+    assert host.stats.gaps == 0
+
+
+def test_silence_is_waited_for_longer_each_time_up_to_two_seconds() -> None:
+    host, board = HostLink(timeout=0.5), BoardLink()
+    connect(host, board)
+    host.send(b"x")
+    host.transmit(0.0)
+    asked = [0.0]
+    for _ in range(5):
+        asked.append(host.deadline)
+        assert host.transmit(asked[-1])
+    assert [b - a for a, b in pairwise(asked)] == [0.5, 1, 2, 2, 2]
+
+
+def test_how_long_answers_take_is_measured() -> None:
+    host, board = HostLink(timeout=0.5), BoardLink()
+    connect(host, board)
+    now = 0.0
+    for _ in range(30):
+        host.send(b"x")
+        board.receive(host.transmit(now))
+        now += 0.1
+        host.receive(board.transmit(), now)
+        board.rx.clear()
+    host.send(b"x")
+    host.transmit(now)
+    assert now + 0.1 < host.deadline < now + 0.2
+
+
+def test_noise_is_asked_about_once_and_then_now_and_again() -> None:
+    host, board = HostLink(timeout=0.8), BoardLink()
+    connect(host, board)
+
+    def asks(data: bytes, now: float) -> int:
+        host.receive(data, now)
+        frames = host_frames(host.transmit(now))
+        return sum(header.name for header, _ in frames if header.control & Control.RESEND)
+
+    def ahead(name: int) -> bytes:
+        return encode_frame(BoardHeader(board.session, Control(0), 4, 0, name, 256), b"abcd")
+
+    assert asks(b"noise\0", 0.0) == 1
+    assert not asks(b"noise\0noise\0", 0.05)
+    assert not asks(ahead(0), 0.06)  # sent before the board heard the question
+    assert asks(ahead(1), 0.07) == 2  # what was asked for was lost again
+    assert not asks(b"noise\0", 0.08)
+    assert asks(b"noise\0", 0.2) == 3  # later than an answer takes
+    assert host.stats.damaged == 5 and host.stats.gaps == 2
+
+
+def test_a_running_board_is_no_board_that_was_reset() -> None:
+    host, board = HostLink(), BoardLink()
+    connect(host, board)
+    status = Control.RUNNING | Control.WAITING
+    frame = encode_frame(BoardHeader(board.session, status, 0, 0, 0, 9), b"ab")
+    assert host.receive(frame, 0.0) == b"ab"
+    assert host.status == status
+
+
+def test_what_is_sent_again_is_counted() -> None:
+    host, board = HostLink(), BoardLink(512, 512)
+    connect(host, board)
+    host.send(bytes(450))
+    board.receive(host.transmit(0.0).split(b"\0", 1)[1])  # the first of three frames is lost
+    while out := board.transmit():
+        host.receive(out, 0.0)
+    board.receive(host.transmit(0.0))
+    assert len(board.rx) == 450
+    assert host.stats.lost == 2  # the last is shorter than a block: it was not kept
+    assert (host.stats.bytes_sent, host.stats.bytes_repeated) == (708, 258)
+
+
+def test_no_frame_is_made_for_a_sliver_of_room() -> None:
+    host, board = HostLink(), BoardLink(2048, 2048)
+    connect(host, board)
+    host.send(bytes(5000))
+    for frame in everything(host):
+        board.receive(encode_frame(*frame))
+    assert len(board.rx) == 10 * MAX_PAYLOAD  # 128 bytes are free: not worth a frame
+    host.receive(board.transmit(), 0.0)
+    assert not host.transmit(0.0)
+    del board.rx[:64]
+    board.answer = Control(0)
+    host.receive(board.transmit(), 0.0)
+    assert [len(payload) for _, payload in everything(host)] == [MAX_PAYLOAD]
+
+
+def test_names_wrap_and_their_number_is_bounded() -> None:
+    host, board = HostLink(), BoardLink(16384, 16384)
+    connect(host, board)
+    for _ in range(20):
+        for _ in range(100):
+            host.send(b"x")
+            if out := host.transmit(0.0):
+                board.receive(out)
+        assert len(host._sent_at) == MAX_NAMES
+        while out := board.transmit():
+            host.receive(out, 0.0)
+        for frame in everything(host):
+            board.receive(encode_frame(*frame))
+        host.receive(board.transmit(), 0.0)
+        assert host.backlog == 0
+        board.rx.clear()
+    assert board.rx_offset == 2000 and host.stats.lost == 0
 
 
 def test_echo_is_told_from_a_board() -> None:
