@@ -2,10 +2,13 @@
 
 import random
 import zlib
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from relaxon_hdl.bus import Task
+from relaxon_hdl.memory import unit
 from relaxon_hdl.memory.unit import SampleMemory
 from relaxon_isa import Halt, Pack, Wait, encode, preset, record_address, record_stride
 from support.pysim import simulate
@@ -19,8 +22,10 @@ class Bench:
     """A unit before a memory in Python: ``bits`` of a word's address, None if nothing answers;
     read right in the phases of ``window``."""
 
-    def __init__(self, bits: int | None, window: range = range(2, 6), seed: int = 0):
-        self.dut = SampleMemory(CONFIG)
+    def __init__(
+        self, bits: int | None, window: range = range(2, 6), seed: int = 0, made=SampleMemory
+    ):
+        self.dut = made(CONFIG)
         self.bits, self.window = bits, window
         self.rng = random.Random(seed)
         self.words: dict[int, int] = {}
@@ -115,13 +120,13 @@ class Bench:
         ctx.set(dut.o.ready, 0)
         return [bytes(got[k : k + STRIDE]) for k in range(0, len(got), STRIDE)]
 
-    def run(self, scenario) -> None:
+    def run(self, scenario, watchdog: int = 100_000) -> None:
         async def bench(ctx):
             ctx.set(self.dut.row, encode(CONFIG, [WAIT, Halt()])[0])
             await scenario(ctx)
             self.done = True
 
-        simulate(self.dut, bench, self.memory)
+        simulate(self.dut, bench, self.memory, watchdog=watchdog)
 
 
 SIZES = {22: 1 << 23, 23: 1 << 24, 24: 1 << 25, None: 0}
@@ -180,3 +185,76 @@ def test_what_was_stored_is_checked_recalled_and_handed_on(seed):
         assert await bench.task(ctx, Task.RECALL, 0, 2) == data[:2]
 
     bench.run(scenario)
+
+
+def exercise(sample_memory) -> None:
+    """A little of all, with a fault perhaps."""
+    bench = Bench(22, range(1, 5), made=sample_memory)
+    data = bench.rng.randbytes(28)
+
+    async def scenario(ctx):
+        assert await bench.found(ctx) == 1 << 23
+        assert ctx.get(bench.dut.chip.phase) == 2
+        await bench.task(ctx, Task.STORE, 1020, 28, data)
+        crc = await bench.task(ctx, Task.CHECK, 1021, 26)
+        assert int.from_bytes(crc, "little") == zlib.crc32(data[1:27])
+        assert await bench.task(ctx, Task.RECALL, 1023, 4) == data[3:7]
+        dut = bench.dut
+        ctx.set(dut.start, 1)
+        ctx.set(dut.index.payload, 2)
+        ctx.set(dut.index.valid, 1)
+        while not (await ctx.tick().sample(dut.index.ready))[2]:
+            pass
+        ctx.set(dut.index.valid, 0)
+        assert ctx.get(dut.pending) and not ctx.get(dut.idle)
+        while not ctx.get(dut.chip.request.valid):
+            await ctx.tick()
+        await ctx.tick()
+        ctx.set(dut.start, 0)
+        ctx.set(dut.clear, 1)
+        await ctx.tick()
+        ctx.set(dut.clear, 0)
+        records = [data[4 + STRIDE * k :][:STRIDE] for k in range(3)]
+        assert await bench.records(ctx, [2, 0]) == [records[2], records[0]]
+        await bench.task(ctx, Task.STORE, (1 << 23) - 2, 4, b"last")
+        assert await bench.task(ctx, Task.RECALL, (1 << 23) - 1, 2) == b"a\0"
+        assert await bench.task(ctx, Task.RECALL, 1020, 2) == data[:2]
+
+    bench.run(scenario, watchdog=4000)
+
+
+FAULTS = {
+    "the first phase that works": ("first + sizes", "first"),
+    "a larger memory": ("large.eq(Cat(same, large))", "large.eq(3)"),
+    "probing words are left over": ("& ~drops & ~self.asked)", "& ~drops)"),
+    "words of before are handed on": ("m.d.sync += drops.eq(1)", "m.d.sync += drops.eq(0)"),
+    "stored beyond the end": (
+        "self.write(m, task.address[1:], ~beyond)",
+        "self.write(m, task.address[1:], 1)",
+    ),
+    "read beyond the end": ("Mux(beyond, 0, Mux(", "Mux(0, 0, Mux("),
+    "an odd begin is even": ("Mux(task.address[0], bytes_[8:]", "Mux(task.address[0], bytes_[:8]"),
+    "a word too few": ("(task.address[0] + task.length + 1) >> 1", "task.length >> 1"),
+    "CRC not inverted": ("self.answer.payload.eq(~crc[:8])", "self.answer.payload.eq(crc[:8])"),
+    "another CRC": ("0xEDB88320", "0x82F63B78"),
+}
+
+
+def faulty(old: str, new: str):
+    """The unit of a module with a piece of its source replaced."""
+    source = Path(unit.__file__).read_text()
+    assert source.count(old) == 1, old
+    module = ModuleType("relaxon_hdl.memory.faulty")
+    module.__package__ = "relaxon_hdl.memory"
+    exec(compile(source.replace(old, new), "faulty", "exec"), module.__dict__)
+    return module.SampleMemory
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_is_caught(name):
+    with pytest.raises(AssertionError):
+        exercise(faulty(*FAULTS[name]))
+
+
+def test_exercise_finds_nothing_without_a_fault():
+    exercise(SampleMemory)
