@@ -404,7 +404,9 @@ class ReceiveRing(Scheduled):
             m.d.sync += [byte.eq(read.data), read_at.eq(read_at + 1), have.eq(1)]
         with m.Elif(self.o.ready):
             m.d.sync += have.eq(0)
-        with m.If(room < min(MAX_PAYLOAD, size // 2)):
+        least = min(MAX_PAYLOAD, size // 2)
+        unit = (least & -least).bit_length() - 1  # few bits to compare need no carries
+        with m.If(room[unit:] < least >> unit):
             m.d.sync += shut.eq(1)
         with m.If(self.reopened):
             m.d.sync += shut.eq(0)
@@ -460,10 +462,10 @@ class ReceiveRing(Scheduled):
 class TransmitRing(Scheduled):
     """The board's bytes, each kept until the host acknowledges it.
 
-    From the acknowledged offset on the ring holds ``level`` bytes; ``flight`` of them were sent,
-    ``sent`` of them since the last rewind. All three grow by one or shrink by what the host
-    acknowledges. An acknowledgement is judged over two cycles (with the long pipeline three),
-    while nothing moves: ``weigh``, (``keep``), ``apply``.
+    From the acknowledged offset on the ring holds ``level`` bytes; ``sent`` of them were sent since
+    the last rewind. Both grow by one or shrink by what the host acknowledges. An acknowledgement is
+    judged over two cycles (with the long pipeline three), while nothing moves: ``weigh``,
+    (``keep``), ``apply``.
 
     Throughput: a byte per cycle at ``i`` and at ``byte``, not both in one cycle.
 
@@ -482,15 +484,15 @@ class TransmitRing(Scheduled):
         Complement of an acknowledged offset.
     weigh, keep, apply : In(1)
         One cycle each, in this order: compare ``ack_not``; go on comparing (long pipeline only);
-        release what it acknowledges, if that was sent and not yet acknowledged.
+        release what it acknowledges, if that was sent since the last rewind and not yet
+        acknowledged.
     resend : In(1)
         With ``apply``: send again from the acknowledged offset on.
     reset : In(1)
         Forget everything.
     rewind : Out(1)
-        The next byte sent is the one behind the acknowledged offset: after ``reset``, with
-        ``resend``, and where the host has more than is being sent again. A frame being made is
-        void.
+        The next byte sent is the one behind the acknowledged offset: after ``reset`` and with
+        ``resend``. A frame being made is void.
     want : In(1)
         Fetch a byte to send; only while ``unsent``.
     fetched : Out(1), byte : Out(8)
@@ -533,7 +535,6 @@ class TransmitRing(Scheduled):
         acked = Signal(16)
         write_at = Signal(bits)
         level = Signal(bits + 1)
-        flight = Signal(bits + 1)
         sent = Signal(bits + 1)
         minus = Signal(16)  # complement of what is released; 0 while nothing is
 
@@ -544,11 +545,9 @@ class TransmitRing(Scheduled):
             return total[1:-1], total[-1]
 
         next_level, _ = moved(level)
-        next_flight, flight_ok = moved(flight)
         next_sent, sent_ok = moved(sent)
         late = self.when.late  # nothing is sent meanwhile
-        acceptable = late(m, flight_ok & minus[bits + 1 :].all(), "acceptable")
-        resent = late(m, sent_ok, "resent")
+        acceptable = late(m, sent_ok & minus[bits + 1 :].all(), "acceptable")
 
         fetch = Signal()
         release = Signal()
@@ -564,7 +563,7 @@ class TransmitRing(Scheduled):
             # Never with a write: nothing has to be said about a collision.
             fetch.eq(self.open & self.want & ~write.en),
             release.eq(self.apply & acceptable),
-            self.rewind.eq(self.reset | (self.apply & self.resend) | (release & ~resent)),
+            self.rewind.eq(self.reset | (self.apply & self.resend)),
         ]
         m.d.sync += [self.fetched.eq(fetch), minus.eq(0)]
         with m.If(self.weigh):
@@ -575,8 +574,6 @@ class TransmitRing(Scheduled):
             m.d.sync += write_at.eq(write_at + 1)
         with m.If(write.en | release):
             m.d.sync += level.eq(next_level)
-        with m.If((fetch & (sent == flight)) | release):
-            m.d.sync += flight.eq(next_flight)
         with m.If(fetch):
             m.d.sync += byte.eq(read.data)
         with m.If(fetch | release):
@@ -586,7 +583,7 @@ class TransmitRing(Scheduled):
         with m.If(self.rewind):
             m.d.sync += sent.eq(0)
         with m.If(self.reset):
-            for signal in (acked, write_at, level, flight):
+            for signal in (acked, write_at, level):
                 m.d.sync += signal.eq(signal.init)
 
 
@@ -659,13 +656,14 @@ class FrameSender(Scheduled):
         step = Signal(range(header_bytes))
         full = Signal()  # up to two bytes are on their way into the frame buffer
         more = Signal()
+        most = header_bytes + MAX_PAYLOAD - 1
         m.d.comb += [
             encoder.i.payload.eq(byte),
             encoder.i.valid.eq(byte_valid),
             encoder.abort.eq(self.abort),
             check.data.eq(byte ^ inverted.replicate(8)),
             check.valid.eq(byte_valid),
-            full.eq(encoder.used > header_bytes + MAX_PAYLOAD - 2),
+            full.eq(encoder.used.matches(*range(most, most + 4))),  # it is no more
             more.eq(self.unsent & ~full & ~self.empty),
             self.idle.eq(idle & ~encoder.sending),
         ]

@@ -37,7 +37,8 @@ most 8 + MAX_PAYLOAD):
    drains; memories, registers and counters keep their contents. Answer with an empty frame that has
    RESET set.
 2. Session differs from its own: ignore. Else adopt the name.
-3. ``ack`` within what was sent and not yet acknowledged: release those bytes of the transmit ring.
+3. ``ack`` within what was sent (since the board last went back) and not yet acknowledged: release
+   those bytes of the transmit ring.
 4. RESEND set: send again from ``ack`` on.
 5. Payload not empty: if ``seq`` is the offset expected and the payload fits in the ring, take it
    (blocks that it passes are kept no longer), and then every block that follows and is kept.

@@ -85,10 +85,10 @@ class BoardLink:
             return
         self.name = header.name
         taken = (header.ack - self.tx_offset) % (1 << 16)
-        if taken <= len(self.tx):  # what was sent before going back counts as sent
+        if taken <= self.sent:
             del self.tx[:taken]
             self.tx_offset += taken
-            self.sent = max(0, self.sent - taken)
+            self.sent -= taken
         if header.control & Control.RESEND:
             self.sent = 0
         if payload:
