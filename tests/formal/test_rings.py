@@ -338,8 +338,18 @@ class Transmitting(Harness):
         ]
 
 
-@pytest.mark.parametrize("what", ["room", "bytes"])
-@pytest.mark.parametrize("name", CONFIGS)
+HARD = [("long keeps", "room"), ("short keeps", "bytes"), ("long keeps", "bytes")]
+"""Proofs that take minutes."""
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        pytest.param(name, what, marks=[pytest.mark.long] * ((name, what) in HARD))
+        for name in CONFIGS
+        for what in ("room", "bytes")
+    ],
+)
 def test_receive_ring(name, what, monkeypatch):
     """By induction, for any frames and readiness; the bytes on what is proved of the room."""
     prove(Receiving(name, monkeypatch, what), 1)
