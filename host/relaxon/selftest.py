@@ -16,9 +16,11 @@ mac          all lanes and columns, forward and transposed: extremes, activation
              judgements right at their tolerance
 learn        every mode at both rounding positions: ties, ends of the format, dither
 sequencer    loops, indices and flag; WAIT in every packing; EMIT
+lists        samples taken ahead in every packing, with and without zeros: every row of the
+             buffer, MACs and LEARNs that walk, targets of labels, answers
 ============ ====================================================================================
 
-Counters are compared, cycles included, after each of the last three parts.
+Counters are compared, cycles included, after each of the last four parts.
 """
 
 from collections.abc import Callable, Iterator
@@ -60,6 +62,7 @@ from relaxon_isa import (
     Wait,
     clog2,
     describe,
+    rows_of,
     wait_bytes,
 )
 
@@ -293,6 +296,8 @@ class _Pair:
             self.learn_all(first, count, replace=True)
         self.write(Space.PROGRAM, 0, [0] * self.config.program_rows)
         self.write(Space.REGISTER, 0, [int(register in KEYS) for register in KEPT])
+        if self.config.sample_buffer:
+            self.write(Space.REGISTER, Register.WRONG, [0])
         self.device.read(Space.REGISTER, 0, 1)  # now the device has it all
 
     def set_up(self) -> None:
@@ -630,6 +635,37 @@ def _sequencer(pair: _Pair) -> None:
     pair.registers("sequencer")
 
 
+def _lists(pair: _Pair) -> None:
+    c, p, n = pair.config, pair.p, pair.n
+    if not c.sample_buffer:
+        return
+    pair.set_up()
+    pair.write(Space.REGISTER, Register.WRONG, [100])
+    groups = min(c.sample_buffer // 2, c.weight_depth, c.max_terms // p)
+    outputs = min(256, n * p)
+    walk = Mac(inner=(MacLevel(count=groups, tile=1, src=1),), to_drive=True, walk=True)
+    learn = Learn(outer=(LearnLevel(count=groups, tile=1, col=1),), position=1, walk=True)
+    plain = replace(walk, inner=(MacLevel(count=groups, tile=1),), src=pair.src + n - 1, walk=False)
+    answer = Emit(kind=EmitKind.ANSWER, base=pair.src, count=outputs)
+    given = Emit(kind=EmitKind.DRIVE, count=p)
+    for pack, signed, dense in product(Pack, (False, True), (False, True)):
+        shift = c.state_bits - 2 - pack.bits
+        if pack is Pack.WORD or shift < 0:
+            continue
+        wait = Wait(
+            dst=pair.dst, count=groups * p - 1, pack=pack, signed=signed, dense=dense, tick=True,
+            shift=shift, ahead=True, bias=True, outputs=outputs, low=-3, high=1 << c.state_bits - 2,
+        )  # fmt: skip
+        # So many samples that the buffer's rows come by more than once.
+        for row in (pair.src + n - 1, pair.old):
+            one = (wait, answer, walk, given, replace(learn, row=row), walk, given, plain, given)
+            samples = min(4, (c.program_rows - 1) // sum(map(rows_of, one)))
+            pair.run(*one * samples, space=Space.DRIVE)
+        pair.read(Space.STATE, pair.dst * p, outputs, lambda i: f"target: {pair.lane(i)}")
+    pair.read(Space.REGISTER, Register.WRONG, 1, lambda _: "WRONG after lists")
+    pair.registers("lists")
+
+
 PARTS: dict[str, Callable[[_Pair], None]] = {
     "program": partial(_memory, Space.PROGRAM),
     "state": partial(_memory, Space.STATE),
@@ -640,5 +676,6 @@ PARTS: dict[str, Callable[[_Pair], None]] = {
     "mac": _mac,
     "learn": _learn,
     "sequencer": _sequencer,
+    "lists": _lists,
 }
 """Parts in the order they run."""

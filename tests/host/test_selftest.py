@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ ODD = {
     "weights wider than states": CONFIG.replace(
         state_bits=8, weight_bits=32, learn_shifts=(14, 15), decay_shift=3, dither_bits=4
     ),
+    "a small sample buffer": CONFIG.replace(sample_buffer=16, drains=True, prefetch=True),
     "little state memory, so many rounds": CONFIG.replace(state_depth=14, drive_depth=3),
 }  # fmt: skip
 
@@ -178,6 +180,21 @@ def test_wrong_rounding_is_found_and_located(numbers, part, opcode):
     assert all(result.parts[name].passed for name in memories)
 
 
+@pytest.mark.parametrize("lost", [7, -1])
+def test_a_lost_entry_of_a_list_is_found(lost: int):
+    device = GoldenDevice(ODD["a small sample buffer"])
+    put = device.machine.sample.put
+
+    def damaged(values: np.ndarray, **how: Any) -> None:
+        put(np.where(np.arange(len(values)) == lost % len(values), 0, values), **how)
+
+    device.machine.sample.put = damaged
+    result = self_test(device)
+    found = result.parts["lists"]
+    assert found.wrong and found.first[0].where.startswith("WAIT")
+    assert all(part.passed for name, part in result.parts.items() if name != "lists")
+
+
 @pytest.mark.parametrize("config", [*PRESETS.values(), *ODD.values()], ids=[*PRESETS, *ODD])
 def test_a_good_machine_passes_and_ends_as_after_power_on(config: ArrayConfig):
     device, fresh = GoldenDevice(config), open_device("golden", config)
@@ -186,7 +203,8 @@ def test_a_good_machine_passes_and_ends_as_after_power_on(config: ArrayConfig):
     result = self_test(device, steps.append)
     assert result.passed
     assert sum(steps) == len(PARTS)
-    assert list(result.parts) == [n for n in PARTS if config.table_bits or n != "table"]
+    lacks = {"table": not config.table_bits, "lists": not config.sample_buffer}
+    assert list(result.parts) == [name for name in PARTS if not lacks.get(name)]
     assert not device.machine.weights_array.any()
     assert not device.machine.table.any()
     for space in (Space.PROGRAM, Space.STATE, Space.DRIVE, Space.REGISTER):
