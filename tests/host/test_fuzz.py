@@ -108,7 +108,7 @@ def test_an_identity_with_another_value(name, value, absent):
     else:
         where[name] = value
     only_ours(decode_info, json.dumps(told).encode())
-    only_ours(ArrayConfig.from_json, json.dumps(told["config"]))
+    only_ours(ArrayConfig.from_json, json.dumps(told.get("config")))
 
 
 @given(st.text(max_size=200) | st.dictionaries(st.sampled_from(["p", "base", "x"]), VALUES).map(

@@ -1,6 +1,7 @@
 """The host's link against the board's rules, over lines with faults."""
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -204,6 +205,62 @@ def test_frames_that_overlap_add_only_what_is_new() -> None:
     assert header is not None
     assert header[0].control == Control.RESEND
     assert header[0].ack == 6
+
+
+def test_a_frame_of_long_ago_is_no_gap_and_is_acknowledged_again() -> None:
+    host, board = HostLink(), BoardLink()
+    connect(host, board)
+    frames = []
+    for seq in range(0, 60 * MAX_PAYLOAD, MAX_PAYLOAD):
+        header = Header(board.session, Control(0), seq, 0, 256)
+        frames.append(encode_frame(header, bytes(MAX_PAYLOAD)))
+        assert len(host.receive(frames[-1], 0.0)) == MAX_PAYLOAD
+    host.transmit(0.0)
+    for frame in frames:  # up to 12,000 bytes behind what is expected
+        assert host.receive(frame, 0.0) == b""
+        again = decode_frame(host.transmit(0.0).strip(b"\0"))
+        assert again is not None and again[0].ack == len(frames) * MAX_PAYLOAD
+        assert again[0].control == Control(0)
+    assert host.stats.gaps == 0
+
+
+def test_silence_is_waited_for_longer_each_time_up_to_four_timeouts() -> None:
+    host, board = HostLink(timeout=1.0), BoardLink()
+    connect(host, board)
+    host.send(b"x")
+    host.transmit(0.0)
+    asked = [0.0]
+    for _ in range(5):
+        asked.append(host.deadline)
+        assert host.transmit(asked[-1])
+    assert [b - a for a, b in pairwise(asked)] == [1, 2, 4, 4, 4]
+
+
+def test_what_is_sent_again_is_counted() -> None:
+    host, board = HostLink(), BoardLink(512, 512)
+    connect(host, board)
+    host.send(bytes(450))
+    board.receive(host.transmit(0.0).split(b"\0", 1)[1])  # the first of three frames is lost
+    while out := board.transmit():
+        host.receive(out, 0.0)
+    board.receive(host.transmit(0.0))
+    assert len(board.rx) == 450
+    assert host.stats.went_back == 1
+    assert (host.stats.bytes_sent, host.stats.bytes_repeated) == (900, 450)
+
+
+def test_no_frame_is_made_for_a_sliver_of_room() -> None:
+    host, board = HostLink(), BoardLink()
+    connect(host, board)
+    host.send(bytes(1000))
+    while out := host.transmit(0.0):
+        board.receive(out)
+        host.receive(board.transmit(), 0.0)
+    assert len(board.rx) == 200  # 56 bytes are free: not worth a frame
+    del board.rx[:80]
+    board.answer = Control(0)
+    host.receive(board.transmit(), 0.0)
+    assert len(host.transmit(0.0)) > 128
 
 
 def test_echo_is_told_from_a_board() -> None:
