@@ -14,9 +14,10 @@ from .backends import BACKENDS
 from .checkpoint import WEIGHTS, Checkpoint, kind_of, load_float_weights
 from .datasets import NAMED, Dataset, load
 from .machines import find_machine, is_file, preset_of
-from .network import Network
+from .network import Image, Network
 from .rules import check, first_preset, make_rule, rule_digest
 from .rules.settings import RuleSettings
+from .sources import takes
 from .training import TrainSettings, check_data
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "initial_of",
     "load_data",
     "load_run",
+    "network_of",
     "refuse_other_preset",
     "spec_of",
 ]
@@ -69,12 +71,23 @@ def spec_of(source: str, data: Dataset, network: Network, settings: TrainSetting
 
 
 def load_data(spec: dict, source: str | None = None, **how: Any) -> Dataset:
-    """The data set of a run; or another, by the names of its classes and its scale. ``how``:
-    options of `load` that are others than the run's."""
+    """The data set of a run; or another, by the run's columns, classes and scale. ``how``: options
+    of `load` that are others than the run's."""
     options = dict(spec.get("data_options", {}))
     if source is not None:
-        options.pop("classes", None)
+        for name in {"target", "columns", "keys"} - {*takes(source)}:
+            options.pop(name, None)
     return load(spec["data"] if source is None else source, **options | how)
+
+
+def network_of(data: Dataset, layers: str | None, hidden: str) -> Network:
+    """The network of ``layers``, all of them; or of ``hidden`` ones, between as many inputs and
+    outputs as the data have (an image, where the first is a convolution)."""
+    if layers:
+        return Network.parse(layers)
+    parts = [part for part in hidden.replace("-", ",").split(",") if part.strip()]
+    image = data.image if parts and not parts[0].strip().isdecimal() else None
+    return Network.parse((Image(*image) if image else data.features, *parts, data.outputs))
 
 
 def load_run(path: Path) -> Run:

@@ -178,17 +178,25 @@ def check_data(network: Network, data: Dataset, rule: RuleSettings) -> None:
         raise DataError(
             f"{data.name} has {data.outputs} {what}, the network {network} has {outputs} outputs: "
             f"--data must be another, or the last of --layers must be {least}{data.outputs}"
-            + ("; if its y are labels, store them as integers: y.astype(int)" if whole else "")
+            + ("; if its y are labels, store them as integers, y.astype(int), or say --task classification" if whole else "")
         )
 
 
 def remarks(rule: Rule, data: Dataset) -> list[str]:
     """What can run, and is hardly meant: targets out of reach, a single class, no nudge."""
+    if not len(data.y_train):  # samples to be answered
+        return []
     said, targets = [], rule.targets_of(data.y_train)
     if rule.output == "clip" and (targets.min() < 0 or targets.max() > 1):
         said.append(
             f"{data.name}: targets reach from {targets.min():g} to {targets.max():g}; outputs "
             "cannot, they are in [0, 1]: try --output linear, or scale the targets"
+        )
+    outputs = rule.layout.network.sizes[-1]
+    if data.classes is not None and data.classes < outputs:
+        said.append(
+            f"{data.name} has {data.classes} classes, the network {outputs} outputs: those from "
+            f"{data.classes} on are never right"
         )
     if data.classes is not None and len(np.unique(data.y_train)) == 1:
         said.append(f"{data.name}: y_train holds a single class, so accuracy says nothing")
@@ -415,6 +423,8 @@ class Trainer:
         """Train on every sample once; returns the epoch's entry of `history`. Raises ConfigError
         unless `start` or `resume` came before, on this device and by nobody else since."""
         checks.owned(self.device, self)
+        if not len(self._inputs):
+            raise DataError(f"{self.data.name} has no samples to train on, but to answer")
         order = self.order(self.epoch)
         program = self._scheduled(self.epoch)
         right = done = 0
@@ -534,7 +544,7 @@ def encoded_by(
     since what is encoded takes many times its room meanwhile."""
     parts = [
         np.frombuffer(b"".join(some), np.uint8).reshape(len(some), -1)
-        for start in range(0, max(1, len(values)), ENCODED)
+        for start in range(0, len(values), ENCODED)
         if (some := encode(values[start : start + ENCODED]))
     ]
     return np.concatenate(parts) if parts else np.zeros((0, 0), np.uint8)

@@ -1,7 +1,9 @@
 """Pools: this process, processes of this computer, a Dask cluster."""
 
 import os
+from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -21,9 +23,31 @@ def test_processes():
         assert os.getpid() not in set(pool((os.getpid, ()) for _ in range(4)))
 
 
+SWEEP = """
+data = "two.npz"
+hidden = "3"
+rules = ["ep-centered", "pcn"]
+seeds = 2
+epochs = 1
+[rule.ep-centered.grid]
+beta = [0.25, 0.5]
+"""
+
+
 @pytest.mark.filterwarnings("default")  # of Dask's own
-def test_dask(monkeypatch):
+def test_dask(tmp_path, monkeypatch):
     """Workers of the scheduler that DASK_SCHEDULER_ADDRESS names do the work."""
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).random((40, 4))
+    np.savez("two.npz", x=x, y=(x[:, 0] > 0.5).astype(int))
+    Path("s.toml").write_text(SWEEP)
+
+    def sweep(*more: str) -> str:
+        result = CliRunner().invoke(cli, ["sweep", "s.toml", "--json", *more])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    here = sweep("--keep", "here")
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None
@@ -35,6 +59,8 @@ def test_dask(monkeypatch):
         )
         assert result.exit_code == 0, result.output
         assert '"rule": "pcn"' in result.stdout
+        assert sweep("--pool", "dask", "--jobs=-1", "--keep", "there") == here
+        assert {p.name for p in Path("there").iterdir()} == {p.name for p in Path("here").iterdir()}
         with open_pool(-1, "dask") as pool:
             (pid,) = pool([(os.getpid, ())])
         with distributed.Client(cluster) as client:

@@ -15,7 +15,7 @@ from ..network import Network
 from ..parallel import open_pool
 from ..report.page import write as write_file
 from ..rules import RULES, rule_class, settings_for
-from ..runs import choose_preset
+from ..runs import choose_preset, network_of
 from ..studies import bptt, claims, comparison, deep, equivalence, throughput
 from ..studies import devices as flaws
 from ..studies.cycles import cycles
@@ -39,6 +39,7 @@ from .options import (
     how_options,
     jobs_option,
     layers_option,
+    network_options,
     pool_option,
     read_data,
     seeds_option,
@@ -547,7 +548,7 @@ def bench_backward(layers: str, seed: int, epochs: int, as_json: bool) -> None:
 @bench.command("rules")
 @data_option
 @how_options
-@layers_option("64,32,10")
+@network_options
 @click.option(
     "--rules",
     "--rule",
@@ -570,7 +571,8 @@ def bench_backward(layers: str, seed: int, epochs: int, as_json: bool) -> None:
 def bench_rules(
     data: str,
     how: dict,
-    layers: str,
+    layers: str | None,
+    hidden: str,
     names: tuple[str, ...],
     seeds: int,
     epochs: int,
@@ -590,14 +592,13 @@ def bench_rules(
         check_folder(keep)
     listed = [name.strip() for text in names for name in text.split(",") if name.strip()]
     chosen = list(dict.fromkeys(listed)) or list(RULES)
-    task = comparison.Task(Network.parse(layers), data, how)
-    with bar(f"reading {data}"):
-        dataset = task.load()
-        for name in chosen:
-            rule_class(name)
-            settings = training_for(task.network, settings_for(name, task.network), epochs=epochs)
-            with naming(f"rule {name}"):
-                choose_preset("golden", None, task.network, dataset, settings)
+    dataset = read_data(data, **how)
+    task = comparison.Task(network_of(dataset, layers, hidden), data, how)
+    for name in chosen:
+        rule_class(name)
+        settings = training_for(task.network, settings_for(name, task.network), epochs=epochs)
+        with naming(f"rule {name}"):
+            choose_preset("golden", None, task.network, dataset, settings)
     with (
         open_pool(jobs, pool) as run,
         bar("rules and seeds", len(chosen) * (seeds + 1)) as progress,
