@@ -178,7 +178,7 @@ def check_data(network: Network, data: Dataset, rule: RuleSettings) -> None:
         raise DataError(
             f"{data.name} has {data.outputs} {what}, the network {network} has {outputs} outputs: "
             f"--data must be another, or the last of --layers must be {least}{data.outputs}"
-            + ("; if its y are labels, store them as integers, y.astype(int), or say --task classification" if whole else "")
+            + ("; its y may be labels: y.astype(int), or --task classification" if whole else "")
         )
 
 
