@@ -174,12 +174,16 @@ def check_data(network: Network, data: Dataset, rule: RuleSettings) -> None:
         )
     if data.outputs > outputs or (data.classes is None and data.outputs < outputs):
         what, least = ("targets a sample", "") if data.classes is None else ("classes", "at least ")
-        whole = data.classes is None and np.array_equal(data.y_train, np.rint(data.y_train))
+        whole = data.classes is None and _whole(data.y_train)
         raise DataError(
             f"{data.name} has {data.outputs} {what}, the network {network} has {outputs} outputs: "
             f"--data must be another, or the last of --layers must be {least}{data.outputs}"
             + ("; its y may be labels: y.astype(int), or --task classification" if whole else "")
         )
+
+
+def _whole(values: np.ndarray) -> bool:
+    return np.array_equal(values, np.rint(values))
 
 
 def remarks(rule: Rule, data: Dataset) -> list[str]:
@@ -191,6 +195,7 @@ def remarks(rule: Rule, data: Dataset) -> list[str]:
         said.append(
             f"{data.name}: targets reach from {targets.min():g} to {targets.max():g}; outputs "
             "cannot, they are in [0, 1]: try --output linear, or scale the targets"
+            + ("; if they are labels: --task classification" if _whole(data.y_train) else "")
         )
     outputs = rule.layout.network.sizes[-1]
     if data.classes is not None and data.classes < outputs:
