@@ -19,7 +19,7 @@ from .checkpoint import RECORD, kind_of
 from .datasets import load
 from .network import Network
 from .rules import rule_digest
-from .runs import initial_of
+from .runs import OPTIONAL, SPEC, initial_of
 from .training import Progress, Trainer, TrainSettings, silent
 
 __all__ = ["RunRecord", "digest_of", "reproduce"]
@@ -178,10 +178,6 @@ class RunRecord:
                 f"weights: {', '.join(odd) or 'all'} differ, {', '.join(same) or 'none'} identical"
             )
         return said
-
-
-OPTIONAL = {"data_options", "init", "every"}
-SPEC = {"data", "data_digest", "rule_digest", "network", "settings"} | OPTIONAL
 
 
 def _same(one: Any, other: Any) -> bool:

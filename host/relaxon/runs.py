@@ -21,6 +21,8 @@ from .sources import takes
 from .training import TrainSettings, check_data
 
 __all__ = [
+    "OPTIONAL",
+    "SPEC",
     "Run",
     "choose_preset",
     "initial_of",
@@ -30,6 +32,13 @@ __all__ = [
     "refuse_other_preset",
     "spec_of",
 ]
+
+
+OPTIONAL = {"data_options", "init", "every"}
+SPEC = {"data", "data_digest", "rule_digest", "network", "settings"} | OPTIONAL
+"""What a file of a run says that was asked: `spec_of`, and what only some runs are asked for."""
+BESIDE = {"fingerprint", "weight_frac", "state_frac"}
+"""What exported weights say besides: `Trainer.about`."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,11 @@ def load_run(path: Path) -> Run:
         spec = saved.spec
     if missing := {"data", "data_digest", "settings", "network"} - set(spec):
         raise DataError(f"{path}: damaged, it does not say {', '.join(sorted(missing))}")
+    if unknown := set(spec) - SPEC - (BESIDE if saved is None else set()):
+        raise DataError(
+            f"{path}: the run was asked for {', '.join(sorted(unknown))}, which is not known here: "
+            "damaged, or written by another version of relaxon"
+        )
     settings = TrainSettings.from_json(spec["settings"])
     rule = settings.rule.name
     if spec.get("rule_digest") not in (None, rule_digest(rule)):
