@@ -27,6 +27,7 @@ __all__ = [
     "one_hot",
     "owned",
     "reals",
+    "unit",
     "weights",
     "whole",
     "within",
@@ -86,8 +87,9 @@ def integers(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
     return found.astype(np.int64)
 
 
-def features(name: str, x: Any, width: int | None = None) -> np.ndarray:
-    """Samples as float32, (samples, features): uint8 is divided by 255, more axes are joined."""
+def features(name: str, x: Any, width: int | None = None, *, octets: bool = False) -> np.ndarray:
+    """Samples as float32, (samples, features): uint8 is divided by 255, unless ``octets`` are to
+    stay; more axes are joined."""
     found = array(name, x)
     if found.ndim < 2:
         raise DataError(
@@ -96,15 +98,25 @@ def features(name: str, x: Any, width: int | None = None) -> np.ndarray:
         )
     if not found.size:
         raise DataError(f"{name} of shape {found.shape} holds nothing")
-    scale = np.float32(255 if found.dtype == np.uint8 else 1)
-    flat = reals(name, found, kind=np.float32).reshape(len(found), -1) / scale
+    if found.dtype == np.uint8:
+        flat = found.reshape(len(found), -1)
+        flat = unit(flat) if not octets else flat.copy() if flat.flags.writeable else flat
+    else:
+        flat = reals(name, found, kind=np.float32).reshape(len(found), -1)
     if width is not None and flat.shape[1] != width:
         raise DataError(f"{name} has {flat.shape[1]} features a sample, {width} wanted")
     return flat
 
 
+def unit(x: np.ndarray) -> np.ndarray:
+    """Features as float32: uint8 is divided by 255."""
+    return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
+
+
 def within(name: str, x: np.ndarray, bits: int) -> None:
     """Raise DataError for features that inputs of that many bits cannot carry."""
+    if x.dtype == np.uint8:
+        return  # 0 to 1, all of them
     low, top = (-2, 2) if bits == 16 else (0, 1)
     if x.size and (x.min() < low or x.max() > top or (bits == 16 and x.max() == top)):
         wide = "" if bits == 16 else ", or --input-bits 16 for -2 <= value < 2"

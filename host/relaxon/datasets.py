@@ -28,6 +28,10 @@ PARTS = "train", "test"
 TASKS = "classification", "regression"
 
 
+DIGESTED = 1 << 10
+"""Samples at a time."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Samples and what they mean. Arrays of any real type, lists and DataFrames are accepted and
@@ -40,7 +44,8 @@ class Dataset:
     x_train, x_test
         Features, float32, (samples, features); uint8 is divided by 255. How large they may be,
         the run's ``input_bits`` decide: 0 to 1, or with 16 bits -2 <= value < 2. One part may have
-        no samples.
+        no samples. What was given as uint8 is kept as that, a quarter of the memory, and divided
+        whenever x_train or x_test is asked for: `held` gives it as it is.
     y_train, y_test
         Labels, int64 (samples,), 0 to ``classes`` - 1; or targets, float32 (samples, outputs).
         See `relaxon.checks.answers` for labels that are numbered; rows that are 1 in one place and
@@ -80,7 +85,9 @@ class Dataset:
         found = None  # what the labels of the first part were
         for part, given in zip(filled, answers, strict=True):
             where = f"{self.name}: {{}}_{part}"
-            values[f"x_{part}"] = checks.features(where.format("x"), getattr(self, f"x_{part}"))
+            values[f"x_{part}"] = checks.features(
+                where.format("x"), getattr(self, f"x_{part}"), octets=True
+            )
             y = checks.array(where.format("y"), given)
             # With n classes, 1 to n are all of them.
             counted = fixed and not np.array_equal(np.unique(y), numbers)
@@ -98,14 +105,17 @@ class Dataset:
         values |= {"names": names, "classes": classes if y.ndim == 1 else None}
         if len(axes := np.shape(getattr(self, f"x_{filled[0]}"))[1:]) in (2, 3):
             values["image"] = (*axes, 1)[:3]
+        for part in ("x_train", "x_test"):
+            object.__delattr__(self, part)  # `__getattr__` gives them
+        values["_held"] = {part: values.pop(part) for part in ("x_train", "x_test")}
         for key, value in values.items():
             object.__setattr__(self, key, value)
         for part in PARTS:
-            self._check(part, getattr(self, f"x_{part}"), getattr(self, f"y_{part}"))
-        if self.x_train.shape[1:] != self.x_test.shape[1:]:
+            self._check(part, self.held(f"x_{part}"), getattr(self, f"y_{part}"))
+        if self.held("x_test").shape[1:] != (self.features,):
             raise DataError(
                 f"{self.name}: x_train has {self.features} features a sample, "
-                f"x_test {self.x_test.shape[1]}"
+                f"x_test {self.held('x_test').shape[1]}"
             )
         if self.y_train.shape[1:] != self.y_test.shape[1:]:
             raise DataError(
@@ -113,10 +123,24 @@ class Dataset:
                 "both must be labels, or targets of the same width"
             )
 
+    def __getattr__(self, name: str) -> np.ndarray:
+        """x_train and x_test, from what is held."""
+        if name not in ("x_train", "x_test"):
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return checks.unit(self.held(name))
+
+    def held(self, part: str) -> np.ndarray:
+        """x_train or x_test as it is kept: float32, or uint8, which `checks.unit` divides."""
+        return self.__dict__["_held"][part]
+
+    def changed(self, **fields: Any) -> "Dataset":
+        """As `dataclasses.replace`, which would make float32 of what is held."""
+        return replace(self, **{**self.__dict__["_held"], **fields})
+
     @property
     def features(self) -> int:
         """Input values per sample."""
-        return self.x_train.shape[1]
+        return self.held("x_train").shape[1]
 
     @property
     def outputs(self) -> int:
@@ -127,9 +151,11 @@ class Dataset:
     def digest(self) -> str:
         """16 hex digits over all samples: equal means the same data in the same order."""
         digest = hashlib.sha256()
-        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
-            digest.update(f"{array.dtype.str}{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data)
+        for array in (self.held("x_train"), self.y_train, self.held("x_test"), self.y_test):
+            digest.update(f"{checks.unit(array[:1]).dtype.str}{array.shape}".encode())
+            for start in range(0, len(array), DIGESTED):
+                some = checks.unit(array[start : start + DIGESTED])
+                digest.update(np.ascontiguousarray(some).data)
         return digest.hexdigest()[:16]
 
     def named(self, labels: np.ndarray) -> np.ndarray:
@@ -150,7 +176,7 @@ class Dataset:
         return labels, widths.pop()[0]
 
     def _check(self, part: str, x: np.ndarray, y: np.ndarray) -> None:
-        unknown = part == "test" and not len(y) and not len(self.x_train)
+        unknown = part == "test" and not len(y) and not len(self.held("x_train"))
         if len(x) != len(y) and not unknown:
             raise DataError(f"{self.name}: {len(x)} samples in x_{part}, {len(y)} in y_{part}")
         if self.classes is None or y.ndim != 1:
@@ -258,9 +284,7 @@ def load(
         y = (
             checks.answers(made.name, made.named(y), names)[0] for y in (made.y_train, made.y_test)
         )
-        made = replace(
-            made, y_train=next(y), y_test=next(y), names=tuple(names), classes=len(names)
-        )
+        made = made.changed(y_train=next(y), y_test=next(y), names=tuple(names), classes=len(names))
     if resize is not None:
         made = _resized(made, resize)
     if scale is not False:
@@ -278,7 +302,7 @@ def load(
     options = {name: value for name, value in given.items() if value is not None}
     if (test_fraction, seed) != (0.2, 0):
         options |= {"test_fraction": test_fraction, "seed": seed}
-    return replace(made, options=options)
+    return made.changed(options=options)
 
 
 def _made(

@@ -344,7 +344,7 @@ def _idx(path: Path, kind: str) -> np.ndarray:
             f"{path}: {wrong}: {len(data)} bytes, {want} wanted for {' x '.join(map(str, shape))}"
         )
     values = np.frombuffer(data, kept, offset=head).reshape(shape)
-    return values.astype(kept.newbyteorder("="))
+    return values.astype(kept.newbyteorder("="), copy=False)
 
 
 CIFAR_CLASSES = (

@@ -74,7 +74,7 @@ def unseen(label: str, total: int) -> AbstractContextManager[Progress]:
 
 
 SAMPLES_A_RUN = 1 << 16
-ENCODED = 1 << 10
+ENCODED = 1 << 8
 """Samples encoded at a time."""
 KEY_STREAM = 0x6B657973  # separates the seeds of keys from those of weights and order
 
@@ -165,7 +165,7 @@ def check_data(network: Network, data: Dataset, rule: RuleSettings) -> None:
             "--data must have integer labels, or --objective be another"
         )
     for part in ("x_train", "x_test"):
-        checks.within(f"{data.name}: {part}", getattr(data, part), rule.input_bits)
+        checks.within(f"{data.name}: {part}", data.held(part), rule.input_bits)
     features, outputs = network.sizes[0], network.sizes[-1]
     if data.features != features:
         raise DataError(
@@ -228,6 +228,22 @@ def run_limit(device: Device, program: Program) -> float:
     return 10 + 2 * total / clock if clock else inf
 
 
+class Samples:
+    """Training samples as WAIT takes them, inputs before targets, in an order: joined only when a
+    device asks for some of them."""
+
+    def __init__(
+        self, inputs: NDArray[np.uint8], targets: NDArray[np.uint8], order: NDArray[np.integer]
+    ) -> None:
+        self._parts, self._order = (inputs, targets), order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, some: slice) -> NDArray[np.uint8]:
+        return np.concatenate([part[self._order[some]] for part in self._parts], axis=1)
+
+
 class Trainer:
     """Trains one network on one device.
 
@@ -270,8 +286,8 @@ class Trainer:
         self.every = checks.whole("every", every, 0, checks.MANY)
         with checks.naming(f"{data.name}: y_train"):
             self._targets = encoded_by(self.rule.encode_targets, data.y_train)
-        self._inputs = encoded_by(self.rule.encode_inputs, data.x_train)
-        self._test_inputs = encoded_by(self.rule.encode_inputs, data.x_test)
+        self._inputs = encoded_by(self.rule.encode_inputs, data.held("x_train"))
+        self._test_inputs = encoded_by(self.rule.encode_inputs, data.held("x_test"))
 
     @property
     def identity(self) -> Identity:
@@ -439,7 +455,7 @@ class Trainer:
             program, _, _ = program.patch(self._marks.samples, count=len(part))
             self.device.run_limit = self._limit(program, self._marks.samples)
             self.device.load(program.rows)
-            samples = np.concatenate((self._inputs[part], self._targets[part]), axis=1)
+            samples = Samples(self._inputs, self._targets, part)
             payloads = self.device.run_all(samples, progress=progress)
             if self.data.classes is not None:
                 answers = np.frombuffer(b"".join(payloads), "<u2")
@@ -485,7 +501,7 @@ class Trainer:
         Disturbs nothing: weights, keys and counters stay. Raises DataError if it is empty.
         """
         data = self.data
-        if not len(data.x_test):
+        if not len(data.y_test):
             raise DataError(f"{data.name} has no test samples: --no-evaluate leaves them out")
         loss = loss or data.classes is None
         found = self._infer(self._test_inputs, loss, progress)
@@ -547,9 +563,12 @@ def encoded_by(
 ) -> NDArray[np.uint8]:
     """Samples or targets as the bytes that WAIT takes, a row each, (n, bytes): some at a time,
     since what is encoded takes many times its room meanwhile."""
-    parts = [
-        np.frombuffer(b"".join(some), np.uint8).reshape(len(some), -1)
-        for start in range(0, len(values), ENCODED)
-        if (some := encode(values[start : start + ENCODED]))
-    ]
-    return np.concatenate(parts) if parts else np.zeros((0, 0), np.uint8)
+    encoded = np.zeros((0, 0), np.uint8)
+    for start in range(0, len(values), ENCODED):
+        some = encode(values[start : start + ENCODED])
+        if not start:
+            encoded = np.empty((len(values), len(some[0])), np.uint8)
+        encoded[start : start + len(some)] = np.frombuffer(b"".join(some), np.uint8).reshape(
+            len(some), -1
+        )
+    return encoded

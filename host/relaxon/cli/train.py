@@ -265,7 +265,7 @@ def train(
     callbacks = [make_callback(text) for text in logs]
     view = Watch() if watch and console.is_terminal else None
     if view and not saved:
-        every = every or max(1, len(dataset.x_train) // POINTS)
+        every = every or max(1, len(dataset.y_train) // POINTS)
     if every := saved.spec.get("every") if saved else every:
         spec["every"] = every
     with _open(backend, preset_name, network, dataset, settings, saved) as trainer:
