@@ -9,6 +9,8 @@ from typing import Any
 import click
 import numpy as np
 
+from relaxon_sim.compiled.loader import available
+
 from ..checks import naming
 from ..machines import find_machine
 from ..network import Network
@@ -23,7 +25,7 @@ from ..studies.faults import RATES, SAME_OR_NOT, faults
 from ..studies.gradient import gradient
 from ..studies.plots import check_picture
 from ..studies.settle import settle
-from ..studies.speed import CASES, Case, golden
+from ..studies.speed import CASES, Case, first_use, golden
 from ..training import training_for
 from .boards import load_boards
 from .console import DIFFERENT, bar, json_option, print_json, show
@@ -190,7 +192,8 @@ def bench_golden(data: str | None, layers: str | None, samples: int, as_json: bo
 
     The faster one stands beside a float numpy loop, both with fixed sweeps, or with recipe fast
     beside the C program of 'relaxon bench speed'. --data without --layers: all cases of that many
-    inputs, on that data set."""
+    inputs, on that data set. The table of cases ends with what the first use costs: to compile,
+    to start with compiled code, and memory for all of MNIST."""
     cases = [Case(layers, data)] if layers else CASES
     if data and not layers:
         inputs = read_data(data).features
@@ -201,7 +204,11 @@ def bench_golden(data: str | None, layers: str | None, samples: int, as_json: bo
         ] or [Case("784,128,10", data)]
     with bar(f"timing {samples} samples"):
         rows = [golden(case, samples) for case in cases]
-    if print_json(rows, as_json):
+    first = None
+    if cases is CASES and available():
+        with bar("the engine's first use"):
+            first = first_use()
+    if print_json({"cases": rows, "first_use": first}, as_json):
         return
     figures = ("numpy", "compiled", "golden", "float", "c")
     table = []
@@ -212,6 +219,11 @@ def bench_golden(data: str | None, layers: str | None, samples: int, as_json: bo
         table.append((*names, *_rounded(speeds, 0), *_rounded(ratios, 2)))
     ratios = ("compiled/numpy", "golden/float", "compiled/C")
     show(("network", "recipe", "data", *figures, *ratios), table)
+    if first:
+        click.echo(
+            f"compiled engine: {first['compile_seconds']:.0f} s of processor time to compile, "
+            f"{first['start_seconds']:.1f} s to start; {first['mnist_megabytes']:.0f} MB for MNIST"
+        )
 
 
 def _rounded(values: list[float | None], digits: int) -> list[str]:
