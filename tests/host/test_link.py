@@ -105,6 +105,15 @@ def silence(host: HostLink, now: float = 0.0) -> float:
     return now
 
 
+def test_how_long_a_silent_board_was_asked_is_told() -> None:
+    host = HostLink()
+    host.reset(now := 5.0)
+    with pytest.raises(LinkError, match=r"sent 9 times in 1\.8 s; not one byte came"):
+        while True:
+            host.transmit(now)
+            now = host.deadline
+
+
 def test_no_board_ends_within_two_seconds() -> None:
     host = HostLink()
     host.reset(0.0)
@@ -234,6 +243,32 @@ def test_silence_is_waited_for_longer_each_time_up_to_four_timeouts() -> None:
         asked.append(host.deadline)
         assert host.transmit(asked[-1])
     assert [b - a for a, b in pairwise(asked)] == [1, 2, 4, 4, 4]
+
+
+def test_noise_is_asked_about_once_and_then_now_and_again() -> None:
+    host, board = HostLink(timeout=0.8), BoardLink()
+    connect(host, board)
+
+    def asks(data: bytes, now: float) -> bool:
+        host.receive(data, now)
+        frames = [decode_frame(frame) for frame in host.transmit(now).split(b"\0") if frame]
+        return any(frame and frame[0].control & Control.RESEND for frame in frames)
+
+    ahead = encode_frame(Header(board.session, Control(0), 4, 0, 256), b"abcd")
+    assert asks(b"noise\0", 0.0)
+    assert not asks(b"noise\0noise\0", 0.05)
+    assert not asks(ahead, 0.06)  # it was asked about before
+    assert asks(b"noise\0", 0.15)  # an eighth of the timeout later
+    assert asks(ahead, 0.16)  # what was asked for was lost again
+    assert host.stats.damaged == 4 and host.stats.gaps == 2
+
+
+def test_a_running_board_is_no_board_that_was_reset() -> None:
+    host, board = HostLink(), BoardLink()
+    connect(host, board)
+    status = Control.RUNNING | Control.WAITING
+    assert host.receive(encode_frame(Header(board.session, status, 0, 0, 9), b"ab"), 0.0) == b"ab"
+    assert host.status == status
 
 
 def test_what_is_sent_again_is_counted() -> None:
