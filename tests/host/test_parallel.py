@@ -1,6 +1,9 @@
 """Pools: this process, processes of this computer, a Dask cluster."""
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,37 @@ def test_processes():
     with open_pool(2) as pool:
         assert sorted(pool((abs, (-n,)) for n in range(4))) == [0, 1, 2, 3]
         assert os.getpid() not in set(pool((os.getpid, ()) for _ in range(4)))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_processes_end_with_the_one_that_is_killed(tmp_path):
+    for name in "ab":
+        (tmp_path / name).touch()
+    code = (
+        "import os, pathlib, time\nfrom relaxon.parallel import open_pool\n"
+        "def work(path):\n    pathlib.Path(path).write_text(str(os.getpid()))\n    time.sleep(99)\n"
+        "with open_pool(2) as pool:\n"
+        f"    list(pool((work, (f'{tmp_path}/{{n}}',)) for n in 'ab'))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+
+    def pids() -> list[str]:
+        return [text for name in "ab" if (text := (tmp_path / name).read_text())]
+
+    def running(pid: str) -> bool:
+        stat = Path("/proc", pid, "stat")
+        return stat.exists() and " Z " not in stat.read_text()
+
+    end = time.monotonic() + 60
+    while len(pids()) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert len(pids()) == 2 and all(map(running, pids()))
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 20
+    while any(map(running, pids())) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(map(running, pids()))
 
 
 SWEEP = """
