@@ -21,11 +21,13 @@ from . import checks
 from .rules.encoding import to_levels
 from .sources import NAMED, PUBLISHED, Asked, Raw, read, split
 
-__all__ = ["NAMED", "PUBLISHED", "TASKS", "Dataset", "load"]
+__all__ = ["NAMED", "PUBLISHED", "TARGETS", "TASKS", "Dataset", "load", "span_of"]
 
 
 PARTS = "train", "test"
 TASKS = "classification", "regression"
+TARGETS = (0.125, 0.875)
+"""Outputs for the lowest and the highest target: a state at its bound, 0 or 1, learns nothing."""
 
 
 DIGESTED = 1 << 10
@@ -57,10 +59,12 @@ class Dataset:
         What the labels were, in order, if they were not 0, 1, ...
     scale
         Lowest and highest value of each feature that x_train and x_test were scaled by.
+    target_scale
+        Lowest and highest value of each target, which became `TARGETS`.
     image
         Rows, columns and channels of what was given as (samples, rows, columns[, channels]).
     options
-        What `load` was told besides classes, names and scale.
+        What `load` was told besides classes, names and scales.
 
     Raises DataError on NaN and infinities, labels out of range, shapes that disagree.
     """
@@ -73,6 +77,7 @@ class Dataset:
     classes: int | None = None
     names: tuple | None = None
     scale: tuple[list[float], list[float]] | None = None
+    target_scale: tuple[list[float], list[float]] | None = None
     image: tuple[int, int, int] | None = None
     options: dict = field(default_factory=dict)
 
@@ -166,6 +171,13 @@ class Dataset:
         """Features of other samples, scaled as these were; what is beyond is cut off."""
         return x if self.scale is None else rescale(x, *self.scale)
 
+    def unscaled(self, y: np.ndarray) -> np.ndarray:
+        """Targets, or outputs that stand for them, as they were before they were scaled."""
+        if self.target_scale is None:
+            return y
+        low, high = map(np.asarray, self.target_scale)
+        return low + (y - TARGETS[0]) / (TARGETS[1] - TARGETS[0]) * span_of(low, high)
+
     def _labels(self, filled: Sequence[str]) -> tuple[list, int]:
         """Each part's y, as labels if all rows are one-hot; and of how many classes, or 0."""
         parts = [getattr(self, f"y_{part}") for part in filled]
@@ -191,11 +203,15 @@ class Dataset:
             )
 
 
+def span_of(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Widths of ranges; 1 where the range is a point."""
+    return np.where(high > low, high - low, 1)
+
+
 def rescale(x: np.ndarray, low: ArrayLike, high: ArrayLike) -> np.ndarray:
     """Each feature from its range to 0 to 1, float32; 0 where the range is a point."""
     low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
-    span = np.where(high > low, high - low, 1)
-    return np.clip((x - low) / span, 0, 1).astype(np.float32)
+    return np.clip((x - low) / span_of(low, high), 0, 1).astype(np.float32)
 
 
 def load(
@@ -209,6 +225,7 @@ def load(
     names: Sequence | None = None,
     resize: str | None = None,
     scale: bool | Sequence = False,
+    scale_targets: bool | Sequence = False,
     bits: int | None = None,
     test_fraction: float = 0.2,
     seed: int = 0,
@@ -258,6 +275,9 @@ def load(
         Scale each feature of the training part to 0 to 1, and the test part likewise; or the lowest
         and highest value, numbers for all features or lists (`Dataset.scale` of the data trained
         on).
+    scale_targets
+        Scale each target so that the training part reaches from `TARGETS`' lower to their upper
+        value; or the lowest and highest value (`Dataset.target_scale` of the data trained on).
     bits
         Round features to that many bits, 1 to 8, as inputs of that many bits do.
     test_fraction, seed
@@ -289,6 +309,8 @@ def load(
         made = _resized(made, resize)
     if scale is not False:
         made = _scaled(made, scale)
+    if scale_targets is not False:
+        made = _scaled_targets(made, scale_targets)
     if bits is not None:
         made = _rounded(made, checks.whole("bits", bits, 1, 8))
     given = {
@@ -378,7 +400,8 @@ def _refuse_unclear(name: str, y: np.ndarray, task: str | None) -> None:
 
 def _whole(data: Dataset) -> Dataset:
     """All samples as the test part."""
-    x, y = (np.concatenate([getattr(data, f"{w}_{part}") for part in PARTS]) for w in "xy")
+    x = np.concatenate([data.held(f"x_{part}") for part in PARTS])
+    y = np.concatenate([getattr(data, f"y_{part}") for part in PARTS])
     return replace(data, x_train=x[:0], y_train=y[:0], x_test=x, y_test=y)
 
 
@@ -421,6 +444,26 @@ def _range(data: Dataset, scale: Any) -> list[np.ndarray]:
     if (bounds[0] > bounds[1]).any():
         raise DataError(f"{data.name}: scale from {scale[0]} to {scale[1]}: the lowest value first")
     return bounds
+
+
+def _scaled_targets(data: Dataset, scale: Any) -> Dataset:
+    y = data.y_train
+    if data.classes is not None:
+        raise DataError(f"{data.name} has labels, --scale-targets is about targets: leave it out")
+    if scale is True and not len(y):
+        raise DataError(f"{data.name}: targets are scaled by those trained on, which are not here")
+    ends = (y.min(axis=0), y.max(axis=0)) if scale is True else scale
+    low, high = (np.asarray(end, np.float64) for end in ends)
+    factor = (TARGETS[1] - TARGETS[0]) / span_of(low, high)
+    parts = (
+        (TARGETS[0] + (y - low) * factor).astype(np.float32) if len(y) else y
+        for y in (data.y_train, data.y_test)
+    )
+    return data.changed(
+        y_train=next(parts),
+        y_test=next(parts),
+        target_scale=(low.tolist(), high.tolist()),
+    )
 
 
 def _rounded(data: Dataset, bits: int) -> Dataset:

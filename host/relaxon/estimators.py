@@ -25,7 +25,7 @@ from relaxon_isa import ConfigError, ToolError, install
 from .backends import open_device
 from .callbacks import make_callback
 from .checkpoint import Checkpoint
-from .datasets import Dataset
+from .datasets import TARGETS, Dataset, span_of
 from .network import Conv, Image, Network
 from .rules import settings_for
 from .runs import choose_preset, refuse_other_preset, spec_of
@@ -41,8 +41,6 @@ except ImportError as error:
 
 __all__ = ["RelaxonClassifier", "RelaxonRegressor"]
 
-TARGETS = (0.125, 0.875)
-"""Outputs for the lowest and the highest target: a state at its bound, 0 or 1, learns nothing."""
 LOSS_SAMPLES = 1000
 """Training samples that the loss is taken of, at most."""
 
@@ -368,8 +366,7 @@ class RelaxonRegressor(RegressorMixin, RelaxonEstimator):
 
     @property
     def _span(self) -> np.ndarray:
-        span = self.target_max_ - self.target_min_
-        return np.where(span > 0, span, 1)
+        return span_of(self.target_min_, self.target_max_)
 
     @property
     def _example(self) -> np.ndarray:

@@ -67,7 +67,8 @@ def spec_of(source: str, data: Dataset, network: Network, settings: TrainSetting
     path = Path(source)
     # FOLDER/mnist may name a data set of that folder.
     lies = path.exists() or (len(path.parts) > 1 and path.parent.exists())
-    options = {"names": data.names, "classes": data.classes, "scale": data.scale} | data.options
+    options = {"names": data.names, "classes": data.classes, "scale": data.scale}
+    options |= {"scale_targets": data.target_scale} | data.options
     return {
         # Where it lies, from wherever the run goes on; what is no file has a name.
         "data": str(path.absolute()) if source not in NAMED and lies else source,

@@ -194,7 +194,7 @@ def remarks(rule: Rule, data: Dataset) -> list[str]:
     if rule.output == "clip" and (targets.min() < 0 or targets.max() > 1):
         said.append(
             f"{data.name}: targets reach from {targets.min():g} to {targets.max():g}; outputs "
-            "cannot, they are in [0, 1]: try --output linear, or scale the targets"
+            "cannot, they are in [0, 1]: try --scale-targets, or --output linear"
             + ("; if they are labels: --task classification" if _whole(data.y_train) else "")
         )
     outputs = rule.layout.network.sizes[-1]
@@ -284,8 +284,13 @@ class Trainer:
         self.history: list[dict] = []
         self.told = Told(callbacks)
         self.every = checks.whole("every", every, 0, checks.MANY)
-        with checks.naming(f"{data.name}: y_train"):
+        try:
             self._targets = encoded_by(self.rule.encode_targets, data.y_train)
+        except DataError as error:
+            raise DataError(
+                f"{data.name}: y_train: {error}; --scale-targets (load(..., scale_targets=True)) "
+                "does it"
+            ) from error
         self._inputs = encoded_by(self.rule.encode_inputs, data.held("x_train"))
         self._test_inputs = encoded_by(self.rule.encode_inputs, data.held("x_test"))
 

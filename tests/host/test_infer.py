@@ -117,6 +117,33 @@ def test_targets_are_predicted_too() -> None:
     assert "target sum" not in new[0]
 
 
+def test_targets_of_any_range_are_scaled_and_said_as_they_were() -> None:
+    """A table of prices, whole numbers: the same run as of their scaled values."""
+    prices = 50_000 + 1_000 * (np.arange(60) * 7 % 60)
+    x = np.stack([np.arange(60) * 7 % 60 / 60, np.arange(60) % 4 / 4], axis=1)
+    rows = [f"{a},{b},{price}\n" for (a, b), price in zip(x, prices, strict=True)]
+    Path("prices.csv").write_text("a,b,price\n" + "".join(rows))
+    asked = ("--data", "prices.csv", "--task", "regression", "--hidden", "4")
+    said = relaxon(*TRAIN, *asked, code=5)
+    assert "prices.csv: y_train: 1" in said and "--scale-targets" in said
+    relaxon(*TRAIN, *asked, "--scale-targets", "--checkpoint", "w.npz", "--record", "w.json")
+    assert relaxon("reproduce", "w.json") == "identical\n"
+    relaxon(*INFER, "--weights", "w.npz", "--csv", "answers.csv")
+    rows = rows_of("answers.csv")
+    predicted, targets = (
+        np.array([float(row[f"{kind} price"]) for row in rows]) for kind in ("predicted", "target")
+    )
+    assert np.allclose(targets.round(), targets, atol=0.05) and {*targets.round()} <= {*prices}
+    history = json.loads(Path("w.json").read_text())["history"]
+    data = load("prices.csv", task="regression", scale=True, scale_targets=True)
+    assert data.target_scale is not None
+    span = np.subtract(*data.target_scale[::-1])[0] / 0.75
+    error = np.mean((predicted - targets) ** 2) / span**2
+    assert error == pytest.approx(history[-1]["test"]["mse"], rel=1e-4)
+    with pytest.raises(DataError, match="has labels, --scale-targets is about targets"):
+        load("flowers.csv", scale_targets=True)
+
+
 def test_labels_with_gaps_are_numbered_and_named() -> None:
     x = np.tile(np.eye(3, dtype=np.float32), (20, 1))
     y = np.tile([2, 4, 7], 20)

@@ -66,6 +66,7 @@ GROUPS = {
         "classes",
         "resize",
         "scale",
+        "scale_targets",
         "bits",
         "hidden",
         "layers",

@@ -149,6 +149,7 @@ HOW = {
     "classes": None,
     "resize": None,
     "scale": False,
+    "scale_targets": False,
     "bits": None,
 }
 """Options of `relaxon.datasets.load` that commands have, and their defaults there."""
@@ -185,6 +186,11 @@ def how_options(function: Callable) -> Callable:
             metavar="[LOW,HIGH]",
             callback=_scale,
             help="Scale each feature of the training samples to 0 to 1; or all, from LOW,HIGH.",
+        ),
+        click.option(
+            "--scale-targets",
+            is_flag=True,
+            help="Scale targets to what outputs reach; 'infer' says them as they were.",
         ),
         click.option(
             "--resize",

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -562,29 +561,35 @@ def infer(
     check_output(csv, files_of(weights, where), force)
     known = len(dataset.y_test) > 0
     if not known and dataset.classes is None:
-        dataset = replace(dataset, y_test=np.empty((0, run.network.sizes[-1])))
+        dataset = dataset.changed(y_test=np.empty((0, run.network.sizes[-1])))
     _say_which(run, dataset, where)
-    dataset = replace(dataset, x_test=dataset.x_test[:limit], y_test=dataset.y_test[:limit])
     if not len(dataset.x_test):
         raise DataError(f"{dataset.name} has no test samples: --all answers the others")
+    dataset = dataset.changed(
+        x_train=dataset.held("x_train")[:0],
+        y_train=dataset.y_train[:0],
+        x_test=dataset.held("x_test")[:limit],
+        y_test=dataset.y_test[:limit],
+    )
     with _open(backend, preset_name, run.network, dataset, run.settings, run.saved) as trainer:
         with bar("loading weights"):
             trainer.resume(run.saved) if run.saved else trainer.start(run.weights)
         with bar("relaxing", len(dataset.x_test)) as progress:
             wanted = outputs or csv is not None or dataset.classes is None
             answers = trainer.predict(outputs=wanted, progress=progress)
-        targets = trainer.rule.targets_of(dataset.y_test) if known else None
     result: dict = {"network": str(run.network), "data": dataset.name, "samples": len(answers)}
     values = answers if wanted else None
     if dataset.classes is not None:
         answers = answers if values is None else dataset.named(values.argmax(axis=1))
         if known:
             result["accuracy"] = float(np.mean(answers == dataset.named(dataset.y_test)))
-    elif targets is not None:
-        result["mse"] = float(np.mean((answers - targets) ** 2))
+    else:
+        answers = values = dataset.unscaled(answers)
+        if known:
+            result["mse"] = float(np.mean((answers - dataset.unscaled(dataset.y_test)) ** 2))
     if csv and values is not None:
         write_table(csv, _rows(dataset, answers, values))
-    if values is not None and (outputs or dataset.classes is None):
+    if values is not None and outputs:
         answers = values
     result["outputs" if answers.ndim == 2 else "classes"] = answers.tolist()
     if print_json(result, as_json):
@@ -610,7 +615,8 @@ def _rows(data: Dataset, answers: np.ndarray, values: np.ndarray) -> list[dict]:
     kind = "output" if labels else "predicted"
     columns |= {f"{kind} {name}": [*values[:, i]] for i, name in enumerate(names)}
     if known and not labels:
-        columns |= {f"target {name}": [*data.y_test[:, i]] for i, name in enumerate(names)}
+        truth = data.unscaled(data.y_test)
+        columns |= {f"target {name}": [*truth[:, i]] for i, name in enumerate(names)}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

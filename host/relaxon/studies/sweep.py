@@ -36,7 +36,7 @@ __all__ = ["Plan", "Trial", "draw", "read_plan", "run_plan", "trials", "without_
 
 TRAINING = [f.name for f in fields(TrainSettings) if f.name not in ("rule", "seed")]
 RULE = [f.name for f in fields(RuleSettings) if f.name != "name"]
-HOW = ("target", "columns", "keys", "task", "classes", "resize", "scale", "bits")
+HOW = ("target", "columns", "keys", "task", "classes", "resize", "scale", "scale_targets", "bits")
 CHOICES = {
     "held-out": "a held-out part of the training data",
     "test": "the test data, which makes the results optimistic",
