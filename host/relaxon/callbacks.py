@@ -83,7 +83,7 @@ class Told:
         from .training import summary_of
 
         now = trainer.device.counters()
-        since = {r: now[r] - self._before[r] for r in Register}
+        since = {r: now[r] - self._before[r] for r in now}
         rate = summary_of(since if since[Register.SAMPLES] else now, trainer.device.config)
         figures = {
             "epoch": epoch,

@@ -33,6 +33,8 @@ FORMAT = "relaxon checkpoint"
 RECORD = "relaxon run"
 WEIGHTS = "relaxon weights"
 REPORT = "relaxon report of a board"
+NOT_EVERYWHERE = (Register.WRONG, Register.MEMORY)
+"""Registers that some machines lack."""
 META = {"format", "contract", "fingerprint", "network", "registers", "epoch", "spec", "history"}
 """What a checkpoint says besides its weights."""
 
@@ -93,7 +95,11 @@ class Checkpoint:
                 network=network,
                 fingerprint=str(meta["fingerprint"]),
                 weights=weights,
-                registers={r.name: int(meta["registers"][r.name]) for r in Register},
+                registers={
+                    r.name: int(meta["registers"][r.name])
+                    for r in Register
+                    if r not in NOT_EVERYWHERE or r.name in meta["registers"]
+                },
                 epoch=int(meta["epoch"]),
                 spec=meta["spec"],
                 history=list(meta["history"]),
