@@ -30,10 +30,12 @@ __all__ = [
     "ENGINE_FAULTS",
     "FAST_FAULTS",
     "FAULTS",
+    "KNOWN",
     "PROGRAMS",
     "Fault",
     "caught_at",
     "caught_by_self_test",
+    "faulty",
     "faulty_source",
 ]
 
@@ -186,25 +188,24 @@ ENGINE_FAULTS = {
 KNOWN = FAULTS | FAST_FAULTS | ENGINE_FAULTS
 
 
-def faulty_source(name: str) -> str:
+def faulty_source(fault: Fault) -> str:
     """The text of a fault's module, with it. Raises RuntimeError if the source has changed."""
-    fault = KNOWN[name]
     package = import_module(fault.package)
     source = Path(package.__path__[0], f"{fault.module}.py").read_text()
     if source.count(fault.right) != 1:
         raise RuntimeError(
-            f"{name}: {fault.right!r} is {source.count(fault.right)} times in {fault.module}.py, "
+            f"{fault.right!r} is {source.count(fault.right)} times in {fault.module}.py, "
             "wanted is once: adapt the fault to the source"
         )
     return source.replace(fault.right, fault.wrong)
 
 
 @contextmanager
-def faulty(name: str) -> Iterator[dict[str, str]]:
+def faulty(fault: Fault) -> Iterator[dict[str, str]]:
     """An environment for commands whose machine has a fault. Nothing enters the user's cache."""
     from relaxon_hdl.tools.cache import cache_dir
 
-    source, fault = faulty_source(name), KNOWN[name]
+    source = faulty_source(fault)
     original = import_module(fault.package).__path__[0]
     yowasp = platformdirs.user_cache_path("YoWASP", appauthor=False)
     with tempfile.TemporaryDirectory(prefix="relaxon-fault-") as directory:
@@ -228,7 +229,7 @@ def caught_at(name: str, *, count: int = PROGRAMS, seed: int = 0) -> int | None:
 
     Raises RuntimeError if no board comes of the fault.
     """
-    with faulty(name) as environment:
+    with faulty(KNOWN[name]) as environment:
         command = [sys.executable, TESTS / "campaign.py", KNOWN[name].machine]
         command += [f"--count={count}", f"--seed={seed}"]
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -245,7 +246,7 @@ def caught_by_self_test(name: str) -> list[str]:
 
     Raises RuntimeError if no board comes of the fault.
     """
-    with faulty(name) as environment:
+    with faulty(KNOWN[name]) as environment:
         command = [sys.executable, "-m", "relaxon", "info", "--backend=virtual", "--json"]
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if ran.returncode not in (0, DIFFERENT):

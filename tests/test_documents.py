@@ -26,13 +26,21 @@ def test_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         exec(block, names)
 
 
-@pytest.mark.parametrize(("page", "commands"), [("tutorial.md", 3), ("machines.md", 3)])
+@pytest.mark.parametrize(
+    ("page", "commands", "backend"),
+    [
+        ("tutorial.md", 3, "golden"),
+        ("machines.md", 3, "golden"),
+        ("data.md", 3, "golden"),
+        ("data.md", 3, "virtual"),
+    ],
+)
 def test_page_runs(
-    page: str, commands: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, commands: int, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page from start to end: a block that begins with "# name.py" or "# name.toml" becomes that
-    file, other Python runs, commands run (into a file after ">") and print the lines that stand
-    below them."""
+    """A page on golden, or on another backend in its place, from start to end: a block that begins
+    with "# name.py" or "# name.toml" becomes that file, other Python runs, commands run (into a
+    file after ">") and print the lines that stand below them."""
     text = (ROOT / "docs" / page).read_text()
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
@@ -44,6 +52,7 @@ def test_page_runs(
             for part in block.split("$ relaxon ")[1:]:
                 command, *lines = part.rstrip().split("\n")
                 command, _, into = command.partition(" > ")
+                command = command.replace("--backend golden", f"--backend {backend}")
                 said = CliRunner().invoke(cli, command.split())
                 assert said.exit_code == 0, said.output
                 assert all(line in said.output for line in lines), said.output
@@ -55,6 +64,10 @@ def test_page_runs(
         elif kind == "python":
             exec(block, names)
     assert ran == commands
+    if page == "data.md":
+        answers = Path("answers.csv").read_text().split("\n")
+        assert [line[:7] for line in answers] == ["sample,", "0,rose,", "1,aster", ""]
+        assert "aster" in Path("report.html").read_text()
 
 
 def test_the_citation_is_of_this_version() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from mutation import MACHINES, judge_mutants
+from source_mutation import survivors
 
 COUNT = 60
 LEAST = 42
@@ -21,3 +22,9 @@ def test_mutants_of_the_day_are_noticed(day, capsys):
             print(f"  {mutant}")
     assert len(verdicts) == COUNT
     assert COUNT - len(survivors) >= LEAST
+
+
+def test_mutants_of_the_day_of_the_builders_refusals_are_noticed(day):
+    """Three of them; one may be equivalent."""
+    total, left = survivors("refusals", 3, day.getrandbits(30))
+    assert total == 3 and len(left) <= 1, left

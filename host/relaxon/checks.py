@@ -20,12 +20,14 @@ __all__ = [
     "answers",
     "claim",
     "features",
+    "finite",
     "integers",
     "label",
     "naming",
     "one_hot",
     "owned",
     "reals",
+    "unit",
     "weights",
     "whole",
     "within",
@@ -58,9 +60,21 @@ def reals(
         raise DataError(f"{name}: shape {found.shape} given, {shape} wanted")
     with np.errstate(over="ignore"):  # beyond float32: infinite, and refused as that
         found = found.astype(kind)
-    if bad := int(np.count_nonzero(~np.isfinite(found))):
-        raise DataError(f"{name} has {bad} values that are NaN or infinite")
+    finite(name, found)
     return found
+
+
+def finite(name: str, values: np.ndarray) -> None:
+    """Raise DataError for NaN and infinities, and say where the first is."""
+    if np.isfinite(values).all():
+        return
+    bad = np.argwhere(~np.isfinite(values))
+    axes = "row ", "column ", *[""] * 3
+    first = ", ".join(f"{axis}{i}" for axis, i in zip(axes, bad[0], strict=False))
+    raise DataError(
+        f"{name} has {len(bad)} values that are NaN or infinite, the first in {first or 'it'} "
+        "(counted from 0): fill them in, or leave their rows or columns out"
+    )
 
 
 def integers(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -73,8 +87,9 @@ def integers(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
     return found.astype(np.int64)
 
 
-def features(name: str, x: Any, width: int | None = None) -> np.ndarray:
-    """Samples as float32, (samples, features): uint8 is divided by 255, more axes are joined."""
+def features(name: str, x: Any, width: int | None = None, *, octets: bool = False) -> np.ndarray:
+    """Samples as float32, (samples, features): uint8 is divided by 255, unless ``octets`` are to
+    stay; more axes are joined."""
     found = array(name, x)
     if found.ndim < 2:
         raise DataError(
@@ -83,15 +98,25 @@ def features(name: str, x: Any, width: int | None = None) -> np.ndarray:
         )
     if not found.size:
         raise DataError(f"{name} of shape {found.shape} holds nothing")
-    scale = np.float32(255 if found.dtype == np.uint8 else 1)
-    flat = reals(name, found, kind=np.float32).reshape(len(found), -1) / scale
+    if found.dtype == np.uint8:
+        flat = found.reshape(len(found), -1)
+        flat = unit(flat) if not octets else flat.copy() if flat.flags.writeable else flat
+    else:
+        flat = reals(name, found, kind=np.float32).reshape(len(found), -1)
     if width is not None and flat.shape[1] != width:
         raise DataError(f"{name} has {flat.shape[1]} features a sample, {width} wanted")
     return flat
 
 
+def unit(x: np.ndarray) -> np.ndarray:
+    """Features as float32: uint8 is divided by 255."""
+    return x.astype(np.float32) / np.float32(255) if x.dtype == np.uint8 else x
+
+
 def within(name: str, x: np.ndarray, bits: int) -> None:
     """Raise DataError for features that inputs of that many bits cannot carry."""
+    if x.dtype == np.uint8:
+        return  # 0 to 1, all of them
     low, top = (-2, 2) if bits == 16 else (0, 1)
     if x.size and (x.min() < low or x.max() > top or (bits == 16 and x.max() == top)):
         wide = "" if bits == 16 else ", or --input-bits 16 for -2 <= value < 2"
@@ -113,32 +138,29 @@ def answers(
 ) -> tuple[np.ndarray, tuple | None]:
     """What samples are to give: labels, int64 (samples,), or targets, float32 (samples, outputs).
 
-    Labels are whole numbers, booleans or text, one a sample. Text, booleans, -1 and 1, and 1 to n
-    are numbered from 0 in their order; they are the second value returned. ``classes``: those of
-    another part of the data, which hold for this one too. ``numbered``: they are from 0 already.
+    Labels are whole numbers, booleans or text, one a sample. What is not 0 to n - 1 is numbered
+    from 0 in its order; what the labels were is the second value returned. ``classes``: those of
+    another part of the data, which hold for this one too. ``numbered``: whole numbers are classes'
+    numbers already.
     """
     found = array(name, y)
     if found.dtype.kind in "iubUS" and found.ndim == 2 and found.shape[1] == 1:
         found = found[:, 0]
     if found.dtype.kind in ("f" if found.ndim == 1 else "fiub") and found.ndim in (1, 2):
         targets = reals(name, found, kind=np.float32)
-        return targets.reshape(len(found), -1 if len(found) else 1), None
+        return targets if found.ndim == 2 else targets[:, None], None
     if found.dtype.kind not in "iubUS" or found.ndim != 1:
         raise DataError(f"{name} is {found.dtype} of shape {found.shape}; {ANSWERS}")
     seen = np.unique(found).tolist() if classes is None else list(classes)
     plain = classes is None and found.dtype.kind in "iu"
-    if plain and (numbered or seen not in ([-1, 1], [*range(1, len(seen) + 1)])):
-        if seen and seen[-1] >= MANY:
-            raise DataError(
-                f"{name}: {seen[-1]} is no number of a class: number classes from 0, as "
-                "numpy.unique(y, return_inverse=True)[1] does"
-            )
+    if plain and (numbered or seen == [*range(len(seen))]):
         return found.astype(np.int64), None
     number = {value: i for i, value in enumerate(seen)}
     if unknown := [value for value in found.tolist() if value not in number]:
         raise DataError(
             f"{name}: label {unknown[0]!r} ({len(unknown)} such); the classes are "
-            + ", ".join(map(repr, seen))
+            + ", ".join(map(repr, seen[:20]))
+            + (", ..." if len(seen) > 20 else "")
         )
     return np.array([number[v] for v in found.tolist()], dtype=np.int64), tuple(seen)
 

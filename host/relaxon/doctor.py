@@ -148,15 +148,14 @@ def port_findings(root: Path = Path("/")) -> Iterator[Finding]:
 
 def _right(node: Path) -> str:
     """How a user gets the right to open a device node."""
-    try:
+    if sys.platform != "win32":
         import grp
 
-        status = node.stat()
-        if status.st_mode & stat.S_IWGRP and status.st_gid:
-            group = grp.getgrgid(status.st_gid).gr_name
-            return f"sudo usermod -aG {group} $USER, then log in again"
-    except (ImportError, KeyError, OSError):
-        pass
+        with suppress(KeyError, OSError):
+            status = node.stat()
+            if status.st_mode & stat.S_IWGRP and status.st_gid:
+                group = grp.getgrgid(status.st_gid).gr_name
+                return f"sudo usermod -aG {group} $USER, then log in again"
     return f"sudo chmod a+rw {node}"
 
 

@@ -25,7 +25,7 @@ from relaxon_isa import ConfigError, ToolError, install
 from .backends import open_device
 from .callbacks import make_callback
 from .checkpoint import Checkpoint
-from .datasets import Dataset
+from .datasets import TARGETS, Dataset, span_of
 from .network import Conv, Image, Network
 from .rules import settings_for
 from .runs import choose_preset, refuse_other_preset, spec_of
@@ -41,8 +41,8 @@ except ImportError as error:
 
 __all__ = ["RelaxonClassifier", "RelaxonRegressor"]
 
-TARGETS = (0.125, 0.875)
-"""Outputs for the lowest and the highest target: a state at its bound, 0 or 1, learns nothing."""
+LOSS_SAMPLES = 1000
+"""Training samples that the loss is taken of, at most."""
 
 
 class RelaxonEstimator(BaseEstimator):
@@ -92,7 +92,8 @@ class RelaxonEstimator(BaseEstimator):
         The run: integer weights, counters, settings, history. ``checkpoint_.save(path)`` writes
         what ``relaxon infer --weights`` reads.
     n_iter_, loss_curve_
-        Epochs so far, and the loss in each.
+        Epochs so far, and after each the loss: the mean squared error of the outputs, as they are
+        in the machine, on the training samples, at most `LOSS_SAMPLES` evenly spread ones.
     data_min_, data_max_
         The feature range.
     n_features_in_, feature_names_in_
@@ -212,8 +213,8 @@ class RelaxonEstimator(BaseEstimator):
             ]
             new = []
             try:
-                for entry in trainer.epochs(evaluate=data.classes is None):
-                    new.append(self._loss(entry))
+                for _ in trainer.epochs(evaluate=False):
+                    new.append(trainer.evaluate(loss=True)["mse"])
             finally:
                 if new and sys.exc_info()[1] in (None, trainer.told.failed):
                     spec = spec_of("arrays", data, network, settings)
@@ -270,10 +271,6 @@ class RelaxonEstimator(BaseEstimator):
     def _dataset(self, x: np.ndarray, y: np.ndarray) -> Dataset:
         raise NotImplementedError
 
-    def _loss(self, entry: dict) -> float:
-        """Of an epoch, whose entry in the history is given."""
-        raise NotImplementedError
-
     def _run(self, X: ArrayLike, *, outputs: bool) -> np.ndarray:
         """The class's number (n,), or the outputs (n, k), of each sample."""
         check_is_fitted(self, "checkpoint_")
@@ -289,8 +286,8 @@ class RelaxonEstimator(BaseEstimator):
 class RelaxonClassifier(ClassifierMixin, RelaxonEstimator):
     """Classes, by the output that is highest when the network has settled.
 
-    Parameters and attributes are those of `RelaxonEstimator`, and ``classes_``. ``loss_curve_`` is
-    the share of wrong answers while training.
+    Parameters and attributes are those of `RelaxonEstimator`, and ``classes_``. How many answers
+    were right while training, ``checkpoint_.history`` says.
     """
 
     _CHECKS: ClassVar = {}
@@ -334,10 +331,8 @@ class RelaxonClassifier(ClassifierMixin, RelaxonEstimator):
         return np.searchsorted(self.classes_, y)
 
     def _dataset(self, x: np.ndarray, y: np.ndarray) -> Dataset:
-        return Dataset("arrays", x, y, x[:1], y[:1], classes=len(self.classes_))
-
-    def _loss(self, entry: dict) -> float:
-        return 1 - entry["online_accuracy"]
+        some = slice(None, None, -(-len(x) // LOSS_SAMPLES))
+        return Dataset("arrays", x, y, x[some], y[some], classes=len(self.classes_))
 
 
 class RelaxonRegressor(RegressorMixin, RelaxonEstimator):
@@ -345,8 +340,7 @@ class RelaxonRegressor(RegressorMixin, RelaxonEstimator):
 
     The range of the targets of the first ``fit`` or ``partial_fit`` is mapped to `TARGETS`; what
     outputs of 0 to 1 do not reach is cut off. Parameters and attributes are those of
-    `RelaxonEstimator`, and ``target_min_``, ``target_max_``. ``loss_curve_`` is the mean squared
-    error of the outputs, as they are in the machine, on the training samples after each epoch.
+    `RelaxonEstimator`, and ``target_min_``, ``target_max_``.
     """
 
     _CHECKS: ClassVar = {"multi_output": True, "y_numeric": True}
@@ -372,8 +366,7 @@ class RelaxonRegressor(RegressorMixin, RelaxonEstimator):
 
     @property
     def _span(self) -> np.ndarray:
-        span = self.target_max_ - self.target_min_
-        return np.where(span > 0, span, 1)
+        return span_of(self.target_min_, self.target_max_)
 
     @property
     def _example(self) -> np.ndarray:
@@ -391,7 +384,5 @@ class RelaxonRegressor(RegressorMixin, RelaxonEstimator):
         return np.clip(scaled, 0, 1).astype(np.float32).reshape(len(y), -1)
 
     def _dataset(self, x: np.ndarray, y: np.ndarray) -> Dataset:
-        return Dataset("arrays", x, y, x, y)
-
-    def _loss(self, entry: dict) -> float:
-        return entry["test"]["mse"]
+        some = slice(None, None, -(-len(x) // LOSS_SAMPLES))
+        return Dataset("arrays", x, y, x[some], y[some])

@@ -147,7 +147,9 @@ class Lab:
         return list(self.device.run(samples, count=count))
 
     def relax_free(self, x: ArrayLike | None = None) -> list[np.ndarray]:
-        """Free phase for an input (or the one that is loaded); returns the layers' states."""
+        """Free phase for an input (or the one that is loaded); returns the layers' states.
+
+        ``x`` is loaded as it is: `RuleSettings.input_offset` is not taken off."""
         if x is not None:
             self.set_plane("x", x)
         self.run(self.rule.phase_program("free"))

@@ -2,9 +2,12 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from importlib.util import find_spec
+from threading import Thread
 from typing import Any, TypeAlias
 
 from relaxon_isa import ConfigError, ToolError, install
@@ -50,13 +53,34 @@ def open_pool(jobs: int, backend: str = "loky") -> Iterator[Pool]:
 
             def run(work: Work) -> Iterator[Any]:
                 pool: Any = Parallel(return_as="generator_unordered")
-                return pool(delayed(function)(*arguments) for function, arguments in work)
+                return pool(
+                    delayed(_task)(os.getpid(), function, arguments) for function, arguments in work
+                )
 
             try:
                 yield run
             finally:  # else idle processes wait for more, with the environment of now
                 if backend == "loky":
                     get_reusable_executor().shutdown(wait=True)
+
+
+def _task(owner: int, function: Callable, arguments: tuple) -> Any:
+    """What a pool runs, for the process ``owner``."""
+    if os.getppid() == owner:
+        _end_with(owner)
+    return function(*arguments)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """In a process that another one started: end when that has ended, even if it was killed."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _dask():

@@ -15,11 +15,11 @@ import numpy as np
 from relaxon_isa import CONTRACT_VERSION, ArrayConfig, DataError, DifferenceError, Register
 
 from .backends import open_device
-from .checkpoint import RECORD
+from .checkpoint import RECORD, kind_of
 from .datasets import load
 from .network import Network
 from .rules import rule_digest
-from .runs import initial_of
+from .runs import OPTIONAL, SPEC, initial_of
 from .training import Progress, Trainer, TrainSettings, silent
 
 __all__ = ["RunRecord", "digest_of", "reproduce"]
@@ -108,13 +108,20 @@ class RunRecord:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Raises DataError for what is no record, or one that this version does not know."""
+        remedy = "'relaxon train --record run.json' writes one"
         try:
             document: Any = json.loads(Path(path).read_text())
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: no record of a run ({error})") from error
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror or error}; {remedy}") from error
+        except ValueError as error:
+            found = kind_of(path)
+            said = f"it is a file of {found}" if found else f"it is no JSON: {error}"
+            raise DataError(f"{path}: no record of a run: {said}; {remedy}") from error
         kind = document.get("format") if isinstance(document, dict) else None
         if kind != RECORD:
-            raise DataError(f"{path}: no record of a run: its format is {kind!r}, not {RECORD!r}")
+            raise DataError(
+                f"{path}: no record of a run: its format is {kind!r}, not {RECORD!r}; {remedy}"
+            )
         if document.get("version") != VERSION:
             raise DataError(
                 f"{path}: a record of version {document.get('version')}, known is {VERSION}: "
@@ -171,10 +178,6 @@ class RunRecord:
                 f"weights: {', '.join(odd) or 'all'} differ, {', '.join(same) or 'none'} identical"
             )
         return said
-
-
-OPTIONAL = {"data_options", "init", "every"}
-SPEC = {"data", "data_digest", "rule_digest", "network", "settings"} | OPTIONAL
 
 
 def _same(one: Any, other: Any) -> bool:

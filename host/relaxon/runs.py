@@ -14,20 +14,31 @@ from .backends import BACKENDS
 from .checkpoint import WEIGHTS, Checkpoint, kind_of, load_float_weights
 from .datasets import NAMED, Dataset, load
 from .machines import find_machine, is_file, preset_of
-from .network import Network
+from .network import Image, Network
 from .rules import check, first_preset, make_rule, rule_digest
 from .rules.settings import RuleSettings
+from .sources import takes
 from .training import TrainSettings, check_data
 
 __all__ = [
+    "OPTIONAL",
+    "SPEC",
     "Run",
     "choose_preset",
     "initial_of",
     "load_data",
     "load_run",
+    "network_of",
     "refuse_other_preset",
     "spec_of",
 ]
+
+
+OPTIONAL = {"data_options", "init", "every"}
+SPEC = {"data", "data_digest", "rule_digest", "network", "settings"} | OPTIONAL
+"""What a file of a run says that was asked: `spec_of`, and what only some runs are asked for."""
+BESIDE = {"fingerprint", "weight_frac", "state_frac"}
+"""What exported weights say besides: `Trainer.about`."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,8 @@ def spec_of(source: str, data: Dataset, network: Network, settings: TrainSetting
     path = Path(source)
     # FOLDER/mnist may name a data set of that folder.
     lies = path.exists() or (len(path.parts) > 1 and path.parent.exists())
-    options = {"names": data.names, "classes": data.classes, "scale": data.scale} | data.options
+    options = {"names": data.names, "classes": data.classes, "scale": data.scale}
+    options |= {"scale_targets": data.target_scale} | data.options
     return {
         # Where it lies, from wherever the run goes on; what is no file has a name.
         "data": str(path.absolute()) if source not in NAMED and lies else source,
@@ -69,12 +81,23 @@ def spec_of(source: str, data: Dataset, network: Network, settings: TrainSetting
 
 
 def load_data(spec: dict, source: str | None = None, **how: Any) -> Dataset:
-    """The data set of a run; or another, by the names of its classes and its scale. ``how``:
-    options of `load` that are others than the run's."""
+    """The data set of a run; or another, by the run's columns, classes and scale. ``how``: options
+    of `load` that are others than the run's."""
     options = dict(spec.get("data_options", {}))
     if source is not None:
-        options.pop("classes", None)
+        for name in {"target", "columns", "keys"} - {*takes(source)}:
+            options.pop(name, None)
     return load(spec["data"] if source is None else source, **options | how)
+
+
+def network_of(data: Dataset, layers: str | None, hidden: str) -> Network:
+    """The network of ``layers``, all of them; or of ``hidden`` ones, between as many inputs and
+    outputs as the data have (an image, where the first is a convolution)."""
+    if layers:
+        return Network.parse(layers)
+    parts = [part for part in hidden.replace("-", ",").split(",") if part.strip()]
+    image = data.image if parts and not parts[0].strip().isdecimal() else None
+    return Network.parse((Image(*image) if image else data.features, *parts, data.outputs))
 
 
 def load_run(path: Path) -> Run:
@@ -88,6 +111,11 @@ def load_run(path: Path) -> Run:
         spec = saved.spec
     if missing := {"data", "data_digest", "settings", "network"} - set(spec):
         raise DataError(f"{path}: damaged, it does not say {', '.join(sorted(missing))}")
+    if unknown := set(spec) - SPEC - (BESIDE if saved is None else set()):
+        raise DataError(
+            f"{path}: the run was asked for {', '.join(sorted(unknown))}, which is not known here: "
+            "damaged, or written by another version of relaxon"
+        )
     settings = TrainSettings.from_json(spec["settings"])
     rule = settings.rule.name
     if spec.get("rule_digest") not in (None, rule_digest(rule)):

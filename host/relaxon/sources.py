@@ -6,6 +6,7 @@ say what is possible.
 
 import csv
 import gzip
+import io
 import os
 import pickle
 import re
@@ -17,8 +18,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from math import isfinite
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 from platformdirs import user_data_path
@@ -28,10 +30,12 @@ from relaxon_isa import DataError, install, meant
 from . import checks
 from .generator import Generator
 
-__all__ = ["ACCEPTED", "NAMED", "PUBLISHED", "Raw", "read", "split"]
+__all__ = ["ACCEPTED", "NAMED", "PUBLISHED", "Asked", "Raw", "read", "split", "takes"]
 
 Pair: TypeAlias = tuple[np.ndarray, np.ndarray]
 """x and y."""
+UNKNOWN = np.empty(0)
+"""The y of samples whose labels or targets are not there."""
 DIGITS_TEST = 360
 IRIS_TEST = 50
 HOME = "RELAXON_DATA"
@@ -50,45 +54,84 @@ class Raw:
     """Arrays as they were read, unchecked; images are (samples, rows, columns[, channels]).
 
     ``test`` is None where the source has no test part. ``names``: of the classes, where y has their
-    numbers.
+    numbers. A y of length 0 beside samples: the source has no labels or targets. ``columns``,
+    ``target``: of a table, which columns are the features and the target, by title or number.
     """
 
     train: Pair
     test: Pair | None = None
     names: tuple | None = None
+    columns: tuple[int | str, ...] | None = None
+    target: tuple[int | str, ...] | None = None
 
 
-def read(source: Any, target: Any = None, keys: Sequence[str] | None = None) -> Raw:
-    """Read a data set; parameters as of `relaxon.datasets.load`."""
-    if isinstance(keys, str) or not isinstance(keys, Sequence | None):
-        raise DataError(f"{_called(source)}: keys {keys!r}: wanted is a list of names")
-    raw, used = _read(source, target, keys)
-    for name, value in (("target", target), ("keys", keys)):
-        if value is not None and used != name:
-            kind = {"target": "tables (.csv, DataFrames, OpenML)", "keys": ".npz and mappings"}
-            raise DataError(f"{_called(source)}: --{name} is about {kind[name]}: leave it out")
-    return raw
+@dataclass(frozen=True)
+class Asked:
+    """Options of `relaxon.datasets.load` that readers take."""
+
+    target: Any = None
+    keys: Sequence[str] | None = None
+    columns: Sequence | None = None
+    labelled: bool | None = True
 
 
-def _read(source: Any, target: Any, keys: Sequence[str] | None) -> tuple[Raw, str]:
-    """And which of the two options such a source takes."""
+TABLES = "tables (.csv, DataFrames)"
+OF = {
+    "target": "tables (.csv, DataFrames, OpenML)",
+    "keys": ".npz and mappings",
+    "columns": TABLES,
+    "unlabelled": f"{TABLES} and .npz files",
+}
+"""What an option is about."""
+TABULAR = ("target", "columns", "unlabelled")
+
+
+def read(source: Any, asked: Asked) -> Raw:
+    """Read a data set; options as of `relaxon.datasets.load`."""
+    if isinstance(asked.keys, str) or not isinstance(asked.keys, Sequence | None):
+        raise DataError(f"{_called(source)}: keys {asked.keys!r}: wanted is a list of names")
+    given = {
+        "target": asked.target is not None,
+        "keys": asked.keys is not None,
+        "columns": asked.columns is not None,
+        "unlabelled": asked.labelled is False,
+    }
+    for name, value in given.items():
+        if value and name not in takes(source):
+            raise DataError(f"{_called(source)}: --{name} is about {OF[name]}: leave it out")
+    return _read(source, asked)
+
+
+def takes(source: Any) -> tuple[str, ...]:
+    """Which of the options in `OF` such a source takes."""
     if not isinstance(source, str | Path):
-        return _objects(source, target, keys)
+        if _is_frame(source):
+            return TABULAR
+        return () if isinstance(source, tuple) and source and _is_array(source[0]) else ("keys",)
+    if str(source).lower().startswith("openml:"):
+        return ("target",)
+    kinds = {".npz": ("keys", "unlabelled"), ".csv": TABULAR, ".tsv": TABULAR}
+    return kinds.get(Path(source).suffix, ())
+
+
+def _read(source: Any, asked: Asked) -> Raw:
+    if not isinstance(source, str | Path):
+        return _objects(source, asked)
     name, path = str(source), Path(source)
     if name in NAMED:
-        return NAMED[name](), ""
+        return NAMED[name]()
     if name.lower().startswith("openml:"):
-        return Raw(_openml(name[len("openml:") :], target)), "target"
+        return Raw(_openml(name[len("openml:") :], asked.target))
     if path.is_dir():
-        return _folder(path), ""
+        return _folder(path)
     if path.is_file():
         if path.suffix == ".npz":
-            return _npz(path, keys), "keys"
+            return _npz(path, asked)
         if path.suffix in (".csv", ".tsv"):
-            return Raw(_csv(path, target)), "target"
+            return _csv(path, asked)
         raise DataError(f"{source}: not a data set; {ACCEPTED}")
     if path.name.lower() in PUBLISHED:
-        return _published(path), ""
+        return _published(path)
     known = [*NAMED, *PUBLISHED]
     raise DataError(f"{source}: no such file, folder or data set{meant(name, known)}; {ACCEPTED}")
 
@@ -99,7 +142,7 @@ def _called(source: Any) -> str:
 
 def split(name: str, pair: Pair, test_fraction: float, seed: int) -> tuple[Pair, Pair]:
     """x and y in a part to train and one to test, shuffled by the seed."""
-    x, y = pair
+    x, y = (checks.array(name, part) for part in pair)
     if not np.ndim(x) or not np.ndim(y) or len(x) != len(y):
         raise DataError(
             f"{name}: x has shape {np.shape(x)}, y {np.shape(y)}; the first axis is the sample"
@@ -301,7 +344,7 @@ def _idx(path: Path, kind: str) -> np.ndarray:
             f"{path}: {wrong}: {len(data)} bytes, {want} wanted for {' x '.join(map(str, shape))}"
         )
     values = np.frombuffer(data, kept, offset=head).reshape(shape)
-    return values.astype(kept.newbyteorder("="))
+    return values.astype(kept.newbyteorder("="), copy=False)
 
 
 CIFAR_CLASSES = (
@@ -371,8 +414,9 @@ KEYS = ("x_train", "y_train", "x_test", "y_test"), ("x", "y"), ("data", "target"
 """Names of the arrays in an .npz file, in any case."""
 
 
-def _npz(path: Path, keys: Sequence[str] | None) -> Raw:
-    """Four arrays, or two to be split."""
+def _npz(path: Path, asked: Asked) -> Raw:
+    """Four arrays, or two to be split; or samples alone."""
+    keys = asked.keys
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("no archive of arrays")
@@ -385,6 +429,13 @@ def _npz(path: Path, keys: Sequence[str] | None) -> Raw:
         raise DataError(
             f"{path}: not an .npz file of plain arrays ({error}); {ACCEPTED}"
         ) from error
+    if asked.labelled is False or (asked.labelled is None and len(data) == 1):
+        alone = [k for k in data if len(data) == 1 or (keys is None and k.lower() == "x")]
+        if len(alone) != 1:
+            raise DataError(
+                f"{path}: holds {held}: --keys says which array has the samples, as --keys images"
+            )
+        return Raw((data[alone[0]], UNKNOWN))
     if keys is not None:
         if len(keys) not in (2, 4) or not set(keys) <= data.keys():
             raise DataError(
@@ -415,74 +466,166 @@ def _paired(arrays: Sequence[Any]) -> Raw:
 # Tables ------------------------------------------------------------------------------------------
 
 
-def _csv(path: Path, target: Any) -> Pair:
-    """The columns but the target's, and the target: numbers, or text."""
+DELIMITERS = "\t;,"
+SEEN = 50
+"""Rows that a table's delimiter is known by."""
+
+
+def _csv(path: Path, asked: Asked) -> Raw:
+    """The columns of features, and the target's: numbers, or text."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            file.seek(0)
-            rows = [row for row in csv.reader(file, delimiter=max(",;\t", key=first.count)) if row]
-        if not rows:
+        text = path.read_text(encoding="utf-8-sig")
+        delimiter = _delimiter(text)
+        reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
+        # Spreadsheets leave rows of empty cells.
+        lines = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+        if not lines:
             raise ValueError("it is empty")
-        for i, row in enumerate(rows, start=1):
-            if len(row) != len(rows[0]):
-                raise ValueError(f"row {i} has {len(row)} cells, the first has {len(rows[0])}")
+        for line, row in lines:
+            if len(row) != len(lines[0][1]):
+                raise ValueError(
+                    f"row {line} has {len(row)} cells, the first has {len(lines[0][1])}"
+                )
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not in UTF-8: save it as that ({error})") from error
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path}: no table of numbers with labels or targets ({error})") from error
-    titles = [cell.strip() for cell in rows[0]]
-    chosen = _columns(path, titles, target)
-    others = [i for i in range(len(titles)) if i not in chosen]
-    if head := any(titles[i] in _asked(target) for i in chosen) or not all(
-        _number(titles[i]) for i in others
-    ):
-        rows = rows[1:]
-    table = np.array(rows)
-    if not others or not len(rows):
+    titles = [cell.strip() for cell in lines[0][1]]
+    features, chosen = _parts(path, titles, asked)
+    named = {*titles} & {*_asked(asked.target), *_asked(asked.columns)}
+    numeric = all(not titles[i] or _number(titles[i], delimiter) for i in features)
+    if head := not numeric or not all(map(_number, named)):
+        lines = lines[1:]
+    if not features or not lines:
         raise DataError(f"{path}: no table of numbers with labels or targets (nothing is left)")
-    try:
-        x = table[:, others].astype(np.float64)
-    except ValueError:
-        i, j = next((i, j) for i, row in enumerate(rows) for j in others if not _number(row[j]))
-        title = f" ({titles[j]})" if head else ""
+    table = np.array([row for _, row in lines])
+    table[:, chosen] = np.char.strip(table[:, chosen])
+    if delimiter != ",":
+        _points_for_commas(table, [*features, *chosen])
+    if head and not titles[0] and 0 in features and _counts(table[:, 0]):
         raise DataError(
-            f"{path}: row {i + 1 + head}, column {j}{title}: {rows[i][j]!r} is no number: give "
-            "text columns numbers, or name the target with --target"
-        ) from None
-    return x, _answers([_numbers(table[:, j]) for j in chosen])
+            f"{path}: column 0 has no title and numbers the rows, as pandas writes its index: "
+            f"choose features, --columns 1:{len(titles) - (max(chosen, default=0) > 1)}"
+        )
+
+    def refuse(column: int, wrong: np.ndarray, why: str) -> NoReturn:
+        first, count = int(wrong.argmax()), int(wrong.sum())
+        title = f" ({titles[column]})" if head else ""
+        more = f" ({count} such rows)" if count > 1 else ""
+        raise DataError(
+            f"{path}: row {lines[first][0]}, column {column}{title}: "
+            f"{lines[first][1][column]!r} {why}{more}"
+        )
+
+    for j in chosen:
+        if (empty := table[:, j] == "").any():
+            refuse(j, empty, f"is no label or target: {UNFILLED}")
+    try:
+        x = table[:, features].astype(np.float64)
+    except ValueError:
+        x = np.full((1, 1), np.nan)
+    for j in features if not np.isfinite(x).all() else ():
+        if (wrong := np.array([not _finite(cell) for cell in table[:, j]])).any():
+            refuse(j, wrong, f"is no number: {TEXT if wrong.all() else MISSING}")
+    return Raw(
+        (x, _answers([_numbers(table[:, j]) for j in chosen])),
+        columns=_called_by(titles, features) if head else tuple(features),
+        target=_called_by(titles, chosen) if head else tuple(chosen),
+    )
 
 
-def _frame(frame: Any, target: Any) -> Pair:
-    """Of a DataFrame of pandas or polars: the columns but the target's, and the target."""
+TEXT = "give text columns numbers, name the target (--target), or choose features (--columns)"
+MISSING = "fill it in, or leave its row or its column (--columns) out"
+UNFILLED = "fill it in, or leave the row out; 'relaxon infer' answers tables without that column"
+
+
+def _delimiter(text: str) -> str:
+    """Tab, semicolon or comma: the first that cuts all rows into equally many cells."""
+    start = text.split("\n", SEEN)[:SEEN]
+    for delimiter in DELIMITERS:
+        widths = {len(row) for row in csv.reader(start, delimiter=delimiter) if row}
+        if len(widths) == 1 and widths.pop() > 1:
+            return delimiter
+    first = next((line for line in start if line.strip()), "")
+    return max(",;\t", key=first.count)
+
+
+def _counts(cells: np.ndarray) -> bool:
+    """Whether a column is 0, 1, 2, ..."""
+    return all(cell == str(i) for i, cell in enumerate(cells))
+
+
+COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+"""A number with a comma for the point, as tables have that are cut by others than commas."""
+
+
+def _points_for_commas(table: np.ndarray, columns: list[int]) -> None:
+    """Write 1.5 for 1,5, in columns that have no points."""
+    for j in columns:
+        cells = table[:, j]
+        if not any("." in cell for cell in cells):
+            table[:, j] = [c.replace(",", ".") if COMMA.fullmatch(c) else c for c in cells]
+
+
+def _frame(frame: Any, asked: Asked) -> Raw:
+    """Of a DataFrame of pandas or polars: the columns of features, and the target's."""
     titles, name = [str(title) for title in frame.columns], type(frame).__name__
     columns = [frame[title] for title in frame.columns]
-    chosen = _columns(name, titles, target)
-    x = [
-        checks.reals(f"{name}: column {titles[i]}", column)
-        for i, column in enumerate(columns)
-        if i not in chosen
-    ]
+    features, chosen = _parts(name, titles, asked)
+    x = [checks.reals(f"{name}: column {titles[i]}", columns[i]) for i in features]
     if not x:
         raise DataError(f"{name}: no columns besides {', '.join(titles[i] for i in chosen)}")
     y = [checks.array(f"{name}: column {titles[i]}", columns[i]) for i in chosen]
-    return np.column_stack(x), _answers(y)
+    return Raw(
+        (np.column_stack(x), _answers(y)),
+        columns=_called_by(titles, features),
+        target=_called_by(titles, chosen),
+    )
 
 
-def _asked(target: Any) -> list[str]:
-    """A target as a list of texts."""
+def _parts(where: Any, titles: list[str], asked: Asked) -> tuple[list[int], list[int]]:
+    """Numbers of a table's columns: of the features, and of the target (none: it has none)."""
+    named = [part for part in _asked(asked.columns) if isinstance(part, str)]
+    if not asked.labelled and len(named) == len(titles) and all(map(_number, titles)):
+        return [*range(len(titles))], []  # the features alone, without their titles
+    features = None if asked.columns is None else _columns(where, titles, asked.columns)
+    chosen: list[int] = []
+    if asked.labelled:
+        chosen = _columns(where, titles, asked.target)
+    elif asked.labelled is None:  # if it has one
+        with suppress(DataError):
+            chosen = _columns(where, titles, asked.target)
+        if features is not None and {*chosen} & {*features}:
+            chosen = []
+    if features is None:
+        features = [i for i in range(len(titles)) if i not in chosen]
+    if both := [titles[i] for i in features if i in chosen]:
+        raise DataError(f"{where}: column {both[0]} cannot be a feature and the target")
+    return features, chosen
+
+
+def _asked(target: Any) -> list[int | str]:
+    """Columns as they were asked for, a list."""
     if target is None:
         return []
     whole = isinstance(target, str) or not isinstance(target, Sequence)
-    return [str(part) for part in ([target] if whole else target)]
+    return [
+        int(part) if isinstance(part, int | np.integer) else str(part)
+        for part in ([target] if whole else target)
+    ]
 
 
-def _columns(where: Any, titles: list[str], target: Any) -> list[int]:
-    """Which columns the target is: titles, numbers from 0 (-1 is the last), ranges of them."""
+def _columns(where: Any, titles: list[str], asked: Any) -> list[int]:
+    """Which columns are meant: titles, numbers from 0 (-1 is the last), ranges of them."""
     count, found = len(titles), []
-    for text in _asked(target) or ["-1"]:
+    # In a row of samples "0" is no title.
+    titled = 2 * sum(map(_number, titles)) < count
+    for part in _asked(asked) or [-1]:
+        text, number = str(part), bool(re.fullmatch(r"-?\d+", str(part)))
         ends = re.fullmatch(r"(-?\d*):(-?\d*)", text)
-        if titles.count(text) == 1:
+        if isinstance(part, str) and titles.count(text) == 1 and (titled or not number):
             found.append(titles.index(text))
-        elif re.fullmatch(r"-?\d+", text) and -count <= int(text) < count:
+        elif number and -count <= int(text) < count:
             found.append(int(text) % count)
         elif ends and (
             some := range(count)[slice(*(int(e) if e else None for e in ends.groups()))]
@@ -498,7 +641,14 @@ def _columns(where: Any, titles: list[str], target: Any) -> list[int]:
     return list(dict.fromkeys(found))
 
 
+def _called_by(titles: list[str], columns: list[int]) -> tuple[int | str, ...]:
+    """By title, where that says which, else by number."""
+    return tuple(titles[j] if titles.count(titles[j]) == 1 else j for j in columns)
+
+
 def _answers(columns: list[np.ndarray]) -> np.ndarray:
+    if not columns:
+        return UNKNOWN
     return columns[0] if len(columns) == 1 else np.column_stack(columns)
 
 
@@ -510,11 +660,17 @@ def _numbers(text: np.ndarray) -> np.ndarray:
     return text.astype(str) if text.dtype == object else text
 
 
-def _number(text: str) -> bool:
+def _number(text: str, delimiter: str = ",") -> bool:
+    if delimiter != "," and COMMA.fullmatch(text):
+        return True
     try:
         return float(text) is not None
     except ValueError:
         return False
+
+
+def _finite(text: str) -> bool:
+    return _number(text) and isfinite(float(text))
 
 
 # Objects -----------------------------------------------------------------------------------------
@@ -522,10 +678,11 @@ def _number(text: str) -> bool:
 LABELS = ("label", "labels", "target", "y")
 
 
-def _objects(source: Any, target: Any, keys: Sequence[str] | None) -> tuple[Raw, str]:
+def _objects(source: Any, asked: Asked) -> Raw:
     """DataFrames, data sets of torch and Hugging Face, mappings and tuples of their parts."""
-    if hasattr(source, "columns") and hasattr(source, "to_numpy"):
-        return Raw(_frame(source, target)), "target"
+    keys = asked.keys
+    if _is_frame(source):
+        return _frame(source, asked)
     if isinstance(source, Mapping):
         if not {"train"} <= source.keys() <= {"train", "test"}:
             raise DataError(
@@ -533,9 +690,9 @@ def _objects(source: Any, target: Any, keys: Sequence[str] | None) -> tuple[Raw,
                 "test if there is one: load((parts['train'], parts['validation'])) names others"
             )
         source = tuple(source[part] for part in ("train", "test") if part in source)
-    if isinstance(source, tuple) and source and isinstance(source[0], np.ndarray | list):
+    if isinstance(source, tuple) and source and _is_array(source[0]):
         if len(source) in (2, 4):
-            return _paired(source), ""
+            return _paired(source)
         raise DataError(
             f"{len(source)} arrays: wanted are x, y, or x_train, y_train, x_test, y_test"
         )
@@ -553,7 +710,15 @@ def _objects(source: Any, target: Any, keys: Sequence[str] | None) -> tuple[Raw,
     features = getattr(parts[0], "features", None)
     labels = getattr(features, "get", lambda key: None)(_pair_of(parts[0], keys)[1])
     names = getattr(labels, "names", None)
-    return Raw(*pairs, names=tuple(names) if names else None), "keys"
+    return Raw(*pairs, names=tuple(names) if names else None)
+
+
+def _is_frame(source: Any) -> bool:
+    return hasattr(source, "columns") and hasattr(source, "to_numpy")
+
+
+def _is_array(part: Any) -> bool:
+    return isinstance(part, np.ndarray | list) or hasattr(part, "to_numpy")
 
 
 def _pair_of(samples: Any, keys: Sequence[str] | None) -> Sequence[Any]:

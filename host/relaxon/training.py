@@ -75,7 +75,7 @@ def unseen(label: str, total: int) -> AbstractContextManager[Progress]:
 
 
 SAMPLES_A_RUN = 1 << 16
-ENCODED = 1 << 10
+ENCODED = 1 << 8
 """Samples encoded at a time."""
 KEY_STREAM = 0x6B657973  # separates the seeds of keys from those of weights and order
 
@@ -166,7 +166,7 @@ def check_data(network: Network, data: Dataset, rule: RuleSettings) -> None:
             "--data must have integer labels, or --objective be another"
         )
     for part in ("x_train", "x_test"):
-        checks.within(f"{data.name}: {part}", getattr(data, part), rule.input_bits)
+        checks.within(f"{data.name}: {part}", data.held(part), rule.input_bits)
     features, outputs = network.sizes[0], network.sizes[-1]
     if data.features != features:
         raise DataError(
@@ -175,21 +175,34 @@ def check_data(network: Network, data: Dataset, rule: RuleSettings) -> None:
         )
     if data.outputs > outputs or (data.classes is None and data.outputs < outputs):
         what, least = ("targets a sample", "") if data.classes is None else ("classes", "at least ")
-        whole = data.classes is None and np.array_equal(data.y_train, np.rint(data.y_train))
+        whole = data.classes is None and _whole(data.y_train)
         raise DataError(
             f"{data.name} has {data.outputs} {what}, the network {network} has {outputs} outputs: "
             f"--data must be another, or the last of --layers must be {least}{data.outputs}"
-            + ("; if its y are labels, store them as integers: y.astype(int)" if whole else "")
+            + ("; its y may be labels: y.astype(int), or --task classification" if whole else "")
         )
+
+
+def _whole(values: np.ndarray) -> bool:
+    return np.array_equal(values, np.rint(values))
 
 
 def remarks(rule: Rule, data: Dataset) -> list[str]:
     """What can run, and is hardly meant: targets out of reach, a single class, no nudge."""
+    if not len(data.y_train):  # samples to be answered
+        return []
     said, targets = [], rule.targets_of(data.y_train)
     if rule.output == "clip" and (targets.min() < 0 or targets.max() > 1):
         said.append(
             f"{data.name}: targets reach from {targets.min():g} to {targets.max():g}; outputs "
-            "cannot, they are in [0, 1]: try --output linear, or scale the targets"
+            "cannot, they are in [0, 1]: try --scale-targets, or --output linear"
+            + ("; if they are labels: --task classification" if _whole(data.y_train) else "")
+        )
+    outputs = rule.layout.network.sizes[-1]
+    if data.classes is not None and data.classes < outputs:
+        said.append(
+            f"{data.name} has {data.classes} classes, the network {outputs} outputs: those from "
+            f"{data.classes} on are never right"
         )
     if data.classes is not None and len(np.unique(data.y_train)) == 1:
         said.append(f"{data.name}: y_train holds a single class, so accuracy says nothing")
@@ -214,6 +227,22 @@ def run_limit(device: Device, program: Program) -> float:
             trips.pop()
     clock = device.identity.clock_hz / (1000 if device.simulated else 1)
     return 10 + 2 * total / clock if clock else inf
+
+
+class Samples:
+    """Training samples as WAIT takes them, inputs before targets, in an order: joined only when a
+    device asks for some of them."""
+
+    def __init__(
+        self, inputs: NDArray[np.uint8], targets: NDArray[np.uint8], order: NDArray[np.integer]
+    ) -> None:
+        self._parts, self._order = (inputs, targets), order
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, some: slice) -> NDArray[np.uint8]:
+        return np.concatenate([part[self._order[some]] for part in self._parts], axis=1)
 
 
 class Trainer:
@@ -259,11 +288,16 @@ class Trainer:
         self.history: list[dict] = []
         self.told = Told(callbacks)
         self.every = checks.whole("every", every, 0, checks.MANY)
-        with checks.naming(f"{data.name}: y_train"):
-            encode = self.rule.encode_labels if self._labelled else self.rule.encode_targets
+        encode = self.rule.encode_labels if self._labelled else self.rule.encode_targets
+        try:
             self._targets = encoded_by(encode, data.y_train)
-            self._inputs = encoded_by(self.rule.encode_inputs, data.x_train)
-            self._test_inputs = encoded_by(self.rule.encode_inputs, data.x_test)
+        except DataError as error:
+            raise DataError(
+                f"{data.name}: y_train: {error}; --scale-targets (load(..., scale_targets=True)) "
+                "does it"
+            ) from error
+        self._inputs = encoded_by(self.rule.encode_inputs, data.held("x_train"))
+        self._test_inputs = encoded_by(self.rule.encode_inputs, data.held("x_test"))
 
     @property
     def identity(self) -> Identity:
@@ -421,6 +455,8 @@ class Trainer:
         """Train on every sample once; returns the epoch's entry of `history`. Raises ConfigError
         unless `start` or `resume` came before, on this device and by nobody else since."""
         checks.owned(self.device, self)
+        if not len(self._inputs):
+            raise DataError(f"{self.data.name} has no samples to train on, but to answer")
         order = self.order(self.epoch)
         program = self._scheduled(self.epoch)
         right = done = 0
@@ -432,7 +468,7 @@ class Trainer:
             program, _, _ = program.patch(self._marks.samples, count=len(part))
             self.device.run_limit = self._limit(program, self._marks.samples)
             self.device.load(program.rows)
-            samples = np.concatenate((self._inputs[part], self._targets[part]), axis=1)
+            samples = Samples(self._inputs, self._targets, part)
             payloads = self.device.run_all(samples, progress=progress)
             if self._labelled:
                 progress(len(part))
@@ -482,7 +518,7 @@ class Trainer:
         Disturbs nothing: weights, keys and counters stay. Raises DataError if it is empty.
         """
         data = self.data
-        if not len(data.x_test):
+        if not len(data.y_test):
             raise DataError(f"{data.name} has no test samples: --no-evaluate leaves them out")
         loss = loss or data.classes is None
         found = self._infer(self._test_inputs, loss, progress)
@@ -544,9 +580,12 @@ def encoded_by(
 ) -> NDArray[np.uint8]:
     """Samples or targets as the bytes that WAIT takes, a row each, (n, bytes): some at a time,
     since what is encoded takes many times its room meanwhile."""
-    parts = [
-        np.frombuffer(b"".join(some), np.uint8).reshape(len(some), -1)
-        for start in range(0, max(1, len(values)), ENCODED)
-        if (some := encode(values[start : start + ENCODED]))
-    ]
-    return np.concatenate(parts) if parts else np.zeros((0, 0), np.uint8)
+    encoded = np.zeros((0, 0), np.uint8)
+    for start in range(0, len(values), ENCODED):
+        some = encode(values[start : start + ENCODED])
+        if not start:
+            encoded = np.empty((len(values), len(some[0])), np.uint8)
+        encoded[start : start + len(some)] = np.frombuffer(b"".join(some), np.uint8).reshape(
+            len(some), -1
+        )
+    return encoded

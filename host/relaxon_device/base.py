@@ -7,7 +7,7 @@ from contextlib import nullcontext, suppress
 from functools import cached_property
 from math import inf
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,7 +33,18 @@ from relaxon_isa.identity import Identity
 
 from .link import LinkStats
 
-__all__ = ["Device", "SpaceLayout"]
+__all__ = ["Device", "Rows", "SpaceLayout"]
+
+BLOCK = 1 << 12
+"""Samples that are asked of `Rows` at a time."""
+
+
+class Rows(Protocol):
+    """Samples (n, bytes): an array, or what makes some of them when they are asked for."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, some: slice, /) -> NDArray[np.uint8]: ...
+
 
 KEYS = (Register.UPDATE_KEY, Register.SAMPLE_KEY)
 """Registers that are seeds of xorshift32: 0 would stay 0 for ever."""
@@ -297,7 +308,7 @@ class Device(ABC):
 
     def run_all(
         self,
-        samples: NDArray[np.uint8],
+        samples: Rows,
         *,
         row: int = 0,
         count: bool = True,
@@ -309,7 +320,8 @@ class Device(ABC):
         payloads since its last call.
         """
         payloads = []
-        for payload in self.run(map(bytes, samples), row=row, count=count):
+        each = (bytes(sample) for block in blocks(samples) for sample in block)
+        for payload in self.run(each, row=row, count=count):
             payloads.append(payload)
             progress(1)
         return payloads
@@ -442,6 +454,12 @@ class Device(ABC):
         # The first error is the one to tell; a line that failed may fail again while it is closed.
         with suppress(DeviceError) if error else nullcontext():
             self.close()
+
+
+def blocks(samples: Rows) -> Iterator[NDArray[np.uint8]]:
+    """Samples some at a time."""
+    for start in range(0, len(samples), BLOCK):
+        yield samples[start : start + BLOCK]
 
 
 def starved(samples: int) -> DeviceError:

@@ -9,6 +9,7 @@ import errno
 import io
 import os
 import select
+import sys
 from typing import Protocol
 
 import serial
@@ -84,8 +85,9 @@ class SerialTransport:
             )
         except (OSError, ValueError) as error:  # a SerialException is an OSError
             raise DeviceError(_why_not(port, error)) from error
-        with contextlib.suppress(OSError, ValueError, AttributeError, NotImplementedError):
-            self._serial.set_low_latency_mode(True)  # else USB bridges hold bytes for 16 ms
+        if sys.platform != "win32":  # else USB bridges hold bytes for 16 ms
+            with contextlib.suppress(OSError, ValueError, AttributeError, NotImplementedError):
+                self._serial.set_low_latency_mode(True)
         self._fd = None
         self._remote = "://" in port
         self.paced = not (self._remote or os.path.realpath(port).startswith(PSEUDO_TERMINALS))

@@ -93,3 +93,24 @@ def test_stalls(config):
         assert await bench.registers() == after
 
     simulate(core, play)
+
+
+@pytest.mark.parametrize("config", [LONG, SHORT], ids=["long", "short"])
+def test_what_the_link_drops_is_counted_apart(config):
+    """Before any program, so with counting off: the link's registers count always."""
+    core = Core(config)
+    pulses = {Register.LINK_ERRORS: 3, Register.LINK_DROPS: 7}
+
+    async def play(ctx):
+        bench = Bench(ctx, core)
+        before = await bench.registers()
+        for signal, count in zip(
+            (core.bus.link_error, core.bus.link_drop), pulses.values(), strict=True
+        ):
+            for level in [1, 0] * count:
+                ctx.set(signal, level)
+                await ctx.tick()
+        after = await bench.registers()
+        assert {r: after[r] - before[r] for r in Register if after[r] != before[r]} == pulses
+
+    simulate(core, play)

@@ -32,7 +32,7 @@ def test_a_wrong_update_is_not_the_gradient(monkeypatch):
     ("arguments", "keys"),
     [
         (["cycles"], {"network", "p", "pass", "cycles", "mac", "learn", "control"}),
-        (["golden", "--layers", "20,8,4", "--samples", "20"], {"ratio", "golden_per_second"}),
+        (["golden", "--layers", "20,8,4", "--samples", "20"], {"cases", "first_use"}),
         (["settle", "--samples", "5"], {"sweeps"}),
         (["gradient", "--networks", "1"], {"layers", "rejected", "seed", "beta", "grid"}),
         (["digits", "--seeds", "1", "--epochs", "1"], {"epochs", "runs", "mean"}),

@@ -10,7 +10,10 @@ from relaxon.cli import cli
 from relaxon.studies import claims
 from relaxon_isa import ConfigError
 
-DAILY = ("no-nudge", "window", "background", "triangle")
+DAILY = (
+    *("no-nudge", "centered-double", "read-out", "lock-in", "carriers", "temporal-tuned"),
+    *("window", "background", "triangle"),
+)
 
 
 def run(*arguments: str) -> list[dict]:

@@ -136,7 +136,7 @@ def test_npz_split_is_seeded(tmp_path: Path) -> None:
     assert (load(file, classes=50).y_test == data.y_test).all()
     assert (load(file, classes=50, seed=1).y_test != data.y_test).any()
     with pytest.raises(DataError, match="cannot be split"):
-        load(file, test_fraction=1)
+        load(file, classes=50, test_fraction=1)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,6 @@ def test_npz_split_is_seeded(tmp_path: Path) -> None:
         (dict(x_train=np.ones((0, 7)), y_train=np.ones(0, int)), "holds nothing"),
         (dict(x_test=np.ones((5, 6))), "7 features a sample, x_test 6"),
         (dict(y_train=np.arange(19)), "20 samples in x_train, 19 in y_train"),
-        (dict(y_train=np.arange(20) - 1), "label -1 of sample 0 in y_train"),
         (dict(y_test=np.full(5, 3)), "label 3 of sample 0 in y_test .5 such.; with 3 classes"),
         (dict(y_train=np.full(20, "cat")), "y_test: label 0 .5 such.; the classes are 'cat'"),
         (dict(y_train=np.full(20, np.inf), y_test=np.ones(5)), "y_train has 20 values"),

@@ -162,6 +162,13 @@ def test_grid_search_on_a_dask_cluster() -> None:
     assert same(here.best_estimator_, there.best_estimator_)
 
 
+def test_the_loss_is_the_outputs_squared_error() -> None:
+    model = classifier(epochs=2).fit(X, NAMES)
+    wanted = 0.75 * np.eye(3)[Y]
+    error = np.mean((model.decision_function(X) - wanted) ** 2)
+    assert model.loss_curve_[-1] == pytest.approx(error) and len(model.loss_curve_) == 2
+
+
 # Images and frames ------------------------------------------------------------------------------
 
 IMAGES: Any

@@ -1,7 +1,12 @@
 """Pools: this process, processes of this computer, a Dask cluster."""
 
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -21,9 +26,62 @@ def test_processes():
         assert os.getpid() not in set(pool((os.getpid, ()) for _ in range(4)))
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_processes_end_with_the_one_that_is_killed(tmp_path):
+    for name in "ab":
+        (tmp_path / name).touch()
+    code = (
+        "import os, pathlib, time\nfrom relaxon.parallel import open_pool\n"
+        "def work(path):\n    pathlib.Path(path).write_text(str(os.getpid()))\n    time.sleep(99)\n"
+        "with open_pool(2) as pool:\n"
+        f"    list(pool((work, (f'{tmp_path}/{{n}}',)) for n in 'ab'))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+
+    def pids() -> list[str]:
+        return [text for name in "ab" if (text := (tmp_path / name).read_text())]
+
+    def running(pid: str) -> bool:
+        stat = Path("/proc", pid, "stat")
+        return stat.exists() and " Z " not in stat.read_text()
+
+    end = time.monotonic() + 60
+    while len(pids()) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert len(pids()) == 2 and all(map(running, pids()))
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 20
+    while any(map(running, pids())) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(map(running, pids()))
+
+
+SWEEP = """
+data = "two.npz"
+hidden = "3"
+rules = ["ep-centered", "pcn"]
+seeds = 2
+epochs = 1
+[rule.ep-centered.grid]
+beta = [0.25, 0.5]
+"""
+
+
 @pytest.mark.filterwarnings("default")  # of Dask's own
-def test_dask(monkeypatch):
+def test_dask(tmp_path, monkeypatch):
     """Workers of the scheduler that DASK_SCHEDULER_ADDRESS names do the work."""
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).random((40, 4))
+    np.savez("two.npz", x=x, y=(x[:, 0] > 0.5).astype(int))
+    Path("s.toml").write_text(SWEEP)
+
+    def sweep(*more: str) -> str:
+        result = CliRunner().invoke(cli, ["sweep", "s.toml", "--json", *more])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    here = sweep("--keep", "here")
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None
@@ -35,6 +93,8 @@ def test_dask(monkeypatch):
         )
         assert result.exit_code == 0, result.output
         assert '"rule": "pcn"' in result.stdout
+        assert sweep("--pool", "dask", "--jobs=-1", "--keep", "there") == here
+        assert {p.name for p in Path("there").iterdir()} == {p.name for p in Path("here").iterdir()}
         with open_pool(-1, "dask") as pool:
             (pid,) = pool([(os.getpid, ())])
         with distributed.Client(cluster) as client:

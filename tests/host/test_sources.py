@@ -217,7 +217,10 @@ def test_csv_targets_of_several_columns(tmp_path):
         (FLOWERS, 4, "no column '4'; there are 0 to 3"),
         (FLOWERS, None, r"row 2, column 0 \(kind\): 'aster' is no number"),
         (FLOWERS + "rose,,1,1\n", "kind", r"row 12, column 1 \(wide\): '' is no number"),
-        (FLOWERS + "rose,1\n", "kind", "row 12 has 2 cells, the first has 4"),
+        (FLOWERS + "rose,nan,1,1\n", "kind", r"row 12, column 1 \(wide\): 'nan' is no number"),
+        (FLOWERS + " ,1,1,1\n", "kind", r"row 12, column 0 \(kind\): '' is no label or target"),
+        (FLOWERS + "\nrose,1\n", "kind", "row 13 has 2 cells, the first has 4"),
+        (",a,b\n0,1,x\n1,2,y\n", "b", "column 0 has no title and numbers the rows.*--columns 1:"),
         ("a,a,b\n1,2,3\n", "a", "no column 'a'.*several have that title"),
         ("", None, "it is empty"),
         ("a\n1\n", None, "nothing is left"),
@@ -227,6 +230,33 @@ def test_csv_errors(text, target, says, tmp_path):
     Path("f.csv").write_text(text)
     with pytest.raises(DataError, match=rf"f\.csv: .*{says}"):
         load("f.csv", target=target)
+
+
+def test_csv_as_others_write_it(tmp_path):
+    """Semicolons and decimal commas, tabs, blanks around cells, empty rows at the end."""
+    Path("f.csv").write_text(FLOWERS)
+    plain = load("f.csv", target="kind", scale=True)
+    lines = FLOWERS.splitlines()
+    others = {
+        "semicolons.csv": FLOWERS.replace(",", ";").replace(".", ","),
+        "tabs.tsv": FLOWERS.replace(",", "\t"),
+        "blanks.csv": "\n".join(line.replace(",", " , ") + " " for line in lines) + "\n",
+        "rows.csv": FLOWERS + ",,,\n,,,\n",
+        "columns.csv": "\n".join(f"{i},{line}" for i, line in enumerate(lines)) + "\n",
+    }
+    for name, text in others.items():
+        Path(name).write_text(text)
+        columns = ["wide", "long", "7"] if name == "columns.csv" else None
+        data = load(name, target="kind", columns=columns, scale=True)
+        assert (data.digest, data.names) == (plain.digest, plain.names), name
+    without = FLOWERS.replace(",", ";").replace(".", ",").partition("\n")[2]
+    Path("plain.csv").write_text(without)  # 0,5;1,5;2: semicolons cut
+    assert load("plain.csv", target=0, scale=True).digest == plain.digest
+    for column in ("1:4", [1, 2, 3]):
+        data = load("plain.csv", target=0, columns=column, scale=True)
+        assert data.digest == plain.digest and data.options["columns"] == [1, 2, 3]
+    with pytest.raises(DataError, match="column wide cannot be a feature and the target"):
+        load("f.csv", target="wide", columns=["wide"])
 
 
 def test_data_frames():
@@ -318,6 +348,11 @@ def test_arrays_and_what_is_nothing():
     x, y = RNG.random((10, 2)), np.arange(10) % 2
     assert len(load((x, y)).x_train) == 8
     assert len(load((x, y, x, y)).x_test) == 10
+    assert len(load((x, y.tolist())).x_train) == 8
+    assert load((x, [*"ab"] * 5)).names == ("a", "b")
+    x[7, 1] = np.nan
+    with pytest.raises(DataError, match=r"1 values that are NaN .* in row 7, column 1"):
+        load((x, y))
     for wrong in (None, 5, (1, 2)):
         with pytest.raises(DataError, match="is no data set; accepted are"):
             any_load(wrong)
@@ -342,12 +377,12 @@ def test_resizing_takes_means():
 
 
 def test_rounding_is_that_of_inputs():
-    from relaxon.rules.encoding import pack_levels
+    from relaxon.rules.encoding import octets_of
 
     x, y = RNG.random((10, 8)), np.arange(10) % 2
     data = load((x, y, x, y), bits=3)
     assert set(np.unique(data.x_train * 8)) <= set(range(8))
-    assert pack_levels(data.x_train[:, None], 3) == pack_levels(x[:, None], 3)
+    assert np.array_equal(octets_of(data.x_train, 3), octets_of(x, 3))
     with pytest.raises(DataError, match="x_train reaches from"):
         load((x * 2, y, x, y), bits=3)
 

@@ -2,8 +2,11 @@
 
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +104,7 @@ def test_what_a_file_asks_for():
         (("[grid]", 'choose = "best"\n[grid]'), "chosen on one of held-out, test"),
         (("[grid]", "held-out = 2\n[grid]"), "the held-out part is between 0 and 1"),
         (("[grid]", 'baseline = "pcn"\n[grid]'), "the rules are ep-centered, backprop"),
-        (("[grid]", "[grid"), "no sweep: Expected ']'"),
+        (("[grid]", "[grid"), "no TOML .Expected ']'"),
     ],
 )
 def test_what_a_file_cannot_mean(change, says):
@@ -125,6 +128,26 @@ def test_an_interrupted_sweep_goes_on(tmp_path, monkeypatch):
     assert json.dumps(again) == json.dumps(whole)
     assert len(ran) == len(set(ran)) == 8
     assert sorted(path.name for path in keep.iterdir()) == sorted(f"{key}.json" for key in ran)
+
+
+def test_ctrl_c_loses_no_run(tmp_path):
+    """A process that gets SIGINT ends with 130, and the same command goes on to the same table."""
+    plan('data = "two.npz"\nhidden = "3"\nrules = ["ep-centered"]\nseeds = 4\nepochs = 20\n')
+    command = [sys.executable, "-m", "relaxon", "sweep", "s.toml", "--json"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as process:
+        until = time.monotonic() + 120
+        while not (done := [*tmp_path.glob("s.toml.runs/*.json")]):
+            assert process.poll() is None and time.monotonic() < until
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "the same command goes on" in " ".join(said.split())
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("s.toml.runs/*.json")}
+    assert len(done) <= len(times) < 4
+    again = relaxon("sweep", "s.toml", "--json")
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    assert again == relaxon("sweep", "s.toml", "--json", "--keep", "other")
 
 
 def test_what_is_kept_is_not_run_again(tmp_path, monkeypatch):
@@ -210,6 +233,7 @@ def test_statistics():
     assert holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
     assert paired([1.0, 2.0], [1.0, 2.0])["p_t"] == 1.0
     assert paired([1.5, 2.5], [1.0, 2.0])["interval"] == [0.5, 0.5]
+    assert interval([0.9, 1.0, 1.0], 0, 1) == [pytest.approx(0.82324, abs=1e-5), 1]
     assert interval([1.0]) is None and paired([1.0], [2.0])["p_t"] is None
 
 
@@ -235,6 +259,24 @@ def test_the_command(tmp_path):
     assert document["measure"] == "accuracy" and len(document["pairs"]) == 1
 
 
+def test_no_accuracy_beyond_100_percent():
+    runs = [{"accuracy": right, "sweeps": 1.0, "cycles": 1.0} for right in (0.9, 1.0, 1.0, 1.0)]
+    row = sweep._row("ep-centered", {}, None, runs, "accuracy")
+    assert row["interval"][0] < 0.9 and row["interval"][1] == 1
+
+
+def test_a_file_that_is_none():
+    assert "No such file" in (said := relaxon("sweep", "nosuch.toml", code=5))
+    assert "docs/comparing.md has one" in " ".join(said.split())
+    for command in ("reproduce", "report"):
+        said = " ".join(relaxon(command, "nosuch.json", code=5).split())
+        assert "No such file or directory; 'relaxon train --record run.json'" in said
+    said = " ".join(relaxon("reproduce", "two.npz", code=5).split())
+    assert "two.npz: no record of a run: it is no JSON" in said
+    said = " ".join(relaxon("sweep", "two.npz", code=5).split())
+    assert "two.npz: no TOML" in said
+
+
 def test_real_targets_are_judged_by_their_error():
     plan(SWEEP.replace("two", "real"))
     assert "test mse" in relaxon("sweep", "s.toml")
@@ -251,8 +293,11 @@ def test_rules_on_data_of_ones_own():
     layers = ("--layers", "2,4,2", "--epochs", "1")
     rules = ("--rules", "ep-centered,mine.py:Mine")
     document = json.loads(relaxon(*common, *layers, *rules, "--keep", "kept", "--json"))
+    kept_before = [*Path("kept").glob("*.json")]
     first, second = document["rules"]
     assert second["rule"] == "mine.py:Mine" and first["accuracy"] == second["accuracy"]
+    relaxon(*common, "--hidden", "4", "--epochs", "1", *rules, "--keep", "kept", "--json")
+    assert len([*Path("kept").glob("*.json")]) == len(kept_before)
     said = relaxon(*common, "--layers", "3,2", *rules, code=5)
     assert "has 2 inputs a sample, the network 3-2 takes 3" in " ".join(said.split())
 

@@ -78,6 +78,11 @@ BOUNDS = [
     ([Loop(count=2, step=-32768), Next()], [Loop(count=2, step=-32769), Next()], "step = -32769"),
     ([Loop(count=1), Next()], [Loop(count=1)], "the LOOP at instruction 0 has no NEXT"),
     (
+        [Loop(count=1), Loop(count=1), Next(), Next()],
+        [Loop(count=1), Loop(count=1)],
+        "the LOOP at instruction 1 has no NEXT",
+    ),
+    (
         [Loop(count=1), Next()],
         [Loop(count=1), Next(), Next()],
         "instruction 2 (NEXT): NEXT without",

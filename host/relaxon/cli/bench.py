@@ -9,13 +9,15 @@ from typing import Any
 import click
 import numpy as np
 
+from relaxon_sim.compiled.loader import available
+
 from ..checks import naming
 from ..machines import find_machine
 from ..network import Network
 from ..parallel import open_pool
 from ..report.page import write as write_file
 from ..rules import RULES, rule_class, settings_for
-from ..runs import choose_preset
+from ..runs import choose_preset, network_of
 from ..studies import bptt, claims, comparison, deep, equivalence, throughput
 from ..studies import devices as flaws
 from ..studies.cycles import cycles
@@ -24,7 +26,7 @@ from ..studies.gradient import gradient
 from ..studies.line import BITS, CLOCK_HZ, DIVISOR, line
 from ..studies.plots import check_picture
 from ..studies.settle import settle
-from ..studies.speed import CASES, Case, golden, synthetic
+from ..studies.speed import CASES, Case, first_use, golden, synthetic
 from ..training import training_for
 from .boards import as_machine, board_machine_option, load_boards
 from .console import DIFFERENT, bar, json_option, print_json, show
@@ -40,6 +42,7 @@ from .options import (
     how_options,
     jobs_option,
     layers_option,
+    network_options,
     pool_option,
     read_data,
     seeds_option,
@@ -259,7 +262,8 @@ def bench_golden(data: str | None, layers: str | None, samples: int, as_json: bo
 
     The faster one stands beside a float numpy loop, both with fixed sweeps, or with recipe fast
     beside the C program of 'relaxon bench speed'. --data without --layers: all cases of that many
-    inputs, on that data set."""
+    inputs, on that data set. The table of cases ends with what the first use costs: to compile,
+    to start with compiled code, and memory for all of MNIST."""
     cases = [Case(layers, data)] if layers else CASES
     if data and not layers:
         inputs = read_data(data).features
@@ -270,7 +274,11 @@ def bench_golden(data: str | None, layers: str | None, samples: int, as_json: bo
         ] or [Case("784,128,10", data)]
     with bar(f"timing {samples} samples"):
         rows = [golden(case, samples) for case in cases]
-    if print_json(rows, as_json):
+    first = None
+    if cases is CASES and available():
+        with bar("the engine's first use"):
+            first = first_use()
+    if print_json({"cases": rows, "first_use": first}, as_json):
         return
     figures = ("numpy", "compiled", "golden", "float", "c")
     table = []
@@ -281,6 +289,11 @@ def bench_golden(data: str | None, layers: str | None, samples: int, as_json: bo
         table.append((*names, *_rounded(speeds, 0), *_rounded(ratios, 2)))
     ratios = ("compiled/numpy", "golden/float", "compiled/C")
     show(("network", "recipe", "data", *figures, *ratios), table)
+    if first:
+        click.echo(
+            f"compiled engine: {first['compile_seconds']:.0f} s of processor time to compile, "
+            f"{first['start_seconds']:.1f} s to start; {first['mnist_megabytes']:.0f} MB for MNIST"
+        )
 
 
 def _rounded(values: list[float | None], digits: int) -> list[str]:
@@ -625,7 +638,7 @@ def bench_backward(layers: str, seed: int, epochs: int, as_json: bool) -> None:
 @bench.command("rules")
 @data_option
 @how_options
-@layers_option("64,32,10")
+@network_options
 @click.option(
     "--rules",
     "--rule",
@@ -648,7 +661,8 @@ def bench_backward(layers: str, seed: int, epochs: int, as_json: bool) -> None:
 def bench_rules(
     data: str,
     how: dict,
-    layers: str,
+    layers: str | None,
+    hidden: str,
     names: tuple[str, ...],
     seeds: int,
     epochs: int,
@@ -668,14 +682,13 @@ def bench_rules(
         check_folder(keep)
     listed = [name.strip() for text in names for name in text.split(",") if name.strip()]
     chosen = list(dict.fromkeys(listed)) or list(RULES)
-    task = comparison.Task(Network.parse(layers), data, how)
-    with bar(f"reading {data}"):
-        dataset = task.load()
-        for name in chosen:
-            rule_class(name)
-            settings = training_for(task.network, settings_for(name, task.network), epochs=epochs)
-            with naming(f"rule {name}"):
-                choose_preset("golden", None, task.network, dataset, settings)
+    dataset = read_data(data, **how)
+    task = comparison.Task(network_of(dataset, layers, hidden), data, how)
+    for name in chosen:
+        rule_class(name)
+        settings = training_for(task.network, settings_for(name, task.network), epochs=epochs)
+        with naming(f"rule {name}"):
+            choose_preset("golden", None, task.network, dataset, settings)
     with (
         open_pool(jobs, pool) as run,
         bar("rules and seeds", len(chosen) * (seeds + 1)) as progress,

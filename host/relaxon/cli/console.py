@@ -1,9 +1,11 @@
 """What every command shares: the console, exit codes, help in groups, bars, tables, JSON."""
 
+import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Timer
 
 import click
@@ -33,6 +35,7 @@ __all__ = [
     "json_option",
     "print_json",
     "show",
+    "write_table",
 ]
 
 DIFFERENT = 9
@@ -53,12 +56,19 @@ EXIT_CODES: dict[type[BaseException], int] = {
 GROUPS = {
     "Data and network": (
         "data",
+        "everything",
+        "unlabelled",
+        "limit",
         "target",
+        "columns",
         "keys",
+        "task",
         "classes",
         "resize",
         "scale",
+        "scale_targets",
         "bits",
+        "hidden",
         "layers",
         "architecture",
         "output",
@@ -87,7 +97,7 @@ GROUPS = {
         "frozen",
         "shuffle",
     ),
-    "Files": ("weights", "init", "export", "checkpoint", "resume", "record", "force"),
+    "Files": ("weights", "csv", "init", "export", "checkpoint", "resume", "record", "force"),
     "Device": ("backend", "engine", "preset_name", "verify", "retry"),
 }
 """Options of `train` and `infer` as their help groups them; the others are about output."""
@@ -169,3 +179,14 @@ def show(titles: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
     for row in rows:
         table.add_row(*map(str, row))
     Console(highlight=False, width=1000).print(table, markup=False)
+
+
+def write_table(path: Path, rows: Sequence[dict]) -> None:
+    """Write rows with the same keys to a CSV file. Raises DataError."""
+    try:
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -8,6 +8,7 @@ from tempfile import TemporaryFile
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from relaxon_device.base import Device
 from relaxon_isa import DataError
@@ -15,7 +16,7 @@ from relaxon_sim.engines import ENGINE, ENGINES, fastest
 
 from ..backends import BACKENDS
 from ..checkpoint import kind_of
-from ..datasets import NAMED, Dataset, load
+from ..datasets import NAMED, TASKS, Dataset, load
 from ..rules import own_file
 from ..rules.settings import INPUT_PACKS, RECIPES, RuleSettings
 from ..training import TrainSettings
@@ -38,6 +39,7 @@ __all__ = [
     "jobs_option",
     "layers_option",
     "machine_option",
+    "network_options",
     "numbers",
     "pool_option",
     "preset_option",
@@ -139,7 +141,17 @@ data_option = click.option(
     help="digits, iris, mnist (or another that is known, see docs/data.md), a folder of IDX files, "
     "an .npz or a .csv file.",
 )
-HOW = {"target": None, "keys": None, "classes": None, "resize": None, "scale": False, "bits": None}
+HOW = {
+    "target": None,
+    "columns": None,
+    "keys": None,
+    "task": None,
+    "classes": None,
+    "resize": None,
+    "scale": False,
+    "scale_targets": False,
+    "bits": None,
+}
 """Options of `relaxon.datasets.load` that commands have, and their defaults there."""
 
 
@@ -176,6 +188,11 @@ def how_options(function: Callable) -> Callable:
             help="Scale each feature of the training samples to 0 to 1; or all, from LOW,HIGH.",
         ),
         click.option(
+            "--scale-targets",
+            is_flag=True,
+            help="Scale targets to what outputs reach; 'infer' says them as they were.",
+        ),
+        click.option(
             "--resize",
             metavar="ROWSxCOLUMNS",
             help="Size that images get, as 14x14; 28x28:14x14 says what features were, too.",
@@ -186,9 +203,20 @@ def how_options(function: Callable) -> Callable:
             help="How many classes there are, where the training samples do not show all.",
         ),
         click.option(
+            "--task",
+            type=click.Choice(TASKS),
+            help="Whether whole numbers are labels or targets, where that is not clear.",
+        ),
+        click.option(
             "--keys",
             callback=lambda context, option, value: tuple(value.split(",")) if value else None,
             help="What an .npz file calls x,y or x_train,y_train,x_test,y_test.",
+        ),
+        click.option(
+            "--columns",
+            callback=lambda context, option, value: tuple(value.split(",")) if value else None,
+            help="Columns of a table that are features, likewise, as petal,sepal or 0:4 (default: "
+            "all but the target's).",
         ),
         click.option(
             "--target",
@@ -210,6 +238,30 @@ def layers_option(default: str) -> Callable:
         show_default=True,
         help="Layer sizes: inputs, hidden ..., outputs.",
     )
+
+
+def network_options(function: Callable) -> Callable:
+    """``--layers``, or ``--hidden`` between what the data set has: the command gets ``layers`` or
+    None, and ``hidden``."""
+
+    @wraps(function)
+    def command(*arguments: Any, **options: Any) -> Any:
+        source = click.get_current_context().get_parameter_source("hidden")
+        if options["layers"] and source is ParameterSource.COMMANDLINE:
+            raise click.UsageError("--layers says the hidden layers too: leave --hidden out")
+        return function(*arguments, **options)
+
+    for option in (
+        click.option("--layers", help="All layers instead, as 784,32,10 or 28x28x1,12c6s2,10."),
+        click.option(
+            "--hidden",
+            default="32",
+            show_default=True,
+            help="Hidden layers, as 64,32 or 12c6s2; inputs and outputs follow from the data.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 seeds_option = click.option(

@@ -1,16 +1,13 @@
 """`relaxon sweep`."""
 
-import csv
 from pathlib import Path
 
 import click
 
-from relaxon_isa import DataError
-
 from ..parallel import open_pool
 from ..studies import sweep
 from ..studies.plots import check_picture
-from .console import bar, console, json_option, print_json, show
+from .console import bar, console, json_option, print_json, show, write_table
 from .options import (
     check_folder,
     check_output,
@@ -80,21 +77,11 @@ def sweep_file(
                 f"interrupted; what has ended is in {keep}, the same command goes on"
             ) from None
     if table:
-        _write(result["runs"], table)
+        write_table(table, result["runs"])
     if plot:
         sweep.draw(result, plot)
     if not print_json(result, as_json):
         _print(result, plan)
-
-
-def _write(runs: list[dict], path: Path) -> None:
-    try:
-        with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(runs[0]))
-            writer.writeheader()
-            writer.writerows(runs)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def _print(result: dict, plan: sweep.Plan) -> None:

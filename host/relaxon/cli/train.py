@@ -1,9 +1,8 @@
 """`relaxon train | infer`."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -23,10 +22,28 @@ from ..record import RunRecord, digest_of
 from ..rules import first_preset, own_file, settings_for, unused_settings
 from ..rules.objectives import OBJECTIVES
 from ..rules.settings import OUTPUTS, RATES, RuleSettings
-from ..runs import Run, choose_preset, initial_of, load_data, load_run, refuse_other_preset, spec_of
+from ..runs import (
+    Run,
+    choose_preset,
+    initial_of,
+    load_data,
+    load_run,
+    network_of,
+    refuse_other_preset,
+    spec_of,
+)
 from ..training import CONVOLUTION_HALVINGS, Trainer, TrainSettings, remarks, training_for
 from ..verify import GoldenRun
-from .console import DIFFERENT, Grouped, bar, complain, console, json_option, print_json
+from .console import (
+    DIFFERENT,
+    Grouped,
+    bar,
+    complain,
+    console,
+    json_option,
+    print_json,
+    write_table,
+)
 from .options import (
     backend_option,
     check_output,
@@ -39,7 +56,7 @@ from .options import (
     force_option,
     how_options,
     input_bits_option,
-    layers_option,
+    network_options,
     numbers,
     preset_option,
     read_data,
@@ -56,7 +73,7 @@ _TRAIN = TrainSettings()
 @click.command(cls=Grouped)
 @data_option
 @how_options
-@layers_option("64,32,10")
+@network_options
 @click.option(
     "--architecture",
     default=_EP.architecture,
@@ -182,7 +199,8 @@ _TRAIN = TrainSettings()
 @json_option
 def train(
     data: str,
-    layers: str,
+    layers: str | None,
+    hidden: str,
     backend: str,
     preset_name: str | None,
     rule: str,
@@ -207,7 +225,8 @@ def train(
 ) -> None:
     """Train a network on a device, and say what it took.
 
-    Without options: 64-32-10 on scikit-learn's digits, on the gateware itself.
+    Without options: 64-32-10 on scikit-learn's digits, on the gateware itself. What the network
+    says of other samples, 'relaxon infer' tells.
     """
     saved = None
     if loss and not evaluate:
@@ -220,12 +239,14 @@ def train(
         saved, settings, network = run.saved, run.settings, run.network
         data, dataset = saved.spec["data"], load_data(saved.spec)
     else:
-        network = Network.parse(layers)
         if targets is not None and len(targets) != 2:
             raise click.BadParameter("two values wanted, as 0,0.75", param_hint="--targets")
         options |= {"targets": targets, "options": _rule_options(rule_options)}
-        settings = _settings(rule, network, options)
+        if layers:  # before what may take long
+            _settings(rule, Network.parse(layers), dict(options))
         dataset = read_data(data, **how)
+        network = network_of(dataset, layers, hidden)
+        settings = _settings(rule, network, options)
         _refuse_unused(network, settings, dataset)
     spec = spec_of(data, dataset, network, settings)
     if saved and saved.spec["data_digest"] != spec["data_digest"]:
@@ -243,7 +264,7 @@ def train(
     callbacks = [make_callback(text) for text in logs]
     view = Watch() if watch and console.is_terminal else None
     if view and not saved:
-        every = every or max(1, len(dataset.x_train) // POINTS)
+        every = every or max(1, len(dataset.y_train) // POINTS)
     if every := saved.spec.get("every") if saved else every:
         spec["every"] = every
     with _open(backend, preset_name, network, dataset, settings, saved) as trainer:
@@ -467,7 +488,18 @@ def _print_training(result: dict, as_json: bool) -> None:
     "with --layers.",
     required=True,
 )
-@click.option("--data", help="As for 'train'. Default: what the weights were trained on.")
+@click.option(
+    "--data",
+    help="Samples to answer, as for 'train': the test part, if it has one of its own, else all. "
+    "Default: the test part of what the weights were trained on.",
+)
+@click.option("--all", "everything", is_flag=True, help="Answer all samples of the data set.")
+@click.option(
+    "--unlabelled",
+    is_flag=True,
+    help="There is no label or target, where that is not clear (a table without its column, an "
+    ".npz file of one array).",
+)
 @how_options
 @click.option("--layers", help="Layer sizes, for weights of others.")
 @click.option("--rule", help="Learning rule that others' weights are of (default: ep-centered).")
@@ -481,26 +513,35 @@ def _print_training(result: dict, as_json: bool) -> None:
 @engine_option
 @preset_option
 @click.option("--outputs", is_flag=True, help="Print the outputs' values, not the classes.")
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many test samples.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many samples.")
+@file_option("--csv", "Write a row a sample: the answer, the label, the outputs.")
+@force_option
 @json_option
 def infer(
     weights: Path,
     data: str | None,
+    everything: bool,
+    unlabelled: bool,
     how: dict,
     layers: str | None,
     backend: str,
     preset_name: str | None,
     outputs: bool,
     limit: int | None,
+    csv: Path | None,
+    force: bool,
     as_json: bool,
     **options: str | None,
 ) -> None:
-    """Relax the test samples of a data set and print what the network says.
+    """Relax the samples of a data set and print what the network says of each.
 
     The weights' file says what they are of; --layers, --rule, --architecture and --output say it of
-    files that do not.
+    files that do not. Samples need no labels: a table may lack its column, and its other columns
+    are found by their titles.
     """
     given: dict = {name: value for name, value in options.items() if value is not None}
+    part = "all" if everything else "answer" if data or unlabelled else "split"
+    how |= {"part": part, "labelled": False if unlabelled else None}
     if layers is None or kind_of(weights):
         run = load_run(weights)
         if given or (layers and Network.parse(layers) != run.network):
@@ -508,29 +549,88 @@ def infer(
                 f"{weights} says itself what it is, network {run.network} with rule "
                 f"{run.settings.rule.name}: leave out --layers, --rule, --architecture, --output"
             )
-        with bar(f"reading {data or run.spec['data']}"):
+        where = data or run.spec["data"]
+        with bar(f"reading {where}"):
             dataset = load_data(run.spec, data, **how)
     else:
         network = Network.parse(layers)
         settings = _settings(given.pop("rule", _EP.name), network, given)
         run = Run(network, settings, {}, weights=initial_of(weights, network, settings))
-        dataset = read_data(data or "digits", **how)
-    dataset = replace(dataset, x_test=dataset.x_test[:limit], y_test=dataset.y_test[:limit])
+        where = data or "digits"
+        dataset = read_data(where, **{"classes": network.sizes[-1], **how})
+    check_output(csv, files_of(weights, where), force)
+    known = len(dataset.y_test) > 0
+    if not known and dataset.classes is None:
+        dataset = dataset.changed(y_test=np.empty((0, run.network.sizes[-1])))
+    _say_which(run, dataset, where)
     if not len(dataset.x_test):
-        raise DataError(f"{dataset.name} has no test samples")
+        raise DataError(f"{dataset.name} has no test samples: --all answers the others")
+    dataset = dataset.changed(
+        x_train=dataset.held("x_train")[:0],
+        y_train=dataset.y_train[:0],
+        x_test=dataset.held("x_test")[:limit],
+        y_test=dataset.y_test[:limit],
+    )
     with _open(backend, preset_name, run.network, dataset, run.settings, run.saved) as trainer:
         with bar("loading weights"):
             trainer.resume(run.saved) if run.saved else trainer.start(run.weights)
         with bar("relaxing", len(dataset.x_test)) as progress:
-            answers = trainer.predict(outputs=outputs or dataset.classes is None, progress=progress)
+            wanted = outputs or csv is not None or dataset.classes is None
+            answers = trainer.predict(outputs=wanted, progress=progress)
     result: dict = {"network": str(run.network), "data": dataset.name, "samples": len(answers)}
+    values = answers if wanted else None
     if dataset.classes is not None:
-        classes = dataset.named(answers.argmax(axis=1)) if answers.ndim == 2 else answers
-        result["accuracy"] = float(np.mean(classes == dataset.named(dataset.y_test)))
+        answers = answers if values is None else dataset.named(values.argmax(axis=1))
+        if known:
+            result["accuracy"] = float(np.mean(answers == dataset.named(dataset.y_test)))
+    else:
+        answers = values = dataset.unscaled(answers)
+        if known:
+            result["mse"] = float(np.mean((answers - dataset.unscaled(dataset.y_test)) ** 2))
+    if csv and values is not None:
+        write_table(csv, _rows(dataset, answers, values))
+    if values is not None and outputs:
+        answers = values
     result["outputs" if answers.ndim == 2 else "classes"] = answers.tolist()
     if print_json(result, as_json):
         return
-    for answer in answers:
+    for answer in answers if csv is None else ():
         click.echo(" ".join(f"{v:.4f}" for v in answer) if answers.ndim == 2 else str(answer))
     if "accuracy" in result:
         click.echo(f"accuracy: {result['accuracy']:.2%}", err=True)
+    if "mse" in result:
+        click.echo(f"mse: {result['mse']:.6f}", err=True)
+
+
+def _rows(data: Dataset, answers: np.ndarray, values: np.ndarray) -> list[dict]:
+    """A row a sample: its number, the answer, what it is if that is known, the outputs."""
+    labels, known = data.classes is not None, len(data.y_test) > 0
+    names = [*map(str, (data.names if labels else data.options.get("target")) or ())]
+    names += map(str, range(len(names), values.shape[1]))
+    columns: dict[str, Sequence] = {"sample": range(len(values))}
+    if labels:
+        columns["predicted"] = [*answers]
+        if known:
+            columns["label"] = [*data.named(data.y_test)]
+    kind = "output" if labels else "predicted"
+    columns |= {f"{kind} {name}": [*values[:, i]] for i, name in enumerate(names)}
+    if known and not labels:
+        truth = data.unscaled(data.y_test)
+        columns |= {f"target {name}": [*truth[:, i]] for i, name in enumerate(names)}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _say_which(run: Run, data: Dataset, where: str) -> None:
+    """Which samples are answered, where that may not be what was meant."""
+    count = len(data.x_test)
+    if rest := len(data.x_train):
+        console.print(
+            f"the test part of {data.name}: {count} of {rest + count} samples (--all: all)",
+            soft_wrap=True,
+        )
+    elif len(data.y_test) and run.spec.get("data") in (where, str(Path(where).absolute())):
+        console.print(
+            f"[yellow]note:[/] {escape(data.name)} is what the network was trained on: only "
+            "without --data and --all is it judged by samples that it has not seen",
+            soft_wrap=True,
+        )

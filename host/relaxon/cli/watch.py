@@ -45,7 +45,7 @@ class Watch(Callback):
 
     def on_start(self, trainer: Trainer) -> None:
         epochs = trainer.settings.epochs - trainer.epoch
-        self._left = epochs * len(trainer.data.x_train)
+        self._left = epochs * len(trainer.data.y_train)
 
     def on_samples(self, trainer: Trainer, figures: Figures) -> None:
         self._note(figures, ("online_accuracy", "sweeps_per_sample"))

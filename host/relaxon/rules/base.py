@@ -42,11 +42,12 @@ from relaxon_isa import (
     Wait,
 )
 
+from ..checks import unit
 from ..connections import Block, Region
 from ..layout import MemoryNeeds
 from ..network import Network, to_integers
 from ..weights import write_tiles
-from .encoding import pack_levels
+from .encoding import octets_of, pack_octets
 from .objectives import OBJECTIVES, Objective
 from .parts import Parts, PatchPoints, Source, behind, open_loops
 from .settings import INPUT_PACKS, RATES, RuleSettings, check_choices, parse_skips, rate_shifts
@@ -712,14 +713,20 @@ class Rule(Parts):
             device.write(Space.TABLE, 0, table)
 
     def encode_inputs(self, x: np.ndarray) -> list[bytes]:
-        """Inputs, float (n, features), as the bytes that WAIT takes: one entry per sample."""
+        """Inputs (n, features), float, or uint8 with 255 for 1, as the bytes that WAIT takes: one
+        entry per sample."""
         image, s = self.layout.layers[0], self.settings
+        if s.input_bits < 16:
+            x = octets_of(x, s.input_bits, s.input_offset)
+        else:
+            x = unit(x)
+            x = x - x.dtype.type(s.input_offset) if s.input_offset else x
         sent = np.zeros((len(x), *image.waits), dtype=x.dtype)
         flat = sent.reshape(len(x), -1)
-        flat[:, image.slots] = x - x.dtype.type(s.input_offset) if s.input_offset else x
+        flat[:, image.slots] = x
         if s.input_bits == 16:
             return self.formats.pack(flat, self.formats.state_frac)
-        return pack_levels(sent, s.input_bits, s.input_offset > 0)
+        return pack_octets(sent, s.input_bits)
 
     def encode_targets(self, y: np.ndarray) -> list[bytes]:
         """Labels, int (n,), or targets, float (n, outputs), as the bytes that WAIT takes."""

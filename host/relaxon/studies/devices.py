@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from relaxon_device.base import left_over, starved
+from relaxon_device.base import Rows, left_over, starved
 from relaxon_isa import ConfigError, preset
 from relaxon_sim.compiled.device import CompiledDevice
 from relaxon_sim.compiled.machine import WORK, Running
@@ -208,7 +208,7 @@ class Imperfect(CompiledDevice):
 
     def run_all(
         self,
-        samples: NDArray[np.uint8],
+        samples: Rows,
         *,
         row: int = 0,
         count: bool = True,

@@ -1,15 +1,20 @@
 """The golden model's speed, beside a float numpy loop of the same sweeps and a C program."""
 
+import json
+import os
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
 
 from relaxon_isa import ToolError, preset
 from relaxon_sim.compiled.loader import available
-from relaxon_sim.engines import ENGINES
+from relaxon_sim.engines import ENGINE, ENGINES
 
 from ..backends import open_device
 from ..datasets import Dataset, load
@@ -21,7 +26,7 @@ from ..training import Trainer, TrainSettings
 from .estimate import fixed_settings
 from .throughput import rival
 
-__all__ = ["CASES", "Case", "float_epoch", "golden", "synthetic"]
+__all__ = ["CASES", "Case", "first_use", "float_epoch", "golden", "synthetic"]
 
 
 def synthetic(network: Network, samples: int) -> Dataset:
@@ -113,6 +118,67 @@ def golden(case: Case, samples: int) -> dict:
             "ratio": float_time / golden_time,
         }
     return row
+
+
+FIRST = """
+from relaxon.lab import Lab
+import numpy as np
+with Lab.open("golden", "64-32-10") as lab:
+    lab.train_step(np.zeros(64), 0)
+"""
+WHOLE = """
+import numpy as np
+from relaxon.backends import open_device
+from relaxon.datasets import Dataset
+from relaxon.network import Network
+from relaxon.rules import first_preset, settings_for
+from relaxon.training import Trainer, TrainSettings
+x = np.random.default_rng(0).integers(1, 256, (70_000, 784), np.uint8)
+x[:, 149:] = 0
+x.flags.writeable = False
+y = np.arange(70_000) % 10
+data = Dataset("as MNIST", x[:60_000], y[:60_000], x[60_000:], y[60_000:])
+network = Network((784, 128, 10))
+settings = TrainSettings(rule=settings_for("ep-centered", network))
+with open_device("golden", first_preset(network, settings.rule)) as device:
+    trainer = Trainer(device, network, data, settings)
+    trainer.start()
+    trainer.run_epoch()
+    trainer.evaluate()
+"""
+MEASURED = """
+import json, resource, sys
+from pathlib import Path
+try:  # a process inherits the maximum of the one that started it, but not this number
+    kept = [l for l in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in l]
+    peak = int(kept[0].split()[1]) / 1024
+except OSError:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps({"seconds": used.ru_utime + used.ru_stime, "megabytes": peak}))
+"""
+
+
+def first_use() -> dict:
+    """What the compiled engine costs beside its speed, each in a process of its own: seconds of the
+    processor from the start of Python to the end of a first sample, with an empty cache and with
+    what that left; and the most megabytes of memory while it trains and tests 784-128-10 on as many
+    images as MNIST has."""
+
+    def measured(code: str) -> dict:
+        command = [sys.executable, "-c", code + MEASURED]
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if ran.returncode:
+            raise ToolError(f"the engine's first use failed: {ran.stderr.strip()[-200:]}")
+        return json.loads(ran.stdout)
+
+    with TemporaryDirectory(prefix="relaxon-") as folder:
+        environment = {**os.environ, "XDG_CACHE_HOME": folder, ENGINE: "compiled"}
+        return {
+            "compile_seconds": measured(FIRST)["seconds"],
+            "start_seconds": measured(FIRST)["seconds"],
+            "mnist_megabytes": measured(WHOLE)["megabytes"],
+        }
 
 
 def float_epoch(weights: list[np.ndarray], data: Dataset, ep: RuleSettings) -> None:

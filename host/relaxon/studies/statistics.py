@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -21,22 +22,27 @@ def _stats() -> Any:
     return stats
 
 
-def interval(values: Sequence[float]) -> list[float] | None:
-    """Of the mean, at `LEVEL`, by Student's t; None of a single value."""
+def interval(values: Sequence[float], low: float = -inf, high: float = inf) -> list[float] | None:
+    """Of the mean, at `LEVEL`, by Student's t; None of a single value.
+
+    ``low``, ``high``: bounds of the values, which a mean cannot pass. The interval is cut off
+    there: it covers the mean as often as the whole one.
+    """
     if len(values) < 2:
         return None
     mean, error = np.mean(values), np.std(values, ddof=1) / np.sqrt(len(values))
     half = float(_stats().t.ppf((1 + LEVEL) / 2, len(values) - 1) * error)
-    return [float(mean - half), float(mean + half)]
+    return [max(low, float(mean - half)), min(high, float(mean + half))]
 
 
-def paired(one: Sequence[float], other: Sequence[float]) -> dict:
+def paired(one: Sequence[float], other: Sequence[float], most: float = inf) -> dict:
     """``one`` minus ``other``, seed by seed: mean difference, its interval, and p of the paired t
-    test and of Wilcoxon's signed-rank test (both two-sided); p are None of a single pair."""
+    test and of Wilcoxon's signed-rank test (both two-sided); p are None of a single pair. ``most``:
+    no difference is larger."""
     differences = np.subtract(one, other)
     found: dict = {
         "difference": float(differences.mean()),
-        "interval": interval(differences.tolist()),
+        "interval": interval(differences.tolist(), -most, most),
         "p_t": None,
         "p_wilcoxon": None,
     }

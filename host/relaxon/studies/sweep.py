@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, lru_cache
 from itertools import product
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from ..parallel import Pool, one_by_one
 from ..rules import first_preset, rule_class, rule_digest, settings_for, unused_settings
 from ..rules.plugins import own_file
 from ..rules.settings import RuleSettings
-from ..runs import choose_preset, spec_of
+from ..runs import choose_preset, network_of, spec_of
 from ..sources import split
 from ..training import Progress, TrainSettings, silent, training_for
 from .comparison import measure_of, trained
@@ -35,11 +36,15 @@ __all__ = ["Plan", "Trial", "draw", "read_plan", "run_plan", "trials", "without_
 
 TRAINING = [f.name for f in fields(TrainSettings) if f.name not in ("rule", "seed")]
 RULE = [f.name for f in fields(RuleSettings) if f.name != "name"]
-HOW = ("target", "keys", "classes", "resize", "scale", "bits")
+HOW = ("target", "columns", "keys", "task", "classes", "resize", "scale", "scale_targets", "bits")
 CHOICES = {
     "held-out": "a held-out part of the training data",
     "test": "the test data, which makes the results optimistic",
 }
+
+
+BOUNDS = {"accuracy": (0.0, 1.0), "mse": (0.0, inf)}
+"""Of the values of each measure."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,8 @@ def _absolute(rule: str) -> str:
 
 KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "data": ((str,), "a name, file or folder, as --data"),
-    "layers": ((str,), 'layers as text, as "64,32,10"'),
+    "layers": ((str,), 'all layers as text, as "64,32,10"'),
+    "hidden": ((str,), 'hidden layers as text, as "32"; inputs and outputs follow from the data'),
     "rules": ((list,), 'a list of rules, as ["ep-centered", "mine.py:Mine"]'),
     "seeds": ((int, list), "how many seeds, from 0 on, or a list of them"),
     "epochs": ((int,), "a whole number"),
@@ -143,16 +149,26 @@ def read_plan(path: Path) -> Plan:
     the file, what was read and what is possible."""
     try:
         found = tomllib.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: no sweep: {error}") from error
+    except OSError as error:
+        raise DataError(
+            f"{path}: {error.strerror or error}: a sweep is a TOML file, docs/comparing.md has one"
+        ) from error
+    except ValueError as error:  # UnicodeDecodeError too
+        raise DataError(
+            f"{path}: no TOML ({error}): docs/comparing.md describes a sweep"
+        ) from error
     _known(path, "", found, list(KINDS))
     for name, value in found.items():
         kinds, words = KINDS[name]
         if not isinstance(value, kinds) or isinstance(value, bool):
             raise DataError(f"{path}: {name} = {value!r}: wanted is {words}")
-    for name in ("data", "layers", "rules"):
+    for name in ("data", "rules"):
         if not found.get(name):
             raise DataError(f"{path}: {name} is not there: {KINDS[name][1]}")
+    if ("layers" in found) == ("hidden" in found):
+        raise DataError(
+            f"{path}: either layers ({KINDS['layers'][1]}) or hidden ({KINDS['hidden'][1]})"
+        )
     seeds = found.get("seeds", 5)
     seeds = [*range(seeds)] if isinstance(seeds, int) else seeds
     if not seeds or len({*map(str, seeds)}) < len(seeds) or not all(type(s) is int for s in seeds):
@@ -176,8 +192,9 @@ def read_plan(path: Path) -> Plan:
     how = found.get("data-options", {})
     _known(path, "data-options.", how, HOW)
     try:
-        network, source = Network.parse(found["layers"]), _beside(path, found["data"])
+        source = _beside(path, found["data"])
         data = load(source, **how)
+        network = network_of(data, found.get("layers"), found.get("hidden", ""))
         plan = Plan(source, how, network, {}, seeds, choose, held_out, baseline)
         for rule in rules:
             plan.choices[rule] = _choices(path, rule, found, own.get(rule, {}), plan, data)
@@ -330,7 +347,7 @@ def _row(rule: str, settings: dict, held_out: float | None, runs: list[dict], me
         "settings": settings,
         "chosen_by": held_out,
         measure: float(np.mean(values)),
-        "interval": interval(values),
+        "interval": interval(values, *BOUNDS[measure]),
         "lowest": min(values),
         "highest": max(values),
         "sweeps": float(np.mean([run["sweeps"] for run in runs])),
@@ -342,7 +359,8 @@ def _pairs(plan: Plan, results: dict[str, list[dict]], measure: str) -> list[dic
     """Each rule against the baseline, over the same seeds."""
     base = [run[measure] for run in results[plan.baseline]]
     others = [rule for rule in results if rule != plan.baseline]
-    found = [paired([run[measure] for run in results[rule]], base) for rule in others]
+    most = BOUNDS[measure][1]
+    found = [paired([run[measure] for run in results[rule]], base, most) for rule in others]
     corrected = holm([pair["p_t"] for pair in found])
     return [
         {"rule": rule, "baseline": plan.baseline, **pair, "p_holm": p}

@@ -2,10 +2,7 @@
 
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
-from relaxon_device.base import left_over, starved
+from relaxon_device.base import Rows, left_over, starved
 from relaxon_isa import ArrayConfig
 
 from ..golden.device import GoldenDevice
@@ -33,7 +30,7 @@ class CompiledDevice(GoldenDevice):
 
     def run_all(
         self,
-        samples: NDArray[np.uint8],
+        samples: Rows,
         *,
         row: int = 0,
         count: bool = True,

@@ -15,8 +15,11 @@ S and D are flat, in neuron order. W is flat, too: cell (row, column) of a tile 
 tiles that programs use as a matrix together as one.
 """
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
 
 from relaxon_isa import (
     COUNTER_BITS,
@@ -78,6 +81,22 @@ BEYOND = np.int64(1) << 62
 M32 = 0xFFFFFFFF
 
 
+# Words ----------------------------------------------------------------------------------------
+
+
+@intrinsic
+def _down(typingctx, word, places):
+
+    def generate(context, builder, signature, arguments):
+        return builder.ashr(*arguments)
+
+    return types.int32(types.int32, types.int32), generate
+
+
+down: Any = _down
+"""A word of 32 bits, shifted right by 0 to 31 places. Python's >> has 64 bits in numba."""
+
+
 # Chance ---------------------------------------------------------------------------------------
 
 
@@ -121,22 +140,23 @@ def missing(cpu, space, address, depth):
 def gather(m, src, trips, config, cpu, S, tiles, lanes, values):
     """List the sources of an accumulation that are not 0: their trips' steps of the tile, their
     lanes, and their words with the trips' signs. Returns how many; -1: no such address."""
-    p, n = config.p, 0
+    p, n = config.p, np.uint64(0)
     for k in range(m.inners):
         trip = trips[m.inner_at + k]
         group = (src + trip.src) & config.state_mask
         if missing(cpu, STATE_SPACE, group, config.state_depth):
             return -1
-        some = np.int64(0)
+        at, some = np.uint64(group * p), np.int32(0)
         for e in range(np.uint64(p)):
-            some |= S[np.uint64(group * p) + e]
+            some |= S[at + e]
         if some == 0:
             continue
-        for lane in range(p):
-            word = S[group * p + lane]
-            tiles[n], lanes[n], values[n] = trip.tile, lane, word * trip.sign
-            n += word != 0
-    return n
+        tile, sign = np.int64(trip.tile), trip.sign
+        for lane in range(np.uint64(p)):
+            word = S[at + lane]
+            tiles[n], lanes[n], values[n] = tile, lane, word * sign
+            n += np.uint64(word != 0)
+    return np.int64(n)
 
 
 @njit(forceinline=True)
@@ -149,8 +169,9 @@ def gather_all(m, src, trips, config, cpu, S, values):
         if missing(cpu, STATE_SPACE, group, config.state_depth):
             return -1
         at, to = np.uint64(group) * p, np.uint64(k) * p
+        sign = trip.sign
         for e in range(p):
-            values[to + e] = S[at + e] * trip.sign
+            values[to + e] = S[at + e] * sign
     return 0
 
 
@@ -171,8 +192,8 @@ def multiply_diagonal(m, seg, trips, tile, src, config, cpu, S, W, places, acc, 
     p = np.uint64(config.p)
     start, step = places[tile, 0], places[tile, 1] + places[tile, 2]
     equal = True
-    for lane in range(config.p):
-        values[lane] = W[start + lane * step]
+    for lane in range(p):
+        values[lane] = W[np.uint64(start) + lane * np.uint64(step)]
         equal &= values[lane] == values[0]
     equal &= m.src_line != 0
     groups, size = (1, seg.groups * config.p) if equal else (seg.groups, config.p)
@@ -185,14 +206,13 @@ def multiply_diagonal(m, seg, trips, tile, src, config, cpu, S, W, places, acc, 
             group = (src + trips[m.outer_at + seg.first + g].src + trip.src) & config.state_mask
             if missing(cpu, STATE_SPACE, group + size // config.p - 1, config.state_depth):
                 return ADDRESS
-            at, sign = np.uint64(group) * p, np.int64(trip.sign)
+            at, minus = np.uint64(group) * p, np.int64(-(trip.sign < 0))
             if equal:
-                factor = sign * values[0]
                 for e in range(np.uint64(size)):
-                    acc[e] += np.int64(S[at + e]) * factor
+                    acc[e] += ((np.int64(S[at + e]) * np.int64(values[0])) ^ minus) - minus
             else:
                 for e in range(p):
-                    acc[to + e] += sign * (np.int64(S[at + e]) * np.int64(values[e]))
+                    acc[to + e] += ((np.int64(S[at + e]) * np.int64(values[e])) ^ minus) - minus
     return DONE
 
 
@@ -299,24 +319,25 @@ def multiply_dots(m, first, count, trips, base, config, cpu, W, places, values, 
 
 
 # A panel: the tiles that every segment multiplies, in 16 bits, a line of all sources a lane. Sums
-# of products of 16 bits in 32 are single instructions for many of them.
+# of products of 16 bits in 32 are single instructions for many of them. It is kept until a LEARN.
 
 
 @njit
 def fill_panel(m, groups, trips, base, config, W, places, panel):
     """Put the tiles of the first segment's groups into the panel. Returns the largest size of their
     cells."""
-    p, most = config.p, np.int32(0)
+    p, most = np.uint64(config.p), np.int32(0)
     along, across = (2, 1) if m.transposed else (1, 2)
-    to = 0
+    to = np.uint64(m.panel_at)
     for g in range(groups):
-        for lane in range(p):
+        for lane in range(config.p):
             for k in range(m.inners):
                 tile = base + trips[m.outer_at + g].tile + trips[m.inner_at + k].tile
                 tile &= config.tile_mask
-                start = places[tile, 0] + lane * places[tile, along]
+                start = np.uint64(places[tile, 0] + lane * places[tile, along])
+                pitch = np.uint64(places[tile, across])
                 for e in range(p):
-                    w = W[start + e * places[tile, across]]
+                    w = W[start + e * pitch]
                     most = max(most, abs(w))
                     panel[to + e] = w
                 to += p
@@ -326,37 +347,43 @@ def fill_panel(m, groups, trips, base, config, W, places, panel):
 @njit
 def gather_short(m, src, trips, config, cpu, S, values):
     """All sources of an accumulation in 16 bits with the trips' signs, without the last bits that
-    are 0 in all. Returns how many these are and the values' largest size; or -1, 0: no such
-    address."""
+    are 0 in all. Returns how many these are, or -1 if an address is missing; and the values'
+    largest size, which 16 bits may not hold."""
     p, some, most = config.p, np.int32(0), np.int32(0)
     run = m.source_line
     size = np.uint64(run * p)
     for k in range(0, m.inners, run):
-        group = (src + trips[m.inner_at + k].src) & config.state_mask
+        trip = trips[m.inner_at + k]
+        group = (src + trip.src) & config.state_mask
         if missing(cpu, STATE_SPACE, group + run - 1, config.state_depth):
             return -1, np.int64(0)
-        at = np.uint64(group * p)
+        at, to, minus = np.uint64(group * p), np.uint64(k * p), np.int32(-(trip.sign < 0))
         for e in range(size):
-            some |= S[at + e]
-            most = max(most, abs(S[at + e]))
-    zeros = 0
-    while some and not some & 1:
+            values[to + e] = np.int32(np.int32(S[at + e] ^ minus) - minus)
+    size = np.uint64(m.inners * p)
+    for e in range(size):
+        word = np.int32(values[e])
+        some |= word
+        most = max(most, abs(word))
+    if most == 0 or most > 32767:
+        return 0, np.int64(most)
+    zeros = np.int32(0)
+    while not some & 1:
         some >>= 1
-        zeros += 1
-    for k in range(0, m.inners, run):
-        trip = trips[m.inner_at + k]
-        at, to = np.uint64(((src + trip.src) & config.state_mask) * p), np.uint64(k * p)
+        zeros += np.int32(1)
+    if zeros:
         for e in range(size):
-            values[to + e] = (S[at + e] >> zeros) * trip.sign
-    return zeros, np.int64(most) >> zeros
+            values[e] = down(np.int32(values[e]), zeros)
+    return np.int64(zeros), np.int64(most) >> zeros
 
 
 @njit
-def multiply_panel(panel, values, count, length, zeros, acc):
-    """Sums of ``count`` lanes of the panel over ``length`` sources that lack ``zeros`` bits."""
+def multiply_panel(panel, at, values, count, length, zeros, acc):
+    """Sums of ``count`` lanes of the panel at ``at`` over ``length`` sources that lack ``zeros``
+    bits."""
     size = np.uint64(length)
     for lane in range(count):
-        start, total = np.uint64(lane) * size, np.int32(0)
+        start, total = np.uint64(at) + np.uint64(lane) * size, np.int32(0)
         for e in range(size):
             total = np.int32(total + np.int32(np.int32(panel[start + e]) * np.int32(values[e])))
         acc[lane] = np.int64(total) << zeros
@@ -365,7 +392,7 @@ def multiply_panel(panel, values, count, length, zeros, acc):
 @njit(forceinline=True)
 def mac(m, trips, segments, x, config, cpu, S, D, W, places, Z, table, registers, scratch):
     """One MAC, segment by segment (`tables.SEGMENT`)."""
-    acc, tiles, lanes, values, _, _, _, short, panel, shorts, _ = scratch
+    acc, tiles, lanes, values, _, _, marks, short, panel, shorts, _, stamps = scratch
     p = config.p
     source = Z if m.walk else S
     if m.judge and m.fresh:
@@ -382,9 +409,15 @@ def mac(m, trips, segments, x, config, cpu, S, D, W, places, Z, table, registers
             return ADDRESS
         diagonal = is_diagonal(p, places[tile, 0], places[tile, 1], places[tile, 2], W)
     if m.panel and not (diagonal or random):
-        weight = fill_panel(
-            m, segments[m.segment_at].groups, trips, tile_base, config, W, places, panel
-        )
+        stamp = stamps[m.panel]
+        if stamp[0] != marks[config.weight_depth]:
+            stamp[0], stamp[1] = (
+                marks[config.weight_depth],
+                fill_panel(
+                    m, segments[m.segment_at].groups, trips, tile_base, config, W, places, panel
+                ),
+            )
+        weight = stamp[1]
     n, gathered, status = 0, NOWHERE, DONE
     length = m.inners * p
     for s in range(m.segments):
@@ -401,8 +434,12 @@ def mac(m, trips, segments, x, config, cpu, S, D, W, places, Z, table, registers
             zeros, most = gather_short(m, src_base + trip.src, trips, config, cpu, source, shorts)
             if zeros < 0:
                 return ADDRESS
-            if most <= 32767 and weight * most * length <= 0x7FFFFFFF:
-                multiply_panel(panel, shorts, seg.groups * p, length, zeros, acc)
+            if most == 0:
+                for e in range(used):
+                    acc[e] = 0
+                summed = True
+            elif most <= 32767 and weight * most * length <= 0x7FFFFFFF:
+                multiply_panel(panel, m.panel_at, shorts, seg.groups * p, length, zeros, acc)
                 summed = True
         if not summed:
             step = seg.groups if seg.wide else 1
@@ -435,7 +472,7 @@ def mac(m, trips, segments, x, config, cpu, S, D, W, places, Z, table, registers
                     return status
         if status != DONE:
             return status
-        sign = np.int64(-trip.sign if negative else trip.sign)
+        minus = np.int64(-(negative != (trip.sign < 0)))
         drive = (drive_base + trip.drive) & config.drive_mask
         if (m.from_drive or m.both) and missing(
             cpu, DRIVE_SPACE, drive + seg.groups - 1, config.drive_depth
@@ -444,10 +481,10 @@ def mac(m, trips, segments, x, config, cpu, S, D, W, places, Z, table, registers
         at = np.uint64(drive * p)
         if m.from_drive:
             for e in range(used):
-                acc[e] = ((D[at + e] + sign * acc[e]) << wrap) >> wrap
+                acc[e] = ((D[at + e] + ((acc[e] ^ minus) - minus)) << wrap) >> wrap
         elif not random:
             for e in range(used):
-                acc[e] = ((sign * acc[e]) << wrap) >> wrap
+                acc[e] = (((acc[e] ^ minus) - minus) << wrap) >> wrap
         if m.both:
             for e in range(used):
                 D[at + e] = acc[e]
@@ -546,37 +583,42 @@ def gather_terms(m, first, count, by_row, base, trips, config, cpu, S, tiles, la
 
     Left out are lanes that are 0 in every term, if a product of 0 changes nothing.
     """
-    p, n = config.p, 0
+    p, n = np.uint64(config.p), np.uint64(0)
     for j in range(count):
         trip = trips[first + j]
-        at = base + (trip.row if by_row else trip.col)
+        at, any_lane = base + (trip.row if by_row else trip.col), np.int64(0)
         for lane in range(p):
             some[lane] = not m.idle
         for k in range(m.inners):
-            group = (
-                at + (trips[m.inner_at + k].row if by_row else trips[m.inner_at + k].col)
-            ) & config.state_mask
+            inner = trips[m.inner_at + k]
+            group = (at + (inner.row if by_row else inner.col)) & config.state_mask
             if missing(cpu, STATE_SPACE, group, config.state_depth):
                 return -1
+            start = np.uint64(group) * p
             for lane in range(p):
-                some[lane] |= S[group * p + lane]
+                some[lane] |= S[start + lane]
+                any_lane |= some[lane]
+        if not any_lane:
+            continue
+        tile, sign, counted = np.int64(trip.tile), trip.sign, n
         for lane in range(p):
-            if some[lane]:
-                for k in range(m.inners):
-                    group = (
-                        at + (trips[m.inner_at + k].row if by_row else trips[m.inner_at + k].col)
-                    ) & config.state_mask
-                    terms[n, k] = S[group * p + lane] * trip.sign
-                tiles[n], lanes[n] = trip.tile, lane
-                n += 1
-    return n
+            tiles[n], lanes[n] = tile, lane
+            n += np.uint64(some[lane] != 0)
+        for k in range(m.inners):
+            inner, n = trips[m.inner_at + k], counted
+            group = (at + (inner.row if by_row else inner.col)) & config.state_mask
+            start, term = np.uint64(group) * p, np.uint64(k)
+            for lane in range(p):
+                terms[n, term] = S[start + lane] * sign
+                n += np.uint64(some[lane] != 0)
+    return np.int64(n)
 
 
 @njit
 def spread_terms(m, first, count, by_row, base, sign, trips, config, cpu, S, words):
     """The other side, for every term all lanes of all trips in a line, with their signs, those of
     the terms and ``sign``. Returns whether one is not 0; -1: no such address."""
-    p, some = config.p, np.int64(0)
+    p, some = config.p, np.int32(0)
     for k in range(m.inners):
         for j in range(count):
             trip = trips[first + j]
@@ -588,10 +630,11 @@ def spread_terms(m, first, count, by_row, base, sign, trips, config, cpu, S, wor
             group = (base + step) & config.state_mask
             if missing(cpu, STATE_SPACE, group, config.state_depth):
                 return -1
-            factor = sign * trip.sign * trips[m.inner_at + k].sign
-            for lane in range(p):
-                words[k, j * p + lane] = factor * S[group * p + lane]
-                some |= S[group * p + lane]
+            factor = np.int32(sign * trip.sign * trips[m.inner_at + k].sign)
+            at, to, term = np.uint64(group * p), np.uint64(j * p), np.uint64(k)
+            for lane in range(np.uint64(p)):
+                words[term, to + lane] = factor * S[at + lane]
+                some |= S[at + lane]
     return some != 0
 
 
@@ -657,7 +700,7 @@ def products(terms, words, count, j, size, acc):
 @njit(forceinline=True)
 def learn(m, trips, x, config, cpu, S, W, places, Z, rows, registers, scratch):
     """One LEARN: the product of a listed side, zeros left out, with the lines of the other."""
-    acc, tiles, lanes, over, terms, words, marks, short, _, _, chosen = scratch
+    acc, tiles, lanes, over, terms, words, marks, short, _, _, chosen, _ = scratch
     p = config.p
     base, row_base, col_base = m.tile + x[m.tile_x], m.row + x[m.row_x], m.col + x[m.col_x]
     negative = m.sign == MINUS or (m.sign == RANDOM_SIGN and registers[SAMPLE_KEY] & 1)
@@ -799,13 +842,13 @@ def add_narrow(m, weight_bits, W, start, size, terms, words, j, over):
     """`add` of one term whose products, rounding included, have 32 bits. Without the conversions,
     numba would compute with 64."""
     high = np.int32((np.int64(1) << (weight_bits - 1)) - 1)
-    low, q, half = np.int32(-high - 1), m.q & 31, np.int32(np.int64(1) << (m.q - 1))
+    low, q, half = np.int32(-high - 1), np.int32(m.q), np.int32(np.int64(1) << (m.q - 1))
     some, start, size = np.int32(0), np.uint64(start), np.uint64(size)
     value = terms[j, 0]
     for e in range(size):
         x = np.int32(words[0, e] * value)
-        x = np.int32(np.int32(x + half) + np.int32(x >> 31))
-        new = np.int32(W[start + e] + np.int32(x >> q))
+        x = np.int32(np.int32(x + half) + down(x, np.int32(31)))
+        new = np.int32(W[start + e] + down(x, q))
         saturated = np.int32(min(np.int32(max(new, low)), high))
         beyond = np.int32(new ^ saturated)
         over[e] = beyond
@@ -881,16 +924,25 @@ def wait(m, x, config, cpu, S, samples):
     mask, sign = (np.int64(1) << bits) - 1, np.int64(1) << (bits - 1)
     if not (m.signed or m.pack == WORD):
         sign = np.int64(0)
-    to, at = np.uint64(first * p), np.uint64(cpu.position)
-    for n in range(np.uint64(m.count)):
-        if m.pack == WORD:
+    to, at, shift, count = (
+        np.uint64(first * p),
+        np.uint64(cpu.position),
+        m.shift,
+        np.uint64(m.count),
+    )
+    if m.pack == WORD:
+        size = np.uint64(m.word_bytes)
+        for n in range(count):
             value = np.int64(0)
-            for k in range(np.uint64(m.word_bytes)):
-                value |= np.int64(samples[at + n * np.uint64(m.word_bytes) + k]) << np.int64(8 * k)
-        else:
-            bit = n << np.uint64(m.pack)
-            value = np.int64(samples[at + (bit >> 3)]) >> np.int64(bit & 7)
-        S[to + n] = (((value & mask) ^ sign) - sign) << m.shift
+            for k in range(size):
+                value |= np.int64(samples[at + n * size + k]) << np.int64(8 * k)
+            S[to + n] = (((value & mask) ^ sign) - sign) << shift
+    else:
+        pack = np.uint64(m.pack)
+        for n in range(count):
+            bit = n << pack
+            value = np.int64(samples[at + (bit >> np.uint64(3))]) >> np.int64(bit & np.uint64(7))
+            S[to + n] = (((value & mask) ^ sign) - sign) << shift
     cpu.position += m.bytes
     return DONE
 

@@ -31,12 +31,15 @@ class Plan:
         Of MAC, (n,) of `tables.SEGMENT`.
     sizes
         Words that the engine gathers: sums, a MAC's listed sources, a LEARN's listed lanes and
-        terms, lanes in a line, cells of a panel, and sources that meet it.
+        terms, lanes in a line, and sources that meet a panel.
+    panel
+        The tiles that become a panel: (groups of lanes, groups of sources), transposed or not.
     """
 
     values: dict[str, int]
     segments: NDArray
-    sizes: tuple[int, int, int, int, int, int, int]
+    sizes: tuple[int, int, int, int, int, int]
+    panel: tuple[NDArray, bool] | None = None
 
 
 class Layout:
@@ -159,7 +162,7 @@ class Layout:
         rows, columns = len(trips["outer"]), len(trips["column"])
         line = max(rows, columns) * p if wide else p
         lists = line if wide else columns * p
-        sizes = (line, max(lists + 1, line), lists + 1, len(trips["inner"]), line, 1, 1)
+        sizes = (line, max(lists + 1, line), lists + 1, len(trips["inner"]), line, 1)
         # A product and half a step of rounding; a weight and what is added to it.
         config = self.config
         narrow = 2 * (config.state_bits - 1) <= 30 and max(values["q"], config.weight_bits) <= 30
@@ -208,6 +211,7 @@ class Layout:
             multiplied = outer["tile"].reshape(len(segments), -1)
             sources = outer["src"].reshape(len(segments), -1)
             panel = bool((multiplied == multiplied[0]).all() and (sources == sources[:, :1]).all())
+        of_first = tiles(outer[: most // p]), bool(values["transposed"])
         ends = np.flatnonzero((np.diff(inner["src"]) != 1) | (np.diff(inner["sign"]) != 0)) + 1
         values = {
             "one_tile": one_tile,
@@ -215,9 +219,8 @@ class Layout:
             "source_line": math.gcd(len(inner), *ends.tolist()),
             "lines": lines,
             "short": short,
-            "panel": panel,
             "src_line": bool((np.diff(outer["src"])[joined] == 1).all()),
         }
         length = len(inner) * p
-        sizes = (most, length + p, 1, 1, 1, most * length if panel else 1, length)
-        return Plan(values, segments, sizes)
+        sizes = (most, length + p, 1, 1, 1, length)
+        return Plan(values, segments, sizes, of_first if panel else None)

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from relaxon_device.base import Rows, blocks
 from relaxon_isa import ArrayConfig, ConfigError, Opcode, ProgramError, Register, Space
 
 from ..golden.counters import RegisterFile
@@ -106,9 +107,11 @@ class Machine(Memories):
         self.operations = np.zeros(64, OPERATION)
         self.trips = np.zeros(0, TRIP)
         self.segments = np.zeros(0, SEGMENT)
+        self.panel, self.stamps = np.zeros(0, np.int16), np.zeros((1, 2), np.int64)
         self._used = {"trips": 0, "segments": 0}
-        self._sizes = (0,) * 7
-        self._make_room((1,) * 7)
+        self._panels: dict[bytes, tuple[int, int]] = {}
+        self._sizes = (0,) * 6
+        self._make_room((1,) * 6)
 
     # Memories -----------------------------------------------------------------------------
 
@@ -166,6 +169,8 @@ class Machine(Memories):
             values |= {"segments": len(plan.segments)}
             for name, trips in operation.trips.items():
                 values |= {f"{name}_at": self._put("trips", trips), f"{name}s": len(trips)}
+            if plan.panel:
+                values |= self._panel(*plan.panel)
             self._make_room(plan.sizes)
         return record(OPERATION, values)[0]
 
@@ -177,12 +182,25 @@ class Machine(Memories):
         getattr(self, name)[at:end] = entries
         return at
 
-    def _make_room(self, sizes: tuple[int, ...]) -> None:
+    def _panel(self, tiles: NDArray, transposed: bool) -> dict[str, int]:
+        """Number and place of the panel of these tiles, which all operations share."""
+        key = np.append(tiles.ravel(), (len(tiles), transposed)).tobytes()
+        if key not in self._panels:
+            at, number = len(self.panel), len(self._panels) + 1
+            self._panels[key] = number, at
+            self.panel = np.zeros(at + tiles.size * self.config.p**2, np.int16)
+            self.stamps = np.full((number + 1, 2), -1, np.int64)
+            self._make_room(self._sizes, renew=True)
+        number, at = self._panels[key]
+        return {"panel": number, "panel_at": at}
+
+    def _make_room(self, sizes: tuple[int, ...], *, renew: bool = False) -> None:
         """Make room for what an instruction gathers (``scratch`` of `engine.run`)."""
         most = tuple(map(max, self._sizes, sizes))
-        if most != self._sizes:
+        if renew or most != self._sizes:
             self._sizes = most
-            sums, listed, lists, terms, line, panel, shorts = most
+            self.stamps[:] = -1  # numbers of LEARNs begin again
+            sums, listed, lists, terms, line, shorts = most
             self.scratch = (
                 *(np.zeros(n, np.int64) for n in (sums, listed, listed)),
                 np.zeros(listed, np.int32),
@@ -190,9 +208,10 @@ class Machine(Memories):
                 np.zeros((terms, line), np.int32),
                 np.zeros(self.config.weight_depth + 1, np.int64),
                 np.zeros(max(sums, line), np.int32),
-                np.zeros(panel, np.int16),
+                self.panel,
                 np.zeros(shorts, np.int16),
                 np.zeros(terms + 1, np.int64),
+                self.stamps,
             )
 
     # Running ------------------------------------------------------------------------------
@@ -219,20 +238,22 @@ class Machine(Memories):
                 running.feed(np.frombuffer(more, np.uint8))
 
     def run_block(
-        self, samples: NDArray[np.uint8], *, row: int = 0, count: bool = True
+        self, samples: Rows, *, row: int = 0, count: bool = True
     ) -> Iterator[list[bytes]]:
         """Run on samples (n, bytes) that are all there; yields lists of payloads, several times a
         second. Raises as `run`; afterwards ``left_over`` says whether bytes are left."""
-        running = Running(self, row, count)
-        running.feed(samples.reshape(-1))
+        running, rest = Running(self, row, count), blocks(samples)
         while True:
             status = running.step()
             yield running.emitted()
             if status == Status.HALTED:
-                self.left_over = running.rest.size > 0
+                self.left_over = running.rest.size > 0 or next(rest, None) is not None
                 return
             if status == Status.STARVED:
-                raise Starved(len(samples))
+                more = next(rest, None)
+                if more is None:
+                    raise Starved(len(samples))
+                running.feed(more.reshape(-1))
 
 
 class Running:
@@ -269,6 +290,7 @@ class Running:
         cpu["work"], cpu["position"], cpu["end"] = work, 0, self.rest.size
         cpu["emits"] = cpu["emitted"] = 0
         own = (self._cpu, self._loops, self._x)
+        machine.stamps[:] = -1  # weights may have been written
         while True:
             tables = (machine.at, machine.operations, machine.trips, machine.segments)
             places = (*tables, *machine.memories, machine.scratch)

@@ -61,7 +61,7 @@ DERIVED = (
     *("uses_drive", "reads_old", "reads_gate", "q", "gain", "idle"),
     *("outer_at", "outers", "column_at", "columns", "inner_at", "inners"),
     *("segment_at", "segments", "one_tile", "src_line", "source_run", "source_line", "lines"),
-    *("short", "panel", "wide", "narrow"),
+    *("short", "panel", "panel_at", "wide", "narrow"),
 )
 OPERATION = np.dtype(
     [
@@ -91,12 +91,13 @@ outer_at, outers, column_at, columns, inner_at, inners
     First trip and number of trips of the outer and inner levels. LEARN's outer levels are taken
     as rows x columns where none moves both planes: ``columns`` are those that move the column
     plane. Else, and in MAC, there is one column trip, which adds nothing.
-segment_at, segments, one_tile, src_line, source_run, source_line, lines, short, panel
+segment_at, segments, one_tile, src_line, source_run, source_line, lines, short, panel, panel_at
     How a MAC meets the weights (`layout.plan`): its segments; whether it has one tile alone, and
     whether a segment's sources follow each other then; tiles whose weights lie together by source,
     0 if those of a source lie together; how many sources follow each other, all along; whether all
-    tiles exist and have lines of destinations; whether weights and states have 16 bits; whether
-    all segments multiply the same tiles, which then become a panel.
+    tiles exist and have lines of destinations; whether weights and states have 16 bits; if all
+    segments multiply the same tiles, the number of the panel that these become, from 1 on, and
+    where it begins.
 wide, narrow
     Of LEARN: 1 or 2 if its tiles are one matrix, in lines of rows or columns, and whether 32 bits
     hold its products.
