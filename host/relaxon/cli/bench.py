@@ -20,7 +20,7 @@ from ..rules import RULES, rule_class, settings_for
 from ..runs import choose_preset, network_of
 from ..studies import bptt, claims, comparison, deep, equivalence, throughput
 from ..studies import devices as flaws
-from ..studies.cycles import cycles
+from ..studies.cycles import cycles, cycles_of
 from ..studies.faults import RATES, SAME_OR_NOT, faults
 from ..studies.gradient import gradient
 from ..studies.plots import check_picture
@@ -63,20 +63,31 @@ def bench() -> None:
 
 
 @bench.command("cycles")
+@click.option("--layers", help="Only this network, on the machine of --config.")
+@click.option(
+    "--preset",
+    "--config",
+    "machine",
+    metavar="NAME|FILE",
+    default="conv",
+    show_default=True,
+    help="Its machine: a preset, or one of your own, as machine.toml.",
+)
 @json_option
-def bench_cycles(as_json: bool) -> None:
+def bench_cycles(layers: str | None, machine: str, as_json: bool) -> None:
     """Exact cycles per training and inference sample, for a table of networks and array sizes.
 
-    Inputs are in the machine already; free phases of 6 sweeps, nudged ones of 4, side by side. With
-    recipe fast, sweeps depend on data: a training sample that its first pass brings within the
-    margin, and one that stays beyond it and learns.
+    Inputs are in the machine already; free phases of 6 sweeps, nudged ones of 4, side by side; of
+    convolutional networks, whose feedback is scaled, 4 and 1. With recipe fast, sweeps depend on
+    data: a training sample that its first pass brings within the margin, and one that stays beyond
+    it and learns. Groups of states and drives, and tiles of weights, are what a network takes.
     """
     with bar("counting cycles"):
-        rows = cycles()
-    if print_json(rows, as_json):
+        found = cycles_of(Network.parse(layers), find_machine(machine)) if layers else cycles()
+    if print_json(found, as_json):
         return
-    columns = ("network", "p", "pass", "cycles", "mac", "learn", "control")
-    show(columns, ([row[c] for c in columns] for row in rows))
+    columns = ("network", "p", "pass", "cycles", "mac", "learn", "states", "drives", "tiles")
+    show(columns, ([row[c] for c in columns] for row in found))
 
 
 @bench.command("faults")
