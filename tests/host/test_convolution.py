@@ -233,7 +233,7 @@ def test_updates_are_backpropagations_through_time_step_by_step(feedback, larges
 def test_two_nudges_err_less_than_one():
     """The error of one is linear in beta; of two, rounding is left."""
     small, large = deep.nudges(Network.parse("6x6x1,4c3s2,3"), (1 / 64, 1 / 32), samples=2)
-    assert large["one-sided"]["error"] > 1.7 * small["one-sided"]["error"] > 0.001
+    assert large["one-sided"]["error"] > 1.7 * small["one-sided"]["error"] > 0.0003
     for row in (small, large):
         assert row["centered"]["error"] < 0.1 * row["one-sided"]["error"]
 

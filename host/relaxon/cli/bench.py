@@ -514,7 +514,7 @@ def bench_nudges(
                 *(
                     text
                     for name in kinds
-                    for text in (f"{row[name]['error']:.2%}", f"{row[name]['cosine']:.5f}")
+                    for text in (f"{row[name]['error']:.1e}", f"{row[name]['cosine']:.5f}")
                 ),
             )
             for row in rows
