@@ -15,19 +15,11 @@ from relaxon.studies.comparison import Task, accuracy, reference_of
 from relaxon_isa.errors import ConfigError
 from relaxon_isa.memory import Register
 from relaxon_isa.presets import PRESETS
-from relaxon_sim.engines import ENGINE
 from relaxon_sim.reference import Convolutions
 
 MACHINE = PRESETS["conv"].replace(learn_terms=2048, max_terms=4096, program_rows=1024)
 FINE = MACHINE.replace(state_bits=28, weight_bits=24, learn_shifts=(26, 32), max_terms=1024)
 """Words of 28 and 24 bits, so that what differs is not rounding."""
-
-
-@pytest.fixture
-def compiled(monkeypatch):
-    """Trainings of thousands of samples."""
-    pytest.importorskip("numba", reason="numba is not installed")
-    monkeypatch.setenv(ENGINE, "compiled")
 
 
 def joined(kernels: list[np.ndarray], biases: list[np.ndarray]) -> list[np.ndarray]:
