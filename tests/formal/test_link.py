@@ -18,8 +18,8 @@ SHORTEST = HEADER_BYTES + CRC_BYTES
 class Engine(Harness):
     """Of the transmit ring no more is sent than was given, no more released than was sent, and
     never more held than fits. The receive ring's valid bytes are never written. Frames acted upon
-    have 0 to 200 bytes. RESET brings all to its start. What `test_rings` assumes of the receive
-    ring's use holds.
+    have 0 to 200 bytes. A header is of one moment. RESET brings all to its start. What `test_rings`
+    assumes of the receive ring's use holds.
 
     Assumed: the line brings no byte within `LinkEngine.PAUSE` cycles after a delimiter.
     """
@@ -40,6 +40,7 @@ class Engine(Harness):
         self.starts_anew(m)
         self.received(m)
         self.transmitted(m)
+        self.made(m)
         m.d.comb += Assert(~port.reset | ~self.look("receiving"))
 
     def starts_anew(self, m: Module) -> None:
@@ -86,6 +87,14 @@ class Engine(Harness):
             Assert((state != 2) | (step == 0)),
             Assert((state != 3) | (step <= 3)),
         ]
+
+    def made(self, m: Module) -> None:
+        """While a header is made its offsets stay, and its room once that is up to date."""
+        making, step = self.look("sender.making_header"), self.look("sender.step", 3)
+        header, before, was_made = self.look("sender.header", 56), Signal(56), Signal()
+        m.d.sync += [before.eq(header), was_made.eq(making)]
+        same = (header[8:40] == before[8:40]) & ((step < 2) | (header[40:] == before[40:]))
+        m.d.comb += Assert(~(making & was_made) | same)
 
     def received(self, m: Module) -> None:
         count, field = self.look("receiver.count", 8), self.look("receiver.field", 3)
