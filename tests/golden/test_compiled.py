@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from campaign import CAMPAIGN, Campaign
 from relaxon.backends import open_device
 from relaxon.cli import cli
-from relaxon.datasets import load
+from relaxon.datasets import Dataset, load
 from relaxon.network import Network
 from relaxon.rules import first_preset, settings_for
 from relaxon.training import Trainer, TrainSettings
@@ -258,11 +258,10 @@ def test_without_a_folder_to_write(monkeypatch: pytest.MonkeyPatch, tmp_path) ->
 # At length ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.long
-def test_ten_epochs_of_mnist_are_the_same(mnist: Path) -> None:
-    """784-128-10, default settings: weights, registers and history; about five minutes."""
-    network, data = Network((784, 128, 10)), load(str(mnist))
-    settings = TrainSettings(rule=settings_for("ep-centered", network.depth))
+def same_on_both_engines(data: Dataset, epochs: int) -> None:
+    """784-128-10, default settings: weights, registers, states, history and test."""
+    network = Network((784, 128, 10))
+    settings = TrainSettings(epochs=epochs, rule=settings_for("ep-centered", network.depth))
     config = preset(first_preset(network, settings.rule))
     left = []
     for engine in engines.ENGINES:
@@ -276,3 +275,20 @@ def test_ten_epochs_of_mnist_are_the_same(mnist: Path) -> None:
     (a, *rest), (b, *others) = left
     assert all(map(np.array_equal, a.weights, b.weights)) and rest == others
     assert (a.registers, a.history) == (b.registers, b.history)
+
+
+def test_epochs_of_a_part_of_mnist_are_the_same(mnist: Path) -> None:
+    data = load(str(mnist))
+    same_on_both_engines(
+        data.changed(
+            x_train=data.held("x_train")[:1000], y_train=data.y_train[:1000],
+            x_test=data.held("x_test")[:100], y_test=data.y_test[:100],
+        ),
+        epochs=3,
+    )  # fmt: skip
+
+
+@pytest.mark.long
+def test_ten_epochs_of_mnist_are_the_same(mnist: Path) -> None:
+    """About twelve minutes."""
+    same_on_both_engines(load(str(mnist)), epochs=10)

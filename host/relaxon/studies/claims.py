@@ -552,7 +552,7 @@ def shown(row: Row) -> str:
     return f"{100 * row.figure:.2f} %" if row.unit == "%" else f"{row.figure:.4g}"
 
 
-def document(rows: Iterable[Row]) -> str:
+def document(rows: Sequence[Row]) -> str:
     """The table as Markdown: docs/claims.md."""
     lines = [
         "# Claims",
@@ -568,4 +568,6 @@ def document(rows: Iterable[Row]) -> str:
         met = said[row.met] + (f": {row.reason}" if row.reason else "")
         cells = (row.system, row.claim, row.wanted, shown(row), met, f"`{row.command}`")
         lines.append(f"| {' | '.join(cells)} |")
+    if missing := [key for key in CLAIMS if key not in {row.key for row in rows}]:
+        lines += ["", f"Left out by this run's `--only`: {', '.join(missing)}."]
     return "\n".join(lines) + "\n"
