@@ -38,13 +38,13 @@ def cycles_of(network: Network, config: ArrayConfig) -> list[dict]:
     machine's memories. Raises ConfigError if it does not fit."""
     free, nudged = (4, 1) if network.convolves else (FREE_SWEEPS, NUDGED_SWEEPS)
     rule = make_rule(network, config, fixed_settings(network, free, nudged))
-    passes = [("training", rule, rule.resident_program(), 0)]
+    passes = [("training", rule, rule.resident_program(), 0.0)]
     if not network.convolves:
         fast = settings_for("ep-centered", network, recipe="fast")
         some = make_rule(network, config, fast)
-        passes.append(("fast, within", some, some.resident_program(), 0))
+        passes.append(("fast, within", some, some.resident_program(), 0.0))
         passes.append(("fast, beyond", some, some.resident_program(), FAR))
-    passes.append(("inference", rule, rule.infer_program(resident=True), 0))
+    passes.append(("inference", rule, rule.infer_program(resident=True), 0.0))
     rows, lay = [], rule.layout
     memory = {"states": lay.state_groups, "drives": lay.drive_groups, "tiles": lay.tiles}
     for name, some, program, target in passes:
