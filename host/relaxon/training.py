@@ -141,7 +141,7 @@ class TrainSettings:
 
 
 CONVOLUTION_HALVINGS = 4
-"""Default of ``rate_halvings`` on convolutional networks: with fewer, accuracy swings."""
+"""Default of ``rate_halvings`` on convolutional networks."""
 
 
 def training_for(network: Network, rule: RuleSettings, **given: Any) -> TrainSettings:

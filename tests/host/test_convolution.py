@@ -1,5 +1,6 @@
 """Convolutional networks: description, layout, and the updates of an independent model."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from relaxon.network import Conv, Image, Network, initial_weights
 from relaxon.rules import RULES, make_rule, settings_for
 from relaxon.studies import bptt, deep
 from relaxon.studies.comparison import Task, accuracy, reference_of
+from relaxon.training import training_for
 from relaxon_isa.errors import ConfigError
 from relaxon_isa.memory import Register
 from relaxon_isa.presets import PRESETS
@@ -256,7 +258,7 @@ def test_rules_that_cannot_are_refused_with_the_reason():
 
 
 def test_digits_by_the_defaults(compiled):
-    """The mean of five seeds, ten epochs, is 97.4 %; at two halvings of the rates it is 96.4 %."""
+    """The mean of five seeds, ten epochs, is 97.9 %."""
     task = Task(Network.parse("8x8x1,16c4s2,10"))
     found = [accuracy("ep-centered", seed, task=task)["accuracy"] for seed in range(5)]
     assert np.mean(found) >= 0.97
@@ -279,3 +281,17 @@ def test_inputs_arrive_where_they_belong(text, bits):
         assert np.array_equal(lab.plane("x"), x - 0.25)
         lab.set_plane("x", x)
         assert np.array_equal(lab.plane("x"), x)
+
+
+def test_small_errors_have_no_side():
+    """With all halvings of the default, an error and its opposite make opposite words of the error
+    plane: a drift would let deep networks of many positions die in the epoch of the second one."""
+    network = Network.parse("28x28x1,12c6s2,36c4s2,10")
+    settings = training_for(network, settings_for("ep-centered", network))
+    rule = make_rule(network, PRESETS["ecp5-85f-conv"], settings.rule)
+    words = rule.constants()["gain"] * 2**rule.formats.weight_frac
+    error = np.arange(-2000, 2001) * int(words[0, 0])
+    for layer, halvings in product((1, 2, 3), range(settings.rate_halvings + 1)):
+        for shift in (rule.rate_shift(layer) + halvings - lean for lean in (0, 1)):
+            plane = (error + (1 << (shift - 1))) >> shift
+            assert np.array_equal(plane, -plane[::-1])
