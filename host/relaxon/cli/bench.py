@@ -424,15 +424,18 @@ def bench_equivalence(
     click.echo(f"updates of ep-centered and rbp, preset default: cosine {gradient_cosine:.3f}")
 
 
-@bench.command("bptt")
-@layers_option("12,16,16,6")
-@click.option(
+feedback_option = click.option(
     "--feedback",
     default=0,
     show_default=True,
     type=click.IntRange(0, 6),
     help="What comes from above is multiplied by 2**-feedback.",
 )
+
+
+@bench.command("bptt")
+@layers_option("12,16,16,6")
+@feedback_option
 @click.option("--steps", default=30, show_default=True, type=click.IntRange(2), help="To compare.")
 @click.option(
     "--beta",
@@ -478,13 +481,7 @@ def bench_bptt(
 
 @bench.command("nudges")
 @layers_option("8x8x2,6c3s2,8c2,5")
-@click.option(
-    "--feedback",
-    default=0,
-    show_default=True,
-    type=click.IntRange(0, 6),
-    help="What comes from above is multiplied by 2**-feedback.",
-)
+@feedback_option
 @click.option(
     "--samples", default=10, show_default=True, type=click.IntRange(1), help="Random networks."
 )

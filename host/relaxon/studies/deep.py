@@ -19,7 +19,7 @@ from ..network import Network
 from ..rules import first_preset, settings_for
 from ..training import Progress, Trainer, silent, training_for
 from .bptt import fine_machine
-from .comparison import Task, accuracy, cosine, reference_of
+from .comparison import accuracies, cosine, reference_of
 from .equivalence import interior
 from .plots import pyplot
 
@@ -92,24 +92,8 @@ def objectives(
     network: Network, data: Dataset, seeds: int = 5, epochs: int = 10, progress: Progress = silent
 ) -> list[dict]:
     """Test accuracy by each of `OBJECTIVES`, all else by default: an entry a seed."""
-    return [
-        {
-            "seed": seed,
-            **{
-                name: accuracy(
-                    "ep-centered",
-                    seed,
-                    epochs,
-                    data,
-                    {"objective": name},
-                    progress=progress,
-                    task=Task(network),
-                )["accuracy"]
-                for name in OBJECTIVES
-            },
-        }
-        for seed in range(seeds)
-    ]
+    variants = {name: {"objective": name} for name in OBJECTIVES}
+    return accuracies(variants, network, data, seeds, epochs, progress)
 
 
 def aligned(
