@@ -72,6 +72,13 @@ def programs(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings of thousands of samples run on the compiled engine; skips without it."""
+    pytest.importorskip("numba", reason="numba is not installed")
+    monkeypatch.setenv("RELAXON_ENGINE", "compiled")
+
+
+@pytest.fixture
 def mnist() -> Path:
     """The folder with MNIST's four IDX files that RELAXON_MNIST names; skips where it is not set.
 

@@ -149,7 +149,9 @@ def _engine(right: str, wrong: str) -> Fault:
 
 ENGINE_FAULTS = {
     # MAC
-    "engine: negative sources left out": _engine("n += word != 0", "n += word > 0"),
+    "engine: negative sources left out": _engine(
+        "n += np.uint64(word != 0)", "n += np.uint64(word > 0)"
+    ),
     "engine: the second of four shares its source": _engine(
         "np.int32(W[second + e] * value2)", "np.int32(W[second + e] * value)"
     ),
@@ -166,7 +168,7 @@ ENGINE_FAULTS = {
     "engine: ties towards zero in 64 bits": _engine(
         "x += half + (x >> 63)  # halves", "x += half - 1 + (x >> 63)  # halves"
     ),
-    "engine: negative ties up in 32 bits": _engine("np.int32(x >> 31)", "np.int32(0)"),
+    "engine: negative ties up in 32 bits": _engine("down(x, np.int32(31))", "np.int32(0)"),
     "engine: lines of columns as if of rows": _engine(
         "places[tile, 2 if by_row else 1]", "places[tile, 2]"
     ),

@@ -154,7 +154,7 @@ HOLES = {
     "a frame is acted upon while a header is made": Hole(
         "G",
         Fault("link", 'm.State("CHECK"), m.If(~sender.making_header)', 'm.State("CHECK"), m.If(1)'),
-        "tests/formal/test_waiting.py tests/hdl/test_link.py",
+        "tests/formal/test_link.py::test_engine[up5k]",
     ),
     "codes of DONE and ERROR exchanged": Hole(
         "contract",

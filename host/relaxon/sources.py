@@ -655,7 +655,7 @@ def _answers(columns: list[np.ndarray]) -> np.ndarray:
 def _numbers(text: np.ndarray) -> np.ndarray:
     """Whole numbers, else real ones, else the text as it is."""
     for kind in (np.int64, np.float64) if text.dtype.kind in "OUS" else ():
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             return text.astype(kind)
     return text.astype(str) if text.dtype == object else text
 

@@ -142,7 +142,7 @@ class TrainSettings:
 
 
 CONVOLUTION_HALVINGS = 4
-"""Default of ``rate_halvings`` on convolutional networks: with fewer, accuracy swings."""
+"""Default of ``rate_halvings`` on convolutional networks."""
 
 
 def training_for(network: Network, rule: RuleSettings, **given: Any) -> TrainSettings:
@@ -198,14 +198,14 @@ def remarks(rule: Rule, data: Dataset) -> list[str]:
             "cannot, they are in [0, 1]: try --scale-targets, or --output linear"
             + ("; if they are labels: --task classification" if _whole(data.y_train) else "")
         )
+    if data.classes is not None and len(np.unique(data.y_train)) == 1:
+        said.append(f"{data.name}: y_train holds a single class, so accuracy says nothing")
     outputs = rule.layout.network.sizes[-1]
-    if data.classes is not None and data.classes < outputs:
+    if data.classes is not None and 1 < data.classes < outputs:
         said.append(
             f"{data.name} has {data.classes} classes, the network {outputs} outputs: those from "
             f"{data.classes} on are never right"
         )
-    if data.classes is not None and len(np.unique(data.y_train)) == 1:
-        said.append(f"{data.name}: y_train holds a single class, so accuracy says nothing")
     if not rule.settings.beta:
         said.append("beta = 0: outputs are not nudged, so nothing is learned")
     return said

@@ -32,8 +32,8 @@ SHORTEST = HOST_HEADER_BYTES + CRC_BYTES
 class Engine(Harness):
     """Of the transmit ring no more is sent than was given, no more released than was sent, and
     never more held than fits. The receive ring's valid bytes are never written. Frames acted upon
-    have 0 to 192 bytes. RESET brings all to its start. What `test_rings` assumes of the receive
-    ring's use holds.
+    have 0 to 192 bytes. A header is of one moment. RESET brings all to its start. What `test_rings`
+    assumes of the receive ring's use holds.
 
     Assumed: the line brings no byte within `LinkEngine.PAUSE` cycles after a delimiter.
     """
@@ -56,6 +56,7 @@ class Engine(Harness):
         self.starts_anew(m)
         self.received(m)
         self.transmitted(m)
+        self.made(m)
         m.d.comb += Assert(~port.reset | ~self.look("receiving"))
 
     def starts_anew(self, m: Module) -> None:
@@ -103,6 +104,17 @@ class Engine(Harness):
             Assert((state != 2) | (step == 0)),
             Assert((state != 3) | (step <= 3)),
         ]
+
+    def made(self, m: Module) -> None:
+        """While a header is made its offsets and name stay, and its room and what is kept once
+        they are up to date."""
+        making = self.look("sender.making_header")
+        step = self.look("sender.step", (self.header - 1).bit_length())
+        header = self.look("sender.header", 8 * self.header)
+        before, was_made = Signal(8 * self.header), Signal()
+        m.d.sync += [before.eq(header), was_made.eq(making)]
+        same = (header[8:48] == before[8:48]) & ((step < 2) | (header[48:] == before[48:]))
+        m.d.comb += Assert(~(making & was_made) | same)
 
     def received(self, m: Module) -> None:
         count, field = self.look("receiver.count", 8), self.look("receiver.field", 3)

@@ -31,6 +31,7 @@ def test_rows_are_met_kept_and_written(tmp_path: Path, monkeypatch: pytest.Monke
     assert run(*only, "--keep", str(keep), "--write", str(table)) == rows
     text = table.read_text()
     assert all(f"--only {key}`" in text for key in DAILY)
+    assert "Left out by this run's `--only`: bit-exact, " in text
 
 
 def test_what_is_not_met_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Convolutional networks: description, layout, and the updates of an independent model."""
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,22 +13,15 @@ from relaxon.network import Conv, Image, Network, initial_weights
 from relaxon.rules import RULES, make_rule, settings_for
 from relaxon.studies import bptt, deep
 from relaxon.studies.comparison import Task, accuracy, reference_of
+from relaxon.training import training_for
 from relaxon_isa.errors import ConfigError
 from relaxon_isa.memory import Register
 from relaxon_isa.presets import PRESETS
-from relaxon_sim.engines import ENGINE
 from relaxon_sim.reference import Convolutions
 
 MACHINE = PRESETS["conv"].replace(learn_terms=2048, max_terms=4096, program_rows=1024)
 FINE = MACHINE.replace(state_bits=28, weight_bits=24, learn_shifts=(26, 32), max_terms=1024)
 """Words of 28 and 24 bits, so that what differs is not rounding."""
-
-
-@pytest.fixture
-def compiled(monkeypatch):
-    """Trainings of thousands of samples."""
-    pytest.importorskip("numba", reason="numba is not installed")
-    monkeypatch.setenv(ENGINE, "compiled")
 
 
 def joined(kernels: list[np.ndarray], biases: list[np.ndarray]) -> list[np.ndarray]:
@@ -233,7 +227,7 @@ def test_updates_are_backpropagations_through_time_step_by_step(feedback, larges
 def test_two_nudges_err_less_than_one():
     """The error of one is linear in beta; of two, rounding is left."""
     small, large = deep.nudges(Network.parse("6x6x1,4c3s2,3"), (1 / 64, 1 / 32), samples=2)
-    assert large["one-sided"]["error"] > 1.7 * small["one-sided"]["error"] > 0.001
+    assert large["one-sided"]["error"] > 1.7 * small["one-sided"]["error"] > 0.0003
     for row in (small, large):
         assert row["centered"]["error"] < 0.1 * row["one-sided"]["error"]
 
@@ -264,7 +258,7 @@ def test_rules_that_cannot_are_refused_with_the_reason():
 
 
 def test_digits_by_the_defaults(compiled):
-    """The mean of five seeds, ten epochs, is 97.4 %; at two halvings of the rates it is 96.4 %."""
+    """The mean of five seeds, ten epochs, is 97.9 %."""
     task = Task(Network.parse("8x8x1,16c4s2,10"))
     found = [accuracy("ep-centered", seed, task=task)["accuracy"] for seed in range(5)]
     assert np.mean(found) >= 0.97
@@ -287,3 +281,17 @@ def test_inputs_arrive_where_they_belong(text, bits):
         assert np.array_equal(lab.plane("x"), x - 0.25)
         lab.set_plane("x", x)
         assert np.array_equal(lab.plane("x"), x)
+
+
+def test_small_errors_have_no_side():
+    """With all halvings of the default, an error and its opposite make opposite words of the error
+    plane: a drift would let deep networks of many positions die in the epoch of the second one."""
+    network = Network.parse("28x28x1,12c6s2,36c4s2,10")
+    settings = training_for(network, settings_for("ep-centered", network))
+    rule = make_rule(network, PRESETS["ecp5-85f-conv"], settings.rule)
+    words = rule.constants()["gain"] * 2**rule.formats.weight_frac
+    error = np.arange(-2000, 2001) * int(words[0, 0])
+    for layer, halvings in product((1, 2, 3), range(settings.rate_halvings + 1)):
+        for shift in (rule.rate_shift(layer) + halvings - lean for lean in (0, 1)):
+            plane = (error + (1 << (shift - 1))) >> shift
+            assert np.array_equal(plane, -plane[::-1])

@@ -13,17 +13,21 @@ from relaxon.studies.estimate import estimate, fixed_settings, sample_cycles
 from relaxon_isa.presets import preset
 
 
-@pytest.mark.parametrize("name", ["default", "up5k"])
-def test_cycles_are_those_of_the_gateware(name):
-    network, config = Network.parse("19,12,7,5"), preset(name)
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [("default", "19,12,7,5"), ("up5k", "19,12,7,5"), ("conv", "8x6x1,6c4s2,5c2p1,5")],
+)
+def test_cycles_are_those_of_the_gateware(name, layers):
+    network, config = Network.parse(layers), preset(name)
     costs = estimate(network, config, free_sweeps=5, nudged_sweeps=3, input_bits=4)
     rule = make_rule(network, config, fixed_settings(network, 5, 3, 4))
     train, _ = rule.train_program()
     with open_device("virtual", config) as device:
         rule.prepare(device)
+        inputs = network.sizes[0] // 2 + network.sizes[0] % 2  # of 4 bits; targets are words
         for kind, program, size in (
-            ("training", train, 20),
-            ("inference", rule.infer_program(), 10),
+            ("training", train, inputs + 10),
+            ("inference", rule.infer_program(), inputs),
         ):
             assert sample_cycles(device, program, bytes([0x5A] * size)) == costs[kind].kinds
             assert costs[kind].rx_bytes == 3 + size

@@ -87,10 +87,8 @@ def test_dask(tmp_path, monkeypatch):
         n_workers=2, threads_per_worker=1, dashboard_address=None
     ) as cluster:
         monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
-        result = CliRunner().invoke(
-            cli,
-            ["bench", "rules", "--rule=pcn", "--seeds=2", "--epochs=1", "--pool=dask", "--json"],
-        )
+        asked = "--data=two.npz --hidden=3 --rule=pcn --seeds=2 --epochs=1 --pool=dask --json"
+        result = CliRunner().invoke(cli, ["bench", "rules", *asked.split()])
         assert result.exit_code == 0, result.output
         assert '"rule": "pcn"' in result.stdout
         assert sweep("--pool", "dask", "--jobs=-1", "--keep", "there") == here

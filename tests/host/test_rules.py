@@ -999,7 +999,7 @@ def test_every_rule_learns_digits(name, digits):
         assert trainer.evaluate()["accuracy"] > FEW.get(name, 0.8)
 
 
-@pytest.mark.long
+@pytest.mark.usefixtures("compiled")
 def test_resistors_learn_iris():
     """93 % is asked: linear nodes, positive conductances, frequency propagation."""
     settings = settings_for("resistive", 2, options={"ordered": 1})
@@ -1012,7 +1012,7 @@ def test_resistors_learn_iris():
         assert trainer.evaluate()["accuracy"] >= 0.93
 
 
-@pytest.mark.long
+@pytest.mark.usefixtures("compiled")
 def test_equal_ramps_do_not_learn_digits(digits):
     """The negative control of temporal contrastive learning, on the samples of half an epoch."""
     few = replace(digits, x_train=digits.x_train[:700], y_train=digits.y_train[:700])
@@ -1028,7 +1028,7 @@ def test_equal_ramps_do_not_learn_digits(digits):
     assert sawtooth > 0.7 and triangle < 0.3
 
 
-@pytest.mark.long
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize(
     ("name", "least"),
     [

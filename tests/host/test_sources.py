@@ -5,6 +5,7 @@ import hashlib
 import json
 import pickle
 import threading
+from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,9 +15,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from relaxon.backends import open_device
 from relaxon.cli import cli
 from relaxon.datasets import Dataset, load
+from relaxon.network import Network
+from relaxon.rules import settings_for
+from relaxon.training import Trainer, training_for
 from relaxon_isa.errors import DataError
+from relaxon_isa.presets import preset
 
 RNG = np.random.default_rng(7)
 any_load: Any = load
@@ -150,6 +156,24 @@ def test_cifar(kind, tmp_path):
     assert (data.image, data.classes, data.x_test.shape) == ((32, 32, 3), 10, (2, 3072))
     assert data.named(data.y_train).tolist()[:4] == ["airplane", "truck", "automobile", "ship"]
     assert load("cifar-10", resize="8x8").features == 192
+
+
+def test_three_convolutions_learn_from_a_file_of_cifar(tmp_path):
+    """20, 40 and 80 channels on the large machine, with levels and planes for maps."""
+    cifar(tmp_path / "cifar-10", "binary")
+    data = load("cifar-10")
+    parts = ("x_train", "y_train", "x_test", "y_test")
+    few = replace(data, **{part: getattr(data, part)[:2] for part in parts})
+    network = Network.parse("32x32x3,20c4s2p1,40c4s2p1,80c4s2p1,10")
+    more = {"levels": 7, "learn_terms": 512, "state_depth": 8192, "drive_depth": 2048}
+    with open_device("golden", preset("large").replace(**more)) as device:
+        settings = training_for(network, settings_for("ep-centered", network), epochs=1)
+        trainer = Trainer(device, network, few, settings)
+        trainer.start()
+        before = trainer.real_weights()
+        trainer.run_epoch()
+        for old, new in zip(before, trainer.real_weights(), strict=True):
+            assert np.count_nonzero(old != new) > 0.05 * old.size
 
 
 def test_damaged_cifar(tmp_path):

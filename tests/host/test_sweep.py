@@ -135,7 +135,14 @@ def test_ctrl_c_loses_no_run(tmp_path):
     plan('data = "two.npz"\nhidden = "3"\nrules = ["ep-centered"]\nseeds = 4\nepochs = 20\n')
     command = [sys.executable, "-m", "relaxon", "sweep", "s.toml", "--json"]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as process:
+    # Where these tests are started in the background, SIGINT may be ignored, and inherited.
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=env,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
         until = time.monotonic() + 120
         while not (done := [*tmp_path.glob("s.toml.runs/*.json")]):
             assert process.poll() is None and time.monotonic() < until

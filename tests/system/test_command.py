@@ -228,8 +228,8 @@ def broken_data(folder: Path, what: str) -> Path:
 @pytest.mark.parametrize(
     ("what", "says"),
     [
-        ("NaN", "x_train has 1 values that are NaN"),
-        ("label below", "labels are 0 to 2"),
+        ("NaN", "x has 1 values that are NaN or infinite, the first in row"),
+        ("label below", "has 4 classes, the network 8-6-3 has 3 outputs"),
         ("label above", "labels are 0 to 2"),
         ("text", "not an .npz file"),
         ("fewer outputs", "the last of --layers must be at least 3"),

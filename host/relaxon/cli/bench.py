@@ -20,7 +20,7 @@ from ..rules import RULES, rule_class, settings_for
 from ..runs import choose_preset, network_of
 from ..studies import bptt, claims, comparison, deep, equivalence, throughput
 from ..studies import devices as flaws
-from ..studies.cycles import cycles
+from ..studies.cycles import cycles, cycles_of
 from ..studies.faults import RATES, SAME_OR_NOT, faults
 from ..studies.gradient import gradient
 from ..studies.line import BITS, CLOCK_HZ, DIVISOR, line
@@ -64,20 +64,31 @@ def bench() -> None:
 
 
 @bench.command("cycles")
+@click.option("--layers", help="Only this network, on the machine of --config.")
+@click.option(
+    "--preset",
+    "--config",
+    "machine",
+    metavar="NAME|FILE",
+    default="conv",
+    show_default=True,
+    help="Its machine: a preset, or one of your own, as machine.toml.",
+)
 @json_option
-def bench_cycles(as_json: bool) -> None:
+def bench_cycles(layers: str | None, machine: str, as_json: bool) -> None:
     """Exact cycles per training and inference sample, for a table of networks and array sizes.
 
-    Inputs are in the machine already; free phases of 6 sweeps, nudged ones of 4, side by side. With
-    recipe fast, sweeps depend on data: a training sample that its first pass brings within the
-    margin, and one that stays beyond it and learns.
+    Inputs are in the machine already; free phases of 6 sweeps, nudged ones of 4, side by side; of
+    convolutional networks, whose feedback is scaled, 4 and 1. With recipe fast, sweeps depend on
+    data: a training sample that its first pass brings within the margin, and one that stays beyond
+    it and learns. Groups of states and drives, and tiles of weights, are what a network takes.
     """
     with bar("counting cycles"):
-        rows = cycles()
-    if print_json(rows, as_json):
+        found = cycles_of(Network.parse(layers), find_machine(machine)) if layers else cycles()
+    if print_json(found, as_json):
         return
-    columns = ("network", "p", "pass", "cycles", "mac", "learn", "control")
-    show(columns, ([row[c] for c in columns] for row in rows))
+    columns = ("network", "p", "pass", "cycles", "mac", "learn", "states", "drives", "tiles")
+    show(columns, ([row[c] for c in columns] for row in found))
 
 
 @bench.command("faults")
@@ -491,15 +502,18 @@ def bench_equivalence(
     click.echo(f"updates of ep-centered and rbp, preset default: cosine {gradient_cosine:.3f}")
 
 
-@bench.command("bptt")
-@layers_option("12,16,16,6")
-@click.option(
+feedback_option = click.option(
     "--feedback",
     default=0,
     show_default=True,
     type=click.IntRange(0, 6),
     help="What comes from above is multiplied by 2**-feedback.",
 )
+
+
+@bench.command("bptt")
+@layers_option("12,16,16,6")
+@feedback_option
 @click.option("--steps", default=30, show_default=True, type=click.IntRange(2), help="To compare.")
 @click.option(
     "--beta",
@@ -545,13 +559,7 @@ def bench_bptt(
 
 @bench.command("nudges")
 @layers_option("8x8x2,6c3s2,8c2,5")
-@click.option(
-    "--feedback",
-    default=0,
-    show_default=True,
-    type=click.IntRange(0, 6),
-    help="What comes from above is multiplied by 2**-feedback.",
-)
+@feedback_option
 @click.option(
     "--samples", default=10, show_default=True, type=click.IntRange(1), help="Random networks."
 )
@@ -581,7 +589,7 @@ def bench_nudges(
                 *(
                     text
                     for name in kinds
-                    for text in (f"{row[name]['error']:.2%}", f"{row[name]['cosine']:.5f}")
+                    for text in (f"{row[name]['error']:.1e}", f"{row[name]['cosine']:.5f}")
                 ),
             )
             for row in rows

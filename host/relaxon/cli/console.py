@@ -74,6 +74,7 @@ GROUPS = {
         "output",
         "targets",
         "input_bits",
+        "input_offset",
     ),
     "Rule": (
         "rule",
@@ -87,6 +88,7 @@ GROUPS = {
         "nudged_cap",
         "tolerance",
         "grid",
+        "feedback",
     ),
     "Schedule": (
         "epochs",

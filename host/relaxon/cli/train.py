@@ -21,7 +21,7 @@ from ..network import Network
 from ..record import RunRecord, digest_of
 from ..rules import first_preset, own_file, settings_for, unused_settings
 from ..rules.objectives import OBJECTIVES
-from ..rules.settings import OUTPUTS, RATES, RuleSettings
+from ..rules.settings import CONVOLUTION, OUTPUTS, RATES, SCALED, RuleSettings
 from ..runs import (
     Run,
     choose_preset,
@@ -89,6 +89,12 @@ _TRAIN = TrainSettings()
 )
 @input_bits_option
 @click.option(
+    "--input-offset",
+    type=float,
+    help=f"Taken off every input value (default {_EP.input_offset:g}; on convolutional networks "
+    f"{CONVOLUTION['input_offset']}).",
+)
+@click.option(
     "--rule",
     default=_EP.name,
     show_default=True,
@@ -123,6 +129,12 @@ _TRAIN = TrainSettings()
     help="A phase has settled when no state moves by more than this.",
 )
 @click.option("--grid", type=int, help=f"Fraction bits of the states (default {_EP.grid}).")
+@click.option(
+    "--feedback",
+    type=int,
+    help="What comes from above is multiplied by 2**-feedback (default "
+    f"{_EP.feedback}; on convolutional networks with EP {SCALED['feedback']}).",
+)
 @epochs_option
 @click.option(
     "--seed",

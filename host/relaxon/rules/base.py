@@ -426,6 +426,14 @@ class Rule(Parts):
             )
         return shift
 
+    @property
+    def _less(self) -> float:
+        """How much smaller gains are than said, on convolutional networks: one step of their words.
+        A MAC rounds ties up. Where rates are small, one step of the grid is a tie, and summed over
+        all positions of a map that would let every weight drift upwards; just below, it is 0 on
+        both sides."""
+        return 2.0**-self.formats.weight_frac if self.layout.network.convolves else 0.0
+
     def difference(
         self,
         b: Builder,
@@ -500,7 +508,8 @@ class Rule(Parts):
             and self.objective.top_nudged == top
         ):
             return False
-        gain = int(to_integers(np.array(self._gains[0]), f.weight_frac, self.config.weight_bits))
+        word = np.array(self._gains[0] - self._less)
+        gain = int(to_integers(word, f.weight_frac, self.config.weight_bits))
         spare = f.state_frac - self.settings.grid  # lowest bits of a state, all 0
         zeros = spare + (gain & -gain).bit_length() - 1  # ... of its product with the gain
         largest = max((self.rate_shift(layer) for layer in range(2, top + 1)), default=0)
@@ -691,7 +700,8 @@ class Rule(Parts):
             "beta": self.settings.beta * eye,
             **self.objective.constants(),
         }
-        return tiles | {f"gain{behind(j)}": gain * eye for j, gain in enumerate(self._gains)}
+        gains = (gain - self._less for gain in self._gains)
+        return tiles | {f"gain{behind(j)}": gain * eye for j, gain in enumerate(gains)}
 
     def prepare(self, device: Device) -> None:
         """Load what the programs take for granted: the constant group, zeros, constant tiles."""

@@ -77,15 +77,19 @@ def blamed(whose: str, file: Path | None = None) -> Iterator[None]:
 
 
 def _place(error: BaseException, file: Path | None) -> str:
-    """The last line of the traceback that is in the file; or neither ours nor Python's own."""
+    """The last line of the traceback that is in the file; or neither ours nor Python's own, and of
+    an installed package only if there is no other: some wrap functions that a file calls."""
     if isinstance(error, SyntaxError):
         return f" (line {error.lineno})"
+    found = ""
     for frame in reversed(extract_tb(error.__traceback__)):
         path = Path(frame.filename)
         foreign = path.exists() and HOME not in path.parents and path.parent.name != "importlib"
         if path.resolve() == file.resolve() if file else foreign:
-            return f" ({path.name}, line {frame.lineno})"
-    return ""
+            found = found or f" ({path.name}, line {frame.lineno})"
+            if file or "site-packages" not in path.parts:
+                return f" ({path.name}, line {frame.lineno})"
+    return found
 
 
 def _declared(rule: object, whose: str) -> type[Rule]:

@@ -4,7 +4,7 @@ The comparison follows the taxonomy of Momeni et al. 2025 and, for bias and vari
 against the gradient, the framework of Richards et al. 2019.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from .plots import pyplot
 
 __all__ = [
     "Task",
+    "accuracies",
     "accuracy",
     "alignment",
     "cosine",
@@ -116,24 +117,28 @@ def digits(
 ) -> list[dict]:
     """Test accuracy of centered EP, one row per seed: of the defaults ("accuracy"), and of the same
     program without the first layer's LEARN ("frozen"), a read-out of random features."""
-    return [
-        {
-            "seed": seed,
-            **{
-                name: accuracy(
-                    "ep-centered",
-                    seed,
-                    epochs,
-                    data,
-                    {"frozen": frozen},
-                    progress=progress,
-                    task=Task(network),
-                )["accuracy"]
-                for name, frozen in (("accuracy", ()), ("frozen", (1,)))
-            },
-        }
-        for seed in range(seeds)
-    ]
+    variants = {"accuracy": {"frozen": ()}, "frozen": {"frozen": (1,)}}
+    return accuracies(variants, network, data, seeds, epochs, progress)
+
+
+def accuracies(
+    variants: Mapping[str, dict],
+    network: Network,
+    data: Dataset,
+    seeds: int,
+    epochs: int,
+    progress: Progress,
+) -> list[dict]:
+    """Test accuracy of centered EP by changes of its settings, by name: an entry a seed."""
+    rows: list[dict] = []
+    for seed in range(seeds):
+        rows.append({"seed": seed})
+        for name, changes in variants.items():
+            found = accuracy(
+                "ep-centered", seed, epochs, data, changes, progress=progress, task=Task(network)
+            )
+            rows[-1][name] = found["accuracy"]
+    return rows
 
 
 def alignment(name: str, seed: int = 0, samples: int = COSINE_SAMPLES, task: Task = DIGITS) -> dict:

@@ -14,23 +14,21 @@ import numpy as np
 
 from ..backends import open_device
 from ..datasets import Dataset
-from ..generator import Generator
 from ..lab import Lab
-from ..network import Network, initial_weights
+from ..network import Network
 from ..rules import first_preset, settings_for
 from ..training import Progress, Trainer, silent, training_for
 from .bptt import fine_machine
-from .comparison import Task, accuracy, cosine, reference_of
+from .comparison import accuracies, cosine, reference_of
+from .equivalence import interior
 from .plots import pyplot
 
 __all__ = ["BETAS", "OBJECTIVES", "aligned", "draw", "nudges", "objectives"]
 
-BETAS = tuple(2.0**-k for k in range(5, -2, -1))
+BETAS = tuple(2.0**-k for k in range(5, -1, -1))
 PHASES = {"one-sided": "ep-positive", "centered": "ep-centered"}
 OBJECTIVES = ("squared-error", "cross-entropy")
 RATE = 1
-LEAST = 1e-3
-"""Norm of a gradient that counts."""
 
 
 def nudges(
@@ -42,8 +40,8 @@ def nudges(
 ) -> list[dict]:
     """EP's update on the machine against the gradient, for nudges of the same strength.
 
-    Random weights as training starts with, biases 1/4, inputs and targets uniform in [0, 1], words
-    as of `bptt`. The gradient is that of `relaxon_sim.reference`. Returns an entry for each beta:
+    Random weights, inputs and targets such that no unit is at a bound; words as of `bptt`. The
+    gradient is that of `relaxon_sim.reference`. Returns an entry for each beta:
     of "one-sided" and "centered" the mean over samples of ``error``, |update - gradient| over
     |gradient|, and of ``cosine``, over all layers joined.
     """
@@ -58,21 +56,16 @@ def nudges(
     settings = {k: settings_for(r, network, **fine, rate_shifts=shifts) for k, r in PHASES.items()}
     with Lab.open("golden", network, settings["centered"], fine_machine(network)) as lab:
         seed = 0
-        while len(rows[-1]["centered"]) < samples:
-            rng, weights = Generator(seed), initial_weights(network, seed)
-            for w in weights:
-                w[:, -1] = 0.25
-            x, y = (rng.uniform(0, 1, network.sizes[end]) for end in (0, -1))
-            lab.load_weights(weights)
-            before, seed = lab.weights(), seed + 1
-            slope = _slope(network, before, x, y, feedback)
-            if np.linalg.norm(slope) < LEAST:  # all outputs at a bound
-                continue
+        for _ in range(samples):
+            lab.configure(settings["one-sided"], beta=max(betas))
+            seed, _, y = interior(lab, seed)
+            x, weights, seed = lab.plane("x"), lab.weights(), seed + 1
+            slope = _slope(network, weights, x, y, feedback)
             for row, name in product(rows, PHASES):
                 lab.configure(settings[name], beta=row["beta"])
                 lab.load_weights(weights)
                 lab.train_step(x, y)
-                pairs = zip(lab.weights(), before, strict=True)
+                pairs = zip(lab.weights(), weights, strict=True)
                 update = np.concatenate([(b - a).ravel() for b, a in pairs]) * 2.0**RATE
                 error = np.linalg.norm(update - slope) / np.linalg.norm(slope)
                 row[name].append((error, cosine(update, slope)))
@@ -99,24 +92,8 @@ def objectives(
     network: Network, data: Dataset, seeds: int = 5, epochs: int = 10, progress: Progress = silent
 ) -> list[dict]:
     """Test accuracy by each of `OBJECTIVES`, all else by default: an entry a seed."""
-    return [
-        {
-            "seed": seed,
-            **{
-                name: accuracy(
-                    "ep-centered",
-                    seed,
-                    epochs,
-                    data,
-                    {"objective": name},
-                    progress=progress,
-                    task=Task(network),
-                )["accuracy"]
-                for name in OBJECTIVES
-            },
-        }
-        for seed in range(seeds)
-    ]
+    variants = {name: {"objective": name} for name in OBJECTIVES}
+    return accuracies(variants, network, data, seeds, epochs, progress)
 
 
 def aligned(
