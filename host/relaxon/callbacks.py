@@ -57,7 +57,7 @@ class Told:
 
     def start(self, trainer: Trainer) -> None:
         if self.callbacks:
-            self._begun, self._before = time.monotonic(), trainer.device.counters()
+            self._begun, self._before = time.monotonic(), trainer.counters()
         self._call("on_start", trainer)
 
     def samples(self, trainer: Trainer, epoch: int, **more: float) -> None:
@@ -82,7 +82,7 @@ class Told:
             return
         from .training import summary_of
 
-        now = trainer.device.counters()
+        now = trainer.counters()
         since = {r: now[r] - self._before[r] for r in now}
         rate = summary_of(since if since[Register.SAMPLES] else now, trainer.device.config)
         figures = {

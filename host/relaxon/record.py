@@ -90,7 +90,7 @@ class RunRecord:
                 "numpy": np.__version__,
             },
             history=list(trainer.history),
-            counters={r.name: int(v) for r, v in trainer.device.counters().items()},
+            counters={r.name: int(v) for r, v in trainer.counters().items()},
             weights=digest_of(weights),
             matrices={n: digest_of([w]) for n, w in zip(names, weights, strict=True)},
         )

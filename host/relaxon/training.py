@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from relaxon_device.base import Device
 from relaxon_isa import (
+    COUNTER_BITS,
     ArrayConfig,
     ConfigError,
     DataError,
@@ -78,6 +79,10 @@ SAMPLES_A_RUN = 1 << 16
 ENCODED = 1 << 8
 """Samples encoded at a time."""
 KEY_STREAM = 0x6B657973  # separates the seeds of keys from those of weights and order
+
+WRAP = 1 << COUNTER_BITS
+NO_COUNTS = (Register.UPDATE_KEY, Register.SAMPLE_KEY, Register.WRONG, Register.MEMORY)
+"""Registers that are written, or do not count from the start of a run on."""
 
 KINDS = {
     "mac": Register.MAC_CYCLES,
@@ -211,12 +216,8 @@ def remarks(rule: Rule, data: Dataset) -> list[str]:
     return said
 
 
-def run_limit(device: Device, program: Program) -> float:
-    """Seconds that a run of a program may say nothing at most: twice its cycles, and 10 s more.
-
-    Every LOOP is taken to its count. A simulated board may be a thousand times slower than the
-    clock that it claims.
-    """
+def most_cycles(program: Program) -> int:
+    """Cycles of a run of a program if every LOOP is taken to its count."""
     total, trips = 0, [1]
     for instruction in program.instructions:
         costs = (cost(program.config, instruction) for cost in (issue_cycles, drain_cycles))
@@ -225,6 +226,13 @@ def run_limit(device: Device, program: Program) -> float:
             trips.append(trips[-1] * instruction.count)
         elif isinstance(instruction, Next):
             trips.pop()
+    return total
+
+
+def run_limit(device: Device, program: Program) -> float:
+    """Seconds that a run of a program may say nothing at most: twice its `most_cycles`, and 10 s
+    more. A simulated board may be a thousand times slower than the clock that it claims."""
+    total = most_cycles(program)
     clock = device.identity.clock_hz / (1000 if device.simulated else 1)
     return 10 + 2 * total / clock if clock else inf
 
@@ -286,6 +294,7 @@ class Trainer:
         )
         self.epoch = 0
         self.history: list[dict] = []
+        self._counts = self._counted = dict.fromkeys(registers(device.config), 0)
         self.told = Told(callbacks)
         self.every = checks.whole("every", every, 0, checks.MANY)
         encode = self.rule.encode_labels if self._labelled else self.rule.encode_targets
@@ -320,6 +329,7 @@ class Trainer:
         values = np.zeros(len(registers(self.device.config)), dtype=np.int64)
         values[[Register.UPDATE_KEY, Register.SAMPLE_KEY]] = keys
         self.device.write(Space.REGISTER, 0, values)
+        self._counts = self._counted = self.device.counters()
         self.epoch, self.history = 0, []
 
     def resume(self, checkpoint: Checkpoint) -> None:
@@ -335,8 +345,9 @@ class Trainer:
             raise DataError(f"the checkpoint's weights are not those of {self.network} here")
         self._load(checkpoint.weights)
         kept = registers(self.device.config)
-        values = [checkpoint.registers[register.name] for register in kept]
-        self.device.write(Space.REGISTER, 0, values)
+        self._counts = {register: checkpoint.registers[register.name] for register in kept}
+        self.device.write(Space.REGISTER, 0, [v % WRAP for v in self._counts.values()])
+        self._counted = self.device.counters()
         self.epoch, self.history = checkpoint.epoch, list(checkpoint.history)
 
     def _integers(self, weights: list[np.ndarray]) -> list[np.ndarray]:
@@ -353,11 +364,21 @@ class Trainer:
             network=self.network,
             fingerprint=self.identity.fingerprint,
             weights=self.weights(),
-            registers={r.name: v for r, v in self.device.counters().items()},
+            registers={r.name: v for r, v in self.counters().items()},
             epoch=self.epoch,
             spec=spec,
             history=self.history,
         )
+
+    def counters(self) -> dict[Register, int]:
+        """`Device.counters`, but that counts since `start` go on beyond the machine's 32 bits."""
+        now, before = self.device.counters(), self._counted
+        self._counts = {
+            r: v if r in NO_COUNTS else self._counts[r] + (v - before[r]) % WRAP
+            for r, v in now.items()
+        }
+        self._counted = now
+        return dict(self._counts)
 
     def weights(self) -> list[np.ndarray]:
         """Integer matrices, read from the device."""
@@ -462,7 +483,8 @@ class Trainer:
         right = done = 0
         if self._labelled:
             self.device.write(Space.REGISTER, Register.WRONG, [0])
-        size = min(self.every or SAMPLES_A_RUN, SAMPLES_A_RUN)
+        most = most_cycles(program.patch(self._marks.samples, count=1)[0])
+        size = max(1, min(self.every or SAMPLES_A_RUN, SAMPLES_A_RUN, (WRAP - 1) // most))
         for start in range(0, len(order), size):
             part = order[start : start + size]
             program, _, _ = program.patch(self._marks.samples, count=len(part))
@@ -470,6 +492,7 @@ class Trainer:
             self.device.load(program.rows)
             samples = Samples(self._inputs, self._targets, part)
             payloads = self.device.run_all(samples, progress=progress)
+            self.counters()  # no run is so long that one of them wraps twice
             if self._labelled:
                 progress(len(part))
             elif self.data.classes is not None:
@@ -555,7 +578,7 @@ class Trainer:
 
     def summary(self) -> dict:
         """Cycles and events a training sample since `start`, from the device's counters."""
-        return summary_of(self.device.counters(), self.device.config)
+        return summary_of(self.counters(), self.device.config)
 
 
 def summary_of(counters: Mapping[Register, int], config: ArrayConfig) -> dict:

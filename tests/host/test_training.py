@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,41 @@ def test_resume_ends_with_the_same_bits(data, tmp_path):
         second.run_epoch()
     assert same(whole.weights(), second.weights())
     assert whole.device.counters() == second.device.counters()
+
+
+def test_counts_go_on_where_the_counters_of_the_machine_wrap(data, tmp_path):
+    first = trainer(data)
+    first.start()
+    first.run_epoch()
+    begun = first.checkpoint({})
+    first.run_epoch()
+    near = dict(begun.registers)
+    near["MAC_CYCLES"] = wrapped = (3 << 32) - 1000
+    replace(begun, registers=near).save(tmp_path / "near.npz")
+    second = trainer(data)
+    second.resume(Checkpoint.load(tmp_path / "near.npz"))
+    second.run_epoch()
+    new = first.counters()[Register.MAC_CYCLES] - begun.registers["MAC_CYCLES"]
+    assert second.device.counters()[Register.MAC_CYCLES] == new - 1000
+    assert second.counters() == {**first.counters(), Register.MAC_CYCLES: wrapped + new}
+    assert second.checkpoint({}).registers["MAC_CYCLES"] == wrapped + new
+    kinds = second.summary()["cycles_by_kind"]
+    assert kinds["mac"] == (wrapped + new) / 240
+    assert kinds["learn"] == first.summary()["cycles_by_kind"]["learn"]
+
+
+def test_no_run_is_long_enough_to_wrap_a_counter_twice(data, monkeypatch):
+    whole, cut = trainer(data), trainer(data)
+    whole.start()
+    whole.run_epoch()
+    cut.start()
+    monkeypatch.setattr("relaxon.training.most_cycles", lambda program: 1 << 27)
+    runs = []
+    run_all = cut.device.run_all
+    cut.device.run_all = lambda samples, **how: runs.append(len(samples)) or run_all(samples, **how)
+    cut.run_epoch()
+    assert runs == [31, 31, 31, 27]
+    assert same(whole.weights(), cut.weights())
 
 
 def test_checkpoint_of_another_machine_is_refused(data):
