@@ -19,7 +19,7 @@ from relaxon_sim.cosim import bench, simulate
 SECONDS = 5e-5
 """A cycle, for the host's timeouts."""
 BYTES = 1500
-LIMIT = 200_000
+LIMIT = 400_000
 
 
 class Ported(wiring.Component):
