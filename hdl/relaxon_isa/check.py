@@ -491,14 +491,15 @@ def _check_drive_terms(config: ArrayConfig, instructions: Sequence[Instruction])
             i += 1
 
     def repeat(start: int, end: int, loop: Loop, loops: list[Loop]) -> None:
-        run(start, end, [*loops, loop])
-        if loop.count == 1:
-            return
-        before = dict(terms)
-        run(start, end, [*loops, loop])
+        # A drive that is read before the same trip writes it has gathered from the second trip on:
+        # what the third adds, others add, too.
+        before: dict[int, int] = {}
+        for _ in range(min(loop.count, 3)):
+            before = dict(terms)
+            run(start, end, [*loops, loop])
         for group, count in terms.items():
             growth = count - before.get(group, 0)
-            terms[group] = count + max(0, growth) * (loop.count - 2)
+            terms[group] = count + max(0, growth) * max(0, loop.count - 3)
             limit(group)
 
     def limit(group: int) -> None:

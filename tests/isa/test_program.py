@@ -55,6 +55,12 @@ def test_drives_that_gather_over_a_loop_count_its_trips():
         program(Loop(count=20), Loop(count=20), gather, Next(), Next())
     # A drive that each trip starts anew gathers nothing.
     program(Loop(count=5000), Mac(to_drive=True), gather, Next())
+    # Nor does one that takes what the trip before left.
+    taken = Mac(from_drive=True, drive=1, to_drive=True, src=1)
+    program(Loop(count=5000), taken, Mac(to_drive=True, dst=1), Next())
+    with pytest.raises(ProgramError, match="drive group 0 gathers"):
+        kept = Mac(from_drive=True, drive=1, to_drive=True, dst=1, src=1)
+        program(Loop(count=300), taken, kept, Next())
 
 
 FULL = [

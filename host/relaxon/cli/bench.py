@@ -341,16 +341,24 @@ def bench_speed(
     dataset = read_data(data)
     small = throughput.halved(dataset)
     known = load_boards("catalogue").all_boards()
-    cases = [(Network.parse(n), b) for n, b in throughput.CASES if not boards or b in boards]
+    chosen = [(Network.parse(n), b) for n, b in throughput.CASES if not boards or b in boards]
+    cases = [
+        (
+            network,
+            as_machine(known[name], preset_name),
+            dataset if network.sizes[0] == dataset.features else small,
+        )
+        for network, name in chosen
+    ]
+    for network, board, used in cases:
+        throughput.check(network, board.config, used)
     rows = []
     with bar("samples", len(cases) * seeds * epochs * len(dataset.x_train)) as progress:
-        for network, name in cases:
-            used = dataset if network.sizes[0] == dataset.features else small
-            board = as_machine(known[name], preset_name)
+        for network, board, used in cases:
             row = throughput.compare(
                 network, board.config, board.clock_hz, used, seeds, epochs, progress
             )
-            rows.append({"board": name, "preset": board.preset, **row})
+            rows.append({"board": board.name, "preset": board.preset, **row})
     if print_json(rows, as_json):
         return
 

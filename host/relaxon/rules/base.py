@@ -40,6 +40,7 @@ from relaxon_isa import (
     Skip,
     Space,
     Wait,
+    rows_of,
 )
 
 from ..checks import unit
@@ -170,6 +171,13 @@ class Rule(Parts):
         return [("plus", "minus")]
 
     # Shared parts of the programs -------------------------------------------------------------
+
+    def needs_error(self) -> bool:
+        """A part of its own may read it; where outputs go beyond [0, 1] it may meet the end of the
+        format."""
+        own = type(self)
+        usual = (own.nudged_phase, own.update) == (Rule.nudged_phase, Rule.update)
+        return not usual or self.output != "clip"
 
     def to_state(self, layer: int) -> dict:
         """Round the accumulator to the grid and clip: the exact minimiser on the grid."""
@@ -311,37 +319,55 @@ class Rule(Parts):
         self._free_sweeps(b, lambda layer: self.judged(layer, layer == 1))
         self.objective.read_out(b)
 
-    def early_sample(self, b: Builder, learn: Callable[[], None]) -> None:
-        """A sample with `early_stop`: static drives, and a free phase that ends when the flag says
-        that every output is within the margin of its target; only the outputs, which a sweep
-        writes last, are judged. ``learn`` adds what follows if they are not."""
-        tol = int(self.settings.margin * 2**self.formats.state_frac)
-        near = {"judge": Judge.CHANGE, "fresh": True, "tol": tol, "old": Region(self.layout.y)}
-
-        def judged(layer: int) -> dict:
-            return near if layer == self.layout.depth else {}
-
-        def otherwise() -> None:
-            with b.loop(1, skip=Skip.IF_FLAG):
-                learn()
-
-        if not self._starts_at_once():
+    def early_start(self, b: Builder) -> None:
+        """A sample with `early_stop` up to where the flag is asked first: static drives, and a free
+        phase, or its first sweep, that ends when every output is within the margin of its
+        target."""
+        if self._starts_at_once():
+            self._start_at_once(b)
+            self.static_drives(b, first=2)
+            self.clear(b, first=3)
+            self._free_sweep(b, self._near, first=2)
+        else:
             self.static_drives(b)
-            self._free_sweeps(b, judged)
-            otherwise()
-            return
-        self._start_at_once(b)
-        self.static_drives(b, first=2)
-        self.clear(b, first=3)
-        self._free_sweep(b, judged, first=2)
-        further = self.settings.free_cap - 1
-        if not further:
-            otherwise()
-            return
+            self._free_sweeps(b, self._near)
+
+    def early_rest(self, b: Builder, marks: PatchPoints) -> None:
+        """What follows `early_start`: sweeps up to the cap, nudge and update, unless the flag says
+        that they are not needed."""
+        marks.decision = len(b.instructions)
+        further = self.settings.free_cap - 1 if self._starts_at_once() else 0
         with b.loop(1, skip=Skip.IF_FLAG):  # most samples skip it all
-            with b.loop(further, until=True, sweep=True):
-                self._free_sweep(b, judged)
-            otherwise()
+            if further:
+                with b.loop(further, until=True, sweep=True):
+                    self._free_sweep(b, self._near)
+                with b.loop(1, skip=Skip.IF_FLAG):
+                    self._nudge_and_update(b, marks)
+            else:
+                self._nudge_and_update(b, marks)
+        if not self._sure():
+            self.judge_answer(b)
+
+    def _near(self, layer: int) -> dict:
+        """Fields of a free sweep's MACs with `early_stop`: only the outputs, which a sweep writes
+        last, are judged."""
+        if layer < self.layout.depth:
+            return {}
+        tol = int(self.settings.margin * 2**self.formats.state_frac)
+        return {"judge": Judge.CHANGE, "fresh": True, "tol": tol, "old": Region(self.layout.y)}
+
+    def _sure(self) -> bool:
+        """Whether every answer within the margin is right: it is less than half of the targets'
+        distance."""
+        low, high = self.objective.targets()
+        return 2 * self.settings.margin < abs(high - low)
+
+    def _nudge_and_update(self, b: Builder, marks: PatchPoints) -> None:
+        if self._sure():
+            self.judge_answer(b)
+        self.objective.error(b)
+        self.nudged_phase(b)
+        self.update(b, marks)
 
     def _starts_at_once(self) -> bool:
         """Whether a first sweep from zeros can take the states of layer 1 from the sums that are
@@ -577,20 +603,8 @@ class Rule(Parts):
         phase, error; then, unless all is within the margin, nudge and update. Leaves the free
         output in its plane."""
         if self.settings.early_stop:
-            # Within a margin of less than half of the targets' distance every answer is right.
-            low, high = self.objective.targets()
-            sure = 2 * self.settings.margin < abs(high - low)
-
-            def learn() -> None:
-                if sure:
-                    self.judge_answer(b)
-                self.objective.error(b)
-                self.nudged_phase(b)
-                self.update(b, marks)
-
-            self.early_sample(b, learn)
-            if not sure:
-                self.judge_answer(b)
+            self.early_start(b)
+            self.early_rest(b, marks)
             return
         self.static_drives(b)
         self.free_phase(b)
@@ -637,7 +651,32 @@ class Rule(Parts):
                     )
                 )
         b.add(Halt())
+        if labelled and self.config.drains and self._sure() and self._starts_at_once():
+            b = self._ask_later(b, marks)
         return b.build(), marks
+
+    def _ask_later(self, b: Builder, marks: PatchPoints) -> Builder:
+        """The training program with `early_rest` of each sample behind the NEXT, which so executes
+        while the outputs are still judged: before the first sample the flag is set, and the last
+        one's rest is a copy behind the loop. The same program if that is too long."""
+        lay, first, cut = self.layout, marks.samples + 1, marks.decision
+        start, rest = b.instructions[first:cut], b.instructions[cut:-2]
+        later = Builder(self.config)
+        outputs = lay.plane("free", lay.depth), lay.groups(lay.depth)
+        self.clear_planes(later, *outputs, judge=Judge.VALUE, fresh=True)
+        with later.loop(1) as samples:
+            copies = [len(later.instructions)]
+            later.instructions += rest + start
+        with later.loop(1):  # as deep as the other, for the loops' indices
+            copies.append(len(later.instructions))
+            later.instructions += rest
+        later.add(Halt())
+        if sum(map(rows_of, later.instructions)) > self.config.program_rows:
+            return b
+        marks.samples = samples
+        for weights, indices in marks.rates.items():
+            marks.rates[weights] = [at + i - cut for at in copies for i in indices]
+        return later
 
     def _program(self, *parts: Callable[[Builder], None]) -> Program:
         b = Builder(self.config)

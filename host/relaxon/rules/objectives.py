@@ -72,8 +72,18 @@ class Objective:
     def read_out(self, b: Builder) -> None:
         """Read the outputs after the free phase, if no layer relaxed to them."""
 
+    @property
+    def at_once(self) -> bool:
+        """Whether the nudge takes target and output themselves, and no plane holds the error: with
+        `early_stop` the outputs' MAC has judged it, and then nobody may read it."""
+        usual = type(self).nudge is Objective.nudge and not self.rule.needs_error()
+        return usual and self.rule.settings.early_stop
+
     def error(self, b: Builder) -> None:
-        """e = y - o_free; with a margin, the flag says whether every |e| is within it."""
+        """e = y - o_free, unless the nudge is `at_once`; with a margin, the flag says whether every
+        |e| is within it."""
+        if self.at_once:
+            return
         rule, lay, depth = self.rule, self.lay, self.lay.depth
         frac, margin = self.error_frac, {}
         if rule.settings.margin:
@@ -103,10 +113,13 @@ class Objective:
             nest = lay.layers[lay.depth].walk(
                 min(phases, 2),
                 flip=True,
-                src=Region(lay.e),
+                src=Region(lay.y if self.at_once else lay.e),
                 dst=Region(lay.drive("nudge", lay.depth) + 2 * pair * groups, groups),
                 drive=rule.drive(lay.depth, nudged=True),
             )
+            if self.at_once:
+                less = MacLevel(count=2, src=self.error_source - lay.y, flip=True)
+                nest = {**nest, "inner": (*nest.get("inner", ()), less)}
             tile = lay.tile("beta" + behind(pair))
             b.add(Mac(**nest, tile=tile, to_drive=True, sign=rule.SIGN))
 

@@ -35,6 +35,8 @@ class PatchPoints:
     -------
     samples
         The LOOP over samples.
+    decision
+        With `early_stop` the LOOP that asks first whether a sample is done.
     rates
         By weight layer: the MACs whose shift is that layer's learning rate.
     halvings
@@ -42,6 +44,7 @@ class PatchPoints:
     """
 
     samples: int = -1
+    decision: int = -1
     rates: dict[int, list[int]] = field(default_factory=dict)
     halvings: int = 0
 
@@ -101,6 +104,10 @@ class Parts:
     def nudged_planes(self) -> list[str]:
         """Planes of the nudged phases, side by side from the first one on."""
         return []
+
+    def needs_error(self) -> bool:
+        """Whether the outputs' error needs a plane of its own."""
+        return True
 
     def drive(self, layer: int, *, nudged: bool) -> Region:
         """Hook: what drives a layer and no sweep changes, but for the objective's nudge."""

@@ -169,8 +169,8 @@ RECIPES: dict[str, dict] = {
     "fast": {
         "margin": 0.25,
         "early_stop": True,
-        "free_cap": 4,
-        "nudged_cap": 3,
+        "free_cap": 2,
+        "nudged_cap": 2,
         "input_bits": 4,
     },
 }

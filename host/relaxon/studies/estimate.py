@@ -169,6 +169,10 @@ def count_cycles(device: Device, program: Program, samples: Iterable[bytes] = ()
 
 
 def sample_cycles(device: Device, program: Program, sample: bytes) -> dict[str, int]:
-    """Cycles by kind that one sample more costs a program whose first LOOP counts samples."""
-    one, two = (count_cycles(device, program.patch(0, count=n)[0], [sample] * n) for n in (1, 2))
-    return {kind: two[kind] - one[kind] for kind in KINDS}
+    """Cycles by kind that one sample more costs a program whose first LOOP counts samples. (Its
+    drains are those of a LOOP that repeats, if it has more than one trip.)"""
+    loop = next(i for i, x in enumerate(program.instructions) if isinstance(x, Loop))
+    less, more = (
+        count_cycles(device, program.patch(loop, count=n)[0], [sample] * n) for n in (2, 3)
+    )
+    return {kind: more[kind] - less[kind] for kind in KINDS}

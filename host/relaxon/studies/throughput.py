@@ -29,11 +29,11 @@ from relaxon_isa import (
 from ..backends import open_device
 from ..datasets import Dataset
 from ..network import Network
-from ..rules import settings_for
+from ..rules import make_rule, settings_for
 from ..rules.settings import RuleSettings
-from ..training import KINDS, Progress, Trainer, TrainSettings, silent
+from ..training import KINDS, Progress, Trainer, TrainSettings, check_data, silent
 
-__all__ = ["CASES", "Meter", "compare", "compile_rival", "halved", "rival", "throughput"]
+__all__ = ["CASES", "Meter", "check", "compare", "compile_rival", "halved", "rival", "throughput"]
 
 CASES = (("784-128-10", "ulx3s-85f"), ("196-120-10", "ulx3s-25f"), ("784-64-10", "icebreaker"))
 """Networks and the boards that train them. 196 inputs: images at half the resolution."""
@@ -199,6 +199,20 @@ def rival(network: Network, data: Dataset, settings: TrainSettings) -> dict:
     }
 
 
+def _rule(network: Network) -> RuleSettings:
+    return settings_for("ep-centered", network, recipe=RECIPE)
+
+
+def check(network: Network, config: ArrayConfig, data: Dataset) -> None:
+    """Raise now what `compare` would raise after minutes of training: ConfigError for a network
+    that does not fit, DataError for data that do not go with it, ToolError without a compiler."""
+    rule = _rule(network)
+    check_data(network, data, rule)
+    make_rule(network, config, rule)
+    with TemporaryDirectory(prefix="relaxon-") as folder:
+        compile_rival(network, rule, Path(folder))
+
+
 def compare(
     network: Network,
     config: ArrayConfig,
@@ -210,7 +224,7 @@ def compare(
 ) -> dict:
     """Machine and C program, one after the other, over seeds from 0 on; means of both, and the
     ratio of their samples/s."""
-    rule = settings_for("ep-centered", network.depth, recipe=RECIPE)
+    rule = _rule(network)
     runs, rivals = [], []
     for seed in range(seeds):
         settings = TrainSettings(epochs=epochs, seed=seed, rule=rule)
