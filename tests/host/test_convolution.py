@@ -285,7 +285,8 @@ def test_inputs_arrive_where_they_belong(text, bits):
 
 def test_small_errors_have_no_side():
     """With all halvings of the default, an error and its opposite make opposite words of the error
-    plane: a drift would let deep networks of many positions die in the epoch of the second one."""
+    plane, to a 2,000th: a drift would let deep networks of many positions die in the epoch of the
+    second one."""
     network = Network.parse("28x28x1,12c6s2,36c4s2,10")
     settings = training_for(network, settings_for("ep-centered", network))
     rule = make_rule(network, PRESETS["ecp5-85f-conv"], settings.rule)
@@ -294,4 +295,18 @@ def test_small_errors_have_no_side():
     for layer, halvings in product((1, 2, 3), range(settings.rate_halvings + 1)):
         for shift in (rule.rate_shift(layer) + halvings - lean for lean in (0, 1)):
             plane = (error + (1 << (shift - 1))) >> shift
-            assert np.array_equal(plane, -plane[::-1])
+            assert np.all(abs(plane + plane[::-1]) * 2000 <= abs(plane))
+
+
+def test_halved_rates_lose_no_small_difference_of_hidden_states():
+    """A step of the grid, times the least rate of the default schedule, is not rounded to 0 on its
+    way into the weights from below: where it was, accuracy on Fashion-MNIST fell in the last
+    epochs."""
+    network = Network.parse("28x28x1,12c6s2,36c4s2,10")
+    settings = training_for(network, settings_for("ep-centered", network))
+    rule = make_rule(network, PRESETS["ecp5-85f-conv"], settings.rule)
+    gain = int(rule.constants()["gain"][0, 0] * 2**rule.formats.weight_frac)
+    for layer in (1, 2):
+        step = 1 << rule.to_state(layer)["up"]
+        shift = rule.rate_shift(layer) + settings.rate_halvings
+        assert (step * gain + (1 << (shift - 1))) >> shift >= 1

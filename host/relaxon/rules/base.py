@@ -431,19 +431,23 @@ class Rule(Parts):
         return self.settings.rate_shifts[weights - 1] - hops * self.settings.feedback
 
     def position(self, layer: int) -> int:
-        """The finest rounding position whose error plane holds rate * (s_A - s_B) * c."""
-        exponent = self._gain_exponent - self._rate(layer)
-        return self.finest(layer, max(self._gains) * 2.0**exponent)
+        """The finest rounding position whose error plane holds rate * (s_A - s_B) * c. Where
+        feedback is scaled, differences shrink by it from layer to layer, and so the rates that make
+        up for it count without it: else halved rates would round small differences to 0."""
+        exponent = self._gain_exponent - self.settings.rate_shifts[layer - 1]
+        finest = self.finest(layer, max(self._gains) * 2.0**exponent)
+        return finest if self._error_shift(layer, finest) >= self.layout.needs.lean else 0
+
+    def _error_shift(self, weights: int, position: int) -> int:
+        """The shift from states times a gain to an error plane of a rounding position."""
+        learned = self.frac(weights) + self.frac(weights - 1)
+        return (
+            learned - self.config.learn_shifts[position] + self._rate(weights) - self._gain_exponent
+        )
 
     def rate_shift(self, weights: int) -> int:
         """The shift of a MAC from states times a gain to the error plane of a weight layer."""
-        learned = self.frac(weights) + self.frac(weights - 1)
-        shift = (
-            learned
-            - self.config.learn_shifts[self.position(weights)]
-            + self._rate(weights)
-            - self._gain_exponent
-        )
+        shift = self._error_shift(weights, self.position(weights))
         if not 0 <= shift < self.config.acc_bits:
             raise ConfigError(
                 f"beta = {self.settings.beta} with a rate of 2**-"

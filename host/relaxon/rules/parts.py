@@ -151,8 +151,9 @@ class Parts:
 
     def finest(self, weights: int, largest: float) -> int:
         """The finest rounding position of the weights into layer ``weights`` whose error planes
-        hold values below twice ``largest``."""
-        free = self.config.state_bits - 1 - self.formats.weight_frac + self.frac(weights)
+        hold values below twice ``largest``; the lower layer's, which has more fraction bits where
+        feedback is scaled, those that are smaller by as much."""
+        free = self.config.state_bits - 1 - self.formats.weight_frac + self.frac(weights - 1)
         return int(largest < 2.0 ** (free - self.config.learn_shifts[1]))
 
     # MACs
