@@ -141,10 +141,16 @@ PRESETS: dict[str, ArrayConfig] = {
         sample_buffer=64,
         sample_memory=True,
     ),
-    # LFE5U-85F as above, for convolutional networks: 28x28x1, 12 and 36 channels, 10 fill it. Not
-    # placed and routed yet.
+    # LFE5U-85F as above, for convolutional networks as 28x28x1, 12 and 36 channels, 10. Not placed
+    # and routed yet.
     "ecp5-85f-conv": ArrayConfig(
-        p=12, weight_depth=1024, drive_depth=512, levels=7, learn_terms=512, table_bits=0
+        p=12,
+        weight_depth=1024,
+        drive_depth=512,
+        max_terms=2048,
+        levels=7,
+        learn_terms=512,
+        table_bits=0,
     ),
 }
 """Named machines. Features are left out where the device has no room for them."""

@@ -40,8 +40,9 @@ class MemoryNeeds:
     scales
         Groups of the constant 1.0, each in the word format of other layers.
     lean
-        Three planes a neuron instead of six: ``free`` of hidden layers is in ``plus`` until the
-        nudge; in the end ``mean`` takes the place of ``plus``, ``fall`` that of ``minus``.
+        Two planes a neuron instead of six: ``free`` of hidden layers is in ``plus`` until the
+        nudge; in the end ``mean`` takes the place of ``plus``, ``rise`` and then ``fall`` that of
+        ``minus``.
     """
 
     phases: int = 2
@@ -63,7 +64,7 @@ class MemoryNeeds:
 
 
 PLAIN = MemoryNeeds()
-LEAN = {"free": "plus", "mean": "plus", "fall": "minus"}
+LEAN = {"free": "plus", "mean": "plus", "rise": "minus", "fall": "minus"}
 """Planes that share their place with another, where memory is lean."""
 
 
@@ -106,11 +107,10 @@ class Layout:
         config = self.config
         skipped = sum(block.tile_columns for block in self.skips)
         terms = max(block.most_terms for block in (*self.blocks[: self.depth], *self.readouts))
-        # An identity and a tile, for weight access; in lean memory on top of the planes ``rise``.
-        states = self.state_groups + 2 * config.p - self.needs.lean * self.span
+        states = self.state_groups + 2 * config.p  # an identity and a tile, for weight access
         for what, needed, present in (
             ("tiles of weights", self.tiles, config.weight_depth),
-            ("groups of states", max(states, self.state_groups), config.state_depth),
+            ("groups of states", states, config.state_depth),
             ("groups of drives", self.drive_groups, config.drive_depth),
             ("products in one accumulation", (terms + skipped + 1) * config.p, config.max_terms),
             ("loop levels in an instruction", self._levels, config.levels),

@@ -105,7 +105,7 @@ class Rule(Parts):
     REPORT: ClassVar[str] = "free"
     """The plane whose output a training sample reports."""
     LEAN: ClassVar[bool] = False
-    """Whether convolutional networks may keep three planes a neuron (`MemoryNeeds.lean`)."""
+    """Whether convolutional networks may keep two planes a neuron (`MemoryNeeds.lean`)."""
     PLAIN: ClassVar[str] = ""
     """Why the rule is refused for convolutional networks; empty: it is not."""
     FEEDBACK: ClassVar[bool] = False
@@ -143,8 +143,10 @@ class Rule(Parts):
     def needs(self, network: Network) -> MemoryNeeds:
         """What the rule keeps in memory beyond plain layers. Called before there is a layout."""
         pursued = self.settings.objective or self.OBJECTIVES[0]
+        lean = network.convolves and self.LEAN and pursued in ("squared-error", "clamping")
         return MemoryNeeds(
-            lean=network.convolves and self.LEAN and pursued in ("squared-error", "clamping"),
+            lean=lean,
+            tiles=("less",) * lean,
             scales=(network.depth + 1) // 2 if self.settings.feedback else 1,
             skips=parse_skips(self.settings.architecture),
             backward=self.settings.architecture == "backward",
@@ -507,17 +509,21 @@ class Rule(Parts):
 
     def update(self, b: Builder, marks: PatchPoints) -> None:
         """Compute error planes and means of each layer, then LEARN each block; or, where that has
-        the same bits, scaled states from the second layer on."""
+        the same bits, scaled states from the second layer on. Where memory is lean, layer by
+        layer."""
         learning, scaled = self.learning(), self.scales(marks.halvings)
+        lean = self.layout.needs.lean
         for layer in range(1, self.objective.top_relaxed + 1):
             own = [block for block in learning if block.upper == layer]
-            if not scaled:
+            if lean:
+                self.learn_in_place(b, marks, layer, learning)
+            elif not scaled:
                 self.errors(b, marks, layer, learning)
             elif layer == 1:
                 self.errors(b, marks, layer, own)
             elif own:
                 self.scaled_states(b, marks, layer)
-        for block in learning:
+        for block in () if lean else learning:
             learn = self.learn_scaled if scaled and block.upper > 1 else self.learn_block
             learn(b, block)
         self.objective.update(b, marks)
@@ -574,15 +580,36 @@ class Rule(Parts):
         planes = [("rise", layer)] if any(block.upper == layer for block in learning) else []
         planes += [(self.falls(block), block.upper) for block in above]
         met = above or any(block.upper == layer and block.lower for block in learning)
-        lean = self.layout.needs.lean and bool(met)  # d = 2 (mean - s_B), since mean replaces s_A
         for pair in range(len(self._gains)):
-            if lean:
-                self.mean(b, layer)
             for plane, weights in planes:
-                more = {"shift": self.rate_shift(weights) - 1} if lean else {}
-                self.difference(b, marks, layer, weights, plane, self.pairs[pair], pair, **more)
-            if met and not lean and self.MEAN == "mean":
+                self.difference(b, marks, layer, weights, plane, self.pairs[pair], pair)
+            if met and self.MEAN == "mean":
                 self.mean(b, layer, pair)
+
+    def learn_in_place(
+        self, b: Builder, marks: PatchPoints, layer: int, learning: Sequence[Block]
+    ) -> None:
+        """In lean memory: a layer's ``mean`` takes the place of s_A, ``rise`` that of s_B; once the
+        weights below have learned from it, ``fall`` does."""
+        below = [block for block in learning if block.upper == layer]
+        above = any(block.lower == layer for block in learning)
+        met = above or any(block.lower for block in below)
+        if met:
+            self.mean(b, layer)
+
+        def difference(weights: int, plane: str) -> None:
+            shift = self.rate_shift(weights) - met  # s_A - s_B = 2 (mean - s_B)
+            self.difference(b, marks, layer, weights, plane, self.pairs[0], shift=shift)
+
+        for block in below:
+            difference(layer, "rise")
+            self.learn_block(b, block)
+        if above and below:
+            plane = self.layout.plane("rise", layer)
+            shift = self.formats.weight_frac + self.rate_shift(layer + 1) - self.rate_shift(layer)
+            b.add(self.combine(layer, plane, [plane], tile="less", shift=shift))
+        elif above:
+            difference(layer + 1, "fall")
 
     def learn_block(self, b: Builder, block: Block) -> None:
         """Add d_l m_{l-1}^T + m_l d_{l-1}^T of each pair; for input and biases the first term."""
@@ -740,6 +767,7 @@ class Rule(Parts):
         tiles = {
             **zeros,
             "one": eye,
+            "less": (1 - self._less) * eye,
             "beta": self.settings.beta * eye,
             **self.objective.constants(),
         }
