@@ -385,7 +385,7 @@ class Rule(Parts):
         """The static drive of layer 1, and its states while all above are 0."""
         lay = self.layout
         block, drive = lay.block(1), lay.held("static", 1)
-        nest = block.forward(block.below.plane(lay.x), dst=self.at("free", 1), drive=drive)
+        nest = block.forward(lay.layers[0].plane(lay.x), dst=self.at("free", 1), drive=drive)
         fields = {**self.over_lists(b, nest), **self.to_state(1), **self.tail(1)}
         fields["from_drive"] = False
         b.add(Mac(**fields, both=True))
