@@ -223,7 +223,7 @@ class Rule(Parts):
             and usual
             and own.class_targets is Rule.class_targets
             and self.settings.input_bits <= 8
-            and (image.waits[0], image.always_on, self.layout.blocks[0].words_each) == (1, 1, 1)
+            and (image.waits[0], image.always_on, self.layout.needs.words) == (1, 1, 1)
             and 2 * image.column <= config.sample_buffer
             and self.layout.network.sizes[-1] <= 256
         )
