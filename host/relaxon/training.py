@@ -42,6 +42,7 @@ from .network import Network, from_integers, initial_weights, to_integers
 from .rules import check
 from .rules.base import Rule
 from .rules.settings import RuleSettings
+from .stored import SampleStore
 from .weights import load_layers, read_layers
 
 __all__ = [
@@ -65,6 +66,17 @@ Progress = Callable[[int], None]
 
 def silent(done: int) -> None:
     """The `Progress` that tells nobody."""
+
+
+class Counted:
+    """A `Progress` that tells another one, and knows how many are ``done``."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress, self.done = progress, 0
+
+    def __call__(self, done: int) -> None:
+        self.done += done
+        self.progress(done)
 
 
 Shown = Callable[[str, int], AbstractContextManager[Progress]]
@@ -270,6 +282,9 @@ class Trainer:
     every
         Samples after which the machine stops for `Callback.on_samples`; 0: never in an epoch. Each
         stop takes it a few cycles; the bits of all weights stay the same.
+    stream
+        Send the samples with every epoch also where the machine could keep them (`SampleStore`):
+        the same bits.
     """
 
     def __init__(
@@ -280,6 +295,7 @@ class Trainer:
         settings: TrainSettings,
         callbacks: Sequence[Callback] = (),
         every: int = 0,
+        stream: bool = False,
     ) -> None:
         check_data(network, data, settings.rule)
         self.device = device
@@ -307,6 +323,26 @@ class Trainer:
             ) from error
         self._inputs = encoded_by(self.rule.encode_inputs, data.held("x_train"))
         self._test_inputs = encoded_by(self.rule.encode_inputs, data.held("x_test"))
+        self._store: SampleStore | None = None
+        self._held = False
+        if device.config.sample_memory and self._labelled and len(self._inputs) and not stream:
+            samples = Samples(self._inputs, self._targets, np.arange(len(self._inputs)))
+            store = SampleStore(device, self._train, samples, data.digest)
+            self._store = store if store.held else None
+
+    @property
+    def stored(self) -> int:
+        """How many of the training samples the machine keeps in its sample memory, and so are sent
+        at most once."""
+        return self._store.held if self._store else 0
+
+    def hold(self, progress: Progress = silent) -> int:
+        """Have those samples in the memory; returns how many were sent. `run_epoch` does it, where
+        nobody did since `start` or `resume`. Raises DeviceError if the memory does not keep them.
+        """
+        sent = self._store.hold(progress) if self._store and not self._held else 0
+        self._held = True
+        return sent
 
     @property
     def identity(self) -> Identity:
@@ -356,6 +392,7 @@ class Trainer:
 
     def _load(self, weights: list[np.ndarray]) -> None:
         checks.claim(self.device, self)
+        self._held = False
         self.rule.prepare(self.device)
         load_layers(self.device, self.layout, weights)
 
@@ -427,6 +464,9 @@ class Trainer:
         self.told.check()
 
     def _epoch(self, evaluate: bool, loss: bool, shown: Shown) -> dict:
+        if self.stored and not self._held:
+            with shown("loading samples", self.stored) as progress:
+                self.hold(progress)
         label = f"epoch {self.epoch + 1}/{self.settings.epochs}"
         with shown(label, len(self._inputs)) as progress:
             entry = self.run_epoch(progress)
@@ -474,10 +514,13 @@ class Trainer:
 
     def run_epoch(self, progress: Progress = silent) -> dict:
         """Train on every sample once; returns the epoch's entry of `history`. Raises ConfigError
-        unless `start` or `resume` came before, on this device and by nobody else since."""
+        unless `start` or `resume` came before, on this device and by nobody else since; DeviceError
+        if a sample memory did not keep the samples throughout, and then the epoch does not count.
+        """
         checks.owned(self.device, self)
         if not len(self._inputs):
             raise DataError(f"{self.data.name} has no samples to train on, but to answer")
+        self.hold()
         order = self.order(self.epoch)
         program = self._scheduled(self.epoch)
         right = done = 0
@@ -490,11 +533,10 @@ class Trainer:
             program, _, _ = program.patch(self._marks.samples, count=len(part))
             self.device.run_limit = self._limit(program, self._marks.samples)
             self.device.load(program.rows)
-            samples = Samples(self._inputs, self._targets, part)
-            payloads = self.device.run_all(samples, progress=progress)
+            payloads = self._run(part, counted := Counted(progress))
             self.counters()  # no run is so long that one of them wraps twice
             if self._labelled:
-                progress(len(part))
+                counted(len(part) - counted.done)
             elif self.data.classes is not None:
                 answers = np.frombuffer(b"".join(payloads), "<u2")
                 right += np.count_nonzero(answers == self.data.y_train[part])
@@ -504,6 +546,10 @@ class Trainer:
             if self.every:
                 online = {} if self.data.classes is None else {"online_accuracy": right / done}
                 self.told.samples(self, self.epoch + 1, **online)
+        if self._store:
+            self._held = False  # unless it is seen to be right
+            self._store.check()
+            self._held = True
         if self.rule.OUTSIDE:
             x, y = self.data.x_train[order], self.data.y_train[order]
             learned = self.rule.outside(self.real_weights(), x, y, self._halvings(self.epoch))
@@ -514,6 +560,14 @@ class Trainer:
             entry["online_accuracy"] = float(right / done)
         self.history.append(entry)
         return entry
+
+    def _run(self, part: NDArray[np.integer], progress: Progress) -> list[bytes]:
+        """Run the program that is loaded over training samples, wherever they are."""
+        if self._store is None:
+            samples = Samples(self._inputs, self._targets, part)
+            return self.device.run_all(samples, progress=progress)
+        others = Samples(self._inputs, self._targets, part[part >= self._store.held])
+        return self._store.run(part, others, progress)
 
     def _limit(self, program: Program, loop: int) -> float:
         """`run_limit` of one sample of a program, whose ``loop`` counts samples."""

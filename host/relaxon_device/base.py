@@ -46,6 +46,8 @@ class Rows(Protocol):
     def __getitem__(self, some: slice, /) -> NDArray[np.uint8]: ...
 
 
+NONE = np.zeros((0, 0), np.uint8)
+"""No samples."""
 KEYS = (Register.UPDATE_KEY, Register.SAMPLE_KEY)
 """Registers that are seeds of xorshift32: 0 would stay 0 for ever."""
 
@@ -369,19 +371,26 @@ class Device(ABC):
     def run_stored(
         self,
         indices: NDArray[np.integer],
+        samples: Rows = NONE,
         *,
+        wait: Wait | None = None,
         row: int = 0,
         count: bool = True,
         progress: Callable[[int], None] = lambda count: None,
     ) -> list[bytes]:
-        """`run_all` on records of sample memory, by their indices (n,).
+        """`run_all` on records of sample memory, by their indices (n,); -1 stands for the next of
+        ``samples``, which are sent.
 
-        Raises DeviceError if the memory has no such record, or the program at ``row`` takes none.
+        ``wait``: the first WAIT that is ahead of the program at ``row``; without it the program is
+        read. Raises DeviceError if the memory has no such record, or the program takes none;
+        DataError if there are not as many samples as -1.
         """
-        wait = self._stored_format(row)
+        wait = wait or self._stored_format(row)
+        if (sent := np.count_nonzero(indices < 0)) != len(samples):
+            raise DataError(f"{sent} samples are to be sent, {len(samples)} given")
         last = record_address(self.config, wait, int(indices.max(initial=0)))
         self._check_memory(last, wait_bytes(self.config, wait))
-        return self._run_stored(indices, wait, row, count, progress)
+        return self._run_stored(indices, samples, wait, self._checked_row(row), count, progress)
 
     def _stored_format(self, row: int) -> Wait:
         """The first WAIT that is ahead of the program at a row."""
@@ -417,6 +426,7 @@ class Device(ABC):
     def _run_stored(
         self,
         indices: NDArray[np.integer],
+        samples: Rows,
         wait: Wait,
         row: int,
         count: bool,

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from relaxon_isa import (
+    COUNTER_BITS,
     INDEX_BYTES,
     INFO_BYTES,
     BoardError,
@@ -19,12 +20,13 @@ from relaxon_isa import (
     DeviceError,
     LinkError,
     Record,
+    Register,
     Space,
     Wait,
 )
 from relaxon_isa.identity import decode_info
 
-from .base import Device, SpaceLayout, left_over, starved
+from .base import Device, Rows, SpaceLayout, blocks, left_over, starved
 from .link import FRAME_BYTES, QUESTION, HostLink, LinkStats, RecordReader, encode_runs
 from .transport import DEFAULT_BAUD, SerialTransport, Transport
 
@@ -33,6 +35,8 @@ __all__ = ["UNPACED_SECONDS", "SerialDevice"]
 CHUNK_BYTES = 4096
 """Longest READ or WRITE. Long enough to cost no time, short enough to see progress."""
 INDICES_AT_ONCE = 256
+SAMPLES_A_POLL = 64
+"""Samples sent between two readings of the samples' counter."""
 HIGH_WATER = 1 << 15
 """Bytes queued ahead of the board: two of the largest rings."""
 ANSWER_SECONDS = 0.1
@@ -49,10 +53,11 @@ NOTHING = object()
 
 @dataclass
 class _Answer:
-    """The DATA record of one READ."""
+    """The DATA record of one READ; ``told`` is called with it as it comes."""
 
     size: int
     data: bytes | None = None
+    told: Callable[[bytes], None] | None = None
 
 
 @dataclass
@@ -216,6 +221,8 @@ class SerialDevice(Device):
             if len(payload) != answer.size:
                 raise LinkError(f"{answer.size} bytes were asked for, {len(payload)} came")
             answer.data = payload
+            if answer.told:
+                answer.told(payload)
         elif record is Record.EMIT and run:
             run.emits.append(payload)
         elif record is Record.DONE and run:
@@ -374,19 +381,20 @@ class SerialDevice(Device):
     def _run_stored(
         self,
         indices: np.ndarray,
+        samples: Rows,
         wait: Wait,
         row: int,
         count: bool,
         progress: Callable[[int], None],
     ) -> list[bytes]:
-        parts = (
-            indices[at : at + INDICES_AT_ONCE] for at in range(0, len(indices), INDICES_AT_ONCE)
-        )
-        payloads = []
-        for payload in self._launch(parts, row, count, self._send_indices):
-            payloads.append(payload)
-            progress(1)
-        return payloads
+        return self._all(_parts(indices, samples), row, count, self._send_part, progress, 1)
+
+    def _send_part(self, part: bytes | np.ndarray) -> None:
+        """A sample, or indices of records."""
+        if isinstance(part, bytes):
+            self._send_sample(part)
+        else:
+            self._send_indices(part)
 
     def _send_indices(self, indices: np.ndarray) -> None:
         listed = b"".join(int(index).to_bytes(INDEX_BYTES, "little") for index in indices)
@@ -394,13 +402,65 @@ class SerialDevice(Device):
 
     # Programs -----------------------------------------------------------------------------
 
+    def run_all(
+        self,
+        samples: Rows,
+        *,
+        row: int = 0,
+        count: bool = True,
+        progress: Callable[[int], None] = lambda count: None,
+    ) -> list[bytes]:
+        each = (bytes(sample) for block in blocks(samples) for sample in block)
+        row = self._checked_row(row)
+        return self._all(each, row, count, self._send_sample, progress, SAMPLES_A_POLL)
+
+    def _all(
+        self,
+        parts: Iterator[Any],
+        row: int,
+        count: bool,
+        send: Callable[[Any], None],
+        progress: Callable[[int], None],
+        every: int,
+    ) -> list[bytes]:
+        """`_launch` to its end; returns all payloads. ``progress`` is told of payloads or of the
+        samples' counter, which is read after ``every`` parts, whichever is more."""
+        told = 0
+
+        def tell(done: int) -> None:
+            nonlocal told
+            if done > told:
+                progress(done - told)
+                told = done
+
+        before = 0
+
+        def polled(answer: bytes) -> None:
+            tell((int.from_bytes(answer, "little") - before) % (1 << COUNTER_BITS))
+
+        polls = count and self.config.sample_buffer > 0  # else a READ waits for the run's end
+        if polls:
+            before = int(self.read(Space.REGISTER, Register.SAMPLES, 1)[0])
+        payloads = []
+        for payload in self._launch(parts, row, count, send, polled if polls else None, every):
+            payloads.append(payload)
+            tell(len(payloads))
+        return payloads
+
     def _run(self, samples: Iterator[bytes], row: int, count: bool) -> Iterator[bytes]:
         return self._launch(samples, row, count, self._send_sample)
 
     def _launch(
-        self, samples: Iterator[Any], row: int, count: bool, send: Callable[[Any], None]
+        self,
+        samples: Iterator[Any],
+        row: int,
+        count: bool,
+        send: Callable[[Any], None],
+        polled: Callable[[bytes], None] | None = None,
+        every: int = 1,
     ) -> Iterator[bytes]:
-        """`run` on what ``send`` sends."""
+        """`run` on what ``send`` sends; ``polled`` is given the samples' counter after ``every`` of
+        them."""
         if self._run_now and not self._dirty:
             raise DeviceError(f"{self._name}: a program runs already; end that run first")
         with self._guard():
@@ -430,6 +490,8 @@ class SerialDevice(Device):
                     else:
                         given += 1
                         send(sample)
+                        if polled and given % every == 0:
+                            self._ask(Space.REGISTER, Register.SAMPLES, 0, 1, 4).told = polled
                 else:
                     self._pump(news)
                 while run.emits:
@@ -449,3 +511,16 @@ class SerialDevice(Device):
             if self.zero_runs and len(runs := encode_runs(part)) < len(part):
                 command, part = Command.RUNS, runs
             self._send(bytes([command]) + len(part).to_bytes(2, "little") + part)
+
+
+def _parts(indices: np.ndarray, samples: Rows) -> Iterator[bytes | np.ndarray]:
+    """Indices of records some at a time, and for each -1 the next of ``samples``."""
+    sent = 0
+    for at in range(0, len(indices), INDICES_AT_ONCE):
+        some = indices[at : at + INDICES_AT_ONCE]
+        for part in np.split(some, np.flatnonzero(np.diff(some < 0)) + 1):
+            if part[0] >= 0:
+                yield part
+                continue
+            yield from map(bytes, samples[sent : sent + len(part)])
+            sent += len(part)

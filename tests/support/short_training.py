@@ -26,10 +26,17 @@ def few_digits(count: int) -> Dataset:
     )
 
 
-def trained(device: Device, network: Network, data: Dataset, settings: TrainSettings) -> dict:
+def trained(
+    device: Device,
+    network: Network,
+    data: Dataset,
+    settings: TrainSettings,
+    *,
+    stream: bool = False,
+) -> dict:
     """Weights, planes, drives, counters and keys after an epoch; accuracy. Plain lists."""
     config = device.config
-    trainer = Trainer(device, network, data, settings)
+    trainer = Trainer(device, network, data, settings, stream=stream)
     trainer.start()
     trainer.run_epoch()
     layout = trainer.layout

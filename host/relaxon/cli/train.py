@@ -192,6 +192,12 @@ _TRAIN = TrainSettings()
     help="Wait so long for a board that is gone from its port, then train the epoch that this cut "
     "short again. 0: end at once.",
 )
+@click.option(
+    "--stream",
+    is_flag=True,
+    help="Send the samples in every epoch, also to a board with a sample memory, which could keep "
+    "them. The bits are the same.",
+)
 @click.option("--evaluate/--no-evaluate", default=True, help="Test after every epoch.")
 @click.option("--loss", is_flag=True, help="Test for the outputs' mean squared error as well.")
 @click.option("--watch", is_flag=True, help="Show curves in the terminal while it trains.")
@@ -227,6 +233,7 @@ def train(
     force: bool,
     verify: bool | None,
     retry: int,
+    stream: bool,
     evaluate: bool,
     loss: bool,
     watch: bool,
@@ -279,11 +286,17 @@ def train(
         every = every or max(1, len(dataset.y_train) // POINTS)
     if every := saved.spec.get("every") if saved else every:
         spec["every"] = every
-    with _open(backend, preset_name, network, dataset, settings, saved) as trainer:
+    with _open(backend, preset_name, network, dataset, settings, saved, stream) as trainer:
         device, trainer.every = trainer.device, every or 0
         trainer.told.callbacks += callbacks
         with bar("loading weights"):
             trainer.resume(saved) if saved else trainer.start(initial)
+        if trainer.stored:
+            with bar("loading samples", trainer.stored) as progress:
+                sent = trainer.hold(progress)
+            how_many = f"{trainer.stored} of {len(dataset.y_train)} samples"
+            known = "were sent to" if sent else "are there already in"
+            console.print(f"{how_many} {known} the sample memory")
         wanted = backend != "golden" if verify is None else verify
         golden = GoldenRun(device.config, spec, init=init, resume=resume) if wanted else None
         first, code = trainer.epoch, 0
@@ -350,6 +363,7 @@ WITH_RESUME = {
     "record",
     "verify",
     "retry",
+    "stream",
     "evaluate",
     "loss",
     "watch",
@@ -397,6 +411,7 @@ def _open(
     data: Dataset,
     settings: TrainSettings,
     saved: Checkpoint | None,
+    stream: bool = False,
 ) -> Iterator[Trainer]:
     """The trainer of a run on its device, after all checks that need none (`choose_preset`)."""
     chosen = choose_preset(backend, preset_name, network, data, settings, saved)
@@ -408,7 +423,7 @@ def _open(
             console.print(f"golden model of {kind} {chosen}, {engine_used(device)}", markup=False)
         refuse_other_preset(backend, preset_name, device.config)
         with bar("loading samples"):
-            trainer = Trainer(device, network, data, settings)
+            trainer = Trainer(device, network, data, settings, stream=stream)
         for remark in remarks(trainer.rule, data):
             console.print("[yellow]note:[/]", escape(remark), soft_wrap=True)
         try:

@@ -107,7 +107,7 @@ def throughput(
     """
     with open_device("golden", config) as device:
         meter = Meter(device)
-        trainer = Trainer(meter, network, data, settings)
+        trainer = Trainer(meter, network, data, settings, stream=True)
         trainer.start()
         while trainer.epoch < settings.epochs:
             trainer.run_epoch(progress)

@@ -6,7 +6,7 @@ from zlib import crc32
 
 import numpy as np
 
-from relaxon_device.base import Device, SpaceLayout, left_over, starved
+from relaxon_device.base import Device, Rows, SpaceLayout, left_over, starved
 from relaxon_isa import ArrayConfig, Space, Wait, record_address, record_stride, wait_bytes
 from relaxon_isa.identity import decode_info, encode_info
 
@@ -95,14 +95,19 @@ class GoldenDevice(Device):
     def _run_stored(
         self,
         indices: np.ndarray,
+        samples: Rows,
         wait: Wait,
         row: int,
         count: bool,
         progress: Callable[[int], None],
     ) -> list[bytes]:
         at = record_address(self.config, wait, 0)
-        at = at + np.asarray(indices, np.int64) * record_stride(self.config, wait)
-        records = self.memory[at[:, None] + np.arange(wait_bytes(self.config, wait))]
+        stored = indices >= 0
+        at = at + np.asarray(indices[stored], np.int64) * record_stride(self.config, wait)
+        records = np.empty((len(indices), wait_bytes(self.config, wait)), np.uint8)
+        records[stored] = self.memory[at[:, None] + np.arange(records.shape[1])]
+        if len(samples):
+            records[~stored] = samples[: len(samples)]
         return self.run_all(records, row=row, count=count, progress=progress)
 
     def reset(self) -> None:

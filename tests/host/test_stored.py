@@ -1,0 +1,172 @@
+"""Training from a sample memory: the bits of a run over the line, and nothing on wrong data."""
+
+import numpy as np
+import pytest
+
+from relaxon.datasets import Dataset
+from relaxon.network import Network
+from relaxon.rules import settings_for
+from relaxon.training import Trainer, TrainSettings
+from relaxon_device.base import Device
+from relaxon_isa import MEMORY_HEADER_BYTES, DataError, DeviceError, Register, Wait, preset
+from relaxon_sim.golden import GoldenDevice
+
+CONFIG = preset("fast4").replace(weight_depth=128, state_depth=128, drive_depth=32)
+SIZES = (23, 9, 3)
+COUNT = 60
+STRIDE = 14
+"""23 inputs of 4 bits, a label, and a byte that makes it even."""
+
+
+def data(seed: int = 3) -> Dataset:
+    rng = np.random.default_rng(seed)
+    x = rng.random((COUNT, 23)) * (rng.random((COUNT, 23)) < 0.4)
+    x, y = x.astype(np.float32), np.arange(COUNT) % 3
+    return Dataset(name="made", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9], classes=3)
+
+
+def trainer(device: Device, samples: Dataset | None = None, **how) -> Trainer:
+    network = Network(SIZES)
+    rule = settings_for("ep-centered", network.depth, recipe="fast")
+    settings = TrainSettings(epochs=3, rule=rule)
+    made = Trainer(device, network, samples or data(), settings, **how)
+    made.start()
+    return made
+
+
+def left(made: Trainer) -> dict:
+    """What the epochs leave, with their history."""
+    history = [*made.epochs()]
+    weights = [w.tolist() for w in made.weights()]
+    return {"history": history, "weights": weights, "counters": made.counters()}
+
+
+def room_for(device: GoldenDevice, count: int) -> None:
+    """A memory of so many records, and half of another."""
+    size = MEMORY_HEADER_BYTES + count * STRIDE + STRIDE // 2
+    device.memory = device.memory[:size]
+    device.machine.registers.values[Register.MEMORY] = size
+
+
+@pytest.fixture
+def device():
+    with GoldenDevice(CONFIG) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def streamed() -> dict:
+    with GoldenDevice(CONFIG) as opened:
+        made = trainer(opened, stream=True)
+        found = left(made)
+        assert made.stored == 0 and not opened.memory.any()
+        return found
+
+
+@pytest.mark.parametrize("held", [COUNT, 23, 1, 0])
+@pytest.mark.parametrize("every", [0, 7])
+def test_bits_are_those_of_a_run_over_the_line(device, streamed, held, every):
+    """Whether all samples fit, some, or none; in runs of any size."""
+    if held < COUNT:
+        room_for(device, held)
+    made = trainer(device, every=every)
+    assert made.stored == held
+    found, counters = left(made), {**streamed["counters"], Register.MEMORY: device.memory_bytes}
+    if every:  # each run begins anew, which takes cycles
+        found["counters"] = counters
+    assert found == {**streamed, "counters": counters}
+
+
+def test_samples_are_sent_once(device, monkeypatch):
+    sent: list[int] = []
+    store = device.store
+    monkeypatch.setattr(device, "store", lambda at, some: sent.append(len(some)) or store(at, some))
+    told: list[int] = []
+    made = trainer(device)
+    assert made.hold(told.append) == COUNT == sum(told)
+    assert sum(sent) == 2 * MEMORY_HEADER_BYTES + COUNT * STRIDE
+    assert made.hold() == 0
+    again = trainer(device)
+    sent.clear()
+    assert again.hold() == 0 and not sent
+    other = trainer(device, data(seed=4))
+    assert other.hold() == COUNT
+    assert trainer(device).hold() == COUNT  # the first one's are gone
+
+
+def test_a_changed_bit_is_noticed_before_and_after(device, streamed):
+    trainer(device).hold()
+    device.memory[MEMORY_HEADER_BYTES + 17 * STRIDE + 5] ^= 16
+    made = trainer(device)
+    assert made.hold() == COUNT  # sent again
+    run = made.device.run_stored
+
+    def flips(*args, **how):
+        found = run(*args, **how)
+        device.memory[MEMORY_HEADER_BYTES + 17 * STRIDE + 5] ^= 16
+        return found
+
+    made.device.run_stored = flips
+    message = r"has changed .*sample 17 differs in 1 of 13 bytes, first at address 1267: 0x.., not"
+    with pytest.raises(DeviceError, match=message):
+        made.run_epoch()
+    assert made.epoch == 0 and not made.history
+    made.device.run_stored = run
+    made.start()
+    assert left(made) == streamed
+
+
+def test_power_that_failed_and_a_transfer_cut_short(device):
+    made = trainer(device)
+    made.hold()
+    device.memory[:] = 0
+    with pytest.raises(DeviceError, match="differs in"):
+        made.run_epoch()
+    made.start()
+    store = device.store
+
+    def cut(address: int, some: bytes) -> None:
+        if address > MEMORY_HEADER_BYTES:
+            raise KeyboardInterrupt
+        store(address, some)
+        if address:
+            raise KeyboardInterrupt
+
+    device.store = cut
+    with pytest.raises(KeyboardInterrupt):
+        made.hold()
+    assert not device.memory[:MEMORY_HEADER_BYTES].any()
+    device.store = store
+    assert trainer(device).hold() == COUNT
+    device.memory[:MEMORY_HEADER_BYTES] = 0
+    other = trainer(device)
+    made.start()
+    made._held = True
+    with pytest.raises(DeviceError, match="its header is gone"):
+        made.run_epoch()
+    other.start()
+    assert other.hold() == COUNT
+
+
+def test_a_memory_that_keeps_nothing(device):
+    device._store = lambda address, some: None
+    with pytest.raises(DeviceError, match=r"does not keep what it is sent: sample 0 .*--stream"):
+        trainer(device).run_epoch()
+
+
+def test_others_must_be_as_many_as_asked_for(device):
+    trainer(device)
+    with pytest.raises(DataError, match="2 samples are to be sent, 0 given"):
+        device.run_stored(np.array([0, -1, -1]), wait=Wait(ahead=True))
+
+
+def test_targets_are_streamed(device):
+    """Real-valued ones are no labels, and lie in no record."""
+    x = data().x_train
+    with_targets = Dataset(name="t", x_train=x, y_train=x[:, :3], x_test=x, y_test=x[:, :3])
+    network = Network(SIZES)
+    rule = settings_for("ep-centered", network.depth, recipe="fast", margin=0.1)
+    made = Trainer(device, network, with_targets, TrainSettings(epochs=1, rule=rule))
+    made.start()
+    made.run_epoch()
+    assert made.stored == 0 and not device.memory.any()
