@@ -77,7 +77,7 @@ FAULTS = {
     ),
     "saturation counted below a ReLU": Fault("neuron", "& ~(value_sign & control.positive)", ""),
     # The array
-    "one tail lane too many": Fault("array", "self.mac.tail > k)", "self.mac.tail >= k)"),
+    "one tail lane too many": Fault("array", "(tail > k)", "(tail >= k)"),
     "gate's address a cycle early": Fault(
         "array", "into(pipes.gate, when.gate_address)", "into(pipes.gate, when.gate_address - 1)"
     ),

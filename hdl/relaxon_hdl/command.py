@@ -592,31 +592,6 @@ class CommandUnit(Scheduled):
         if self.config.zero_runs:
             begin.append((Command.RUNS, "RUN_OF_ZEROS" if self.when.short else "SETTLE_RUNS"))
 
-        def pass_byte() -> None:
-            """A byte of a sample to the core, or to nobody."""
-            m.d.comb += [
-                core.sample.valid.eq(host.valid & core.running),
-                host.ready.eq(core.sample.ready | ~core.running),
-                arguments.count_down.eq(host.valid & host.ready),
-            ]
-            with m.If(arguments.count_down & ~core.running):
-                m.d.sync += lost.eq(1)
-
-        def end_sample() -> None:
-            m.next = "COMMAND"
-            with m.If(lost):
-                m.next = "ERROR"
-
-        def take_number(state: str) -> None:
-            """The next byte of the command is one of a pair's two numbers."""
-            with m.If(arguments.none):
-                end_sample()
-            with m.Else():
-                m.d.comb += [host.ready.eq(1), arguments.count_down.eq(host.valid)]
-                m.d.sync += run.eq(host.payload)
-                with m.If(host.valid):
-                    m.next = state
-
         with m.FSM(name="command"):
             with m.State("COMMAND"):
                 m.d.comb += [host.ready.eq(1), arguments.start.eq(1)]
@@ -656,42 +631,7 @@ class CommandUnit(Scheduled):
                     m.next = "SAMPLE"
             if self.config.sample_memory:
                 self.remember(m, host, records, task, read, length, lost)
-            with m.State("SAMPLE"):
-                with m.If(arguments.none):
-                    end_sample()
-                with m.Else():
-                    pass_byte()
-
-            if self.config.zero_runs:
-                if not self.when.short:
-                    with m.State("SETTLE_RUNS"):
-                        m.next = "RUN_OF_ZEROS"
-                with m.State("RUN_OF_ZEROS"):
-                    take_number("ZEROS")
-                with m.State("ZEROS"):
-                    m.d.comb += zeros.eq(1)
-                    with m.If(run == 0):
-                        m.next = "RUN_OF_BYTES"
-                    with m.Else():
-                        m.d.comb += [
-                            core.sample.valid.eq(core.running),
-                            core.sample.payload.eq(0),
-                        ]
-                        with m.If(core.sample.ready | ~core.running):
-                            m.d.sync += run.eq(run - 1)
-                        with m.If(~core.running):
-                            m.d.sync += lost.eq(1)
-                with m.State("RUN_OF_BYTES"):
-                    take_number("BYTES")
-                with m.State("BYTES"):
-                    with m.If(arguments.none):
-                        end_sample()
-                    with m.Elif(run == 0):
-                        m.next = "RUN_OF_ZEROS"
-                    with m.Else():
-                        pass_byte()
-                        with m.If(arguments.count_down):
-                            m.d.sync += run.eq(run - 1)
+            self.take_samples(m, host, arguments, lost=lost, run=run, zeros=zeros)
 
             with m.State("CHECKSUM"), m.If(~check.busy):
                 m.next = "COMMAND"
@@ -699,49 +639,9 @@ class CommandUnit(Scheduled):
                     m.d.sync += damaged.eq(1)
                     m.next = "ERROR"
 
-            with m.State("LENGTH"):  # count times size
-                m.d.comb += element.count.eq(1)
-                m.d.sync += length.eq(length + arguments.count)
-                if self.config.sample_buffer:
-                    known = Cat(arguments.index == register for register in EARLY).any()
-                    one = (arguments.space == Space.REGISTER) & (arguments.count == 1)
-                    m.d.sync += early.eq(one & known)
-                with m.If(element.last):
-                    m.next = "DATA"
-            with m.State("DATA"):
-                m.d.comb += [records.wanted.eq(1), records.kind.eq(Kind.DATA)]
-                with m.If(records.granted):
-                    m.next = "ELEMENT"
-            with m.State("ELEMENT"):
-                m.d.comb += arguments.count_down.eq(1)
-                m.next = "MEMORY"
-                with m.If(writing):
-                    m.next = "FILL"
-                with m.If(arguments.count == 0):
-                    m.next = "COMMAND"
-                    with m.If(~writing):
-                        m.next = "END"
-            with m.State("FILL"):
-                m.d.comb += [element.fill.eq(1), host.ready.eq(element.taking)]
-                with m.If(element.filled):
-                    m.next = "MEMORY"
-            with m.State("MEMORY"):
-                m.d.comb += core.memory.valid.eq(~arguments.is_info)
-                with m.If(core.memory.ready | arguments.is_info):
-                    m.d.comb += [element.load.eq(1), arguments.step.eq(writing)]
-                    m.next = "EMPTY"
-                    with m.If(writing):
-                        m.next = "ELEMENT"
-            with m.State("EMPTY"):
-                m.d.comb += [records.body.valid.eq(1), element.drop.eq(records.body.ready)]
-                with m.If(element.drop & element.last):
-                    m.d.comb += arguments.step.eq(1)
-                    m.next = "ELEMENT"
-            with m.State("END"):
-                m.d.comb += records.end.eq(1)
-                with m.If(records.in_body):  # the header may still be on its way, if count was 0
-                    m.next = "COMMAND"
-
+            self.move_elements(
+                m, host, arguments, element, records, writing=writing, length=length, early=early
+            )
             with m.State("ERROR"):
                 m.d.comb += [records.wanted.eq(1), records.kind.eq(Kind.ERROR)]
                 with m.If(records.granted):
@@ -760,6 +660,138 @@ class CommandUnit(Scheduled):
                 m.d.comb += host.ready.eq(1)
 
         m.d.comb += self.quiet.eq(host.ready & ~host.valid & records.quiet)
+
+    def take_samples(
+        self,
+        m: Module,
+        host: Any,
+        arguments: Arguments,
+        *,
+        lost: Signal,
+        run: Signal,
+        zeros: Signal,
+    ) -> None:
+        """The states of SAMPLE and RUNS, behind the arguments."""
+        core = self.core
+
+        def pass_byte() -> None:
+            """A byte of a sample to the core, or to nobody."""
+            m.d.comb += [
+                core.sample.valid.eq(host.valid & core.running),
+                host.ready.eq(core.sample.ready | ~core.running),
+                arguments.count_down.eq(host.valid & host.ready),
+            ]
+            with m.If(arguments.count_down & ~core.running):
+                m.d.sync += lost.eq(1)
+
+        def end_sample() -> None:
+            m.next = "COMMAND"
+            with m.If(lost):
+                m.next = "ERROR"
+
+        def take_number(state: str) -> None:
+            """The next byte of the command is one of a pair's two numbers."""
+            with m.If(arguments.none):
+                end_sample()
+            with m.Else():
+                m.d.comb += [host.ready.eq(1), arguments.count_down.eq(host.valid)]
+                m.d.sync += run.eq(host.payload)
+                with m.If(host.valid):
+                    m.next = state
+
+        with m.State("SAMPLE"):
+            with m.If(arguments.none):
+                end_sample()
+            with m.Else():
+                pass_byte()
+
+        if self.config.zero_runs:
+            if not self.when.short:
+                with m.State("SETTLE_RUNS"):
+                    m.next = "RUN_OF_ZEROS"
+            with m.State("RUN_OF_ZEROS"):
+                take_number("ZEROS")
+            with m.State("ZEROS"):
+                m.d.comb += zeros.eq(1)
+                with m.If(run == 0):
+                    m.next = "RUN_OF_BYTES"
+                with m.Else():
+                    m.d.comb += [
+                        core.sample.valid.eq(core.running),
+                        core.sample.payload.eq(0),
+                    ]
+                    with m.If(core.sample.ready | ~core.running):
+                        m.d.sync += run.eq(run - 1)
+                    with m.If(~core.running):
+                        m.d.sync += lost.eq(1)
+            with m.State("RUN_OF_BYTES"):
+                take_number("BYTES")
+            with m.State("BYTES"):
+                with m.If(arguments.none):
+                    end_sample()
+                with m.Elif(run == 0):
+                    m.next = "RUN_OF_ZEROS"
+                with m.Else():
+                    pass_byte()
+                    with m.If(arguments.count_down):
+                        m.d.sync += run.eq(run - 1)
+
+    def move_elements(
+        self,
+        m: Module,
+        host: Any,
+        arguments: Arguments,
+        element: ElementRegister,
+        records: RecordWriter,
+        *,
+        writing: Signal,
+        length: Signal,
+        early: Signal,
+    ) -> None:
+        """The states of WRITE and READ, behind the arguments."""
+        core = self.core
+        with m.State("LENGTH"):  # count times size
+            m.d.comb += element.count.eq(1)
+            m.d.sync += length.eq(length + arguments.count)
+            if self.config.sample_buffer:
+                known = Cat(arguments.index == register for register in EARLY).any()
+                one = (arguments.space == Space.REGISTER) & (arguments.count == 1)
+                m.d.sync += early.eq(one & known)
+            with m.If(element.last):
+                m.next = "DATA"
+        with m.State("DATA"):
+            m.d.comb += [records.wanted.eq(1), records.kind.eq(Kind.DATA)]
+            with m.If(records.granted):
+                m.next = "ELEMENT"
+        with m.State("ELEMENT"):
+            m.d.comb += arguments.count_down.eq(1)
+            m.next = "MEMORY"
+            with m.If(writing):
+                m.next = "FILL"
+            with m.If(arguments.count == 0):
+                m.next = "COMMAND"
+                with m.If(~writing):
+                    m.next = "END"
+        with m.State("FILL"):
+            m.d.comb += [element.fill.eq(1), host.ready.eq(element.taking)]
+            with m.If(element.filled):
+                m.next = "MEMORY"
+        with m.State("MEMORY"):
+            m.d.comb += core.memory.valid.eq(~arguments.is_info)
+            with m.If(core.memory.ready | arguments.is_info):
+                m.d.comb += [element.load.eq(1), arguments.step.eq(writing)]
+                m.next = "EMPTY"
+                with m.If(writing):
+                    m.next = "ELEMENT"
+        with m.State("EMPTY"):
+            m.d.comb += [records.body.valid.eq(1), element.drop.eq(records.body.ready)]
+            with m.If(element.drop & element.last):
+                m.d.comb += arguments.step.eq(1)
+                m.next = "ELEMENT"
+        with m.State("END"):
+            m.d.comb += records.end.eq(1)
+            with m.If(records.in_body):  # the header may still be on its way, if count was 0
+                m.next = "COMMAND"
 
     def remember(
         self,

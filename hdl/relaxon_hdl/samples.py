@@ -159,21 +159,7 @@ class SampleBuffer(Scheduled):
         one = Signal(VALUE_BITS)
         word_after = Signal(16)
         per_byte = Signal(range(9))
-        with m.Switch(keeps["pack"]):
-            for pack in Pack:
-                if pack is Pack.WORD:
-                    continue
-                bits = pack.bits
-                with m.Case(pack):
-                    for d, value in enumerate(values):
-                        raw = word[d * bits : (d + 1) * bits]
-                        sign = raw[-1] & keeps["signed"] if len(raw) else Const(0)
-                        m.d.comb += value.eq(Cat(raw, sign.replicate(VALUE_BITS - len(raw))))
-                    m.d.comb += [
-                        one.eq(Mux(keeps["signed"], 1 << (bits - 1), 1 << bits)),
-                        word_after.eq(word >> (at_once * bits)),
-                        per_byte.eq(8 // bits),
-                    ]
+        self.unpack(m, word, keeps, values, one=one, after=word_after, per_byte=per_byte)
         always_on = Signal()  # in place of the word's
         with m.If(always_on):
             m.d.comb += values[0].eq(one)
@@ -185,25 +171,11 @@ class SampleBuffer(Scheduled):
         moves = Signal()
         column = Signal(p, init=1)  # one bit
         group = Signal(range(most + 1))
-        entries, appends, new_rows = [], Signal(p), Signal(p)
-        for j in range(p):
-            mine = [column[(j - d) % p] & there[d] for d in range(at_once)]
-            beyond = Cat(mine[d] for d in range(at_once) if d > j).any()
-            value = Signal(VALUE_BITS, name=f"entry_value_{j}")
-            m.d.comb += [
-                value.eq(
-                    reduce(
-                        or_,
-                        (
-                            v & bit.replicate(VALUE_BITS)
-                            for v, bit in zip(values, mine, strict=True)
-                        ),
-                    )
-                ),
-                appends[j].eq(Cat(mine).any() & (keeps["dense"] | value.any())),
-                new_rows[j].eq(appends[j] & (lengths[j] == rows)),
-            ]
-            entries.append(Cat(value, (group + beyond)[: ENTRY_BITS - VALUE_BITS]))
+        appends, new_rows = Signal(p), Signal(p)
+        at_end = [lengths[j] == rows for j in range(p)]
+        entries = self.entries_of(
+            m, column, there, values, group, keeps["dense"], at_end, appends, new_rows
+        )
         full = kept_rows + rows == depth
         m.d.comb += moves.eq(asks & ~(full & new_rows.any()))
         with m.If(moves):
@@ -278,15 +250,97 @@ class SampleBuffer(Scheduled):
                 ]
                 m.next = "WORD"
 
-        # Written a cycle later, so that addresses and entries come from registers. Columns that
-        # never go at once share a memory.
-        puts = Signal(p)
-        m.d.sync += puts.eq(appends & moves.replicate(p))
+        puts = appends & moves.replicate(p)
+        places = [wrapped(base + lengths[j], depth) for j in range(p)]
+        self.keep_entries(m, puts, places, entries, begin, present_lengths, keeps)
+
+    def entries_of(
+        self,
+        m: Module,
+        column: Signal,
+        there: Value,
+        values: list[Signal],
+        group: Signal,
+        dense: Signal,
+        at_end: list[Value],
+        appends: Signal,
+        new_rows: Signal,
+    ) -> list[Value]:
+        """Each column's entry of the values that go at once; which columns append theirs, and which
+        of these do so in a row that is new."""
+        p, entries = self.config.p, []
+        for j in range(p):
+            mine = [column[(j - d) % p] & there[d] for d in range(len(values))]
+            beyond = Cat(mine[d] for d in range(len(values)) if d > j).any()
+            value = Signal(VALUE_BITS, name=f"entry_value_{j}")
+            m.d.comb += [
+                value.eq(
+                    reduce(
+                        or_,
+                        (
+                            v & bit.replicate(VALUE_BITS)
+                            for v, bit in zip(values, mine, strict=True)
+                        ),
+                    )
+                ),
+                appends[j].eq(Cat(mine).any() & (dense | value.any())),
+                new_rows[j].eq(appends[j] & at_end[j]),
+            ]
+            entries.append(Cat(value, (group + beyond)[: ENTRY_BITS - VALUE_BITS]))
+        return entries
+
+    def unpack(
+        self,
+        m: Module,
+        word: Signal,
+        keeps: dict[str, Signal],
+        values: list[Signal],
+        *,
+        one: Signal,
+        after: Signal,
+        per_byte: Signal,
+    ) -> None:
+        """A word's first values, the value of the always-on input, what is left of the word, and
+        how many values a byte has."""
+        with m.Switch(keeps["pack"]):
+            for pack in Pack:
+                if pack is Pack.WORD:
+                    continue
+                bits = pack.bits
+                with m.Case(pack):
+                    for d, value in enumerate(values):
+                        raw = word[d * bits : (d + 1) * bits]
+                        sign = raw[-1] & keeps["signed"] if len(raw) else Const(0)
+                        m.d.comb += value.eq(Cat(raw, sign.replicate(VALUE_BITS - len(raw))))
+                    m.d.comb += [
+                        one.eq(Mux(keeps["signed"], 1 << (bits - 1), 1 << bits)),
+                        after.eq(word >> (len(values) * bits)),
+                        per_byte.eq(8 // bits),
+                    ]
+
+    def keep_entries(
+        self,
+        m: Module,
+        puts: Value,
+        rows: list[Value],
+        entries: list[Value],
+        begin: Signal,
+        lengths: data.View,
+        keeps: dict[str, Signal],
+    ) -> None:
+        """The ring's memories: what is put into each column's row, and what is read.
+
+        Written a cycle later, so that addresses and entries come from registers. Columns that
+        never go at once share a memory.
+        """
+        depth, p, at_once = self.config.sample_buffer, self.config.p, min(AT_ONCE, self.config.p)
+        put = Signal(p, name="puts")
+        m.d.sync += put.eq(puts)
         put_rows, put_entries = [], []
         for j in range(p):
             row = Signal(range(depth), name=f"put_row_{j}", reset_less=True)
             entry = Signal(ENTRY_BITS, name=f"put_entry_{j}", reset_less=True)
-            m.d.sync += [row.eq(wrapped(base + lengths[j], depth)), entry.eq(entries[j])]
+            m.d.sync += [row.eq(rows[j]), entry.eq(entries[j])]
             put_rows.append(row)
             put_entries.append(entry)
         address = Signal(range(depth))
@@ -301,18 +355,18 @@ class SampleBuffer(Scheduled):
             read = ram.read_port()
             m.d.comb += [
                 write.addr.eq(put_rows[columns[-1]]),
-                write.en.eq(Cat(puts[j] for j in columns)),
+                write.en.eq(Cat(put[j] for j in columns)),
                 write.data.eq(Cat(put_entries[j] for j in columns)),
                 read.addr.eq(address),
             ]
-            with m.If(puts[columns[0]]):
+            with m.If(put[columns[0]]):
                 m.d.comb += write.addr.eq(put_rows[columns[0]])
             for k, j in enumerate(columns):
                 there_is = Signal(name=f"there_is_{j}", reset_less=True)
                 out = Signal(ENTRY_BITS, name=f"entry_{j}", reset_less=True)
                 entry = read.data[k * ENTRY_BITS : (k + 1) * ENTRY_BITS]
                 m.d.sync += [
-                    there_is.eq(self.at < present_lengths[j]),
+                    there_is.eq(self.at < lengths[j]),
                     out.eq(Mux(there_is, entry, 0)),
                 ]
                 sign = out[VALUE_BITS - 1] & keeps["signed"]

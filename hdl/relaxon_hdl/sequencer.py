@@ -148,17 +148,8 @@ class Sequencer(Scheduled):
         drained = Signal()
         head = row_view(config, "MAC", word)
         head_nest = Signal()
+        self.connect_rows(m, rows, walker, loops, row, count)
         m.d.comb += [
-            rows.w_addr.eq(self.program.index),
-            rows.w_data.eq(self.program.data),
-            rows.w_en.eq(self.program.write),
-            rows.r_addr.eq(self.program.index),
-            self.program.row.eq(word),
-            self.row.eq(row),
-            walker.row.eq(word),
-            walker.count.eq(count),
-            walker.indices.eq(loops.indices),
-            self.issue.eq(walker.issue),
             head_nest.eq((head.opcode == Opcode.MAC) | (head.opcode == Opcode.LEARN)),
             drained.eq(drain <= 1),
             self.running.eq(1),
@@ -180,23 +171,10 @@ class Sequencer(Scheduled):
         if config.sample_buffer:
             m.d.comb += walker.listed.eq(self.listed)
         if config.prefetch:
-            no_drain = Signal()
-            walks = begun & ~self.ahead if config.sample_buffer else begun
-            load, begin, ended = self.alternate(m, walker, walks)
-            with m.If(ended):
-                m.d.sync += [begun.eq(0), drain.eq(self.drain_of(row))]
-            over = ended
-            if config.sample_buffer:
-                taken = self.ahead & self.finished
-                over |= taken
-                with m.If(taken):
-                    m.d.comb += leaves.eq(1)
-                    m.d.sync += begun.eq(0)
-            with m.If(begin):
-                m.d.sync += [begun.eq(1), no_drain.eq(self.drain_of(fetched) == 0)]
-            with m.If(begin_ahead):
-                m.d.sync += [begun.eq(1), no_drain.eq(1)]
-            m.d.comb += drained.eq(Mux(begun, over & no_drain, drain <= 1))
+            load, begin, ended = self.overlap(
+                m, walker, row, fetched, drain, drained,
+                begun=begun, begin_ahead=begin_ahead, leaves=leaves,
+            )  # fmt: skip
 
         def stop():
             with m.If(self.abort):
@@ -303,6 +281,29 @@ class Sequencer(Scheduled):
         over = ended if config.prefetch else issuing & ~executes & ended
         self.account(m, drain, fetching, issuing, begun, over)
 
+    def connect_rows(
+        self,
+        m: Module,
+        rows: Ram,
+        walker: NestWalker,
+        loops: "LoopStack",
+        row: Signal,
+        count: Signal,
+    ) -> None:
+        """The program's memory, its port for the host, and what a walk reads of it."""
+        m.d.comb += [
+            rows.w_addr.eq(self.program.index),
+            rows.w_data.eq(self.program.data),
+            rows.w_en.eq(self.program.write),
+            rows.r_addr.eq(self.program.index),
+            self.program.row.eq(rows.r_data),
+            self.row.eq(row),
+            walker.row.eq(rows.r_data),
+            walker.count.eq(count),
+            walker.indices.eq(loops.indices),
+            self.issue.eq(walker.issue),
+        ]
+
     def drain_of(self, row: Value) -> Value:
         """Cycles that the instruction after a nest waits once that has issued, by its head row."""
         config = self.config
@@ -314,6 +315,41 @@ class Sequencer(Scheduled):
             return latency
         walks = Mux(is_mac, *(row_view(config, kind, row).walk for kind in ("MAC", "LEARN")))
         return latency + Mux(walks, WALK, 0)
+
+    def overlap(
+        self,
+        m: Module,
+        walker: NestWalker,
+        row: Signal,
+        fetched: Signal,
+        drain: Signal,
+        drained: Signal,
+        *,
+        begun: Signal,
+        begin_ahead: Signal,
+        leaves: Signal,
+    ) -> tuple[Signal, Signal, Signal]:
+        """A nest, or a WAIT that is ahead, issues (``begun``) while the next instruction is
+        fetched. Returns what `alternate` does."""
+        config = self.config
+        no_drain = Signal()
+        walks = begun & ~self.ahead if config.sample_buffer else begun
+        load, begin, ended = self.alternate(m, walker, walks)
+        with m.If(ended):
+            m.d.sync += [begun.eq(0), drain.eq(self.drain_of(row))]
+        over = ended
+        if config.sample_buffer:
+            taken = self.ahead & self.finished
+            over |= taken
+            with m.If(taken):
+                m.d.comb += leaves.eq(1)
+                m.d.sync += begun.eq(0)
+        with m.If(begin):
+            m.d.sync += [begun.eq(1), no_drain.eq(self.drain_of(fetched) == 0)]
+        with m.If(begin_ahead):
+            m.d.sync += [begun.eq(1), no_drain.eq(1)]
+        m.d.comb += drained.eq(Mux(begun, over & no_drain, drain <= 1))
+        return load, begin, ended
 
     def alternate(
         self, m: Module, walker: NestWalker, begun: Signal

@@ -50,8 +50,8 @@ def test_what_is_said_counts():
     with pytest.raises(ConfigError) as caught:
         check_fit(BOARDS["ulx3s-12f"], PRESETS["ecp5-85f"])
     assert str(caught.value).startswith(
-        "the machine does not fit ulx3s-12f: it needs BRAM 199 (weights 144, states 24, drives 24, "
-        "program 3, link 2, others 2), there are 56; DSP 144 (cells 144), there are 28. What would "
+        "the machine does not fit ulx3s-12f: it needs BRAM 200 (weights 144, states 24, drives 24, "
+        "program 3, link 3, others 2), there are 56; DSP 144 (cells 144), there are 28. What would "
         "fit, all else as it is: p = 5;"
     )
     with pytest.raises(ConfigError, match=r"p = \d with \w+ = \d+"):  # no field alone is enough

@@ -50,8 +50,8 @@ def exercise(buffer, name: str, p: int, from_memory: bool, count: int = 14) -> N
     """Lists of random samples, read while others come, are what the contract says."""
     config = FAST.replace(p=p)
     wait = FORMATS[name]
-    if wait.values > p * config.sample_buffer // 2:
-        config = config.replace(sample_buffer=96)  # no power of two
+    if wait.values > p * config.sample_buffer // 2:  # larger, and no power of two
+        config = config.replace(sample_buffer=max(96, 2 * -(-wait.values // p)))
     rng = random.Random(name)
     bits, low = wait.pack.bits, -(1 << (wait.pack.bits - 1)) if wait.signed else 0
     taken = []
@@ -131,8 +131,8 @@ FAULTS = {
     ),
     "all values signed": ('raw[-1] & keeps["signed"]', "raw[-1]"),
     "the end of a list is not seen": (
-        "self.at < present_lengths[j]",
-        "self.at <= present_lengths[j]",
+        "self.at < lengths[j]",
+        "self.at <= lengths[j]",
     ),
     "the next group one too early": ("if d > j", "if d >= j"),
     "the group stays": ("group.eq(group + wraps)", "group.eq(group)"),

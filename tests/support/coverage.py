@@ -113,9 +113,9 @@ def all_bins(config: ArrayConfig) -> set[str]:
         bins |= {f"WAIT.ahead.{k.name}.{s}" for k in packs for s in "su"}
         bins |= {"answer.True", "answer.False", "sample.empty column"}
         bins |= {"sample.label known", "sample.label unknown", "LEARN.walk=True"}
-    else:
-        bins -= {f"WAIT.{name}=True" for name in ("ahead", "bias", "dense")}
-    absent = {"LEARN.walk=True"} if not config.sample_buffer else set()
+    absent: set[str] = set()
+    if not config.sample_buffer:
+        absent |= {"LEARN.walk=True"} | {f"WAIT.{f}=True" for f in ("ahead", "bias", "dense")}
     absent |= {f"MAC.{flag}=True" for flag in set(MAC_FLAGS) - set(config.mac_flags)}
     absent |= {f"LEARN.{flag}=True" for flag in set(LEARN_FLAGS) - set(config.learn_flags)}
     if not config.integral_shift:

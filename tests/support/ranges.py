@@ -31,7 +31,7 @@ from relaxon_isa.instructions import (
     Skip,
     Wait,
 )
-from relaxon_isa.memory import Register, Space
+from relaxon_isa.memory import Space, registers
 
 from .observe import Memory
 from .random_programs import random_word
@@ -82,7 +82,7 @@ class Ranges:
         memory: Memory = {
             Space.STATE: (0, state),
             Space.DRIVE: (0, drive),
-            Space.REGISTER: (0, [rng.getrandbits(31) + 1 for _ in Register]),
+            Space.REGISTER: (0, [rng.getrandbits(31) + 1 for _ in registers(config)]),
         }
         if config.table_bits:
             size = 1 << config.table_bits
