@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 
 from relaxon.backends import open_device
+from relaxon.datasets import Dataset
+from relaxon.network import Network
+from relaxon.rules import settings_for
+from relaxon.training import Trainer, TrainSettings
 from relaxon_device.base import Device
 from relaxon_isa import (
     MEMORY_HEADER_BYTES,
@@ -28,8 +32,18 @@ from relaxon_isa import (
     record_stride,
 )
 from support.observe import OUTSIDE
+from support.short_training import few_digits, trained
 
-CONFIG = preset("fast4").replace(p=2, weight_depth=64, dither_bits=0, integral_shift=0)
+CONFIG = preset("fast4").replace(
+    p=2,
+    weight_depth=1024,
+    state_depth=256,
+    drive_depth=64,
+    program_rows=512,
+    sample_buffer=128,
+    dither_bits=0,
+    integral_shift=0,
+)
 TAKE = Wait(
     dst=8, count=61, pack=Pack.B4, ahead=True, tick=True, bias=True, outputs=4, low=-9, high=90
 )
@@ -51,7 +65,7 @@ def program(count: int):
     return b.build()
 
 
-def trained(device: Device, data: bytes, order: np.ndarray) -> dict[str, Any]:
+def run_over(device: Device, data: bytes, order: np.ndarray) -> dict[str, Any]:
     """What a run from memory leaves, with what is said of the memory."""
     header = MemoryHeader(digest="ab", records=RECORDS, record_bytes=STRIDE, crc=zlib.crc32(data))
     device.write(Space.STATE, 20 * CONFIG.p, [3 << 12, -5 << 12])
@@ -75,11 +89,11 @@ def test_a_run_from_memory_is_the_golden_models(seed):
     )
     order = np.array([rng.randrange(RECORDS) for _ in range(RUNS)])
     with open_device("golden", CONFIG) as golden:
-        wanted = trained(golden, data, order)
+        wanted = run_over(golden, data, order)
         assert len({*wanted["emits"]}) > RUNS // 2
     with open_device("virtual", CONFIG) as board:
         assert board.memory_bytes == 1 << 23
-        assert trained(board, data, order) == wanted
+        assert run_over(board, data, order) == wanted
         # Records and the line give the same, and end where there is no more.
         board.load(program(3).rows)
         lines = [data[k * STRIDE :][:32] for k in (1, 2, 3)]
@@ -88,3 +102,85 @@ def test_a_run_from_memory_is_the_golden_models(seed):
         with pytest.raises(DeviceError):
             board.run_stored(np.array([1, 2]))
         assert board.recall(0, 2) == b'{"'
+
+
+def few(inputs: int, classes: int, count: int = 90) -> Dataset:
+    """Sparse samples, one of them all zeros."""
+    rng = np.random.default_rng(inputs)
+    x = rng.random((count, inputs)) * (rng.random((count, inputs)) < 0.4)
+    x[count // 2] = 0
+    x, y = x.astype(np.float32), np.arange(count) % classes
+    return Dataset(name="made", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9], classes=classes)
+
+
+NETWORKS = [
+    pytest.param(few_digits(600), (64, 32, 10), id="digits"),
+    pytest.param(few(9, 3), (9, 5, 3), id="9-5-3"),
+    pytest.param(few(30, 4), (30, 12, 4), id="30-12-4"),
+    pytest.param(few(25, 2), (25, 9, 7, 2), id="25-9-7-2"),
+    pytest.param(few(12, 6), (12, 17, 6), id="12-17-6"),
+]
+
+
+@pytest.mark.parametrize(("data", "sizes"), NETWORKS)
+def test_training_from_memory_leaves_the_golden_models_machine(data, sizes):
+    """Its memory is paced as the controller paces it, refreshes included."""
+    network = Network(sizes)
+    rule = settings_for("ep-centered", network.depth, recipe="fast")
+    settings = TrainSettings(epochs=1, rule=rule)
+    with open_device("golden", CONFIG) as golden:
+        streamed = trained(golden, network, data, settings, stream=True)
+        assert trained(golden, network, data, settings) == streamed
+    count = len(data.x_train)
+    with open_device("virtual", CONFIG) as board:
+        told: list[int] = []
+        trainer = Trainer(board, network, data, settings)
+        trainer.start()
+        assert trainer.hold() == count
+        assert board.link_stats
+        before = board.link_stats.bytes_sent
+        trainer.run_epoch(told.append)
+        a_sample = (board.link_stats.bytes_sent - before) / count
+        assert sum(told) == count and (len(told) > 2 or count < 257)
+        # Indices have 3 bytes; the program and the counters travel once an epoch.
+        assert a_sample > 3 and (a_sample < 6 or count < 500)
+        print(f"{a_sample:.2f} bytes a sample sent in an epoch of {count}")
+        assert trained(board, network, data, settings) == streamed
+
+
+def test_what_a_board_forgot_is_sent_again():
+    """A transfer that a reset cuts short, a bit that flipped, a header that is gone."""
+    network, data = Network((9, 5, 3)), few(9, 3)
+    settings = TrainSettings(
+        epochs=1, rule=settings_for("ep-centered", network.depth, recipe="fast")
+    )
+
+    def trainer() -> Trainer:
+        made = Trainer(board, network, data, settings)
+        made.start()
+        return made
+
+    with open_device("virtual", CONFIG) as board:
+        size = len(data.x_train)
+        with pytest.raises(KeyboardInterrupt):
+            trainer().hold(interrupt)
+        board.reset()
+        assert board.recall(0, 2) == bytes(2)
+        assert trainer().hold() == size
+        assert trainer().hold() == 0
+        at = MEMORY_HEADER_BYTES + 20 * 6
+        word = board.recall(at, 2)
+        board.store(at, bytes([word[0] ^ 4, word[1]]))
+        made = trainer()
+        made._held = True  # it flips only now
+        message = r"sample 20 differs in 1 of 6 bytes, .* address 1144"
+        with pytest.raises(DeviceError, match=message):
+            made.run_epoch()
+        assert made.epoch == 0
+        assert trainer().hold() == size
+        board.store(0, bytes(MEMORY_HEADER_BYTES))  # as after a power failure
+        assert trainer().hold() == size
+
+
+def interrupt(done: int) -> None:
+    raise KeyboardInterrupt
