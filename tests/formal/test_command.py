@@ -11,11 +11,12 @@ class Records(Harness):
     """The board's stream is a sequence of whole records: each either an EMIT, byte by byte as the
     core gives it, or a DATA, DONE or ERROR made here, with as many bytes as its length says.
 
-    Assumed of the core: EMIT bytes come in whole records, one is within a record only while a
-    program runs and is not stalled in WAIT or while its last bytes are still offered; what is
-    offered stays until it is taken; ``done`` comes in a run's last cycle. Of the command unit:
-    ``length`` and ``kind`` stay while a record is wanted and written; it offers that many bytes,
-    and ``end`` with or behind the last; a program begins only where RUN may.
+    Assumed of the core: EMIT bytes come in whole records, one is within a record only while
+    ``emitting``, when a program runs and is not stalled in WAIT, or while its last bytes are still
+    offered; what is offered stays until it is taken; ``done`` comes in a run's last cycle. Of the
+    command unit: ``length``, ``kind`` and ``early`` stay while a record is wanted and written; it
+    offers that many bytes, and ``end`` with or behind the last; a program begins only where RUN
+    may.
     """
 
     def properties(self, m: Module) -> None:
@@ -46,28 +47,30 @@ class Records(Harness):
         m.d.comb += [
             Assume((left != 0) | ~emit.valid | (emit.payload == Record.EMIT)),
             Assume((left != 0) | (more >= 2)),
-            # Between records, unless it runs; what is left of one is offered without a gap.
-            Assume(~emit.valid | (left != 0) | (dut.running & ~dut.waiting)),
-            Assume((left == 0) | (dut.running & ~dut.waiting) | emit.valid),
+            # Between records, unless in an EMIT; what is left of one is offered without a gap.
+            Assume(~emit.valid | (left != 0) | dut.emitting),
+            Assume((left == 0) | dut.emitting | emit.valid),
+            Assume(~dut.emitting | (dut.running & ~dut.waiting)),
             Assume(~dut.waiting | dut.running),
             # A program begins only where `CommandUnit` lets it, and goes on only with its bytes.
             Assume(ran | ~dut.running | could_begin),
-            Assume(~(answering & waited) | dut.waiting),
+            Assume(~(answering & waited) | dut.waiting | dut.early),
             Assume(~dut.done | (dut.running & ~dut.waiting)),
             Assume(~was_done | ~dut.running),
         ]
 
         # The command unit.
-        wanted, asked, size = Signal(), Signal(2), Signal(16)
+        wanted, asked, size, early = Signal(), Signal(2), Signal(16), Signal()
         m.d.sync += [
             wanted.eq(dut.wanted & ~dut.granted),
             asked.eq(dut.kind),
             size.eq(dut.length),
+            early.eq(dut.early),
         ]
         writing = answering
         m.d.comb += [
             Assume(~wanted | (dut.wanted & (dut.kind == asked))),
-            Assume(~(wanted | writing) | (dut.length == size)),
+            Assume(~(wanted | writing) | ((dut.length == size) & (dut.early == early))),
             Assume(~dut.wanted | (dut.kind == Kind.DATA) | (dut.kind == Kind.ERROR)),
             Assume(~dut.wanted | ~writing),
         ]
@@ -90,7 +93,7 @@ class Records(Harness):
             # Nothing of one's own within a record of the core's.
             Assert(from_core | (left == 0) | dropping),
             Assert(from_core | ~emit.ready),
-            Assert(from_core | ~dut.running | (answering & dut.waiting)),
+            Assert(from_core | ~dut.running | (answering & (dut.waiting | dut.early))),
             Assert(~self.look("due") | ~dut.running),
             Assert(~self.look("due") | ~dropping),
             # Of an aborted program nothing more is heard.
