@@ -52,7 +52,8 @@ class Board:
         What the device has, by the labels of reports: multipliers and memories, which
         `relaxon_boards.fit` counts, and what place and route does not say.
 
-    Raises ConfigError if the PLL does not make the clock.
+    Raises ConfigError if the PLL does not make the clock, or the machine has a sample memory and
+    the board no SDRAM.
     """
 
     name: str
@@ -80,6 +81,12 @@ class Board:
             family.check_clock(self.crystal_hz, self.pll, self.clock_hz)
         except ConfigError as error:
             raise ConfigError(f"{self.name}: {error}") from error
+        if self.config.sample_memory and not self.sdram:
+            raise ConfigError(
+                f"{self.preset} has a sample memory, which needs an SDR SDRAM, and {self.name} has "
+                "none: choose a machine with sample_memory = false, or a board that has one "
+                "(ULX3S, Icepi Zero, iCESugar-Pro)"
+            )
 
     @property
     def config(self) -> ArrayConfig:
