@@ -91,3 +91,20 @@ def test_cycles_are_not_said_to_be_of_a_kind_by_machines_that_do_not_count_kinds
     said = CliRunner().invoke(cli, ["estimate", "hx8k", "--layers", "8,6,3", "--json"])
     training = json.loads(said.stdout)["training"]
     assert training["kinds"] == {"all": training["cycles"]}
+
+
+def test_a_machine_with_a_sample_memory():
+    """MNIST at 4 bits: indices in place of samples on the line, 197 words a record."""
+    arguments = ["ulx3s-85f", "--preset", "ecp5-85f-memory", "--layers", "784,128,10"]
+    arguments += ["--recipe", "fast", "--input-bits", "4"]
+    result = CliRunner().invoke(cli, ["estimate", *arguments, "--json"])
+    found = json.loads(result.stdout)
+    training, inference = found["training"], found["inference"]
+    assert training["memory_cycles"] == 204
+    assert training["memory_rate"] == found["clock_hz"] / 204
+    assert 3 < training["rx_bytes"] < 3.1 and inference["rx_bytes"] == 3 + 392
+    assert "memory_rate" not in inference
+    lines = CliRunner().invoke(cli, ["estimate", *arguments]).stdout.splitlines()
+    assert lines[1].split()[-2:] == ["limited", "by"] and "samples/s, memory" in lines[1]
+    limits = {line.split()[0]: line.split()[-1] for line in lines[2:6]}
+    assert limits == dict.fromkeys(limits, "line") | {"inference": "line"}

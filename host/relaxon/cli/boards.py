@@ -3,6 +3,7 @@
 import importlib
 import time
 from dataclasses import asdict, replace
+from math import inf
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -223,8 +224,8 @@ def estimate(
 ) -> None:
     """Say whether a network fits a board, and how fast it would be, before synthesis.
 
-    Cycles are exact for the given sweeps of each phase. What the array could do and what the line
-    could do are separate figures; the smaller one holds.
+    Cycles are exact for the given sweeps of each phase. What the array, the line and, where there
+    is one, the sample memory could do are separate figures; the smallest one holds.
 
     With a recipe that stops early, sweeps depend on data: "within" is a sample that its first pass
     brings within the margin, "beyond" one that stays beyond it and learns, and "training" their
@@ -258,6 +259,7 @@ def estimate(
         kind: asdict(cost)
         | {"compute_rate": cost.compute_rate(board.clock_hz)}
         | {"link_rate": cost.link_rate(rate, latency / 1000, room)}
+        | ({"memory_rate": cost.memory_rate(board.clock_hz)} if cost.memory_cycles else {})
         for kind, cost in costs.items()
     }
     assumed = {"free_sweeps": free_sweeps, "nudged_sweeps": nudged_sweeps}
@@ -278,14 +280,17 @@ def estimate(
         f"{network} fits {board.name} ({board.config.p} x {board.config.p} cells, "
         f"{board.clock_hz / 1e6:g} MHz, {rate} baud, {latency:g} ms of latency)"
     )
+    parts = {"array": "compute_rate", "line": "link_rate"}
+    if any("memory_rate" in figures for figures in passes.values()):
+        parts["memory"] = "memory_rate"
     show(
-        ("pass", "cycles/sample", "samples/s, array", "samples/s, line"),
+        ("pass", "cycles/sample", *(f"samples/s, {part}" for part in parts), "limited by"),
         (
             (
                 kind,
                 figures["cycles"],
-                _rounded(figures["compute_rate"]),
-                _rounded(figures["link_rate"]),
+                *(_rounded(figures[rate]) if rate in figures else "-" for rate in parts.values()),
+                min(parts, key=lambda part: figures.get(parts[part], inf)),
             )
             for kind, figures in passes.items()
         ),

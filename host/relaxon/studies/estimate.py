@@ -8,7 +8,16 @@ import numpy as np
 
 from relaxon_device.base import Device
 from relaxon_device.link import FRAME_BYTES
-from relaxon_isa import MAX_PAYLOAD, ArrayConfig, Loop, Program, Register, Space, registers
+from relaxon_isa import (
+    INDEX_BYTES,
+    MAX_PAYLOAD,
+    ArrayConfig,
+    Loop,
+    Program,
+    Register,
+    Space,
+    registers,
+)
 
 from ..backends import open_device
 from ..network import Network
@@ -43,6 +52,12 @@ LISTED = 0.22
 as many inputs other than 0."""
 COMMAND_BYTES = 3
 """A SAMPLE command's own bytes; an EMIT record's likewise."""
+INDEX_COST = INDEX_BYTES + (COMMAND_BYTES + 12) / 256
+"""Bytes sent for a sample of a sample memory: its index, and its share of the commands that give
+256 of them and then read the samples' counter."""
+RECORD_CYCLES = 7
+"""Cycles of a record besides one a word, refreshes included: tests/hdl/test_records.py holds the
+machine to that."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +65,23 @@ class Cost:
     """One sample of a pass.
 
     ``kinds`` sum up to ``cycles``; a sample whose bytes have arrived needs no more. ``rx_bytes``
-    and ``tx_bytes`` are those of the link's streams, seen from the board.
+    and ``tx_bytes`` are those of the link's streams, seen from the board. ``memory_cycles`` are
+    those of its record in the sample memory; 0: it comes over the line.
     """
 
     cycles: int
     kinds: dict[str, int]
-    rx_bytes: int
+    rx_bytes: float
     tx_bytes: int
+    memory_cycles: int = 0
 
     def compute_rate(self, clock_hz: float) -> float:
         """Samples/s of an array that never waits."""
         return clock_hz / self.cycles
+
+    def memory_rate(self, clock_hz: float) -> float:
+        """Samples/s of the sample memory; infinite where it is not used."""
+        return clock_hz / self.memory_cycles if self.memory_cycles else inf
 
     def link_rate(self, baud: float, latency: float = 0.0, room: float = inf) -> float:
         """Samples/s of the line beside an array that never waits: 10 bits a byte, full frames.
@@ -106,7 +127,7 @@ def estimate(
     With a recipe that stops early (`RECIPES`) sweeps depend on data: "within" is a training sample
     that its first pass brings within the margin, "beyond" one that stays beyond it and learns, and
     "training" their mean with a share of `BEYOND` beyond. A machine that walks over lists does so
-    with a share of `LISTED` in them.
+    with a share of `LISTED` in them, and trains from its sample memory, if it has one.
 
     Raises ConfigError, with what would fit, for a network that does not.
     """
@@ -137,11 +158,13 @@ def estimate(
         ):
             sample = inputs + targets
             kinds = sample_cycles(device, program, sample)
+            held = config.sample_memory and labelled and name in trained
             costs[name] = Cost(
                 cycles=sum(kinds.values()),
                 kinds=kinds,
-                rx_bytes=COMMAND_BYTES + len(sample),
+                rx_bytes=INDEX_COST if held else COMMAND_BYTES + len(sample),
                 tx_bytes=0 if labelled and name in trained else COMMAND_BYTES + 2,
+                memory_cycles=(len(sample) + 1) // 2 + RECORD_CYCLES if held else 0,
             )
     if recipe:
         within, beyond = costs["within"].kinds, costs["beyond"].kinds
