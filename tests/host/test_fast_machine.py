@@ -38,9 +38,11 @@ def trained(config: ArrayConfig, sizes: tuple[int, ...], **settings) -> tuple[Tr
         return trainer, found, device.counters()
 
 
-@pytest.mark.parametrize("rows", [256, 140])
-@pytest.mark.parametrize("sizes", [(21, 9, 3), (18, 7, 6, 4)])
-def test_the_same_bits_in_fewer_cycles(sizes: tuple[int, ...], rows: int) -> None:
+@pytest.mark.parametrize(
+    ("sizes", "rows", "updates"),
+    [((21, 9, 3), 158, 2), ((21, 9, 3), 157, 1), ((18, 7, 6, 4), 278, 2), ((18, 7, 6, 4), 277, 1)],
+)
+def test_the_same_bits_in_fewer_cycles(sizes: tuple[int, ...], rows: int, updates: int) -> None:
     """Also where the program memory is too small for a second copy of the update."""
     machines = FAST.replace(program_rows=rows), PLAIN
     (fast, one, counted), (plain, other, before) = (trained(c, sizes) for c in machines)
@@ -52,7 +54,7 @@ def test_the_same_bits_in_fewer_cycles(sizes: tuple[int, ...], rows: int) -> Non
     ]
     assert cycles[0] < 0.7 * cycles[1]
     nests = [i for i in fast._train.instructions if isinstance(i, Mac | Learn)]
-    assert sum(nest.walk for nest in nests) == (3 if rows == 256 else 2)
+    assert sum(nest.walk for nest in nests) == 1 + updates
     assert not any(i.walk for i in plain._train.instructions if isinstance(i, Mac | Learn))
 
 
@@ -62,7 +64,7 @@ def test_estimates_walk_over_lists() -> None:
     costs = estimate(network, config, recipe="fast", input_bits=4)
     dense = estimate(network, config.replace(sample_buffer=0), recipe="fast", input_bits=4)
     within, beyond = costs["within"], costs["beyond"]
-    assert (within.cycles, beyond.cycles) == (215, 643)
+    assert (within.cycles, beyond.cycles) == (215, 685)
     forward = learn = 11 * (66 - 15)  # but for drains
     assert abs(dense["beyond"].kinds["learn"] - beyond.kinds["learn"] - learn) <= 3
     assert abs(dense["within"].kinds["mac"] - within.kinds["mac"] - forward) <= 10

@@ -299,7 +299,7 @@ recipe_option = click.option(
     callback=_fill,
     help="Other defaults for the options below. fast, relax only as far as needed: "
     + ", ".join(f"{name} {value}" for name, value in RECIPES["fast"].items())
-    + ".",
+    + ", free_cap 2 for each hidden layer.",
 )
 
 pool_option = click.option(

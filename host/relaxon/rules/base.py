@@ -17,6 +17,7 @@ passes them the block's (`relaxon.connections`).
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from math import floor, log2
 from typing import Any, ClassVar
 
@@ -327,7 +328,6 @@ class Rule(Parts):
         target."""
         if self._starts_at_once():
             self._start_at_once(b)
-            self.static_drives(b, first=2)
             self.clear(b, first=3)
             self._free_sweep(b, self._near, first=2)
         else:
@@ -339,14 +339,15 @@ class Rule(Parts):
         that they are not needed."""
         marks.decision = len(b.instructions)
         further = self.settings.free_cap - 1 if self._starts_at_once() else 0
-        with b.loop(1, skip=Skip.IF_FLAG):  # most samples skip it all
-            if further:
-                with b.loop(further, until=True, sweep=True):
+        # Most samples skip it all. A single sweep needs no LOOP of its own to be counted.
+        with b.loop(1, skip=Skip.IF_FLAG, sweep=further == 1):
+            if not further:
+                self._nudge_and_update(b, marks)
+            else:
+                with b.loop(further, until=True, sweep=True) if further > 1 else nullcontext():
                     self._free_sweep(b, self._near)
                 with b.loop(1, skip=Skip.IF_FLAG):
                     self._nudge_and_update(b, marks)
-            else:
-                self._nudge_and_update(b, marks)
         if not self._sure():
             self.judge_answer(b)
 
@@ -372,23 +373,28 @@ class Rule(Parts):
         self.update(b, marks)
 
     def _starts_at_once(self) -> bool:
-        """Whether a first sweep from zeros can take the states of layer 1 from the sums that are
-        its static drive, as they are written."""
+        """Whether a first sweep from zeros can take the states of layer 1 from its static drive
+        alone, as it is written where the machine can."""
         own = type(self)
         usual = all(
             getattr(own, part) is getattr(Rule, part)
             for part in ("static_drives", "relax", "with_own_state", "to_state")
         )
-        return usual and "both" in self.config.mac_flags and self.objective.top_relaxed > 1
+        return usual and self.objective.top_relaxed > 1
 
     def _start_at_once(self, b: Builder) -> None:
-        """The static drive of layer 1, and its states while all above are 0."""
+        """The static drives, and the states of layer 1 while all above are 0."""
         lay = self.layout
-        block, drive = lay.block(1), lay.held("static", 1)
-        nest = block.forward(lay.layers[0].plane(lay.x), dst=self.at("free", 1), drive=drive)
-        fields = {**self.over_lists(b, nest), **self.to_state(1), **self.tail(1)}
-        fields["from_drive"] = False
-        b.add(Mac(**fields, both=True))
+        dst, drive = self.at("free", 1), lay.held("static", 1)
+        fields = {**self.to_state(1), **self.tail(1)}
+        if "both" not in self.config.mac_flags:
+            self.static_drives(b)
+            self.drive_layer(b, 1, [], dst=dst, drive=drive, **fields)
+            return
+        block = lay.block(1)
+        nest = self.over_lists(b, block.forward(block.below.plane(lay.x), dst=dst, drive=drive))
+        b.add(Mac(**{**nest, **fields, "from_drive": False}, both=True))
+        self.static_drives(b, first=2)
 
     def _free_sweeps(self, b: Builder, judged: Callable[[int], dict]) -> None:
         """Sweeps from zeros until the flag is set; ``judged``: fields of a layer's MACs."""

@@ -44,6 +44,7 @@ from .settings import (
     SCALED,
     RuleSettings,
     rate_shifts,
+    recipe_settings,
 )
 from .temporal import TemporalContrastive
 from .variants import LocalErrorEP, MomentumEP, NonReciprocalEP
@@ -156,8 +157,8 @@ def settings_for(
     """
     if recipe is not None and recipe not in RECIPES:
         raise ConfigError(f"recipe {recipe!r}: there are " + ", ".join(RECIPES))
-    changes = {**RECIPES.get(recipe or "", {}), **changes}
     rule, depth = rule_class(name), network if isinstance(network, int) else network.depth
+    changes = {**(recipe_settings(recipe, depth) if recipe else {}), **changes}
     rates = rule.rate_shifts(depth, changes.get("architecture") == "backward")
     objective = OBJECTIVES.get(str(changes.get("objective") or rule.OBJECTIVES[0]))
     if objective and objective.RATES and changes.get("objective"):
