@@ -4,8 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
 from threading import Thread
 
@@ -14,14 +15,20 @@ import numpy as np
 from relaxon_isa import ArrayConfig, ToolError
 
 from .checkpoint import Checkpoint
+from .record import digest_of
 
-__all__ = ["GoldenRun"]
+__all__ = ["GRACE", "GoldenRun"]
 
 MODULE = "relaxon.verify"
+GRACE = 30.0
+"""Seconds that a golden run has beyond the training that it is compared with."""
+GAP = 10.0
+"""Seconds between two epochs that are noted, at least: a board's weights take time to read."""
 
 
 class GoldenRun:
-    """Starts training the golden model at once; `compare` waits for it.
+    """Starts training the golden model at once. `note` keeps what the device's weights are after
+    an epoch, `compare` waits for the golden run to come there.
 
     Parameters
     ----------
@@ -56,37 +63,65 @@ class GoldenRun:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+        self._found: dict[int, str] = {}
+        self._noted: dict[int, str] = {}
+        self._last = -GAP
+        self._reader = Thread(target=self._read, daemon=True)
+        self._reader.start()
         assert self._process.stdin
         with suppress(BrokenPipeError):  # it could not start: `compare` says why
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
 
-    def compare(self, weights: list[np.ndarray]) -> bool:
-        """Whether every bit of these integer matrices is as the golden run left it."""
-        assert self._process.stdout and self._process.stderr
+    def _read(self) -> None:
+        """Take what the process says: an epoch and the digest of its weights a line."""
+        assert self._process.stdout
+        with suppress(ValueError):  # closed meanwhile
+            for line in self._process.stdout:
+                epoch, digest = line.split()
+                self._found[int(epoch)] = digest.decode()
+
+    def note(self, epoch: int, weights: Callable[[], list[np.ndarray]]) -> None:
+        """Keep what a device's weights are after an epoch; they are asked for now and then."""
+        if time.monotonic() - self._last >= GAP:
+            self._noted[epoch] = digest_of(weights())
+            self._last = time.monotonic()
+
+    def compare(
+        self, epoch: int, weights: list[np.ndarray], seconds: float | None = None
+    ) -> tuple[bool, int]:
+        """Whether every bit of these integer matrices is as the golden run has it after an epoch.
+
+        ``seconds``: as long as that is waited for; then epochs before it that were noted are
+        compared. Returns whether all that was compared is identical, and the last epoch of it; 0:
+        none.
+        """
+        assert self._process.stderr
         try:
-            found = self._process.stdout.read()
-            message = self._process.stderr.read().decode(errors="replace")
-            if self._process.wait():
+            self._reader.join(seconds)
+            if not self._reader.is_alive() and self._process.wait():
+                message = self._process.stderr.read().decode(errors="replace")
                 raise ToolError(f"the golden run failed: {message.strip().splitlines()[-1:]}")
-            with np.load(BytesIO(found)) as arrays:
-                golden = [arrays[name] for name in arrays.files]
         finally:
             self.stop()
-        return len(golden) == len(weights) and all(map(np.array_equal, golden, weights))
+        noted = {**self._noted, epoch: digest_of(weights)}
+        both = sorted(noted.keys() & self._found.keys())
+        return all(noted[e] == self._found[e] for e in both), both[-1] if both else 0
 
     def stop(self) -> None:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+        self._reader.join()  # it ends with the process
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
             if stream:
                 with suppress(BrokenPipeError):
                     stream.close()
 
 
-def run(request: dict) -> list[np.ndarray]:
-    """Train the golden model as a request of `GoldenRun` says; returns its integer weights."""
+def run(request: dict) -> None:
+    """Train the golden model as a request of `GoldenRun` says; prints each epoch's number and the
+    digest of its integer weights."""
     from .backends import open_device
     from .network import Network
     from .runs import initial_of, load_data
@@ -104,9 +139,10 @@ def run(request: dict) -> list[np.ndarray]:
             trainer.start(initial_of(Path(request["init"]), network, settings))
         else:
             trainer.start()
+        print(trainer.epoch, digest_of(trainer.weights()), flush=True)
         while trainer.epoch < settings.epochs:
             trainer.run_epoch()
-        return trainer.weights()
+            print(trainer.epoch, digest_of(trainer.weights()), flush=True)
 
 
 def end_with_parent() -> None:
@@ -120,5 +156,4 @@ def end_with_parent() -> None:
 if __name__ == "__main__":
     wanted = json.loads(sys.stdin.buffer.readline())
     Thread(target=end_with_parent, daemon=True).start()
-    np.savez(sys.stdout.buffer, *run(wanted))
-    sys.stdout.flush()
+    run(wanted)

@@ -33,7 +33,7 @@ from ..runs import (
     spec_of,
 )
 from ..training import CONVOLUTION_HALVINGS, Trainer, TrainSettings, remarks, training_for
-from ..verify import GoldenRun
+from ..verify import GRACE, GoldenRun
 from .console import (
     DIFFERENT,
     Grouped,
@@ -181,7 +181,8 @@ _TRAIN = TrainSettings()
     "--verify/--no-verify",
     default=None,
     help="Train the golden model beside, in another process, and compare every bit of the weights "
-    "(default: on, except with --backend golden).",
+    "(default: on, except with --backend golden, and it is waited for 30 s at most: then the "
+    "epochs that it came to are compared).",
 )
 @click.option(
     "--retry",
@@ -302,6 +303,8 @@ def train(
         first, code = trainer.epoch, 0
 
         def keep(entry: dict) -> None:
+            if golden and verify is None and entry["epoch"] < settings.epochs:
+                golden.note(entry["epoch"], trainer.weights)
             if record:  # of the epochs so far, should the run be cut short
                 entry["weights"] = digest_of(trainer.weights())
                 RunRecord.of(trainer, spec, backend).save(record)
@@ -343,7 +346,12 @@ def train(
     if golden:
         try:
             with bar("waiting for the golden run (--no-verify leaves it out)"):
-                result["weights_identical"] = golden.compare(weights)
+                wait = GRACE if verify is None else None
+                same, until = golden.compare(settings.epochs, weights, wait)
+            if until:
+                result["weights_identical"] = same
+            if until < settings.epochs:
+                result["verified_epochs"] = until
         except ToolError as error:
             code = complain(error)
     _print_training(result, as_json)
@@ -505,7 +513,13 @@ def _print_training(result: dict, as_json: bool) -> None:
     click.echo(f"cycles per sample: {result['cycles_per_sample']:.0f} ({kinds})")
     if "weights_identical" in result:
         same = "identical to" if result["weights_identical"] else "different from"
-        click.echo(f"weights: {same} golden")
+        part = f" after epoch {found}" if (found := result.get("verified_epochs")) else ""
+        click.echo(f"weights: {same} golden{part}")
+    if "verified_epochs" in result:
+        click.echo(
+            f"verified: {result['verified_epochs']} of {len(result['history'])} epochs, as the "
+            f"golden run needs longer than the training and {GRACE:.0f} s more; --verify waits"
+        )
 
 
 @click.command(cls=Grouped)
