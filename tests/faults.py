@@ -139,6 +139,20 @@ FAST_FAULTS = {
         "array", 'self.enter(m, "starts_flag", starts, happens=True)', "starts"
     ),
     "no drain: the next one a cycle late": _fast("sequencer", "over & no_drain", "over & 0"),
+    # Samples taken ahead
+    "ahead: settles for a cycle too many": _fast(
+        "transfer", "beat == AHEAD_CYCLES - 2", "beat == AHEAD_CYCLES - 1"
+    ),
+    "ahead: every neuron of a group has the first one's target": _fast(
+        "transfer", "Cat(place == self.label", "Cat(places[0] == self.label"
+    ),
+    "answer: the lane of a cycle ago": _fast("transfer", "lanes[2])", "lanes[1])"),
+    "answer: right without a label": _fast(
+        "transfer", "self.labelled & (maximum", "~self.labelled | (maximum"
+    ),
+    "ahead: the fetch goes on over a stall": _fast(
+        "sequencer", "with m.If(self.stalled):", "with m.If(0):"
+    ),
 }
 """Of a machine whose instructions overlap and walk over lists."""
 

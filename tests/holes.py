@@ -103,6 +103,23 @@ HOLES = {
         Fault("core", "events.wait_stalls.eq(stalled)", "events.wait_stalls.eq(0)"),
         "tests/hdl/test_stalls.py::test_stalls[long]",
     ),
+    "an early READ has its lower half twice": Hole(
+        "D",
+        Fault(
+            "access", "registers.watched_high if half else", "registers.watched_low if half else"
+        ),
+        "tests/cosim/test_access.py -k early",
+    ),
+    "an early READ of several registers": Hole(
+        "D",
+        Fault("command", " & (arguments.count == 1)", ""),
+        "tests/hdl/test_command.py -k some_reads",
+    ),
+    "an early record begins within an EMIT": Hole(
+        "E",
+        Fault("command", "self.early & ~self.emitting", "self.early"),
+        "tests/formal/test_command.py",
+    ),
     "drops of the link are counted as errors": Hole(
         "D",
         Fault(

@@ -296,6 +296,7 @@ class Array(Scheduled):
         config, when = self.config, self.when
         reads = self.is_learn
         integral = self.learn.integral
+        tokens: list[Value] = []
         if config.drains or config.sample_buffer:
             tokens = delay(m, pipes.learns, when.learn_address, "learns", reset=True)
         if config.sample_buffer and not config.drains:

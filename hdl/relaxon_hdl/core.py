@@ -65,6 +65,7 @@ class Core(Scheduled):
         m.submodules.registers = registers = RegisterFile(config, self.family)
 
         wiring.connect(m, wiring.flipped(bus.run), sequencer.run)
+        samples = stored = None
         if config.sample_buffer:
             m.submodules.samples = samples = SampleBuffer(config)
             self.buffer_samples(m, samples, transfer)
@@ -90,9 +91,9 @@ class Core(Scheduled):
                 m.d.comb += mine.eq(its) if member.flow is In else its.eq(mine)
         stalled = sequencer.wait_run & transfer.stalled
         starved = stalled  # for a byte
-        if config.sample_buffer:
+        if samples is not None:
             lacks = samples.sample.ready & ~bus.sample.valid & ~samples.whole
-            if config.sample_memory:
+            if stored is not None:
                 lacks &= ~stored.pending & ~bus.index.valid
             starved &= ~transfer.ahead | lacks
         m.d.comb += [
@@ -123,7 +124,7 @@ class Core(Scheduled):
             m.d.comb += bus.waiting.eq(late & ~bus.sample.valid)
             with m.If(bus.emit.valid):
                 m.d.comb += self.quiet.eq(0)
-        if config.sample_memory:
+        if stored is not None:
             with m.If(self.chip.alive & ~stored.idle):
                 m.d.comb += self.quiet.eq(0)
 

@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, memory
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Member, Out
 
 from relaxon_isa import (
     INDEX_SELECTS,
@@ -44,7 +44,7 @@ def issue_layout(config: ArrayConfig) -> data.StructLayout:
     )
 
 
-def listed_member(config: ArrayConfig) -> dict[str, In]:
+def listed_member(config: ArrayConfig) -> dict[str, Member]:
     """What a machine with a sample buffer knows of the present sample: the rows of its lists."""
     return {"listed": In(range(config.sample_buffer // 2 + 1))} if config.sample_buffer else {}
 

@@ -156,6 +156,8 @@ def _least(index: int, constraints: Sequence[Constraint], drains: Sequence[int])
 
 # Ways through a program -----------------------------------------------------------------------
 
+_Way = tuple[int, int | None, int, tuple[tuple[int, int], ...], frozenset[int]]
+
 
 def _constraints(config: ArrayConfig, instructions: Sequence[Instruction]) -> Iterator[Constraint]:
     """What must hold for the program to be sound, without what always does."""
@@ -170,13 +172,18 @@ def _constraints(config: ArrayConfig, instructions: Sequence[Instruction]) -> It
             open_loops.append(i)
     apart = _Apart(config, instructions, enclosing)
 
+    def loop_of(end: int) -> Loop:
+        loop = instructions[begins[end]]
+        assert isinstance(loop, Loop)
+        return loop
+
     def ways(i: int) -> list[int]:
         instruction = instructions[i]
         if isinstance(instruction, Loop):
             skips = instruction.skip is not Skip.NEVER
             return [i + 1, ends[i] + 1] if skips else [i + 1]
         if isinstance(instruction, Next):
-            repeats = instructions[begins[i]].count > 1
+            repeats = loop_of(i).count > 1
             return [begins[i] + 1, i + 1] if repeats else [i + 1]
         return [i + 1]
 
@@ -186,7 +193,7 @@ def _constraints(config: ArrayConfig, instructions: Sequence[Instruction]) -> It
         ended = latency(config, nest)
         # Where a way is; the nest that it comes from, or None; what the way took, less its parts;
         # these; the depths whose index has changed.
-        ahead: list[tuple] = [(first + 1, first, 0, (), frozenset())]
+        ahead: list[_Way] = [(first + 1, first, 0, (), frozenset())]
         while ahead:
             i, before, taken, parts, changed = ahead.pop()
             instruction = instructions[i]
@@ -203,7 +210,7 @@ def _constraints(config: ArrayConfig, instructions: Sequence[Instruction]) -> It
             if least >= ended:
                 continue
             if isinstance(instruction, Loop | Next):
-                loop = instructions[begins.get(i, i)]
+                loop = instruction if isinstance(instruction, Loop) else loop_of(i)
                 asks = loop.until if isinstance(instruction, Next) else loop.skip is not Skip.NEVER
                 needed, why = apart.judged(first) if asks else (0, "")
                 depth = len(enclosing[i]) + 1
@@ -339,9 +346,9 @@ def _uses(config: ArrayConfig, nest: Mac | Learn, last: bool) -> Uses:
     horizon = max(when.flag, when.learned) + 1 + WALK
     outer, inner = groups_of(nest), 1 if nest.walk else trips(nest.inner)
     group = group_cycles(config, nest, 1)
-    levels, inner_levels = nest.outer, nest.inner
+    levels, inner_levels, listed = nest.outer, nest.inner, 1
     if nest.walk:  # every tile may come at once, in the shortest list
-        listed = levels[-1] if isinstance(nest, Learn) else inner_levels[0]
+        listed = (levels[-1] if isinstance(nest, Learn) else inner_levels[0]).count
         levels, inner_levels = nest.outer[: len(levels) - isinstance(nest, Learn)], ()
     uses = Uses({}, {}, {})
     pick: Callable[[int, int], int] = max if last else min
@@ -359,7 +366,7 @@ def _uses(config: ArrayConfig, nest: Mac | Learn, last: bool) -> Uses:
 
     def tile_read(issued: int, trip: Sequence[int], stage: int) -> None:
         tile = nest.tile + _at(every, trip, "tile")
-        for step in range(listed.count if nest.walk else 1):
+        for step in range(listed):
             use(uses.reads, "W", nest.tile_x, tile + step, issued + stage)
         occupy("a read of W", issued + stage)
 
@@ -391,7 +398,7 @@ def _uses(config: ArrayConfig, nest: Mac | Learn, last: bool) -> Uses:
             return base + _at(levels, trip, name)
 
         if isinstance(nest, Learn):
-            for step in range(listed.count if nest.walk else 1):
+            for step in range(listed):
                 tile = reached("tile", nest.tile) + step
                 use(uses.writes, "W", nest.tile_x, tile, ends + when.learned)
             continue

@@ -150,10 +150,11 @@ async def moves_what_the_golden_model_moves(dut):
         waits = isinstance(moved, Wait)
         row, *_ = encode(config, [lowered(moved, index), Halt()])
         ahead = waits and moved.ahead
-        answers = not waits and moved.kind is EmitKind.ANSWER
+        answers = isinstance(moved, Emit) and moved.kind is EmitKind.ANSWER
+        on_label = moved.high if isinstance(moved, Wait) else 0
         sent = rng.randbytes(wait_bytes(config, moved)) if waits and not ahead else b""
         label, labelled = rng.randrange(rng.choice([3, 20, 256])), rng.random() < 0.8
-        if answers and rng.random() < 0.5:
+        if isinstance(moved, Emit) and answers and rng.random() < 0.5:
             label = int(state.states.words[moved.base * config.p :][: moved.count].argmax()) % 256
         takes = wrong = 0
         given, record, places = deque(sent), bytearray(), deque()
@@ -199,7 +200,7 @@ async def moves_what_the_golden_model_moves(dut):
                     for k in range(config.p):
                         if value_of(dut.lanes) >> k & 1:
                             hit = value_of(dut.hits) >> k & 1
-                            new = moved.high if hit else value_of(dut.value)
+                            new = on_label if hit else value_of(dut.value)
                             written[place[0], k] = new % (1 << config.state_bits)
                 elif wrote:
                     written[place] = values[-1] if short else value_of(dut.value)
@@ -235,12 +236,16 @@ async def moves_what_the_golden_model_moves(dut):
         counters = not waits and moved.kind is EmitKind.COUNTERS
         assert reads == (READ_CYCLES * moved.count if counters else 0), (reads, moved)
         assert takes == ahead
-        if answers:
+        if isinstance(moved, Emit):
             state.sample.label = label if labelled else -1
             before = state.registers.read(Register.WRONG)
-            assert not record and golden.emit(moved, [0])() == b""
-            assert state.registers.read(Register.WRONG) - before == wrong, moved
-            state.registers.write(Register.WRONG, before)
+            payload = golden.emit(moved, [0])()
+            header = bytes([Record.EMIT, *len(payload).to_bytes(2, "little")])
+            assert record == (b"" if answers else header + payload)
+            assert not answers or not payload
+            if answers:
+                assert state.registers.read(Register.WRONG) - before == wrong, moved
+                state.registers.write(Register.WRONG, before)
         elif ahead:
             data = bytes(wait_bytes(config, moved) - 1) + bytes([label])
             golden.wait(moved, [0])(data if moved.outputs else bytes(wait_bytes(config, moved)))
@@ -248,14 +253,11 @@ async def moves_what_the_golden_model_moves(dut):
             neurons = [moved.dst * config.p + i for i in range(moved.outputs)]
             places = [divmod(neuron, config.p) for neuron in neurons]
             assert written == {place: int(state.state[place]) & mask for place in places}, moved
-        elif waits:
+        else:
             golden.wait(moved, [0])(sent)
             mask = (1 << config.state_bits) - 1
             neurons = [moved.dst * config.p + i for i in range(moved.count)]
             places = [divmod(neuron, config.p) for neuron in neurons]
             wanted = {place: int(state.state[place]) & mask for place in places}
             assert written == wanted, moved
-        else:
-            payload = golden.emit(moved, [0])()
-            assert record == bytes([Record.EMIT, *len(payload).to_bytes(2, "little")]) + payload
     assert bool(waited) == bool(idle)

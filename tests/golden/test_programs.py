@@ -128,7 +128,8 @@ def test_lists_are_as_dense_samples(seed: int) -> None:
         ]
         dense = replace(case, program=Program(config, tuple(instructions)))
         one, other = Machine(config), Machine(config, plain=True)
-        golden_run(one, case), golden_run(other, dense)
+        golden_run(one, case)
+        golden_run(other, dense)
         for name in ("state", "drive", "weights_array", "flag"):
             assert np.array_equal(getattr(one, name), getattr(other, name)), name
         for register in (Register.UPDATE_KEY, Register.WRONG, Register.STATE_SATURATIONS):

@@ -126,9 +126,9 @@ class ResistiveFrequency(Frequency):
         trips = 1 << self._step - self.formats.replace_unit
         return self.add_own_state(b, layer, plane, drive, f"own{first}", trips)
 
-    def static_drives(self, b: Builder) -> None:
+    def static_drives(self, b: Builder, first: int = 1) -> None:
         """Compute the currents of the sources, and 1 - G / 2**s of every node as diagonal tiles."""
-        super().static_drives(b)
+        super().static_drives(b, first)
         lay, f = self.layout, self.formats
         for nest in lay.block(1).static(lay.area("sources"), lay.held("own", 1)):
             b.add(Mac(**nest, to_drive=True))

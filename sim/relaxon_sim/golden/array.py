@@ -257,7 +257,7 @@ def _lanes_behind(state: State, mac: Mac, nest: MacNest, product: Product) -> Wo
     random = (nest.groups["dst"].reshape(-1), element)
     finish = Lanes(state, mac, ports, element // p, random).finish
 
-    drive, kept = ports.get("drive"), nest.kept
+    kept = nest.kept
     flips = bool((nest.outer_sign < 0).any())
     sign = nest.cut(np.repeat(nest.outer_sign, p, axis=1)).astype(numbers.dtype)
     minus, by_sample = mac.sign is Sign.MINUS, mac.sign is Sign.RANDOM
@@ -274,14 +274,15 @@ def _lanes_behind(state: State, mac: Mac, nest: MacNest, product: Product) -> Wo
         negative = state.registers.sample_key & 1 if by_sample else minus
         if from_drive:
             if negative:
-                acc = drive.read() - acc
+                acc = ports["drive"].read() - acc
             else:
-                acc += drive.read()
+                acc += ports["drive"].read()
             if state.drive_bound + reach > state.drive_limit and state.drive_may_wrap(reach):
                 acc = wrap(acc)
         elif negative:
             acc = -acc
         if both:
+            drive = ports["drive"]
             drive.memory[drive.key] = acc
         finish(acc)
         if to_drive or both:
