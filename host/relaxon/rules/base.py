@@ -392,7 +392,7 @@ class Rule(Parts):
             self.drive_layer(b, 1, [], dst=dst, drive=drive, **fields)
             return
         block = lay.block(1)
-        nest = self.over_lists(b, block.forward(block.below.plane(lay.x), dst=dst, drive=drive))
+        nest = self.over_lists(b, block.forward(lay.layers[0].plane(lay.x), dst=dst, drive=drive))
         b.add(Mac(**{**nest, **fields, "from_drive": False}, both=True))
         self.static_drives(b, first=2)
 
