@@ -666,6 +666,54 @@ def _lists(pair: _Pair) -> None:
     pair.registers("lists")
 
 
+COLUMN_BITS, BANK_BITS = 9, 2
+"""A word's address in an SDRAM, lowest bits first; behind them are those of the row."""
+PIECE = 32
+"""Words that are written together."""
+LEAST_MEMORY = 1 << 23
+"""Bytes of the smallest SDRAM."""
+
+
+def _samples(pair: _Pair) -> None:
+    """All columns of a row; in each bank the first ones of the rows whose numbers have one bit, so
+    that two of them are one where an address line is cut."""
+    device = pair.device
+    if not pair.config.sample_memory:
+        return
+    size = device.memory_bytes
+    if size < LEAST_MEMORY:
+        wanted, found = np.array([LEAST_MEMORY]), np.array([size])
+        pair._compare(wanted, found, lambda _: "sample memory, bytes that are read as written")
+        return
+    rows = size >> COLUMN_BITS + BANK_BITS + 1
+    chosen = [0, *(1 << i for i in range(rows.bit_length() - 1)), rows - 1]
+    starts = [
+        ((row << BANK_BITS) + bank) << COLUMN_BITS
+        for row in chosen
+        for bank in range(1 << BANK_BITS)
+    ]
+    starts += range(PIECE, 1 << COLUMN_BITS, PIECE)
+    words = np.random.default_rng(0).integers(0, 1 << 16, (len(starts), PIECE)).astype("<u2")
+    for written in (words, ~words):
+        for start, piece in zip(starts, written, strict=True):
+            device.store(2 * start, piece.tobytes())
+        found = b"".join(device.recall(2 * start, 2 * PIECE) for start in starts)
+        read = np.frombuffer(found, "<u2")
+        flat = written.reshape(-1)
+        pair._compare(flat, read, lambda i, odd=flat ^ read: _word(starts, i, int(odd[i])))
+    for start in starts:
+        device.store(2 * start, bytes(2 * PIECE))
+
+
+def _word(starts: list[int], i: int, odd: int) -> str:
+    """Where a word of the sample memory is, and the bits of it that are wrong."""
+    piece, at = divmod(i, PIECE)
+    upper, column = divmod(starts[piece] + at, 1 << COLUMN_BITS)
+    row, bank = divmod(upper, 1 << BANK_BITS)
+    bits = ", ".join(str(bit) for bit in range(16) if odd >> bit & 1)
+    return f"sample memory bank {bank}, row {row}, column {column}, bit {bits}"
+
+
 PARTS: dict[str, Callable[[_Pair], None]] = {
     "program": partial(_memory, Space.PROGRAM),
     "state": partial(_memory, Space.STATE),
@@ -677,5 +725,6 @@ PARTS: dict[str, Callable[[_Pair], None]] = {
     "learn": _learn,
     "sequencer": _sequencer,
     "lists": _lists,
+    "samples": _samples,
 }
 """Parts in the order they run."""

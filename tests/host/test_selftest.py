@@ -195,6 +195,48 @@ def test_a_lost_entry_of_a_list_is_found(lost: int):
     assert all(part.passed for name, part in result.parts.items() if name != "lists")
 
 
+WITH_MEMORY = ODD["a small sample buffer"].replace(sample_memory=True)
+
+
+class Odd(GoldenDevice):
+    """An address line of its sample memory is cut, or a bit of a word is stuck."""
+
+    def __init__(self, cut: int, stuck: int = -1) -> None:
+        super().__init__(WITH_MEMORY)
+        self.cut, self.stuck = cut, stuck
+
+    def _store(self, address: int, data: bytes) -> None:
+        super()._store(address & ~self.cut, data)
+        if self.stuck >= 0:
+            self.memory[self.stuck] |= 8
+
+    def _recall(self, address: int, count: int) -> bytes:
+        return super()._recall(address & ~self.cut, count)
+
+
+@pytest.mark.parametrize(
+    ("how", "where"),
+    [
+        ((0, (((4 << 2) + 2 << 9) + 21) * 2 + 1), "bank 2, row 4, column 21, bit 11"),
+        ((1 << 6,), "bank 0, row 0, column 0, bit "),
+        ((1 << 10,), "bank 0, row 0, column 0, bit "),
+        ((1 << 11,), "bank 0, row 0, column 0, bit "),
+        ((1 << 12,), "bank 0, row 0, column 0, bit "),
+        ((1 << 24,), "bank 0, row 0, column 0, bit "),
+    ],
+)
+def test_a_fault_of_the_sample_memory_is_found_with_bank_row_and_bit(how, where):
+    found = self_test(Odd(*how)).parts["samples"]
+    assert found.wrong and found.first[0].where.startswith(f"sample memory {where}")
+
+
+def test_a_sample_memory_that_is_not_read_right_is_said():
+    device = GoldenDevice(WITH_MEMORY)
+    device.machine.registers.values[Register.MEMORY] = 0
+    (line,) = [line for line in self_test(device).failures() if "bytes" in line]
+    assert line.endswith("read as written: expected 8388608, found 0")
+
+
 @pytest.mark.parametrize("config", [*PRESETS.values(), *ODD.values()], ids=[*PRESETS, *ODD])
 def test_a_good_machine_passes_and_ends_as_after_power_on(config: ArrayConfig):
     device, fresh = GoldenDevice(config), open_device("golden", config)
@@ -203,10 +245,14 @@ def test_a_good_machine_passes_and_ends_as_after_power_on(config: ArrayConfig):
     result = self_test(device, steps.append)
     assert result.passed
     assert sum(steps) == len(PARTS)
-    lacks = {"table": not config.table_bits, "lists": not config.sample_buffer}
+    lacks = {
+        "table": not config.table_bits,
+        "lists": not config.sample_buffer,
+        "samples": not config.sample_memory,
+    }
     assert list(result.parts) == [name for name in PARTS if not lacks.get(name)]
     assert not device.machine.weights_array.any()
-    assert not device.machine.table.any()
+    assert not device.machine.table.any() and not device.memory.any()
     for space in (Space.PROGRAM, Space.STATE, Space.DRIVE, Space.REGISTER):
         assert device.read(space).tolist() == fresh.read(space).tolist()
 
