@@ -1,6 +1,6 @@
 """A stream through registers."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, ShapeLike, Signal
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
@@ -10,28 +10,33 @@ __all__ = ["SkidBuffer"]
 
 
 class SkidBuffer(Component):
-    """Cuts a stream of bytes: ``valid``, ``payload`` and ``ready`` each come from a register.
+    """Cuts a stream: ``valid``, ``payload`` and ``ready`` each come from a register.
 
     ::
 
         i --+--------------> o
             '-> spare --'
 
-    Latency: one cycle. Throughput: a byte per cycle. Holds up to two bytes.
+    Latency: one cycle. Throughput: an element per cycle. Holds up to two.
+
+    Parameters
+    ----------
+    shape
+        Of an element; a byte if it is not given.
 
     Members
     -------
-    i : In(stream of 8 bits), o : Out(stream of 8 bits)
-        ``i`` is ready while ``spare`` is empty; ``spare`` takes the byte that comes while ``o`` is
-        not taken.
+    i : In(stream of shape), o : Out(stream of shape)
+        ``i`` is ready while ``spare`` is empty, which takes what comes while ``o`` is not taken.
     """
 
-    def __init__(self):
-        super().__init__({"i": In(stream.Signature(8)), "o": Out(stream.Signature(8))})
+    def __init__(self, shape: ShapeLike = 8):
+        self.shape = shape
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def build(self, m: Module) -> None:
-        payload = Signal(8, reset_less=True)
-        spare = Signal(8, reset_less=True)
+        payload = Signal(self.shape, reset_less=True)
+        spare = Signal(self.shape, reset_less=True)
         full = Signal()  # there is something in spare
         m.d.comb += [self.i.ready.eq(~full), self.o.payload.eq(payload)]
         with m.If(~full):

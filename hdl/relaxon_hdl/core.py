@@ -92,7 +92,7 @@ class Core(Scheduled):
         stalled = sequencer.wait_run & transfer.stalled
         starved = stalled  # for a byte
         if samples is not None:
-            lacks = samples.sample.ready & ~bus.sample.valid & ~samples.whole
+            lacks = samples.hungry & ~bus.sample.valid & ~samples.whole
             if stored is not None:
                 lacks &= ~stored.pending & ~bus.index.valid
             starved &= ~transfer.ahead | lacks

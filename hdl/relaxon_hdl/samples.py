@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from relaxon_isa import ArrayConfig, Pack, clog2, row_bits
 
+from .buffers import SkidBuffer
 from .rows import row_view
 from .schedule import Scheduled
 
@@ -49,8 +50,9 @@ class SampleBuffer(Scheduled):
     A column's entries stand in its values' order without those that are 0. Behind its list's end
     its value is 0: of each sample in the ring all lengths are kept.
 
-    Latency: a cycle to take a word, a cycle for `AT_ONCE` of its values; `Schedule.read` from a row
-    to its entries. Throughput: a word a cycle, if its values are no more.
+    Latency: two cycles to take a word, two for `AT_ONCE` of its values, of which the second finds
+    their places; `Schedule.read` from a row to its entries. Throughput: a word a cycle, if its
+    values are no more.
 
     Parameters
     ----------
@@ -64,6 +66,8 @@ class SampleBuffer(Scheduled):
     row : In, start : In(1)
         A WAIT that is ahead waits: the first one's row is the format.
     sample : In(stream of `SOURCE_WORD`)
+    hungry : Out(1)
+        The loader waits for a word.
     whole : Out(1)
         A whole sample waits.
     take : In(1)
@@ -85,6 +89,7 @@ class SampleBuffer(Scheduled):
                 "row": In(row_bits(config)),
                 "start": In(1),
                 "sample": In(stream.Signature(SOURCE_WORD)),
+                "hungry": Out(1),
                 "whole": Out(1),
                 "take": In(1),
                 "listed": Out(range(self.most + 1)),
@@ -108,6 +113,8 @@ class SampleBuffer(Scheduled):
         count = Signal(16, reset_less=True)
         labelled = Signal(reset_less=True)
         to_go = Signal(16)  # values of the sample that is loaded
+        many = Signal()  # they were 16 or more a cycle ago; else the lowest four bits are all
+        m.d.sync += many.eq(to_go[4:].any())
         with m.If(self.start & ~started):
             m.d.sync += [
                 started.eq(1),
@@ -147,9 +154,16 @@ class SampleBuffer(Scheduled):
             ]
         m.d.sync += kept_rows.eq(kept_rows + added - removed)
 
-        # The word that is taken, and as many of its values as go at once.
+        # The word that is taken, and as many of its values as go at once. What comes before the
+        # first WAIT that is ahead is not for here.
         at_once = min(AT_ONCE, p)
-        source = self.sample.payload
+        m.submodules.words = words = SkidBuffer(SOURCE_WORD)
+        m.d.comb += [
+            words.i.payload.eq(self.sample.payload),
+            words.i.valid.eq(self.sample.valid & started),
+            self.sample.ready.eq(words.i.ready & started),
+        ]
+        source = words.o.payload
         word = Signal(16, reset_less=True)
         second = Signal(9, reset_less=True)  # its second byte as it came, and whether it has one
         left = Signal(range(17), reset_less=True)  # values of it
@@ -163,29 +177,23 @@ class SampleBuffer(Scheduled):
         always_on = Signal()  # in place of the word's
         with m.If(always_on):
             m.d.comb += values[0].eq(one)
-        there = Cat(Mux(always_on, d == 0, (left > d) & (to_go > d)) for d in range(at_once))
+        there = Cat(
+            Mux(always_on, d == 0, (left > d) & (many | (to_go[:4] > d))) for d in range(at_once)
+        )
         m.d.comb += taken.eq(sum(there[d] for d in range(at_once)))
 
         # Where they go: the d-th to d columns behind ``column``, in this group or the next.
         asks = Signal()
-        moves = Signal()
+        steps = Signal()
         column = Signal(p, init=1)  # one bit
         group = Signal(range(most + 1))
-        appends, new_rows = Signal(p), Signal(p)
-        at_end = [lengths[j] == rows for j in range(p)]
-        entries = self.entries_of(
-            m, column, there, values, group, keeps["dense"], at_end, appends, new_rows
-        )
-        full = kept_rows + rows == depth
-        m.d.comb += moves.eq(asks & ~(full & new_rows.any()))
-        with m.If(moves):
+        found, hits = self.entries_of(m, column, there, values, group, steps)
+        with m.If(steps):
             m.d.sync += [
-                rows.eq(rows + new_rows.any()),
                 to_go.eq(to_go - Mux(always_on, 0, taken)),
                 left.eq(left - taken),
                 used.eq(used + taken),
                 word.eq(word_after),
-                *(lengths[j].eq(lengths[j] + appends[j]) for j in range(p)),
             ]
             for n in range(1, at_once + 1):
                 with m.If(taken == n):
@@ -195,6 +203,27 @@ class SampleBuffer(Scheduled):
                         group.eq(group + wraps),
                     ]
 
+        # A cycle later: behind their columns' lists, as soon as there is a row.
+        held = Signal()
+        moves = Signal()
+        appends, new_rows = Signal(p), Signal(p)
+        for j in range(p):
+            m.d.comb += [
+                appends[j].eq(hits[j] & (keeps["dense"] | found[j][:VALUE_BITS].any())),
+                new_rows[j].eq(appends[j] & (lengths[j] == rows)),
+            ]
+        full = kept_rows + rows == depth
+        m.d.comb += [
+            moves.eq(held & ~(full & new_rows.any())),
+            steps.eq(asks & (~held | moves)),
+        ]
+        m.d.sync += held.eq(steps | (held & ~moves))
+        with m.If(moves):
+            m.d.sync += [
+                rows.eq(rows + new_rows.any()),
+                *(lengths[j].eq(lengths[j] + appends[j]) for j in range(p)),
+            ]
+
         label_known = Signal()
         fill = Signal()  # take a word
 
@@ -203,7 +232,7 @@ class SampleBuffer(Scheduled):
             with m.If(labelled & ~known):
                 m.next = "LABEL"
 
-        m.d.comb += self.sample.ready.eq(fill)
+        m.d.comb += words.o.ready.eq(fill)
         with m.If(fill):
             m.d.sync += [
                 word.eq(source.bytes),
@@ -213,32 +242,32 @@ class SampleBuffer(Scheduled):
             ]
         with m.FSM(name="load"):
             with m.State("WORD"):
-                m.d.comb += fill.eq(started)
-                with m.If(self.sample.valid & started):
+                m.d.comb += [fill.eq(1), self.hungry.eq(started & ~words.o.valid)]
+                with m.If(words.o.valid):
                     m.next = "VALUES"
             with m.State("VALUES"):
                 in_first = second[8] & (used + taken <= per_byte)
                 m.d.comb += asks.eq(1)
-                with m.If(moves):
-                    with m.If(taken == to_go):  # the sample's last
+                with m.If(steps):
+                    with m.If(~many & (taken == to_go[:4])):  # the sample's last
                         m.d.sync += [label.eq(second), label_known.eq(in_first)]
                         finish(in_first)
                         with m.If(keeps["bias"]):
                             m.next = "ALWAYS_ON"
                     with m.Elif(taken == left):
                         m.d.comb += fill.eq(1)
-                        with m.If(~self.sample.valid):
+                        with m.If(~words.o.valid):
                             m.next = "WORD"
             with m.State("ALWAYS_ON"):
                 m.d.comb += [asks.eq(1), always_on.eq(1)]
-                with m.If(moves):
+                with m.If(steps):
                     finish(label_known)
             with m.State("LABEL"):
-                m.d.comb += self.sample.ready.eq(1)
+                m.d.comb += [words.o.ready.eq(1), self.hungry.eq(~words.o.valid)]
                 m.d.sync += label.eq(source.bytes)
-                with m.If(self.sample.valid):
+                with m.If(words.o.valid):
                     m.next = "END"
-            with m.State("END"), m.If(queue.w_rdy):
+            with m.State("END"), m.If(queue.w_rdy & ~held):
                 m.d.comb += [loaded.eq(1), added.eq(rows)]
                 m.d.sync += [
                     base.eq(wrapped(base + rows, depth)),
@@ -252,7 +281,7 @@ class SampleBuffer(Scheduled):
 
         puts = appends & moves.replicate(p)
         places = [wrapped(base + lengths[j], depth) for j in range(p)]
-        self.keep_entries(m, puts, places, entries, begin, present_lengths, keeps)
+        self.keep_entries(m, puts, places, found, begin, present_lengths, keeps)
 
     def entries_of(
         self,
@@ -261,33 +290,25 @@ class SampleBuffer(Scheduled):
         there: Value,
         values: list[Signal],
         group: Signal,
-        dense: Signal,
-        at_end: list[Value],
-        appends: Signal,
-        new_rows: Signal,
-    ) -> list[Value]:
-        """Each column's entry of the values that go at once; which columns append theirs, and which
-        of these do so in a row that is new."""
-        p, entries = self.config.p, []
+        steps: Signal,
+    ) -> tuple[list[Signal], Signal]:
+        """Each column's entry of the values that go at once, in a register; and which columns have
+        one."""
+        p = self.config.p
+        found = [Signal(ENTRY_BITS, name=f"found_{j}", reset_less=True) for j in range(p)]
+        hits = Signal(p, reset_less=True)
         for j in range(p):
             mine = [column[(j - d) % p] & there[d] for d in range(len(values))]
             beyond = Cat(mine[d] for d in range(len(values)) if d > j).any()
-            value = Signal(VALUE_BITS, name=f"entry_value_{j}")
-            m.d.comb += [
-                value.eq(
-                    reduce(
-                        or_,
-                        (
-                            v & bit.replicate(VALUE_BITS)
-                            for v, bit in zip(values, mine, strict=True)
-                        ),
-                    )
-                ),
-                appends[j].eq(Cat(mine).any() & (dense | value.any())),
-                new_rows[j].eq(appends[j] & at_end[j]),
-            ]
-            entries.append(Cat(value, (group + beyond)[: ENTRY_BITS - VALUE_BITS]))
-        return entries
+            value = reduce(
+                or_, (v & bit.replicate(VALUE_BITS) for v, bit in zip(values, mine, strict=True))
+            )
+            with m.If(steps):
+                m.d.sync += [
+                    hits[j].eq(Cat(mine).any()),
+                    found[j].eq(Cat(value, (group + beyond)[: ENTRY_BITS - VALUE_BITS])),
+                ]
+        return found, hits
 
     def unpack(
         self,
@@ -323,7 +344,7 @@ class SampleBuffer(Scheduled):
         m: Module,
         puts: Value,
         rows: list[Value],
-        entries: list[Value],
+        entries: list[Signal],
         begin: Signal,
         lengths: data.View,
         keeps: dict[str, Signal],

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from relaxon_isa import MEMORY_HEADER_BYTES, ArrayConfig, Pack, row_bits
 
+from ..buffers import SkidBuffer
 from ..bus import RECORD_INDEX_BITS
 from ..rows import row_view
 from ..samples import SOURCE_WORD
@@ -134,14 +135,19 @@ class RecordReader(Scheduled):
                 known.eq(0),
             ]
 
+        # A block RAM's word is late in its cycle: it goes on from a register.
         m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=16, depth=ROOM)
+        m.submodules.out = out = SkidBuffer(16)
         passes = self.o.valid & self.o.ready
         m.d.comb += [
             queue.w_data.eq(self.word.payload),
             queue.w_en.eq(self.word.valid),
-            self.o.payload.eq(Cat(queue.r_data, 1)),
-            self.o.valid.eq(queue.r_rdy),
-            queue.r_en.eq(self.o.ready),
+            out.i.payload.eq(queue.r_data),
+            out.i.valid.eq(queue.r_rdy),
+            queue.r_en.eq(out.i.ready),
+            self.o.payload.eq(Cat(out.o.payload, 1)),
+            self.o.valid.eq(out.o.valid),
+            out.o.ready.eq(self.o.ready),
             self.idle.eq(~multiplying & ~known & (left == 0) & (room == ROOM)),
         ]
         m.d.sync += room.eq(room - taken + passes)
