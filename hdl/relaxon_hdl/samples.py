@@ -106,23 +106,12 @@ class SampleBuffer(Scheduled):
     def build(self, m: Module) -> None:
         config, most = self.config, self.most
         depth, p = config.sample_buffer, config.p
-        format_ = row_view(config, "WAIT", self.row)
-        started = Signal()
-        names = ("pack", "signed", "shift", "bias", "dense")
-        keeps = {name: Signal.like(format_[name], name=name, reset_less=True) for name in names}
-        count = Signal(16, reset_less=True)
-        labelled = Signal(reset_less=True)
+        started, keeps, labelled, count = self.take_format(m)
         to_go = Signal(16)  # values of the sample that is loaded
         many = Signal()  # they were 16 or more a cycle ago; else the lowest four bits are all
         m.d.sync += many.eq(to_go[4:].any())
         with m.If(self.start & ~started):
-            m.d.sync += [
-                started.eq(1),
-                labelled.eq(format_.outputs != 0),
-                count.eq(format_["count"]),
-                to_go.eq(format_["count"]),
-                *(kept.eq(format_[name]) for name, kept in keeps.items()),
-            ]
+            m.d.sync += to_go.eq(row_view(config, "WAIT", self.row)["count"])
 
         # The ring: rows of the present sample from ``begin`` on, of those that wait behind them,
         # and of the one that is loaded from ``base`` on. Of each sample its lists' lengths.
@@ -170,8 +159,7 @@ class SampleBuffer(Scheduled):
         used = Signal(range(17), reset_less=True)
         taken = Signal(range(at_once + 1))
         values = [Signal(VALUE_BITS, name=f"value_{d}") for d in range(at_once)]
-        one = Signal(VALUE_BITS)
-        word_after = Signal(16)
+        one, word_after = Signal(VALUE_BITS), Signal(16)
         per_byte = Signal(range(9))
         self.unpack(m, word, keeps, values, one=one, after=word_after, per_byte=per_byte)
         always_on = Signal()  # in place of the word's
@@ -195,32 +183,24 @@ class SampleBuffer(Scheduled):
                 used.eq(used + taken),
                 word.eq(word_after),
             ]
-            for n in range(1, at_once + 1):
-                with m.If(taken == n):
-                    wraps = Cat(column[(p - 1 - k)] for k in range(n)).any()
-                    m.d.sync += [
-                        column.eq(Cat(column[(j - n) % p] for j in range(p))),
-                        group.eq(group + wraps),
-                    ]
+            self.step_columns(m, column, group, taken, at_once)
 
         # A cycle later: behind their columns' lists, as soon as there is a row.
         held = Signal()
         moves = Signal()
-        appends, new_rows = Signal(p), Signal(p)
+        appends = Signal(p)
         for j in range(p):
-            m.d.comb += [
-                appends[j].eq(hits[j] & (keeps["dense"] | found[j][:VALUE_BITS].any())),
-                new_rows[j].eq(appends[j] & (lengths[j] == rows)),
-            ]
+            m.d.comb += appends[j].eq(hits[j] & (keeps["dense"] | found[j][:VALUE_BITS].any()))
+        new_row = Cat(appends[j] & (lengths[j] == rows) for j in range(p)).any()
         full = kept_rows + rows == depth
         m.d.comb += [
-            moves.eq(held & ~(full & new_rows.any())),
+            moves.eq(held & ~(full & new_row)),
             steps.eq(asks & (~held | moves)),
         ]
         m.d.sync += held.eq(steps | (held & ~moves))
         with m.If(moves):
             m.d.sync += [
-                rows.eq(rows + new_rows.any()),
+                rows.eq(rows + new_row),
                 *(lengths[j].eq(lengths[j] + appends[j]) for j in range(p)),
             ]
 
@@ -282,6 +262,37 @@ class SampleBuffer(Scheduled):
         puts = appends & moves.replicate(p)
         places = [wrapped(base + lengths[j], depth) for j in range(p)]
         self.keep_entries(m, puts, places, found, begin, present_lengths, keeps)
+
+    def take_format(self, m: Module) -> tuple[Signal, dict[str, Signal], Signal, Signal]:
+        """The first WAIT's: whether it is known, how values are packed, whether a label follows
+        them, and how many they are."""
+        format_ = row_view(self.config, "WAIT", self.row)
+        started = Signal()
+        names = ("pack", "signed", "shift", "bias", "dense")
+        keeps = {name: Signal.like(format_[name], name=name, reset_less=True) for name in names}
+        count = Signal(16, reset_less=True)
+        labelled = Signal(reset_less=True)
+        with m.If(self.start & ~started):
+            m.d.sync += [
+                started.eq(1),
+                labelled.eq(format_.outputs != 0),
+                count.eq(format_["count"]),
+                *(kept.eq(format_[name]) for name, kept in keeps.items()),
+            ]
+        return started, keeps, labelled, count
+
+    def step_columns(
+        self, m: Module, column: Signal, group: Signal, taken: Signal, at_once: int
+    ) -> None:
+        """Go on by as many columns as were taken."""
+        p = self.config.p
+        for n in range(1, at_once + 1):
+            with m.If(taken == n):
+                wraps = Cat(column[(p - 1 - k)] for k in range(n)).any()
+                m.d.sync += [
+                    column.eq(Cat(column[(j - n) % p] for j in range(p))),
+                    group.eq(group + wraps),
+                ]
 
     def entries_of(
         self,
