@@ -67,6 +67,7 @@ from relaxon_isa import (
 )
 
 from .backends import open_device
+from .generator import Generator
 
 __all__ = ["PARTS", "Difference", "Part", "SelfTest", "self_test"]
 
@@ -693,7 +694,8 @@ def _samples(pair: _Pair) -> None:
         for bank in range(1 << BANK_BITS)
     ]
     starts += range(PIECE, 1 << COLUMN_BITS, PIECE)
-    words = np.random.default_rng(0).integers(0, 1 << 16, (len(starts), PIECE)).astype("<u2")
+    drawn = Generator(0).integers(0, 1 << 16, len(starts) * PIECE)
+    words = drawn.reshape(len(starts), PIECE).astype("<u2")
     for written in (words, ~words):
         for start, piece in zip(starts, written, strict=True):
             device.store(2 * start, piece.tobytes())
