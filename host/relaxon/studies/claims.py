@@ -1,8 +1,9 @@
 """What the sources claim or our acceptance asks, a row each, measured: `relaxon bench claims`.
 
 Figures come from the golden model, seed 0. Settings are the rules' defaults; docs/decisions.md says
-on what they were chosen. No accuracy's settings were chosen by the test set that it reports; the
-networks of rows order, cells, bias and temporal-tuned were, after a first miss, by what they report.
+on what they were chosen. No accuracy's settings were chosen by the test set that it reports. The
+networks of rows order, cells, bias and temporal-tuned were, after a first miss, by what they
+report.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
