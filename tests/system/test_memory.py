@@ -142,8 +142,9 @@ def test_training_from_memory_leaves_the_golden_models_machine(data, sizes):
         trainer.run_epoch(told.append)
         a_sample = (board.link_stats.bytes_sent - before) / count
         assert sum(told) == count and (len(told) > 2 or count < 257)
-        # Indices have 3 bytes; the program and the counters travel once an epoch.
-        assert a_sample > 3 and (a_sample < 6 or count < 500)
+        # Indices have 3 bytes; the program and the counters travel once an epoch, and how often
+        # the host asks for progress is the computer's. The samples themselves have 33 bytes.
+        assert a_sample > 3 and (a_sample < 16 or count < 500)
         print(f"{a_sample:.2f} bytes a sample sent in an epoch of {count}")
         assert trained(board, network, data, settings) == streamed
 
