@@ -5,6 +5,18 @@ from .errors import choose
 
 __all__ = ["PRESETS", "preset"]
 
+_FAST = ArrayConfig(
+    p=12,
+    weight_depth=1024,
+    drive_depth=512,
+    table_bits=0,
+    drains=True,
+    prefetch=True,
+    both=True,
+    sample_buffer=512,
+    rx_bytes=4096,
+)
+
 PRESETS: dict[str, ArrayConfig] = {
     # The virtual board's default: every mode, room for 784-64-10.
     "default": ArrayConfig(integral_shift=2),
@@ -105,29 +117,8 @@ PRESETS: dict[str, ArrayConfig] = {
     ),
     # LFE5U-85F, 784-128-10, with all that makes training fast. Not placed and routed yet. The
     # second one for boards with an SDR SDRAM beside it.
-    "ecp5-85f-fast": ArrayConfig(
-        p=12,
-        weight_depth=1024,
-        drive_depth=512,
-        table_bits=0,
-        drains=True,
-        prefetch=True,
-        both=True,
-        sample_buffer=512,
-        rx_bytes=4096,
-    ),
-    "ecp5-85f-memory": ArrayConfig(
-        p=12,
-        weight_depth=1024,
-        drive_depth=512,
-        table_bits=0,
-        drains=True,
-        prefetch=True,
-        both=True,
-        sample_buffer=512,
-        rx_bytes=4096,
-        sample_memory=True,
-    ),
+    "ecp5-85f-fast": _FAST,
+    "ecp5-85f-memory": _FAST.replace(sample_memory=True),
     # No board: small and with every mode, for tests of what the one above has.
     "fast4": ArrayConfig(
         weight_depth=64,
