@@ -6,7 +6,7 @@ the array, what it is and what is wanted.
 """
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from relaxon_isa import ConfigError, DataError
 __all__ = [
     "answers",
     "claim",
+    "class_names",
     "features",
     "finite",
     "integers",
@@ -27,6 +28,7 @@ __all__ = [
     "one_hot",
     "owned",
     "reals",
+    "signed",
     "unit",
     "weights",
     "whole",
@@ -39,14 +41,23 @@ MANY = 1 << 31
 
 def array(name: str, values: Any) -> np.ndarray:
     """Numbers or text, of any of numpy's types."""
+    if hasattr(values, "toarray"):
+        raise DataError(f"{name} is a sparse matrix: give what its toarray() returns")
+    if np.ma.is_masked(values):
+        raise DataError(
+            f"{name} has {np.ma.count_masked(values)} masked values: fill them in, or leave their "
+            "rows or columns out"
+        )
     try:
         found = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
         if found.dtype == object:  # columns of several types; text, as pandas keeps it
             text = all(isinstance(v, str) for v in found.flat)
-            found = found.astype(str if text else np.float64)
-    except (TypeError, ValueError) as error:
+            plain = np.array(found.tolist())
+            whole = plain.dtype.kind in "iub" and plain.shape == found.shape
+            found = plain if whole else found.astype(str if text else np.float64)
+        return found.astype(str) if found.dtype.kind == "S" else found
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{name}: no array of numbers or labels ({error})") from error
-    return found
 
 
 def reals(
@@ -58,10 +69,12 @@ def reals(
         raise DataError(f"{name}: {found.dtype} given, real numbers wanted")
     if shape is not None and found.shape != shape:
         raise DataError(f"{name}: shape {found.shape} given, {shape} wanted")
-    with np.errstate(over="ignore"):  # beyond float32: infinite, and refused as that
-        found = found.astype(kind)
     finite(name, found)
-    return found
+    with np.errstate(over="ignore"):
+        short = found.astype(kind)
+    if short.itemsize < found.itemsize and not np.isfinite(short).all():
+        raise DataError(f"{name} reaches to {np.abs(found).max():g}: no {short.dtype} is as large")
+    return short
 
 
 def finite(name: str, values: np.ndarray) -> None:
@@ -84,6 +97,13 @@ def integers(name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
         raise DataError(
             f"{name}: {found.dtype} of shape {found.shape} given, integers of shape {shape} wanted"
         )
+    return signed(name, found)
+
+
+def signed(name: str, found: np.ndarray) -> np.ndarray:
+    """Integers as int64, none of them wrapped."""
+    if found.dtype == np.uint64 and found.size and found.max() > np.iinfo(np.int64).max:
+        raise DataError(f"{name}: {found.max()} is too large a number for 64 bits with a sign")
     return found.astype(np.int64)
 
 
@@ -121,7 +141,7 @@ def within(name: str, x: np.ndarray, bits: int) -> None:
     if x.size and (x.min() < low or x.max() > top or (bits == 16 and x.max() == top)):
         wide = "" if bits == 16 else ", or --input-bits 16 for -2 <= value < 2"
         raise DataError(
-            f"{name} reaches from {x.min():g} to {x.max():g}, inputs of {bits} bits carry {low} to "
+            f"{name} reaches from {x.min()!s} to {x.max()!s}, inputs of {bits} bits carry {low} to "
             f"{top}: --scale (load(..., scale=True)) maps each feature to 0 to 1, --scale 0,255 "
             f"all by one range{wide}; uint8 is taken as 0 to 255"
         )
@@ -148,13 +168,15 @@ def answers(
         found = found[:, 0]
     if found.dtype.kind in ("f" if found.ndim == 1 else "fiub") and found.ndim in (1, 2):
         targets = reals(name, found, kind=np.float32)
+        if found.ndim == 2 and not found.shape[1]:
+            raise DataError(f"{name} of shape {found.shape} holds nothing; {ANSWERS}")
         return targets if found.ndim == 2 else targets[:, None], None
     if found.dtype.kind not in "iubUS" or found.ndim != 1:
         raise DataError(f"{name} is {found.dtype} of shape {found.shape}; {ANSWERS}")
     seen = np.unique(found).tolist() if classes is None else list(classes)
     plain = classes is None and found.dtype.kind in "iu"
     if plain and (numbered or seen == [*range(len(seen))]):
-        return found.astype(np.int64), None
+        return signed(name, found), None
     number = {value: i for i, value in enumerate(seen)}
     if unknown := [value for value in found.tolist() if value not in number]:
         raise DataError(
@@ -165,10 +187,22 @@ def answers(
     return np.array([number[v] for v in found.tolist()], dtype=np.int64), tuple(seen)
 
 
-def one_hot(values: Any) -> np.ndarray | None:
+def class_names(name: str, names: Any) -> tuple | None:
+    """What classes are called, in their order: numbers, booleans or text, each once."""
+    if names is None:
+        return None
+    found = array(f"{name}: names", names)
+    if found.dtype.kind not in "iubU" or found.ndim != 1 or len(np.unique(found)) < found.size:
+        raise DataError(
+            f"{name}: names {names!r}: wanted are the labels of the classes in their order, each "
+            "once, as ('cat', 'dog')"
+        )
+    return tuple(found.tolist())
+
+
+def one_hot(y: np.ndarray) -> np.ndarray | None:
     """The labels of rows that are 1 in one place and 0 elsewhere, (samples, classes) of any type,
     as int64 (samples,); None if they are not that."""
-    y = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
     if y.ndim != 2 or y.shape[1] < 2 or not y.size or y.dtype.kind not in "fiub":
         return None
     fits = ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all()
@@ -176,16 +210,19 @@ def one_hot(values: Any) -> np.ndarray | None:
 
 
 def weights(
-    matrices: Sequence[Any], shapes: Sequence[tuple[int, int]], *, raw: bool = False
+    matrices: Iterable[Any], shapes: Sequence[tuple[int, int]], *, raw: bool = False
 ) -> list[np.ndarray]:
     """Matrices of these shapes, bias last: real numbers, or the machine's integers."""
-    found = [np.shape(w) for w in matrices]
+    if not isinstance(matrices, Iterable):
+        raise DataError(f"weights {matrices!r} given, a list of matrices wanted")
+    made = [array(f"weights W{i}", w) for i, w in enumerate(matrices, start=1)]
+    found = [w.shape for w in made]
     if found != [*shapes]:
         raise DataError(
             f"weights of shapes {found} given, {[*shapes]} wanted (the last column is the bias)"
         )
     check = integers if raw else reals
-    return [check(f"weights W{i}", w, np.shape(w)) for i, w in enumerate(matrices, start=1)]
+    return [check(f"weights W{i}", w, w.shape) for i, w in enumerate(made, start=1)]
 
 
 @contextmanager

@@ -9,17 +9,17 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from relaxon_isa import DataError, install
+from relaxon_isa import ConfigError, DataError, install
 
 from . import checks
 from .rules.encoding import to_levels
-from .sources import NAMED, PUBLISHED, Asked, Raw, read, split
+from .sources import NAMED, PUBLISHED, Asked, Raw, called, read, split
 
 __all__ = ["NAMED", "PUBLISHED", "TARGETS", "TASKS", "Dataset", "load", "span_of"]
 
@@ -82,33 +82,49 @@ class Dataset:
     options: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        names, fixed = self.names, self.classes is not None
-        numbers = np.arange(1, (self.classes or 0) + 1)
-        filled = [part for part in PARTS if np.size(getattr(self, f"x_{part}"))] or [*PARTS[:1]]
-        answers, hot = self._labels(filled)
+        names, fixed = checks.class_names(self.name, self.names), self.classes is not None
+        classes = checks.whole("classes", self.classes, 1, checks.MANY) if fixed else None
+        if names and classes not in (None, len(names)):
+            raise DataError(f"{self.name}: {len(names)} names of {classes} classes")
+        arrays = {
+            key: checks.array(f"{self.name}: {key}", getattr(self, key))
+            for key in (f"{which}_{part}" for part in PARTS for which in "xy")
+        }
+        filled = [part for part in PARTS if arrays[f"x_{part}"].size] or [*PARTS[:1]]
+        for part in {*PARTS} - {*filled}:
+            if arrays[f"y_{part}"].size:
+                raise self._disagree(part, 0, len(arrays[f"y_{part}"]))
+        answers, hot = self._labels([arrays[f"y_{part}"] for part in filled])
         values: dict = {}
         found = None  # what the labels of the first part were
-        for part, given in zip(filled, answers, strict=True):
-            where = f"{self.name}: {{}}_{part}"
+        for part, y in zip(filled, answers, strict=True):
+            where, first = f"{self.name}: {{}}_{part}", not values
             values[f"x_{part}"] = checks.features(
-                where.format("x"), getattr(self, f"x_{part}"), octets=True
+                where.format("x"), arrays[f"x_{part}"], octets=True
             )
-            y = checks.array(where.format("y"), given)
             # With n classes, 1 to n are all of them.
-            counted = fixed and not np.array_equal(np.unique(y), numbers)
-            numbered = bool(names or hot) or counted or bool(values.keys() - {f"x_{part}"})
-            values[f"y_{part}"], more = checks.answers(
-                where.format("y"), y, found, numbered=numbered
+            seen = np.unique(y) if fixed else y
+            counted = fixed and not (
+                len(seen) == classes and np.array_equal(seen, np.arange(1, len(seen) + 1))
             )
+            known = found or (names if y.dtype.kind in "bU" else None)
+            values[f"y_{part}"], more = checks.answers(
+                where.format("y"), y, known, numbered=bool(names or hot) or counted or not first
+            )
+            if more and not (first or found or names):
+                raise DataError(
+                    f"{where.format('y')} has labels such as {more[0]!r}, y_{filled[0]} numbers: "
+                    "one kind in both parts"
+                )
             found = found or more
         names = names or found
         x, y = (values[f"{which}_{filled[0]}"] for which in "xy")
         for part in {*PARTS} - {*filled}:
             values |= {f"x_{part}": x[:0], f"y_{part}": y[:0]}
         shown = len(names) if names else hot or int(y.max(initial=0)) + 1
-        classes = checks.whole("classes", self.classes if fixed else shown, 1, checks.MANY)
+        classes = classes or checks.whole("classes", shown, 1, checks.MANY)
         values |= {"names": names, "classes": classes if y.ndim == 1 else None}
-        if len(axes := np.shape(getattr(self, f"x_{filled[0]}"))[1:]) in (2, 3):
+        if len(axes := arrays[f"x_{filled[0]}"].shape[1:]) in (2, 3):
             values["image"] = (*axes, 1)[:3]
         for part in ("x_train", "x_test"):
             object.__delattr__(self, part)  # `__getattr__` gives them
@@ -178,19 +194,21 @@ class Dataset:
         low, high = map(np.asarray, self.target_scale)
         return low + (y - TARGETS[0]) / (TARGETS[1] - TARGETS[0]) * span_of(low, high)
 
-    def _labels(self, filled: Sequence[str]) -> tuple[list, int]:
+    def _labels(self, parts: list[np.ndarray]) -> tuple[list[np.ndarray], int]:
         """Each part's y, as labels if all rows are one-hot; and of how many classes, or 0."""
-        parts = [getattr(self, f"y_{part}") for part in filled]
-        labels = [checks.one_hot(y) for y in parts]
-        widths = {np.shape(y)[1:] for y in parts}
-        if len(widths) > 1 or any(found is None for found in labels):
+        labels = [found for found in map(checks.one_hot, parts) if found is not None]
+        widths = {y.shape[1:] for y in parts}
+        if len(widths) > 1 or len(labels) < len(parts):
             return parts, 0
         return labels, widths.pop()[0]
+
+    def _disagree(self, part: str, samples: int, answers: int) -> DataError:
+        return DataError(f"{self.name}: {samples} samples in x_{part}, {answers} in y_{part}")
 
     def _check(self, part: str, x: np.ndarray, y: np.ndarray) -> None:
         unknown = part == "test" and not len(y) and not len(self.held("x_train"))
         if len(x) != len(y) and not unknown:
-            raise DataError(f"{self.name}: {len(x)} samples in x_{part}, {len(y)} in y_{part}")
+            raise self._disagree(part, len(x), len(y))
         if self.classes is None or y.ndim != 1:
             return
         wrong = np.flatnonzero((y < 0) | (y >= self.classes))
@@ -295,16 +313,25 @@ def load(
     seed = checks.whole("seed", seed, 0, (1 << 63) - 1)
     if part not in ("split", "answer", "all") or task not in (None, *TASKS):
         raise DataError(f"part {part!r} of 'split', 'answer', 'all'; task {task!r} of {TASKS}")
+    if not isinstance(test_fraction, Real) or not 0 <= test_fraction <= 1:
+        raise ConfigError(f"test_fraction = {test_fraction!r}: must be a number, 0 to 1")
+    test_fraction = float(test_fraction)
+    bits = None if bits is None else checks.whole("bits", bits, 1, 8)
+    scale, scale_targets = (
+        bool(asked) if asked is None or isinstance(asked, np.bool_) else asked
+        for asked in (scale, scale_targets)
+    )
+    names = checks.class_names(called(source), names)
     asked = Asked(target, keys, columns, part == "split" or labelled)
     # Names say how many classes there are; labels that a number of classes comes with are counted.
     made, raw = _made(source, asked, task, None if names else classes, test_fraction, seed, part)
-    if names and tuple(names) != made.names and not len(made.y_train) + len(made.y_test):
-        made = replace(made, names=tuple(names), classes=len(names), y_test=np.empty(0, np.int64))
-    elif names and tuple(names) != made.names:
+    if names and names != made.names and not len(made.y_train) + len(made.y_test):
+        made = replace(made, names=names, classes=len(names), y_test=np.empty(0, np.int64))
+    elif names and names != made.names:
         y = (
             checks.answers(made.name, made.named(y), names)[0] for y in (made.y_train, made.y_test)
         )
-        made = made.changed(y_train=next(y), y_test=next(y), names=tuple(names), classes=len(names))
+        made = made.changed(y_train=next(y), y_test=next(y), names=names, classes=len(names))
     if resize is not None:
         made = _resized(made, resize)
     if scale is not False:
@@ -312,7 +339,7 @@ def load(
     if scale_targets is not False:
         made = _scaled_targets(made, scale_targets)
     if bits is not None:
-        made = _rounded(made, checks.whole("bits", bits, 1, 8))
+        made = _rounded(made, bits)
     given = {
         "target": list(raw.target) if raw and raw.target else target,
         "columns": list(raw.columns) if raw and raw.columns else columns,
@@ -342,7 +369,7 @@ def _made(
             made, raw = _registered(point)(classes), None
             return (_whole(made) if part == "all" else made), raw
     raw = read(source, asked)
-    name = str(source) if isinstance(source, str | Path) else type(source).__name__
+    name = called(source)
     if raw.names and classes is None:
         classes = len(raw.names)
     if raw.test:
@@ -351,16 +378,16 @@ def _made(
         pairs = [(x, _as_task(name, y, task)) for x, y in (raw.train, raw.test)]
         made = Dataset(name, *pairs[0], *pairs[1], classes=classes, names=raw.names)
         return (_whole(made) if part == "all" else made), raw
-    x, y = raw.train
-    names, known = raw.names, len(y) or not len(x)
+    x, y = (checks.array(f"{name}: {which}", v) for which, v in zip("xy", raw.train, strict=True))
+    names, known = raw.names, y.size or not x.size
     if known:
         y = _as_task(name, y, task)
         if y.ndim == 1 and y.dtype.kind in "iubUS" and not (names or classes):
             _refuse_unclear(name, y, task)
             y, names = checks.answers(f"{name}: y", y)
             classes = len(names) if names else None
-    if np.asarray(x).dtype.kind == "f":  # where it stands in the source
-        checks.finite(f"{name}: x", np.asarray(x))
+    if x.dtype.kind == "f":  # where it stands in the source
+        checks.finite(f"{name}: x", x)
     if part == "split":
         train, test = split(name, (x, y), test_fraction, seed)
     else:
@@ -381,6 +408,9 @@ def _as_task(name: str, y: Any, task: str | None) -> np.ndarray:
                 f"{name}: y has numbers such as {numbers[numbers % 1 != 0][0]:g}: {TARGET}"
             )
         return numbers.astype(np.int64)
+    several = found.ndim == 2 and found.shape[1] > 1
+    if task == "classification" and several and checks.one_hot(found) is None:
+        raise DataError(f"{name}: y has {found.shape[1]} columns of numbers: {TARGET}")
     return found
 
 
@@ -421,7 +451,8 @@ def _registered(point: EntryPoint) -> Callable[[int | None], Dataset]:
 
 def _scaled(data: Dataset, scale: Any) -> Dataset:
     x = data.x_train
-    low, high = (x.min(axis=0), x.max(axis=0)) if scale is True else _range(data, scale)
+    ends = (x.min(axis=0), x.max(axis=0)) if scale is True else scale
+    low, high = _range(f"{data.name}: scale", ends, data.features)
     return replace(
         data,
         x_train=rescale(x, low, high),
@@ -430,19 +461,19 @@ def _scaled(data: Dataset, scale: Any) -> Dataset:
     )
 
 
-def _range(data: Dataset, scale: Any) -> list[np.ndarray]:
-    """Lowest and highest value of each feature."""
+def _range(name: str, scale: Any, width: int) -> list[np.ndarray]:
+    """Lowest and highest value of each of ``width`` columns. Raises DataError for others."""
     try:
-        low, high = (np.asarray(bound, np.float64) for bound in scale)
-        bounds = [np.broadcast_to(bound, data.features) for bound in (low, high)]
+        low, high = (checks.reals(name, bound) for bound in scale)
+        bounds = [np.broadcast_to(bound, width) for bound in (low, high)]
     except (TypeError, ValueError):
         sizes = [np.size(bound) for bound in scale] if np.iterable(scale) else [1]
         raise DataError(
-            f"{data.name}: scale of {sizes[0]} features, the data has {data.features}: wanted are "
-            "the lowest and the highest value, numbers or as many as features"
+            f"{name} of {' and '.join(map(str, sizes))} values, the data has {width}: wanted are "
+            f"the lowest and the highest value, numbers or {width} of them each"
         ) from None
-    if (bounds[0] > bounds[1]).any():
-        raise DataError(f"{data.name}: scale from {scale[0]} to {scale[1]}: the lowest value first")
+    if (low > high).any() or (low.ndim == 0 and low == high):
+        raise DataError(f"{name} from {scale[0]} to {scale[1]}: the lowest value first")
     return bounds
 
 
@@ -453,7 +484,7 @@ def _scaled_targets(data: Dataset, scale: Any) -> Dataset:
     if scale is True and not len(y):
         raise DataError(f"{data.name}: targets are scaled by those trained on, which are not here")
     ends = (y.min(axis=0), y.max(axis=0)) if scale is True else scale
-    low, high = (np.asarray(end, np.float64) for end in ends)
+    low, high = _range(f"{data.name}: scale_targets", ends, data.outputs)
     factor = (TARGETS[1] - TARGETS[0]) / span_of(low, high)
     parts = (
         (TARGETS[0] + (y - low) * factor).astype(np.float32) if len(y) else y
@@ -477,8 +508,11 @@ def _rounded(data: Dataset, bits: int) -> Dataset:
 
 def _resized(data: Dataset, resize: str) -> Dataset:
     found = re.fullmatch(r"(?:(\d+)x(\d+):)?(\d+)x(\d+)", str(resize))
-    if not found or not int(found[3]) * int(found[4]):
-        raise DataError(f"resize {resize!r}: write rows and columns, as 14x14 or 28x28:14x14")
+    if not found or not 0 < int(found[3]) * int(found[4]) <= 1 << 20:
+        raise DataError(
+            f"resize {resize!r}: write rows and columns, as 14x14 or 28x28:14x14, a million pixels "
+            "at most"
+        )
     rows, columns, channels = data.image or (0, 0, 0)
     if found[1]:
         rows, columns = int(found[1]), int(found[2])

@@ -30,7 +30,7 @@ from relaxon_isa import DataError, install, meant
 from . import checks
 from .generator import Generator
 
-__all__ = ["ACCEPTED", "NAMED", "PUBLISHED", "Asked", "Raw", "read", "split", "takes"]
+__all__ = ["ACCEPTED", "NAMED", "PUBLISHED", "Asked", "Raw", "called", "read", "split", "takes"]
 
 Pair: TypeAlias = tuple[np.ndarray, np.ndarray]
 """x and y."""
@@ -89,7 +89,7 @@ TABULAR = ("target", "columns", "unlabelled")
 def read(source: Any, asked: Asked) -> Raw:
     """Read a data set; options as of `relaxon.datasets.load`."""
     if isinstance(asked.keys, str) or not isinstance(asked.keys, Sequence | None):
-        raise DataError(f"{_called(source)}: keys {asked.keys!r}: wanted is a list of names")
+        raise DataError(f"{called(source)}: keys {asked.keys!r}: wanted is a list of names")
     given = {
         "target": asked.target is not None,
         "keys": asked.keys is not None,
@@ -98,7 +98,7 @@ def read(source: Any, asked: Asked) -> Raw:
     }
     for name, value in given.items():
         if value and name not in takes(source):
-            raise DataError(f"{_called(source)}: --{name} is about {OF[name]}: leave it out")
+            raise DataError(f"{called(source)}: --{name} is about {OF[name]}: leave it out")
     return _read(source, asked)
 
 
@@ -122,9 +122,13 @@ def _read(source: Any, asked: Asked) -> Raw:
         return NAMED[name]()
     if name.lower().startswith("openml:"):
         return Raw(_openml(name[len("openml:") :], asked.target))
-    if path.is_dir():
+    try:
+        folder, file = path.is_dir(), path.is_file()
+    except OSError as error:  # too long a name
+        raise DataError(f"{name[:80]}: {error.strerror}; {ACCEPTED}") from error
+    if folder:
         return _folder(path)
-    if path.is_file():
+    if file:
         if path.suffix == ".npz":
             return _npz(path, asked)
         if path.suffix in (".csv", ".tsv"):
@@ -136,7 +140,8 @@ def _read(source: Any, asked: Asked) -> Raw:
     raise DataError(f"{source}: no such file, folder or data set{meant(name, known)}; {ACCEPTED}")
 
 
-def _called(source: Any) -> str:
+def called(source: Any) -> str:
+    """What errors name a data set by."""
     return str(source) if isinstance(source, str | Path) else type(source).__name__
 
 
@@ -686,7 +691,7 @@ def _objects(source: Any, asked: Asked) -> Raw:
     if isinstance(source, Mapping):
         if not {"train"} <= source.keys() <= {"train", "test"}:
             raise DataError(
-                f"{_called(source)}: holds {', '.join(map(str, source))}; wanted are train, and "
+                f"{called(source)}: holds {', '.join(map(str, source))}; wanted are train, and "
                 "test if there is one: load((parts['train'], parts['validation'])) names others"
             )
         source = tuple(source[part] for part in ("train", "test") if part in source)
@@ -731,14 +736,14 @@ def _pair_of(samples: Any, keys: Sequence[str] | None) -> Sequence[Any]:
         keys = [n for n in names if n != label[0]] + label[:1]
     if keys is None or len(keys) != 2 or not set(keys) <= set(names):
         raise DataError(
-            f"{_called(samples)}: samples have {', '.join(map(str, names))}: keys=('image', "
+            f"{called(samples)}: samples have {', '.join(map(str, names))}: keys=('image', "
             "'label') says which two of them to take; of a table make a DataFrame (to_pandas())"
         )
     return keys
 
 
 def _samples(samples: Any, keys: Sequence[str] | None) -> Pair:
-    name = _called(samples)
+    name = called(samples)
     if not len(samples):
         raise DataError(f"{name}: holds nothing")
     first, second = _pair_of(samples, keys)

@@ -143,7 +143,7 @@ def test_npz_split_is_seeded(tmp_path: Path) -> None:
     ("changes", "says"),
     [
         (dict(x_train=np.full((20, 7), np.nan)), "x_train has 140 values that are NaN"),
-        (dict(x_test=np.full((5, 7), 1e300)), "x_test has 35 values that are NaN or infinite"),
+        (dict(x_test=np.full((5, 7), 1e300)), "x_test reaches to 1e\\+300"),
         (dict(x_train=np.ones(20)), "x_train is float64 of shape .20,"),
         (dict(x_train=np.ones((0, 7)), y_train=np.ones(0, int)), "holds nothing"),
         (dict(x_test=np.ones((5, 6))), "7 features a sample, x_test 6"),

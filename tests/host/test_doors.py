@@ -387,19 +387,24 @@ def test_numpys_integers_are_integers():
         (Y > 0, (False, True)),
         (Y + 1, (1, 2, 3)),
         (np.where(Y > 0, 1, -1), (-1, 1)),
+        (np.array([b"cat", b"dog", b"eel"])[Y], ("cat", "dog", "eel")),
+        ((Y > 0).astype(object), (False, True)),
         (Y[:, None], None),
         (Y.astype(np.uint64), None),
+        (Y.astype(object), None),
+        (np.eye(3)[Y].astype(object), None),
         (Y.tolist(), None),
     ],
-    ids=["text", "object", "bool", "from 1", "-1 and 1", "column", "uint64", "list"],
-)
+    ids=["text", "object", "bool", "from 1", "-1 and 1", "bytes", "objects of bool", "column",
+         "uint64", "objects of whole numbers", "objects one-hot", "list"],
+)  # fmt: skip
 def test_labels_are_numbered_and_named_again(y, names):
     data = AnyDataset("few", X, y, X, y)
     assert data.names == names and data.y_train.dtype == np.int64
     again = load((X, y, X, y), names=data.names, classes=data.classes)  # as a checkpoint says it
     assert again.names == names and np.array_equal(again.y_test, data.y_test)
-    wanted = np.asarray(y).reshape(-1)
-    assert np.array_equal(data.named(data.y_train), wanted.astype(data.named(data.y_train).dtype))
+    wanted = data.named(Y if data.outputs == 3 else (Y > 0).astype(int))
+    assert np.array_equal(data.named(data.y_train), wanted)
     run = trainer(data, f"6-4-{data.outputs}")
     run.start()
     assert set(run.predict(X).tolist()) <= set(np.unique(wanted).tolist())
@@ -422,6 +427,88 @@ def test_labels_in_words_from_file_to_answer(kind, files):
     np.savez("two.npz", x=X[Y > 0], y=words[Y > 0])
     found = relaxon("infer", *GOLDEN, "--weights", "c.npz", "--data", "two.npz", "--json")
     assert set(json.loads(found)["classes"]) <= {"cat", "dog", "eel"}
+
+
+LABELS = np.array(["cat", "dog"])[np.minimum(Y, 1)]
+BEYOND = np.where(Y > 0, 2**63 + 5, 0).astype(np.uint64)
+NOT_TAKEN = {
+    "a part whose samples are missing": (lambda: few(X[:0], Y), "0 samples in x_train, 60 in y"),
+    "rows of different lengths": (lambda: few([[1.0], [1.0, 2.0]], [0, 1]), "x_train: no array"),
+    "labels of different lengths": (lambda: few(X, [[1], [1, 2]] * 30), "y_train: no array"),
+    "targets of no columns": (lambda: few(X, np.zeros((60, 0))), "holds nothing"),
+    "masked values": (lambda: few(np.ma.array(X, mask=X > 0.5), Y), "[0-9]+ masked values"),
+    "a sparse matrix": (lambda: few(Sparse(), Y), "sparse matrix: give what its toarray"),
+    "beyond float32": (lambda: few(X.astype(float) * 1e39, Y), r"reaches to .*e\+38: no float32"),
+    "beyond int64": (lambda: few(X, BEYOND, classes=3), str(2**63 + 5)),
+    "text where numbers were": (
+        lambda: AnyDataset("d", X, Y, X, LABELS), "y_test has labels such as 'cat', y_train num",
+    ),
+    "a name for two": (lambda: few(X, Y, names=("a", "a", "b")), "names .* each once"),
+    "names that are a text": (lambda: any_load((X, Y), names="abc"), "names 'abc'.* each once"),
+    "names that are a number": (lambda: any_load((X, Y), names=5), "names 5.* each once"),
+    "more classes than names": (lambda: few(X, Y, names=("a", "b", "c"), classes=5), "3 names"),
+    "classes that are a text": (lambda: few(X, Y, classes="3"), "classes = '3'"),
+    "classes beyond memory": (lambda: few(X, Y, classes=1 << 70), "classes = 11805"),
+    "no labels": (lambda: any_load((X, None)), r"y \(\)"),
+    "columns of real numbers as classes": (
+        lambda: load((X, X[:, :2]), task="classification"), "y has 2 columns of numbers",
+    ),
+    "a scale that is NaN": (lambda: load((X, Y), scale=(0, np.nan)), "scale has 1 values"),
+    "a scale of no width": (lambda: load((X, Y), scale=(0, 0)), "the lowest value first"),
+    "a scale of targets turned round": (
+        lambda: load((X, X[:, 0]), scale_targets=(1, 0)), "scale_targets from 1 to 0",
+    ),
+    "a scale of targets that is one number": (
+        lambda: any_load((X, X[:, 0]), scale_targets=3), "scale_targets of 1 values",
+    ),
+    "a test part that is a text": (lambda: any_load((X, Y), test_fraction="a"), "'a': must be a"),
+    "a test part that is NaN": (lambda: load((X, Y), test_fraction=np.nan), "nan: must be a num"),
+    "images beyond memory": (lambda: load((X, Y), resize="3x2:99999x99999"), "a million pixels"),
+    "bits 0": (lambda: load((X, Y), bits=0), "bits = 0"),
+    "too long a name": (lambda: load("a" * 5000), "aaa: File name too long"),
+}  # fmt: skip
+
+
+def few(x, y, **more) -> Dataset:
+    return AnyDataset("d", x, y, X, Y, **more)
+
+
+class Sparse:
+    """As much of SciPy's sparse matrices as matters here."""
+
+    def toarray(self):
+        return X
+
+
+@pytest.mark.parametrize("case", NOT_TAKEN)
+def test_data_that_are_not_taken(case):
+    attempt, message = NOT_TAKEN[case]
+    with pytest.raises((DataError, ConfigError), match=message):
+        attempt()
+
+
+def test_names_say_the_order_of_labels_in_words():
+    words = np.array(["cat", "dog", "eel"])[Y]
+    data = AnyDataset("d", X, words, X, words, names=("eel", "dog", "cat"))
+    assert data.y_train.tolist() == (2 - Y).tolist()
+    assert data.named(np.arange(3)).tolist() == ["eel", "dog", "cat"]
+
+
+def test_numpys_numbers_among_the_options_of_load_are_kept_as_json(files):
+    options = {"seed": np.int64(3), "test_fraction": np.float32(0.5), "bits": np.uint8(4)}
+    data = any_load((X, Y), scale=np.bool_(True), **options)
+    assert json.loads(json.dumps(data.options)) == {"seed": 3, "test_fraction": 0.5, "bits": 4}
+    assert data.scale and any_load((X, Y), scale=np.bool_(False)).scale is None
+
+
+def test_how_far_features_reach_is_said_exactly():
+    with pytest.raises(DataError, match=r"to 1\.0000001, inputs of 8 bits"):
+        trainer(few(X * 0 + np.float32(1 + 2**-23), Y))
+
+
+def test_a_name_too_long_for_the_system_is_an_error_of_ours(files):
+    for option in ("--checkpoint", "--init", "--record"):
+        assert "File name too long" in train(option, "a" * 5000, code=5)
 
 
 def test_whole_floats_are_targets_and_the_remedy_is_named(files):

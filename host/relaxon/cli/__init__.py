@@ -23,6 +23,12 @@ class Cli(click.Group):
             return super().invoke(ctx)
         except RelaxonError as error:
             sys.exit(complain(error))
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            sys.exit(complain(DataError(f"{str(error.filename)[:80]}...: {error.strerror}")))
+        except MemoryError as error:
+            sys.exit(complain(DataError(f"this computer has not memory enough: {error}")))
         except KeyboardInterrupt as interrupt:
             sys.exit(complain(KeyboardInterrupt(str(interrupt) or "interrupted")))
 
