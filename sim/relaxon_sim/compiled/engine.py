@@ -894,12 +894,15 @@ def integrate(m, config, W, places, tile, column, acc):
     low = -high - 1
     floor = np.int64(0) if m.bound else low
     over = np.int64(0)
+    start, pitch = places[tile, 0] + column * places[tile, 2], places[tile, 1]
+    start_m, pitch_m = places[tile + 1, 0] + column * places[tile + 1, 2], places[tile + 1, 1]
     for row in range(config.p):
         if m.diagonal and row != column:
             continue
-        at = places[tile, 0] + row * places[tile, 1] + column * places[tile, 2]
-        beside = places[tile + 1, 0] + row * places[tile + 1, 1] + column * places[tile + 1, 2]
+        at, beside = start + row * pitch, start_m + row * pitch_m
         memory = np.int64(W[beside])
+        if not (acc[row] or memory or m.bound):
+            continue  # an input of 0 that was so before
         u = min(max(half_away(acc[row], m.q), low), high) - memory
         W[beside] = min(max(memory + half_away(u, config.integral_shift), low), high)
         g = u if abs(u) > m.threshold else 0
