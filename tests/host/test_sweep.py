@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from relaxon.cli import cli
 from relaxon.parallel import one_by_one
 from relaxon.studies import sweep
+from relaxon.studies.comparison import Task
 from relaxon.studies.kept import kept
 from relaxon.studies.statistics import holm, interval, paired
 from relaxon_isa.errors import ConfigError, DataError
@@ -305,8 +306,19 @@ def test_rules_on_data_of_ones_own():
     assert second["rule"] == "mine.py:Mine" and first["accuracy"] == second["accuracy"]
     relaxon(*common, "--hidden", "4", "--epochs", "1", *rules, "--keep", "kept", "--json")
     assert len([*Path("kept").glob("*.json")]) == len(kept_before)
+    relaxon(*common, *layers, *rules, "--keep", "kept", "--train-samples", "9", "--json")
+    assert len([*Path("kept").glob("*.json")]) == 2 * len(kept_before)
+    said = relaxon(*common, *layers, "--train-samples", "99", code=5)
+    assert "99 training samples asked for, 32 there" in " ".join(said.split())
     said = relaxon(*common, "--layers", "3,2", *rules, code=5)
     assert "has 2 inputs a sample, the network 3-2 takes 3" in " ".join(said.split())
+
+
+def test_rules_learn_a_part():
+    whole, part = (Task(train_samples=n).load() for n in (None, 9))
+    assert np.array_equal(part.x_train, whole.x_train[:9])
+    assert np.array_equal(part.y_train, whole.y_train[:9])
+    assert np.array_equal(part.x_test, whole.x_test)
 
 
 def test_optuna_study():

@@ -664,6 +664,11 @@ def bench_backward(layers: str, seed: int, epochs: int, as_json: bool) -> None:
 )
 @seeds_option
 @epochs_option
+@click.option(
+    "--train-samples",
+    type=click.IntRange(1),
+    help="Learn only the first so many samples; the whole test part judges.",
+)
 @jobs_option(1, "Processes side by side; -1: one a processor.")
 @pool_option
 @file_option("--plot", "Draw the table to this file.")
@@ -682,6 +687,7 @@ def bench_rules(
     names: tuple[str, ...],
     seeds: int,
     epochs: int,
+    train_samples: int | None,
     jobs: int,
     pool: str,
     plot: Path | None,
@@ -699,7 +705,7 @@ def bench_rules(
     listed = [name.strip() for text in names for name in text.split(",") if name.strip()]
     chosen = list(dict.fromkeys(listed)) or list(RULES)
     dataset = read_data(data, **how)
-    task = comparison.Task(network_of(dataset, layers, hidden), data, how)
+    task = comparison.Task(network_of(dataset, layers, hidden), data, how, train_samples)
     for name in chosen:
         rule_class(name)
         settings = training_for(task.network, settings_for(name, task.network), epochs=epochs)

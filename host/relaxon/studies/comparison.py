@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from relaxon_isa import preset
+from relaxon_isa import DataError, preset
 
 from ..backends import open_device
 from ..datasets import Dataset, load
@@ -47,14 +47,24 @@ COSINE_SHIFT = 3
 
 @dataclass(frozen=True)
 class Task:
-    """What rules are compared on: a network, and a data set with options of `load`."""
+    """What rules are compared on: a network, and a data set with options of `load`, of which only
+    the first ``train_samples`` are learned; None: all."""
 
     network: Network = NETWORK
     data: str = "digits"
     how: dict = field(default_factory=dict)
+    train_samples: int | None = None
 
     def load(self) -> Dataset:
-        return load(self.data, **self.how)
+        data = load(self.data, **self.how)
+        if self.train_samples is None:
+            return data
+        if self.train_samples > (there := len(data.y_train)):
+            raise DataError(
+                f"{self.data}: {self.train_samples} training samples asked for, {there} there"
+            )
+        part = slice(self.train_samples)
+        return data.changed(x_train=data.held("x_train")[part], y_train=data.y_train[part])
 
 
 DIGITS = Task()
