@@ -79,7 +79,9 @@ class Flaws:
     stuck
         Share of synapses whose weight never changes, each at a value between -1/2 and 1/2.
     noise
-        Standard deviation of what is added to every state, `MOMENTS` times a sample.
+        Standard deviation of what is added to every state, `MOMENTS` times a sample; it may take
+        a state beyond 0 and 1, and an error, which some rules keep in a state's place, to either
+        side.
     drift
         Standard deviation of how far a weight wanders in 1,000 samples.
     bits
@@ -129,6 +131,7 @@ class Imperfect(CompiledDevice):
             **{memory: getattr(flaws, name) for memory, name in EVENTS.items()},
         }
         self._one = 1 << trainer.formats.weight_frac
+        self._noisy = self._states()
         cells = self._cells()
         words = self.machine.weights.words[cells].astype(np.float64)
         self._synapses = np.flatnonzero(words)  # other cells are of no synapse, or biases
@@ -170,20 +173,29 @@ class Imperfect(CompiledDevice):
 
     # Events
 
+    def _states(self) -> tuple[NDArray, NDArray]:
+        """Where the network's states lie, and what is 1 in the words of each."""
+        assert self._trainer
+        layout, rule, p = self._trainer.layout, self._trainer.rule, self.config.p
+        places, ones = [], []
+        for name in ("free", "plus", "minus"):
+            for layer in range(1, layout.depth + 1) if name in layout.planes else ():
+                places.append(layout.plane(name, layer) * p + layout.layers[layer].lanes)
+                ones.append(np.full(len(places[-1]), 1 << rule.frac(layer)))
+        return np.concatenate(places), np.concatenate(ones)
+
     def _meet(self, event: str) -> None:
         """Noise on all states, or a bit that flips in a memory."""
         machine, layout = self.machine, self._trainer and self._trainer.layout
         assert layout and self._trainer
         p, config = self.config.p, self.config
         if event == "noise":
-            for name in {"free", "plus", "minus"} & set(layout.planes):
-                for layer in range(1, layout.depth + 1):
-                    at = layout.plane(name, layer) * p + layout.layers[layer].lanes
-                    one = 1 << self._trainer.rule.frac(layer)
-                    words = machine.states.words[at] + np.rint(
-                        self._flaws.noise * one * self._normal(len(at))
-                    )
-                    machine.states.words[at] = np.clip(words, 0, one)
+            at, one = self._noisy
+            words = machine.states.words[at] + np.rint(
+                self._flaws.noise * one * self._normal(len(at))
+            )
+            top = 1 << (config.state_bits - 1)
+            machine.states.words[at] = np.clip(words, -top, top - 1)
             return
         memory, at, bits = {
             "weights": lambda: (
