@@ -3,17 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from relaxon.cli import cli
+from relaxon.datasets import Dataset, load
+from relaxon.network import Network
 from relaxon.studies import claims
+from relaxon.training import TrainSettings
 from relaxon_isa import ConfigError
 
-DAILY = (
-    *("no-nudge", "centered-double", "read-out", "lock-in", "carriers", "temporal-tuned"),
-    *("window", "background", "triangle"),
-)
+DAILY = ("no-nudge", "one-sided", "read-out", "lock-in", "background", "triangle")
 
 
 def run(*arguments: str) -> list[dict]:
@@ -44,3 +45,26 @@ def test_what_is_not_met_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert row.met is None and "needs --mnist" in row.reason
     with pytest.raises(ConfigError, match="no claim 'widow'"):
         claims.measure(["widow"])
+
+
+def test_rates_are_chosen_on_what_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default's double is best on it, the default itself on the test set."""
+    data, seen = load("iris"), []
+
+    def trained(network: Network, data: Dataset, run: TrainSettings) -> dict:
+        seen.append((data, run.seed, run.rule.rate_shifts))
+        held_out = len(data.x_train) < len(whole.x_train)
+        return {"accuracy": run.rule.rate_shifts == ((5, 8) if held_out else (6, 9))}
+
+    whole = data
+    monkeypatch.setattr(claims, "trained", trained)
+    assert claims._trained(data, "8-4-3", 1) == 0
+    choosing, judging = seen[:3], seen[3:]
+    assert {shifts for *_, shifts in choosing} == {(6, 9), (5, 8), (7, 10)}
+    for part, seed, _ in choosing:
+        rows = np.vstack([part.x_train, part.x_test])
+        assert len(rows) == len(data.x_train) and seed in claims.TUNED
+        assert {*map(bytes, rows)} == {*map(bytes, data.x_train)}
+    assert [seed for _, seed, _ in judging] == [*claims.JUDGED]
+    assert not {*claims.JUDGED} & {*claims.TUNED}
+    assert all(part is data and shifts == (5, 8) for part, _, shifts in judging)
