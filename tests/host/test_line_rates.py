@@ -4,9 +4,10 @@ import random
 
 import pytest
 
-from relaxon.studies.estimate import COMMAND_BYTES, Cost
+from relaxon.network import Network
+from relaxon.studies.estimate import COMMAND_BYTES, Cost, latency_of
 from relaxon_isa.presets import preset
-from support.simulated_line import Rate, measure
+from support.simulated_line import LATENCY_UP, Rate, measure
 
 COMPUTE = 2528 / 75e6
 """Seconds of a training sample, 784-128-10 on ecp5-85f."""
@@ -57,6 +58,17 @@ def test_estimate_is_right(name: str, size: int, latency: float) -> None:
     found = measure(config, samples(150, size), latency=latency, compute=COMPUTE)
     said = cost.link_rate(3e6, latency, config.rx_bytes - 2)
     assert found.samples == pytest.approx(said, rel=0.05)
+
+
+@pytest.mark.parametrize("latency", [0.0, 0.001, 0.002])
+@pytest.mark.parametrize("name", ["default", "up5k"])
+def test_a_prediction_takes_as_long_as_said(name: str, latency: float) -> None:
+    """Within 5 %, rings that wait for room included."""
+    config, network = preset(name), Network.parse("784,64,10")
+    usb = latency + LATENCY_UP
+    said = latency_of(network, config, clock_hz=24_000_000, baud=3e6, usb=usb)
+    found = measure(config, samples(1, 784), latency=latency, compute=said.array)
+    assert 1 / found.samples == pytest.approx(said.total, rel=0.05)
 
 
 def test_zero_runs_take_the_bytes_that_they_save() -> None:

@@ -15,7 +15,7 @@ from relaxon_isa.config import ArrayConfig
 
 from .board_model import BoardModel
 
-__all__ = ["Rate", "SimulatedLine", "measure"]
+__all__ = ["LATENCY_UP", "Rate", "SimulatedLine", "measure"]
 
 LATENCY_UP = 0.0002
 """Seconds from a write to the first bit."""

@@ -1,4 +1,5 @@
-"""Training over a line with faults: the short form of `relaxon bench faults`."""
+"""Training over a line with faults, and what a line without carries: the short forms of `relaxon
+bench faults` and `relaxon bench link`."""
 
 import json
 from dataclasses import replace
@@ -10,8 +11,11 @@ from relaxon.backends import virtual_board
 from relaxon.cli import cli
 from relaxon.datasets import load
 from relaxon.network import Network
-from relaxon.rules import settings_for
+from relaxon.rules import make_rule, settings_for
+from relaxon.studies.estimate import fixed_settings, latency_of
 from relaxon.studies.faults import FAULTS, FaultyTransport
+from relaxon.studies.line import CLOCK_HZ, line
+from relaxon.studies.speed import synthetic
 from relaxon.training import Trainer, TrainSettings
 from relaxon_device.link import encode_runs
 from relaxon_device.serial import UNPACED_SECONDS, SerialDevice
@@ -103,3 +107,43 @@ def test_training_over_a_line_with_faults_is_the_same(tmp_path):
     assert sum(clean["faults"].values()) == 0 == clean["link"]["damaged"]
     assert sum(faulty["faults"].values()) > 0
     assert faulty["sent"] + faulty["received"] > clean["sent"] + clean["received"]
+
+
+NETWORK = Network.parse("784,64,10")
+DIVISOR = 2
+"""As the suites' boards have it; `relaxon bench link` simulates 3 Mbaud."""
+
+
+def test_the_line_is_full_of_payload_and_the_estimate_right():
+    """`relaxon bench link`, short: 8 bits dense, and as zero runs."""
+    config, data = preset("default"), synthetic(NETWORK, 5)
+    dense, runs = line(config, NETWORK, data, samples=4, bits=(8,), divisor=DIVISOR)
+    assert dense["payload"] == 804 and dense["share"] > 0.94
+    assert dense["samples_per_second"] == pytest.approx(dense["estimated"], rel=0.05)
+    assert dense["up"] < 804 / 0.92 and dense["down"] < 80
+    assert runs["up"] < dense["up"] / 2 and runs["cycles"] < 0.7 * dense["cycles"]
+
+
+@pytest.mark.parametrize(("name", "bits"), [("default", 8), ("default", 1), ("up5k", 8)])
+def test_a_prediction_takes_as_long_as_said(name, bits):
+    """The gateware's cycles of 20 more, beside `relaxon bench latency` without USB."""
+    config = preset(name)
+    rule = make_rule(NETWORK, config, fixed_settings(NETWORK, input_bits=bits))
+    program, sample = rule.infer_program(), bytes([0x5A] * (784 * bits // 8))
+    lives = []
+    for count in (2, 22):
+        board = virtual_board(config, divisor=DIVISOR)
+        with board, SerialDevice(SerialTransport(board.port), timeout=UNPACED_SECONDS) as device:
+            device.zero_runs = False
+            rule.prepare(device)
+            device.load(program.rows)
+            for _ in range(count):
+                assert len(list(device.run([sample]))) == 1
+        lives.append(board.stats)
+    few, many = lives
+    cycles, sent = ((getattr(many, n) - getattr(few, n)) / 20 for n in ("cycles", "bytes_in"))
+    baud = CLOCK_HZ / DIVISOR
+    said = latency_of(NETWORK, config, clock_hz=CLOCK_HZ, baud=baud, input_bits=bits)
+    # The host acknowledges the answer when it has it, and the clock goes on for two bytes' time.
+    behind = 10 * DIVISOR * (sent - said.bytes_up + 2)
+    assert cycles - behind == pytest.approx(said.total * CLOCK_HZ, rel=0.05)

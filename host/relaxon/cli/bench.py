@@ -9,6 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
+from relaxon_isa import ConfigError, ProgramError
 from relaxon_sim.compiled.loader import available
 
 from ..checks import naming
@@ -21,6 +22,7 @@ from ..runs import choose_preset, network_of
 from ..studies import bptt, claims, comparison, deep, equivalence, throughput
 from ..studies import devices as flaws
 from ..studies.cycles import cycles, cycles_of
+from ..studies.estimate import latency_of, usual_latency
 from ..studies.faults import RATES, SAME_OR_NOT, faults
 from ..studies.gradient import gradient
 from ..studies.line import BITS, CLOCK_HZ, DIVISOR, line
@@ -28,7 +30,13 @@ from ..studies.plots import check_picture
 from ..studies.settle import settle
 from ..studies.speed import CASES, Case, first_use, golden, synthetic
 from ..training import training_for
-from .boards import as_machine, board_machine_option, load_boards
+from .boards import (
+    as_machine,
+    board_machine_option,
+    free_sweeps_option,
+    largest,
+    load_boards,
+)
 from .console import DIFFERENT, bar, json_option, print_json, show
 from .options import (
     check_folder,
@@ -40,6 +48,7 @@ from .options import (
     files_of,
     force_option,
     how_options,
+    input_bits_option,
     jobs_option,
     layers_option,
     network_options,
@@ -255,6 +264,75 @@ def bench_link(
             for row in rows
         ),
     )  # fmt: skip
+
+
+@bench.command("latency")
+@click.option("--board", "names", multiple=True, help="Only this board; may be repeated.")
+@click.option("--layers", help="Layer sizes (default: of each board, as 'relaxon estimate' has).")
+@free_sweeps_option
+@input_bits_option
+@board_machine_option
+@click.option(
+    "--latency",
+    type=click.FloatRange(0, 1000),
+    help="ms that the USB adapter and the computer take from byte to byte (default: 1.2 with "
+    "adapters of FTDI, 2 with others).",
+)
+@json_option
+def bench_latency(
+    names: tuple[str, ...],
+    layers: str | None,
+    free_sweeps: int,
+    input_bits: int,
+    preset_name: str | None,
+    latency: float | None,
+    as_json: bool,
+) -> None:
+    """One prediction from host to host, by board: ms, and where they go.
+
+    "up": the sample's bytes on the line, and waits for room in the board's ring; "array": the
+    program, by exact cycles of so many sweeps; "down": the answer's bytes; "usb": --latency. The
+    program is loaded, inputs travel dense: as zero runs they would take less.
+    """
+    known = load_boards("catalogue")
+    boards = [known.find_board(name) for name in names] or [*known.all_boards().values()]
+    rows, reasons = [], {}
+    for board in (as_machine(board, preset_name) for board in boards):
+        network = Network.parse(layers or largest(board.config))
+        usb = usual_latency(board.usb) if latency is None else latency / 1000
+        baud = board.clock_hz // board.divisor()
+        try:
+            found = latency_of(
+                network,
+                board.config,
+                clock_hz=board.clock_hz,
+                baud=baud,
+                usb=usb,
+                free_sweeps=free_sweeps,
+                input_bits=input_bits,
+            )
+        except (ConfigError, ProgramError) as error:
+            reasons[board.name] = error
+            continue
+        about = {"board": board.name, "network": str(network), "baud": baud}
+        rows.append(about | asdict(found) | {"total": found.total})
+    if not rows:
+        raise next(iter(reasons.values()))
+    if print_json(rows, as_json):
+        return
+    parts = ("up", "array", "down", "usb", "total")
+    show(
+        ("board", "network", "baud", "bytes up", "down", *(f"ms {part}" for part in parts)),
+        (
+            (
+                *(row[name] for name in ("board", "network", "baud", "bytes_up", "bytes_down")),
+                *(f"{1000 * row[part]:.2f}" for part in parts),
+            )
+            for row in rows
+        ),
+    )
+    if reasons:
+        click.echo(f"{layers} does not fit " + ", ".join(reasons))
 
 
 @bench.command("golden")

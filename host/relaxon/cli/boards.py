@@ -21,12 +21,22 @@ from ..studies.estimate import estimate as cost_of
 from .console import console, json_option, print_json, show
 from .options import input_bits_option, jobs_option, machine_option, pool_option, recipe_option
 
-__all__ = ["COMMANDS", "as_machine", "board_machine_option", "load_boards"]
+__all__ = [
+    "COMMANDS",
+    "as_machine",
+    "board_machine_option",
+    "free_sweeps_option",
+    "largest",
+    "load_boards",
+]
 
 SHOWN = ("64-32-10", "196-120-10", "784-64-10", "784-128-10")
 """Networks whose fit `boards` shows."""
 
 SWEEPS = click.IntRange(1, 1 << LOOP_COUNT_BITS)
+free_sweeps_option = click.option(
+    "--free-sweeps", default=FREE_SWEEPS, show_default=True, type=SWEEPS
+)
 
 directory_option = click.option(
     "--directory",
@@ -144,6 +154,11 @@ def _fits(text: str, config: Any) -> bool:
     return fits(network, config, settings_for("ep-centered", network))
 
 
+def largest(config: Any) -> str:
+    """The largest usual network that fits a machine; the smallest, if none does."""
+    return next((text for text in SHOWN[::-1] if _fits(text, config)), SHOWN[0])
+
+
 @click.command()
 @json_option
 def boards(as_json: bool) -> None:
@@ -194,7 +209,7 @@ def boards(as_json: bool) -> None:
 @click.option(
     "--layers", help="Layer sizes (default: the largest of a few usual networks that fits)."
 )
-@click.option("--free-sweeps", default=FREE_SWEEPS, show_default=True, type=SWEEPS)
+@free_sweeps_option
 @click.option("--nudged-sweeps", default=NUDGED_SWEEPS, show_default=True, type=SWEEPS)
 @recipe_option
 @input_bits_option
@@ -232,9 +247,7 @@ def estimate(
     mean as on MNIST.
     """
     board = as_machine(board, preset_name)
-    if layers is None:
-        layers = next((text for text in SHOWN[::-1] if _fits(text, board.config)), SHOWN[0])
-    network = Network.parse(layers)
+    network = Network.parse(layers or largest(board.config))
     try:
         costs = cost_of(
             network,
@@ -246,7 +259,7 @@ def estimate(
         )
     except (ConfigError, ProgramError) as error:
         boards = load_boards("catalogue").all_boards()
-        larger = [name for name, other in boards.items() if _fits(layers, other.config)]
+        larger = [name for name, other in boards.items() if _fits(str(network), other.config)]
         if board.name in larger:
             raise
         hint = f"; {network} fits {', '.join(larger) or 'no board'}"

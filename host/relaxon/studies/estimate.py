@@ -9,13 +9,19 @@ import numpy as np
 from relaxon_device.base import Device
 from relaxon_device.link import FRAME_BYTES
 from relaxon_isa import (
+    BOARD_HEADER_BYTES,
+    CRC_BYTES,
     INDEX_BYTES,
+    KEPT_BYTES,
     MAX_PAYLOAD,
     ArrayConfig,
     Loop,
     Program,
     Register,
     Space,
+    Wait,
+    drain_cycles,
+    issue_cycles,
     registers,
 )
 
@@ -33,10 +39,13 @@ __all__ = [
     "LISTED",
     "NUDGED_SWEEPS",
     "Cost",
+    "Latency",
     "count_cycles",
     "estimate",
     "fixed_settings",
+    "latency_of",
     "sample_cycles",
+    "usual_latency",
 ]
 
 FREE_SWEEPS, NUDGED_SWEEPS = 6, 4
@@ -55,6 +64,10 @@ COMMAND_BYTES = 3
 INDEX_COST = INDEX_BYTES + (COMMAND_BYTES + 12) / 256
 """Bytes sent for a sample of a sample memory: its index, and its share of the commands that give
 256 of them and then read the samples' counter."""
+AROUND_BYTES = 16
+"""Of the commands around a single sample: RUN before it, CHECKSUM and READ behind."""
+ENDING_BYTES = 2 * COMMAND_BYTES + 4
+"""Of the records behind its EMIT: DONE and that READ's DATA."""
 RECORD_CYCLES = 7
 """Cycles of a record besides one a word, refreshes included: tests/hdl/test_records.py holds the
 machine to that."""
@@ -94,6 +107,80 @@ class Cost:
         line = max(self.rx_bytes, self.tx_bytes) * frame / MAX_PAYLOAD
         window = self.rx_bytes * (latency + 1.5 * frame) / room if latency else 0.0
         return 1 / max(line, window)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One prediction, from the host's first byte to the run's last record.
+
+    Seconds of its parts, one behind the other: ``up``, its bytes on the line and waits for room in
+    the board's ring; ``array``, the program from the last of them on; ``down``, the answer's
+    bytes; ``usb``, what adapter and computer add. Bytes on the line both ways.
+    """
+
+    up: float
+    array: float
+    down: float
+    usb: float
+    bytes_up: int
+    bytes_down: int
+
+    @property
+    def total(self) -> float:
+        return self.up + self.array + self.down + self.usb
+
+
+def usual_latency(usb: str) -> float:
+    """Seconds that an adapter takes from byte to byte, by its name: those of FTDI as relaxon sets
+    them, or the most of what others do."""
+    return 0.0012 if usb.startswith("FT") else 0.002
+
+
+def latency_of(
+    network: Network,
+    config: ArrayConfig,
+    *,
+    clock_hz: int,
+    baud: float,
+    usb: float = 0.0,
+    free_sweeps: int = FREE_SWEEPS,
+    input_bits: int = 8,
+) -> Latency:
+    """`Latency` of ``Device.run`` with one sample and a program that is loaded, inputs dense.
+
+    ``usb``: seconds. Raises ConfigError as `estimate`.
+    """
+    cost = estimate(network, config, free_sweeps=free_sweeps, input_bits=input_bits)["inference"]
+    rule = make_rule(network, config, fixed_settings(network, free_sweeps, input_bits=input_bits))
+    byte, room = 10 / baud, config.rx_bytes - 2
+    sent = round(cost.rx_bytes) + AROUND_BYTES
+    last = sent % MAX_PAYLOAD or MAX_PAYLOAD
+    # An empty frame of the board's: the answer to each of the host's, and around records.
+    frame = BOARD_HEADER_BYTES + KEPT_BYTES * config.selective_repeat + CRC_BYTES + 2
+    # After so much a full ring has room again: `Cost.link_rate`.
+    turn = usb + (1.5 * FRAME_BYTES + frame) * byte
+    waits = (sent - 1) // room * max(0.0, turn - _on_line(room) * byte)
+    # WAIT takes bytes as they come: what is left of it are those of the last frame.
+    wait = sum(
+        issue_cycles(config, i) + drain_cycles(config, i)
+        for i in rule.infer_program().instructions
+        if isinstance(i, Wait) and not i.ahead
+    )
+    cycles = cost.cycles - wait * max(0.0, 1 - last / sent)
+    # The answer to the last frame is on its way first.
+    return Latency(
+        up=_on_line(sent) * byte + waits,
+        array=max(cycles / clock_hz, frame * byte),
+        down=(2 * frame + cost.tx_bytes + ENDING_BYTES) * byte,
+        usb=usb,
+        bytes_up=_on_line(sent),
+        bytes_down=2 * frame + cost.tx_bytes + ENDING_BYTES,
+    )
+
+
+def _on_line(sent: int) -> int:
+    """Bytes on the line of so many of the host's stream, in full frames."""
+    return sent + -(-sent // MAX_PAYLOAD) * (FRAME_BYTES - MAX_PAYLOAD)
 
 
 def fixed_settings(
