@@ -21,11 +21,13 @@ from .sources import takes
 from .training import TrainSettings, check_data
 
 __all__ = [
+    "FEW_BITS",
     "OPTIONAL",
     "SPEC",
     "Run",
     "choose_preset",
     "initial_of",
+    "input_bits_of",
     "load_data",
     "load_run",
     "network_of",
@@ -98,6 +100,17 @@ def network_of(data: Dataset, layers: str | None, hidden: str) -> Network:
     parts = [part for part in hidden.replace("-", ",").split(",") if part.strip()]
     image = data.image if parts and not parts[0].strip().isdecimal() else None
     return Network.parse((Image(*image) if image else data.features, *parts, data.outputs))
+
+
+MNIST_LIKE = (28, 28, 1)
+FEW_BITS = 4
+"""Of grey images of that size: docs/data.md has the table of both."""
+
+
+def input_bits_of(data: Dataset, network: Network) -> int:
+    """Bits that an input travels with where nobody says how many."""
+    grey = data.image == MNIST_LIKE and data.held("x_train").dtype == np.uint8
+    return FEW_BITS if grey and not network.convolves else RuleSettings().input_bits
 
 
 def load_run(path: Path) -> Run:

@@ -649,6 +649,7 @@ def summary_of(counters: Mapping[Register, int], config: ArrayConfig) -> dict:
         "state_saturations": counters[Register.STATE_SATURATIONS],
         "weight_saturations": counters[Register.WEIGHT_SATURATIONS],
         "link_errors": counters[Register.LINK_ERRORS],
+        "link_drops": counters[Register.LINK_DROPS],
     }
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from relaxon.backends import open_device
 from relaxon.checkpoint import Checkpoint, load_float_weights, save_float_weights
+from relaxon.cli import cli
 from relaxon.datasets import Dataset, load
 from relaxon.lab import Lab
 from relaxon.network import Network, initial_weights
@@ -400,3 +402,29 @@ def test_nobody_reading_is_no_error():
         command = [sys.executable, "-m", "relaxon", "info"]
         result = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, check=False)
     assert result.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("image", "layers", "given", "bits"),
+    [
+        ((28, 28), "784,3,2", [], 4),
+        ((28, 28), "784,3,2", ["--input-bits", "8"], 8),
+        ((28, 28), "28x28x1,2c6s4,2", [], 8),
+        ((784,), "784,3,2", [], 8),
+        ((8, 8), "64,3,2", [], 8),
+        ((8, 8), "64,3,2", ["--recipe", "fast"], 4),
+    ],
+)
+def test_images_like_mnists_travel_with_few_bits(image, layers, given, bits, tmp_path):
+    """And what a checkpoint says holds."""
+    images = np.random.default_rng(0).integers(0, 256, (20, *image)).astype(np.uint8)
+    images, kept = images / 255 if image == (784,) else images, str(tmp_path / "run.npz")
+    np.savez(tmp_path / "data.npz", x=images, y=np.arange(20) % 2)
+    asked = ["--data", str(tmp_path / "data.npz"), "--layers", layers, "--epochs", "1", *given]
+    ran = CliRunner().invoke(cli, ["train", "--backend", "golden", *asked, "--checkpoint", kept])
+    by_default = bits == 4 and not given
+    assert ran.exit_code == 0, ran.output
+    assert f"inputs of {bits} bits" in ran.stderr
+    assert ("the default for images like MNIST's" in ran.stderr) == by_default
+    again = CliRunner().invoke(cli, ["train", "--backend", "golden", "--resume", kept])
+    assert f"inputs of {bits} bits\n" in again.stderr

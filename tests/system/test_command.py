@@ -292,7 +292,8 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 @pytest.mark.skipif(not FASHION.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
 def test_fashion_after_an_epoch_is_what_floating_point_reaches():
-    """The first of ten epochs; all of them: `relaxon train --data FOLDER --layers 784,128,10`."""
+    """The first of ten epochs; all of them: `relaxon train --data FOLDER --layers 784,128,10
+    --input-bits 8`."""
     network = Network((784, 128, 10))
     with open_device("golden", first_preset(network, settings_for("ep-centered", 2))) as device:
         trainer = Trainer(device, network, load(FASHION), TrainSettings(epochs=10))

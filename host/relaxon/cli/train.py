@@ -21,11 +21,13 @@ from ..network import Network
 from ..record import RunRecord, digest_of
 from ..rules import first_preset, own_file, settings_for, unused_settings
 from ..rules.objectives import OBJECTIVES
-from ..rules.settings import CONVOLUTION, OUTPUTS, RATES, SCALED, RuleSettings
+from ..rules.settings import CONVOLUTION, INPUT_PACKS, OUTPUTS, RATES, SCALED, RuleSettings
 from ..runs import (
+    FEW_BITS,
     Run,
     choose_preset,
     initial_of,
+    input_bits_of,
     load_data,
     load_run,
     network_of,
@@ -55,7 +57,6 @@ from .options import (
     files_of,
     force_option,
     how_options,
-    input_bits_option,
     network_options,
     numbers,
     preset_option,
@@ -87,7 +88,12 @@ _TRAIN = TrainSettings()
     callback=numbers(float),
     help="Output value for the other classes, and for the right one (default 0,0.75).",
 )
-@input_bits_option
+@click.option(
+    "--input-bits",
+    type=click.Choice(list(INPUT_PACKS)),
+    help=f"Bits an input travels with; 16: a signed word (default {_EP.input_bits}; of 8-bit grey "
+    f"images of 28 x 28, as MNIST's, {FEW_BITS} on plain layers).",
+)
 @click.option(
     "--input-offset",
     type=float,
@@ -248,7 +254,7 @@ def train(
     Without options: 64-32-10 on scikit-learn's digits, on the gateware itself. What the network
     says of other samples, 'relaxon infer' tells.
     """
-    saved = None
+    saved, few = None, False
     if loss and not evaluate:
         raise click.UsageError("--loss is found by testing: leave out --no-evaluate, or --loss")
     if resume:
@@ -266,6 +272,9 @@ def train(
             _settings(rule, Network.parse(layers), dict(options))
         dataset = read_data(data, **how)
         network = network_of(dataset, layers, hidden)
+        if options["input_bits"] is None:
+            options["input_bits"] = input_bits_of(dataset, network)
+            few = options["input_bits"] == FEW_BITS
         settings = _settings(rule, network, options)
         _refuse_unused(network, settings, dataset)
     spec = spec_of(data, dataset, network, settings)
@@ -289,6 +298,13 @@ def train(
         spec["every"] = every
     with _open(backend, preset_name, network, dataset, settings, saved, stream) as trainer:
         device, trainer.every = trainer.device, every or 0
+        runs = getattr(device, "zero_runs", False)
+        console.print(
+            f"inputs of {settings.rule.input_bits} bits"
+            + (", the default for images like MNIST's (--input-bits 8: all of each)" if few else "")
+            + (", as zero runs where that is shorter" if runs else ""),
+            soft_wrap=True,
+        )
         trainer.told.callbacks += callbacks
         with bar("loading weights"):
             trainer.resume(saved) if saved else trainer.start(initial)
@@ -511,6 +527,11 @@ def _print_training(result: dict, as_json: bool) -> None:
     click.echo(f"sweeps per sample: {result['sweeps_per_sample']:.1f}")
     kinds = ", ".join(f"{k} {v:.0f}" for k, v in result["cycles_by_kind"].items() if v)
     click.echo(f"cycles per sample: {result['cycles_per_sample']:.0f} ({kinds})")
+    if result["link_errors"] or result["link_drops"]:
+        click.echo(
+            f"frames that the board dropped: {result['link_errors']} damaged, "
+            f"{result['link_drops']} out of turn"
+        )
     if "weights_identical" in result:
         same = "identical to" if result["weights_identical"] else "different from"
         part = f" after epoch {found}" if (found := result.get("verified_epochs")) else ""
