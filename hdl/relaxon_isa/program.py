@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from .check import check
 from .config import ArrayConfig
@@ -60,7 +60,7 @@ class Program:
         instructions[index] = new = replace(old, **changes)  # type: ignore[arg-type]
         if rows_of(new) != rows_of(old):
             raise ProgramError("a patch may not change the number of loop levels")
-        program = Program(self.config, tuple(instructions))
+        program = _checked(self.config, tuple(instructions))
         differ = [i for i, (a, b) in enumerate(zip(self.rows, program.rows, strict=True)) if a != b]
         if not differ:
             return program, self.starts[index], ()
@@ -77,6 +77,12 @@ class Program:
             if isinstance(instruction, Loop):
                 indent += 1
         return "\n".join(lines)
+
+
+@lru_cache(maxsize=64)
+def _checked(config: ArrayConfig, instructions: tuple[Instruction, ...]) -> Program:
+    """A program, checked and encoded once: every epoch patches its own in the same way."""
+    return Program(config, instructions)
 
 
 class Builder:
