@@ -2,10 +2,12 @@
 
 import os
 import sys
+from collections.abc import Callable
+from inspect import signature
 from types import ModuleType
 
 from relaxon_device.base import Device
-from relaxon_isa import ArrayConfig, DeviceError, ToolError, install, meant
+from relaxon_isa import ArrayConfig, ConfigError, DeviceError, ToolError, install, meant
 
 from .machines import find_machine
 
@@ -24,14 +26,18 @@ def open_device(backend: str, config: ArrayConfig | str = "default", **options: 
     ``engine``, "numpy" or "compiled", by default the faster one of those that are installed and
     wide enough. Raises ConfigError, DataError, DeviceError or ToolError.
     """
+    if not isinstance(backend, str):
+        raise ConfigError(f"backend {backend!r}: must be golden, virtual or a port's name")
     if isinstance(config, str):
         config = find_machine(config)
+    if not isinstance(config, ArrayConfig):
+        raise ConfigError(f"config {config!r}: must be an ArrayConfig, a preset's name or a file's")
     if backend.lower() == "golden":
         from relaxon_sim.engines import golden_device
 
-        return golden_device(config, **options)  # type: ignore[arg-type]
+        return _opened(backend, golden_device, config, options)
     if backend.lower() == "virtual":
-        return _simulation().virtual_device(config, **{"report": _say, **options})
+        return _opened(backend, _simulation().virtual_device, config, {"report": _say, **options})
     from relaxon_device.serial import SerialDevice
     from relaxon_device.transport import DEFAULT_BAUD, serial_ports
 
@@ -46,7 +52,16 @@ def open_device(backend: str, config: ArrayConfig | str = "default", **options: 
         )
     if not (rate.isdecimal() and int(rate)):
         raise DeviceError(f"{backend}: the rate {rate!r} is no number of bits/s, as @3000000 is")
-    return SerialDevice.open(port, int(rate), **options)  # type: ignore[arg-type]
+    return _opened(backend, SerialDevice.open, port, {"baud": int(rate), **options})
+
+
+def _opened(backend: str, opens: Callable, what: object, options: dict) -> Device:
+    """A device; options that its backend does not have are refused."""
+    try:
+        signature(opens).bind(what, **options)
+    except TypeError as error:
+        raise ConfigError(f"backend {backend}: {error}") from error
+    return opens(what, **options)
 
 
 def virtual_board(config: ArrayConfig, **options: object):

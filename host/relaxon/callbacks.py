@@ -15,6 +15,7 @@ from typing import IO, Any, ClassVar
 
 from relaxon_isa import ConfigError, DataError, Register, RelaxonError, ToolError, install, meant
 
+from . import checks
 from .rules.plugins import blamed, load_object, own_file
 
 __all__ = ["CALLBACKS", "Callback", "Figures", "Told", "make_callback"]
@@ -51,7 +52,7 @@ class Told:
     """The callbacks of a training, and the first that failed."""
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
-        self.callbacks = list(callbacks)
+        self.callbacks = [made(one) for one in checks.listed("callbacks", callbacks)]
         self.failed: RelaxonError | None = None
         self._begun, self._before = time.monotonic(), dict.fromkeys(Register, 0)
 
@@ -133,17 +134,21 @@ class Csv(Callback):
 
     def on_start(self, trainer: Trainer) -> None:
         """Begin the file; where a run goes on, go on behind what is there."""
-        found, more = self.path.exists(), False
+        found, more, titles = self.path.exists(), False, ",".join(self.TITLES)
         try:
-            if found and not self.path.read_text().startswith(",".join(self.TITLES)):
+            if found and not (self.path.is_file() and self._begins(titles)):
                 raise DataError(f"{self.path}: exists, and is no such log: name another file")
             more = found and trainer.epoch > 0
             self._file = self.path.open("a" if more else "w", newline="")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{self.path}: cannot be written ({error})") from error
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot be written ({error.strerror})") from error
         self._rows = csv.DictWriter(self._file, self.TITLES, restval="")
         if not more:
             self._rows.writeheader()
+
+    def _begins(self, text: str) -> bool:
+        with self.path.open("rb") as file:
+            return file.read(len(text)) == text.encode()
 
     def on_samples(self, trainer: Trainer, figures: Figures) -> None:
         self._write("samples", figures)
@@ -277,6 +282,12 @@ def make_callback(text: str) -> Callback:
     if not isinstance(made, Callback):
         raise ConfigError(f"callback {text}: is no relaxon.callbacks.Callback")
     return made
+
+
+def made(callback: Callback | str) -> Callback:
+    """A callback, or what `make_callback` makes of a text."""
+    found = make_callback(callback) if isinstance(callback, str) else callback
+    return checks.kind("callback", found, Callback, "or a text as csv:log.csv")
 
 
 def _asked(trainer: Trainer) -> dict[str, str | int | float | bool]:

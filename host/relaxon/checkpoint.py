@@ -161,7 +161,7 @@ def _write(arrays: dict[str, np.ndarray], path: Path) -> None:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        if Path(path).is_file() and not zipfile.is_zipfile(path):
+        if Path(path).exists() and not (Path(path).is_file() and zipfile.is_zipfile(path)):
             raise ValueError("no archive of arrays")
         with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as data:
             return {name: data[name] for name in data.files}
@@ -290,6 +290,9 @@ PAGE = '<meta name="generator" content="relaxon '
 def kind_of(path: Path) -> str | None:
     """What a file that relaxon wrote calls itself, `FORMAT`, `WEIGHTS`, `RECORD`, `REPORT` or
     `PAGE`; None for any other."""
+    with suppress(OSError):
+        if not path.is_file():  # a device would be read without end
+            return None
     for text in (
         lambda: str(_read_npz(path)["meta"]),
         lambda: Path(path).read_text(),

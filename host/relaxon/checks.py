@@ -8,7 +8,7 @@ the array, what it is and what is wanted.
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -22,19 +22,25 @@ __all__ = [
     "class_names",
     "features",
     "finite",
+    "index",
     "integers",
+    "kind",
     "label",
+    "listed",
     "naming",
     "one_hot",
     "owned",
+    "plain",
     "reals",
     "signed",
     "unit",
+    "unmasked",
     "weights",
     "whole",
     "within",
 ]
 
+T = TypeVar("T")
 MANY = 1 << 31
 """No class has as high a number."""
 
@@ -43,11 +49,7 @@ def array(name: str, values: Any) -> np.ndarray:
     """Numbers or text, of any of numpy's types."""
     if hasattr(values, "toarray"):
         raise DataError(f"{name} is a sparse matrix: give what its toarray() returns")
-    if np.ma.is_masked(values):
-        raise DataError(
-            f"{name} has {np.ma.count_masked(values)} masked values: fill them in, or leave their "
-            "rows or columns out"
-        )
+    unmasked(name, values)
     try:
         found = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
         if found.dtype == object:  # columns of several types; text, as pandas keeps it
@@ -75,6 +77,15 @@ def reals(
     if short.itemsize < found.itemsize and not np.isfinite(short).all():
         raise DataError(f"{name} reaches to {np.abs(found).max():g}: no {short.dtype} is as large")
     return short
+
+
+def unmasked(name: str, values: Any) -> None:
+    """Raise DataError for values that are masked: what is under a mask is no value."""
+    if np.ma.is_masked(values):
+        raise DataError(
+            f"{name} has {np.ma.count_masked(values)} masked values: fill them in, or leave their "
+            "rows or columns out"
+        )
 
 
 def finite(name: str, values: np.ndarray) -> None:
@@ -209,13 +220,19 @@ def one_hot(y: np.ndarray) -> np.ndarray | None:
     return y.argmax(axis=1).astype(np.int64) if fits else None
 
 
+def listed(name: str, values: Any) -> list:
+    """What an iterable gives. Raises DataError for what is none."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise DataError(f"{name}: a list wanted, {type(values).__name__} given")
+    return [*values]
+
+
 def weights(
     matrices: Iterable[Any], shapes: Sequence[tuple[int, int]], *, raw: bool = False
 ) -> list[np.ndarray]:
     """Matrices of these shapes, bias last: real numbers, or the machine's integers."""
-    if not isinstance(matrices, Iterable):
-        raise DataError(f"weights {matrices!r} given, a list of matrices wanted")
-    made = [array(f"weights W{i}", w) for i, w in enumerate(matrices, start=1)]
+    given = listed("weights", matrices)
+    made = [array(f"weights W{i}", w) for i, w in enumerate(given, start=1)]
     found = [w.shape for w in made]
     if found != [*shapes]:
         raise DataError(
@@ -250,6 +267,28 @@ def whole(name: str, value: Any, low: int, high: int) -> int:
     if not low <= number <= high:
         raise ConfigError(f"{name} = {value!r}: must be a whole number, {low} to {high}")
     return number
+
+
+def index(name: str, value: Any) -> int:
+    """A number of a layer and the like, of any integer type."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ConfigError(f"{name} {value!r}: must be a whole number") from None
+
+
+def plain(value: Any) -> Any:
+    """A setting as JSON has it: Python's own number for one of numpy's."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def kind(name: str, value: Any, wanted: type[T], remedy: str) -> T:
+    """What is handed in, if it is of that type. Raises ConfigError for others."""
+    if not isinstance(value, wanted):
+        raise ConfigError(
+            f"{name}: a {wanted.__name__} wanted, {type(value).__name__} given: {remedy}"
+        )
+    return value
 
 
 def claim(device: Device, user: object) -> None:

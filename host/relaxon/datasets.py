@@ -21,7 +21,16 @@ from . import checks
 from .rules.encoding import to_levels
 from .sources import NAMED, PUBLISHED, Asked, Raw, called, read, split
 
-__all__ = ["NAMED", "PUBLISHED", "TARGETS", "TASKS", "Dataset", "load", "span_of"]
+__all__ = [
+    "NAMED",
+    "PUBLISHED",
+    "TARGETS",
+    "TASKS",
+    "Dataset",
+    "load",
+    "range_of",
+    "span_of",
+]
 
 
 PARTS = "train", "test"
@@ -224,6 +233,22 @@ class Dataset:
 def span_of(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Widths of ranges; 1 where the range is a point."""
     return np.where(high > low, high - low, 1)
+
+
+def range_of(name: str, scale: Any, width: int) -> list[np.ndarray]:
+    """Lowest and highest value of each of ``width`` columns. Raises DataError for others."""
+    try:
+        low, high = (checks.reals(name, bound) for bound in scale)
+        bounds = [np.broadcast_to(bound, width) for bound in (low, high)]
+    except (TypeError, ValueError):
+        sizes = [np.size(bound) for bound in scale] if np.iterable(scale) else [1]
+        raise DataError(
+            f"{name} of {' and '.join(map(str, sizes))} values, the data has {width}: wanted are "
+            f"the lowest and the highest value, numbers or {width} of them each"
+        ) from None
+    if (low > high).any() or (low.ndim == 0 and low == high):
+        raise DataError(f"{name} from {scale[0]} to {scale[1]}: the lowest value first")
+    return bounds
 
 
 def rescale(x: np.ndarray, low: ArrayLike, high: ArrayLike) -> np.ndarray:
@@ -452,29 +477,13 @@ def _registered(point: EntryPoint) -> Callable[[int | None], Dataset]:
 def _scaled(data: Dataset, scale: Any) -> Dataset:
     x = data.x_train
     ends = (x.min(axis=0), x.max(axis=0)) if scale is True else scale
-    low, high = _range(f"{data.name}: scale", ends, data.features)
+    low, high = range_of(f"{data.name}: scale", ends, data.features)
     return replace(
         data,
         x_train=rescale(x, low, high),
         x_test=rescale(data.x_test, low, high),
         scale=(np.asarray(low).tolist(), np.asarray(high).tolist()),
     )
-
-
-def _range(name: str, scale: Any, width: int) -> list[np.ndarray]:
-    """Lowest and highest value of each of ``width`` columns. Raises DataError for others."""
-    try:
-        low, high = (checks.reals(name, bound) for bound in scale)
-        bounds = [np.broadcast_to(bound, width) for bound in (low, high)]
-    except (TypeError, ValueError):
-        sizes = [np.size(bound) for bound in scale] if np.iterable(scale) else [1]
-        raise DataError(
-            f"{name} of {' and '.join(map(str, sizes))} values, the data has {width}: wanted are "
-            f"the lowest and the highest value, numbers or {width} of them each"
-        ) from None
-    if (low > high).any() or (low.ndim == 0 and low == high):
-        raise DataError(f"{name} from {scale[0]} to {scale[1]}: the lowest value first")
-    return bounds
 
 
 def _scaled_targets(data: Dataset, scale: Any) -> Dataset:
@@ -484,7 +493,7 @@ def _scaled_targets(data: Dataset, scale: Any) -> Dataset:
     if scale is True and not len(y):
         raise DataError(f"{data.name}: targets are scaled by those trained on, which are not here")
     ends = (y.min(axis=0), y.max(axis=0)) if scale is True else scale
-    low, high = _range(f"{data.name}: scale_targets", ends, data.outputs)
+    low, high = range_of(f"{data.name}: scale_targets", ends, data.outputs)
     factor = (TARGETS[1] - TARGETS[0]) / span_of(low, high)
     parts = (
         (TARGETS[0] + (y - low) * factor).astype(np.float32) if len(y) else y

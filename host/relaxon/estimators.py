@@ -13,7 +13,7 @@ Needs scikit-learn 1.6 or newer.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
 
@@ -22,10 +22,11 @@ from numpy.typing import ArrayLike
 
 from relaxon_isa import ConfigError, ToolError, install
 
+from . import checks
 from .backends import open_device
 from .callbacks import make_callback
 from .checkpoint import Checkpoint
-from .datasets import TARGETS, Dataset, span_of
+from .datasets import TARGETS, Dataset, range_of, span_of
 from .network import Conv, Image, Network
 from .rules import settings_for
 from .runs import choose_preset, refuse_other_preset, spec_of
@@ -161,14 +162,18 @@ class RelaxonEstimator(BaseEstimator):
         x, answers = self._validated(X, y, reset=fresh, **self._CHECKS)
         answers = self._answers(answers, fresh, classes)
         if fresh:
-            low, high = self.feature_range or (x.min(axis=0), x.max(axis=0))
+            ends = self.feature_range
             self.data_min_, self.data_max_ = (
-                np.array(np.broadcast_to(bound, x.shape[1]), np.float64) for bound in (low, high)
+                (x.min(axis=0), x.max(axis=0))
+                if ends is None
+                else map(np.array, range_of("feature_range", ends, x.shape[1]))
             )
         return self._scaled(x), answers
 
     def _validated(self, *arrays: ArrayLike, **how: bool) -> Any:
         """`validate_data`, which is typed by its defaults."""
+        for name, values in zip("Xy", arrays, strict=False):
+            checks.unmasked(name, values)
         validate: Any = validate_data
         return validate(self, *arrays, dtype=np.float64, **how)
 
@@ -189,15 +194,16 @@ class RelaxonEstimator(BaseEstimator):
             self.seed_ = int(drawn)
         data = self._dataset(x, y)
         network = self._network(data)
+        checks.kind("settings", self.settings or {}, Mapping, "fields of RuleSettings by name")
         rule = {"beta": self.beta, "rate_shifts": self.rate_shifts, "objective": self.objective}
-        chosen = (rule | (self.settings or {})).items()
+        chosen = {**rule, **(self.settings or {})}.items()
         given: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in chosen if v is not None
         }
         settings = training_for(
             network,
             settings_for(self.rule, network, **given),
-            epochs=(saved.epoch if saved else 0) + epochs,
+            epochs=(saved.epoch if saved else 0) + checks.whole("epochs", epochs, 1, 100_000),
             seed=self.seed_,
             rate_halvings=halvings,
             init_gain=self.init_gain,
@@ -235,7 +241,8 @@ class RelaxonEstimator(BaseEstimator):
                     "image's height, width and channels, as input_shape=(28, 28, 1)"
                 )
             return Network.parse((data.features, *hidden, data.outputs))
-        parts = shape.split("x") if isinstance(shape, str) else [*shape]
+        sizes = shape.split("x") if isinstance(shape, str) else shape
+        parts = [*sizes] if isinstance(sizes, Iterable) else []
         if len(parts) != 3 or not all(str(n).strip().isdecimal() for n in parts):
             raise ConfigError(
                 f"input_shape = {shape!r}: give height, width and channels, as (28, 28, 1)"
@@ -373,6 +380,7 @@ class RelaxonRegressor(RegressorMixin, RelaxonEstimator):
         return np.zeros((1, self.target_min_.size), np.float32)
 
     def _answers(self, y: np.ndarray, fresh: bool, classes: ArrayLike | None) -> np.ndarray:
+        y = checks.reals("y", y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if fresh:

@@ -57,9 +57,11 @@ class Lab:
         network: Network | str | Sequence[int],
         settings: RuleSettings | None = None,
     ) -> None:
-        self.device = device
+        self.device = checks.kind("device", device, Device, "open_device(...) opens one")
         self.network = Network.parse(network)
-        self.configure(settings or settings_for("ep-centered", self.network))
+        if settings is None:
+            settings = settings_for("ep-centered", self.network)
+        self.configure(settings)
         self.load_weights([np.zeros(shape) for shape in self.layout.shapes])
 
     @classmethod
@@ -81,9 +83,10 @@ class Lab:
         where they are: load them again if the architecture changes. Raises ConfigError if there
         is no such setting, or a value is not possible."""
         base = settings if settings is not None else self.settings
-        self.settings = changed(base, **changes)
+        asked = changed(base, **changes)
+        rule = make_rule(self.network, self.device.config, asked)  # what it refuses changes nothing
         checks.claim(self.device, self)
-        self.rule = make_rule(self.network, self.device.config, self.settings)
+        self.settings, self.rule = asked, rule
         self.layout, self.formats = self.rule.layout, self.rule.formats
         self.rule.prepare(self.device)
 
@@ -118,12 +121,14 @@ class Lab:
     def _plane(self, name: str, layer: int | None) -> tuple[int, np.ndarray, int]:
         """First element of a plane, its neurons' places from there on, and fraction bits."""
         lay, rule = self.layout, self.rule
+        layer = None if layer is None else checks.index("layer", layer)
+        name = checks.kind("plane", name, str, "its name")
         fixed = {
             "x": (lay.x, 0, self.formats.state_frac),
             "y": (lay.y, lay.depth, rule.frac(lay.depth)),
             "e": (lay.e, lay.depth, rule.frac(lay.depth - 1)),
         }
-        if name in fixed:
+        if name in fixed and layer in (None, fixed[name][1]):
             group, layer, frac = fixed[name]
         elif name in lay.planes and layer is not None and 1 <= layer <= lay.depth:
             group, frac = lay.plane(name, layer), rule.frac(layer)
@@ -142,6 +147,9 @@ class Lab:
 
     def run(self, program: Program, samples: Iterable[bytes] = (), *, count: bool = True):
         """Run any program; returns the list of what its EMITs handed over."""
+        checks.kind("program", program, Program, "a Builder's build() makes one")
+        for sample in (samples := checks.listed("samples", samples)):
+            checks.kind("sample", sample, bytes, "Rule.encode_inputs makes them")
         self.device.run_limit = run_limit(self.device, program)
         self.device.load(program.rows)
         return list(self.device.run(samples, count=count))
@@ -158,7 +166,7 @@ class Lab:
     def relax_layer(self, layer: int) -> np.ndarray:
         """One layer's step of the free phase, from the planes and drives as they are. Raises
         ConfigError if there is no such layer, or it is the input."""
-        self.run(self.rule.layer_program(layer))
+        self.run(self.rule.layer_program(layer := checks.index("layer", layer)))
         return self.plane("free", layer)
 
     def relax_nudged(
@@ -212,6 +220,7 @@ class Lab:
     def drive(self, name: str, layer: int, *, raw: bool = False) -> np.ndarray:
         """Read a drive: "static" of any layer, "partial" of a middle one, "nudge" of the output
         (those two: of the first nudged phase)."""
+        layer = checks.index("layer", layer)
         start = self.layout.drive(name, layer) * self.device.config.p
         lanes = self.layout.drive_lanes(name, layer)
         values = self.device.read(Space.DRIVE, start, lanes.max() + 1)[lanes]

@@ -2,7 +2,7 @@
 
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -260,6 +260,8 @@ class Network:
         if isinstance(text, Network):
             return text
         parts = text.replace("-", ",").split(",") if isinstance(text, str) else text
+        if not isinstance(parts, Iterable):
+            return cls((parts,))  # which says what is wanted
         return cls(tuple(_layer(n, text) if isinstance(n, str) else n for n in parts))
 
 

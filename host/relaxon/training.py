@@ -140,8 +140,12 @@ class TrainSettings:
             ("rate_halvings", 0, 16),
         ):
             object.__setattr__(self, name, checks.whole(name, getattr(self, name), low, high))
+        for name in ("init_gain", "shuffle"):
+            object.__setattr__(self, name, checks.plain(getattr(self, name)))
         if not isinstance(self.init_gain, Real) or not 0 <= self.init_gain <= 16:
             raise ConfigError(f"init_gain = {self.init_gain!r}: must be a number, 0 to 16")
+        checks.kind("shuffle", self.shuffle, bool, "True or False")
+        checks.kind("rule", self.rule, RuleSettings, "settings_for(...) makes them")
 
     def to_json(self) -> dict:
         return asdict(self)
@@ -223,6 +227,14 @@ def remarks(rule: Rule, data: Dataset) -> list[str]:
             f"{data.name} has {data.classes} classes, the network {outputs} outputs: those from "
             f"{data.classes} on are never right"
         )
+    others, right = rule.settings.targets
+    if data.classes is not None and right <= others:
+        said.append(
+            f"targets {others:g},{right:g}: the right class's output is to be no higher than the "
+            "others', so answers are right by chance alone"
+        )
+    if {*rule.settings.frozen} == {*range(1, rule.layout.depth + 1)}:
+        said.append("all weight layers are frozen, so nothing is learned")
     if not rule.settings.beta:
         said.append("beta = 0: outputs are not nudged, so nothing is learned")
     return said
@@ -290,13 +302,17 @@ class Trainer:
     def __init__(
         self,
         device: Device,
-        network: Network,
+        network: Network | str | Sequence[int],
         data: Dataset,
         settings: TrainSettings,
         callbacks: Sequence[Callback] = (),
         every: int = 0,
         stream: bool = False,
     ) -> None:
+        checks.kind("device", device, Device, "open_device(...) opens one")
+        checks.kind("data", data, Dataset, "load(...) makes one")
+        checks.kind("settings", settings, TrainSettings, "they hold the rule's and the run's")
+        network = Network.parse(network)
         check_data(network, data, settings.rule)
         self.device = device
         self.network = network
@@ -350,17 +366,17 @@ class Trainer:
 
     # Start and resume
 
-    def start(self, weights: list[np.ndarray] | None = None) -> None:
+    def start(self, weights: abc.Iterable[ArrayLike] | None = None) -> None:
         """Load constants, initial weights and keys.
 
         ``weights``: real matrices, bias last, of the first of `Layout.shapes`; the others, all by
         default, are drawn from the seed. Raises DataError for other shapes.
         """
-        weights = checks.weights(weights or [], self.layout.shapes[: len(weights or [])])
+        given = [] if weights is None else checks.listed("weights", weights)
+        found = checks.weights(given, self.layout.shapes[: len(given)])
         drawn = initial_weights(self.layout, self.settings.seed, self.settings.init_gain)
         drawn = self.rule.initial(drawn)
-        weights = [*weights, *drawn[len(weights) :]]
-        self._load(self._integers(weights))
+        self._load(self._integers([*found, *drawn[len(found) :]]))
         keys = Generator((KEY_STREAM, self.settings.seed)).integers(1, 1 << 32, 2)
         values = np.zeros(len(registers(self.device.config)), dtype=np.int64)
         values[[Register.UPDATE_KEY, Register.SAMPLE_KEY]] = keys
@@ -371,6 +387,7 @@ class Trainer:
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on where a checkpoint ends. Raises DataError if it is of another machine or
         architecture."""
+        checks.kind("checkpoint", checkpoint, Checkpoint, "Checkpoint.load(...) reads one")
         if checkpoint.fingerprint != self.identity.fingerprint:
             raise DataError(
                 f"the checkpoint is of a machine with fingerprint {checkpoint.fingerprint}, this "
@@ -379,8 +396,11 @@ class Trainer:
             )
         if [w.shape for w in checkpoint.weights] != self.layout.shapes:
             raise DataError(f"the checkpoint's weights are not those of {self.network} here")
-        self._load(checkpoint.weights)
+        weights = checks.weights(checkpoint.weights, self.layout.shapes, raw=True)
         kept = registers(self.device.config)
+        if missing := [r.name for r in kept if r.name not in checkpoint.registers]:
+            raise DataError(f"the checkpoint lacks the registers {', '.join(missing)}")
+        self._load(weights)
         self._counts = {register: checkpoint.registers[register.name] for register in kept}
         self.device.write(Space.REGISTER, 0, [v % WRAP for v in self._counts.values()])
         self._counted = self.device.counters()
@@ -490,7 +510,7 @@ class Trainer:
 
     def order(self, epoch: int) -> np.ndarray:
         """Sample order of an epoch: a function of seed and epoch alone."""
-        count = len(self._inputs)
+        count, epoch = len(self._inputs), checks.whole("epoch", epoch, 0, checks.MANY)
         if not self.settings.shuffle:
             return np.arange(count)
         return Generator((self.settings.seed, epoch)).permutation(count)

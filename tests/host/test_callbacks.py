@@ -316,8 +316,10 @@ def test_sparklines() -> None:
     assert sparkline([3.0], 5) == "▁"
 
 
-def test_where_there_is_no_terminal_watching_says_nothing_else(folder: Path) -> None:
+def test_where_there_is_no_terminal_watching_says_that_and_nothing_else(folder: Path) -> None:
     said = [relaxon(*TRAIN, *more, "--record", f"{len(more)}.json") for more in ((), ("--watch",))]
-    assert [s.exit_code for s in said] == [0, 0] and said[0].output == said[1].output
+    note, _, rest = said[1].output.partition("\n")
+    assert [s.exit_code for s in said] == [0, 0] and said[0].output == rest
+    assert "--watch draws in a terminal alone" in note
     records = [json.loads((folder / f"{n}.json").read_text()) for n in (0, 1)]
     assert records[0]["counters"] == records[1]["counters"]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ GOLDEN = ("--backend", "golden")
 # What is handed in here is often not of the types that are declared.
 AnyDataset: Any = Dataset
 AnyNetwork: Any = Network
+AnyLab: Any = Lab
 AnySettings: Any = TrainSettings
 AnyRuleSettings: Any = RuleSettings
 any_load: Any = load
@@ -285,6 +287,18 @@ REFUSED = {
     "no samples": (lambda t: t.predict(ANOTHER[:0]), "holds nothing"),
     "NaN": (lambda t: t.predict(ANOTHER * np.nan), "18 values that are NaN"),
     "too large": (lambda t: t.predict(ANOTHER * 5), "--scale"),
+    "no list of weights": (lambda t: t.start(3), "weights: a list wanted, int given"),
+    "one matrix of weights": (lambda t: t.start(np.ones((4, 7))), r"\(7,\)"),
+    "weights in rows of different lengths": (lambda t: t.start([[[1], [1, 2]]]), "W1: no array"),
+    "masked weights": (lambda t: t.start([np.ma.masked_all((4, 7))]), "28 masked values"),
+    "a checkpoint without registers": (
+        lambda t: t.resume(replace(t.checkpoint({}), registers={})),
+        "lacks the registers UPDATE_KEY",
+    ),
+    "a checkpoint of real weights": (
+        lambda t: t.resume(replace(t.checkpoint({}), weights=t.real_weights())),
+        "integers of shape",
+    ),
     "rows of different lengths": (lambda t: t.predict([[1.0] * 6, [1.0] * 5]), "no array"),
     "text": (lambda t: t.predict([["a"] * 6]), "real numbers"),
 }
@@ -299,6 +313,20 @@ def test_trainer_refuses(case):
     with pytest.raises(DataError, match=message):
         attempt(run)
     assert all(map(np.array_equal, before, run.weights()))
+
+
+def as_any(value: Any) -> Any:
+    return value
+
+
+def trained_by(**changes: Any) -> Trainer:
+    given: dict[str, Any] = {
+        "device": open_device("golden"),
+        "network": "6-4-3",
+        "data": Dataset("few", X[:40], Y[:40], X[40:], Y[40:]),
+        "settings": TrainSettings(epochs=2),
+    }
+    return Trainer(**given | changes)
 
 
 class Frame:
@@ -358,6 +386,23 @@ def test_training_needs_weights_of_its_own():
         (lambda: AnyNetwork((6, 2.5, 3)), ConfigError, "positive whole number"),
         (lambda: AnyNetwork("64"), ConfigError, "positive whole number"),
         (lambda: Lab.open("golden", (6, 0, 3)), ConfigError, "positive whole number"),
+        (lambda: AnyLab.open("golden", None), ConfigError, "positive whole number"),
+        (lambda: AnyLab.open(None, "6-4-3"), ConfigError, "backend None"),
+        (lambda: AnyLab.open("golden", "6-4-3", config=None), ConfigError, "config None"),
+        (lambda: Lab.open("golden", "6-4-3", engin="numpy"), ConfigError, "argument 'engin'"),
+        (lambda: AnyLab("golden", "6-4-3"), ConfigError, "a Device wanted, str given: open_device"),
+        (lambda: AnyLab(open_device("golden"), "6-4-3", {}), ConfigError, "a RuleSettings wanted"),
+        (lambda: trained_by(device="golden"), ConfigError, "a Device wanted, str given"),
+        (lambda: trained_by(network=None), ConfigError, "positive whole number"),
+        (lambda: trained_by(data=(X, Y)), ConfigError, r"a Dataset wanted, tuple given: load\("),
+        (lambda: trained_by(settings=None), ConfigError, "a TrainSettings wanted"),
+        (lambda: trained_by(callbacks=["cvs:log"]), ConfigError, "no callback 'cvs'"),
+        (lambda: trained_by(callbacks=[print]), ConfigError, "a Callback wanted"),
+        (lambda: trained_by().resume(as_any("c.npz")), ConfigError, "Checkpoint.load"),
+        (lambda: trained_by().order(-1), ConfigError, "epoch = -1"),
+        (lambda: AnySettings(rule="pcn"), ConfigError, "a RuleSettings wanted, str given"),
+        (lambda: AnySettings(shuffle="no"), ConfigError, "a bool wanted, str given"),
+        (lambda: settings_for("pcn", as_any(2.5)), ConfigError, "network = 2.5"),
         (lambda: AnyDataset("d", [[0.5]], [2**63 + 5], [[0.5]], [0]), DataError, str(2**63 + 5)),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
@@ -365,6 +410,20 @@ def test_training_needs_weights_of_its_own():
 def test_nonsense_is_refused_by_our_own_errors(attempt, error, message, files):
     with pytest.raises(error, match=message):
         attempt()
+
+
+def test_numpys_numbers_are_numbers():
+    run = trained_by(settings=AnySettings(shuffle=np.bool_(False), init_gain=np.float32(0.5)))
+    rule = settings_for("ep-centered", 2, beta=np.float32(0.5), early_stop=np.bool_(False))
+    rule = replace(rule, rate_shifts=np.array([5, 7]), targets=np.array([0, 0.5]))
+    again = json.loads(json.dumps(replace(run.settings, rule=rule).to_json()))
+    assert TrainSettings.from_json(again) == replace(run.settings, rule=rule)
+    assert run.order(as_any(np.int64(1))).tolist() == [*range(40)]
+
+
+def test_a_trainer_takes_layers_as_a_lab_does():
+    networks = "6-4-3", (6, 4, 3), np.array([6, 4, 3]), Network((6, 4, 3))
+    assert len({trained_by(network=network).network for network in networks}) == 1
 
 
 def test_numpys_integers_are_integers():
@@ -569,6 +628,9 @@ def test_what_is_hardly_meant_is_said(files):
     assert not remarks(linear.rule, linear.data)
     one = Dataset("one", X, np.zeros(60, int), X, np.zeros(60, int))
     assert "single class" in remarks(trainer(one).rule, one)[0]
+    turned, still = trainer(targets=(0.75, 0.0)), trainer(frozen=(1, 2))
+    assert "right by chance" in remarks(turned.rule, turned.data)[0]
+    assert "frozen" in remarks(still.rule, still.data)[0]
     idle = trainer(beta=0.0)
     assert "nothing is learned" in remarks(idle.rule, idle.data)[0]
 
@@ -582,11 +644,61 @@ def test_what_is_hardly_meant_is_said(files):
         (("--rule", "spsa", "--nudged-cap", "3"), 3, "--nudged-cap"),
         (("--rule", "frequency", "-o", "points=8", "-o", "points=4"), 2, "given twice"),
         (("--loss", "--no-evaluate"), 2, "--no-evaluate"),
+        (("--stream",), 3, "--stream is about boards with a sample memory"),
+        (("--retry", "3"), 2, "leave it out with golden"),
+        (("--preset", ""), 2, "an empty name"),
+        (("--keys", ""), 2, "an empty list"),
+        (("--layers", ""), 2, "an empty list"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
 )
 def test_an_option_that_nobody_reads_is_refused(arguments, code, says, files):
     assert says in train(*arguments, code=code)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(("--watch",), "--watch draws in a terminal"), (("--every", "9"), "nobody to tell")],
+)
+def test_an_option_that_shows_nothing_is_said_to(arguments, says, files):
+    result = CliRunner().invoke(cli, ["train", *GOLDEN, "--data", "cls.npz", *SMALL, *arguments])
+    assert result.exit_code == 0 and says in " ".join(result.stderr.split())
+
+
+def test_a_log_is_an_output_too(files):
+    train("--export", "w.npz")
+    kept = Path("w.npz").read_bytes()
+    for arguments, code, says in (
+        (("--log", "csv:a.csv", "--checkpoint", "./a.csv"), 2, "a file each"),
+        (("--log", "csv:a.csv", "--log", "csv:../" + files.name + "/a.csv"), 2, "a file each"),
+        (("--log", "csv:w.npz", "--init", "w.npz"), 5, "this command reads it"),
+        (("--log", "csv:cls.npz", "--force"), 5, "this command reads it"),
+        (("--log", "csv:w.npz", "--force"), 5, "is no such log"),
+        (("--log", "csv:no/a.csv"), 5, "no folder no"),
+    ):
+        assert says in train(*arguments, code=code), arguments
+    assert Path("w.npz").read_bytes() == kept and not Path("a.csv").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
+def test_a_file_without_an_end_is_not_read(files):
+    """Reading one whole takes all memory that there is."""
+    for option in ("--init", "--resume"):
+        arguments = ("--data", "cls.npz", *SMALL) if option == "--init" else ()
+        said = relaxon("train", *GOLDEN, *arguments, option, "/dev/zero", code=5)
+        assert "no archive of arrays" in said
+    assert "is not a file that could be replaced" in train("--log", "csv:/dev/zero", code=5)
+    assert "no such file, folder or data set" in train(data="/dev/zero", code=5)
+
+
+def test_a_checkpoint_of_another_machine_is_named(files):
+    train("--checkpoint", "c.npz")
+    other = ("--preset", "hx8k")
+    said = [
+        relaxon("train", *GOLDEN, *other, "--resume", "c.npz", code=5),
+        relaxon("infer", *GOLDEN, *other, "--weights", "c.npz", code=5),
+    ]
+    assert all("error: c.npz: the checkpoint is of a machine" in text for text in said)
 
 
 def test_a_list_of_machines_is_of_no_device():

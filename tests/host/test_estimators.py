@@ -18,7 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from relaxon.backends import virtual_board
 from relaxon.estimators import RelaxonClassifier, RelaxonRegressor
 from relaxon.network import Conv
-from relaxon_isa import ConfigError, preset
+from relaxon_isa import ConfigError, DataError, preset
 
 SMALL: dict[str, Any] = {
     "hidden_layers": (8,),
@@ -226,3 +226,34 @@ def test_frames() -> None:
     assert np.isfinite(
         regressor(epochs=1).fit(frame[["length"]], frame["width"]).predict(frame[["length"]])
     ).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (classifier(epochs="1"), "epochs = '1'"),
+        (classifier(input_shape=5), "input_shape = 5"),
+        (classifier(rule=None), "rule: a str wanted"),
+        (classifier(settings=[1]), "settings: a Mapping wanted"),
+        (classifier(feature_range=3), "feature_range of 1 values, the data has 4"),
+        (classifier(feature_range=([0] * 5, [1] * 5)), "feature_range of 5 and 5 values"),
+        (classifier(feature_range=(1, 0)), "the lowest value first"),
+        (classifier(feature_range=(0, np.nan)), "feature_range has 1 values that are NaN"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_parameters_that_make_no_sense_are_named(model: RelaxonClassifier, says: str) -> None:
+    with pytest.raises((ConfigError, DataError), match=says):
+        model.fit(X, Y)
+
+
+def test_what_is_masked_or_no_number_is_refused_and_yes_and_no_are_numbers() -> None:
+    with pytest.raises(DataError, match="X has 600 masked values"):
+        classifier().fit(np.ma.masked_all(X.shape), Y)
+    with pytest.raises(DataError, match="y: <U10 given, real numbers wanted"):
+        regressor().fit(X, NAMES)
+    assert regressor(epochs=1).fit(X, Y > 0).predict(X[:2]).shape == (2,)
+    assert same(
+        classifier(epochs=1, feature_range=np.array([0, 8])).fit(X, Y),
+        classifier(epochs=1, feature_range=(0, 8)).fit(X, Y),
+    )

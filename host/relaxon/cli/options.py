@@ -113,6 +113,8 @@ def _only(context: click.Context, option: click.Parameter, given: tuple[str, ...
     """A click callback: of --preset and --config one, and once."""
     if len(given) > 1:
         raise click.BadParameter(f"one machine, not {' and '.join(given)}")
+    if "" in given:
+        raise click.BadParameter("an empty name")
     return next(iter(given), None)
 
 
@@ -165,6 +167,13 @@ def _scale(context: click.Context, option: click.Parameter, value: str | None) -
     return found
 
 
+def _names(context: click.Context, option: click.Parameter, value: str | None) -> tuple | None:
+    """A click callback for lists of names."""
+    if value == "":
+        raise click.BadParameter("an empty list")
+    return tuple(value.split(",")) if value else None
+
+
 EACH = "each"
 
 
@@ -209,12 +218,12 @@ def how_options(function: Callable) -> Callable:
         ),
         click.option(
             "--keys",
-            callback=lambda context, option, value: tuple(value.split(",")) if value else None,
+            callback=_names,
             help="What an .npz file calls x,y or x_train,y_train,x_test,y_test.",
         ),
         click.option(
             "--columns",
-            callback=lambda context, option, value: tuple(value.split(",")) if value else None,
+            callback=_names,
             help="Columns of a table that are features, likewise, as petal,sepal or 0:4 (default: "
             "all but the target's).",
         ),
@@ -247,6 +256,8 @@ def network_options(function: Callable) -> Callable:
     @wraps(function)
     def command(*arguments: Any, **options: Any) -> Any:
         source = click.get_current_context().get_parameter_source("hidden")
+        if options["layers"] == "":
+            raise click.BadParameter("an empty list", param_hint="--layers")
         if options["layers"] and source is ParameterSource.COMMANDLINE:
             raise click.UsageError("--layers says the hidden layers too: leave --hidden out")
         return function(*arguments, **options)

@@ -10,13 +10,22 @@ import numpy as np
 from click.core import ParameterSource
 from rich.markup import escape
 
-from relaxon_isa import ConfigError, DataError, DeviceError, RelaxonError, ToolError, preset
+from relaxon_isa import (
+    ArrayConfig,
+    ConfigError,
+    DataError,
+    DeviceError,
+    RelaxonError,
+    ToolError,
+    preset,
+)
 
-from ..backends import open_device
-from ..callbacks import make_callback
+from ..backends import BACKENDS, open_device
+from ..callbacks import Csv, make_callback
 from ..checkpoint import Checkpoint, kind_of, save_float_weights
+from ..checks import naming
 from ..datasets import Dataset
-from ..machines import is_file
+from ..machines import find_machine, is_file
 from ..network import Network
 from ..record import RunRecord, digest_of
 from ..rules import first_preset, own_file, settings_for, unused_settings
@@ -257,6 +266,9 @@ def train(
     saved, few = None, False
     if loss and not evaluate:
         raise click.UsageError("--loss is found by testing: leave out --no-evaluate, or --loss")
+    context = click.get_current_context()
+    if backend == "golden" and context.get_parameter_source("retry") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--retry waits for a board on a port: leave it out with golden")
     if resume:
         _refuse_besides_resume()
         run = load_run(resume)
@@ -291,7 +303,16 @@ def train(
     for path in (export, record):
         check_output(path, [*read, resume], force)
     callbacks = [make_callback(text) for text in logs]
+    for log in (one.path for one in callbacks if isinstance(one, Csv)):
+        if log.resolve() in written:
+            raise click.UsageError(f"{log}: two outputs of this command need a file each")
+        written.append(log.resolve())
+        check_output(log, [*read, resume], force=True)  # it looks itself what it goes on with
     view = Watch() if watch and console.is_terminal else None
+    if watch and not view:
+        _note("--watch draws in a terminal alone: it shows nothing here (--log csv:FILE keeps it)")
+    if every and not (view or callbacks):
+        _note("--every has nobody to tell: --log and --watch show figures")
     if view and not saved:
         every = every or max(1, len(dataset.y_train) // POINTS)
     if every := saved.spec.get("every") if saved else every:
@@ -306,7 +327,7 @@ def train(
             soft_wrap=True,
         )
         trainer.told.callbacks += callbacks
-        with bar("loading weights"):
+        with bar("loading weights"), naming(str(resume)) if saved else nullcontext():
             trainer.resume(saved) if saved else trainer.start(initial)
         if trainer.stored:
             with bar("loading samples", trainer.stored) as progress:
@@ -439,9 +460,12 @@ def _open(
 ) -> Iterator[Trainer]:
     """The trainer of a run on its device, after all checks that need none (`choose_preset`)."""
     chosen = choose_preset(backend, preset_name, network, data, settings, saved)
+    if backend in BACKENDS:  # virtual takes minutes to be built
+        _need_memory(find_machine(chosen), stream)
     with bar(f"opening {backend}"):
         opened = open_device(backend, chosen)
     with opened as device:
+        _need_memory(device.config, stream)
         if backend == "golden":
             kind = "machine" if is_file(chosen) else "preset"
             console.print(f"golden model of {kind} {chosen}, {engine_used(device)}", markup=False)
@@ -449,12 +473,24 @@ def _open(
         with bar("loading samples"):
             trainer = Trainer(device, network, data, settings, stream=stream)
         for remark in remarks(trainer.rule, data):
-            console.print("[yellow]note:[/]", escape(remark), soft_wrap=True)
+            _note(remark)
         try:
             yield trainer
         finally:
             if device.link_stats and device.link_stats.errors:
                 console.print(f"link: {device.link_stats}", soft_wrap=True)
+
+
+def _need_memory(config: ArrayConfig, stream: bool) -> None:
+    if stream and not config.sample_memory:
+        raise ConfigError(
+            "--stream is about boards with a sample memory: this machine has none, and is sent its "
+            "samples in every epoch anyway; leave it out"
+        )
+
+
+def _note(text: str) -> None:
+    console.print("[yellow]note:[/]", escape(text), soft_wrap=True)
 
 
 def _settings(rule: str, network: Network, options: dict) -> TrainSettings:
@@ -634,7 +670,7 @@ def infer(
         y_test=dataset.y_test[:limit],
     )
     with _open(backend, preset_name, run.network, dataset, run.settings, run.saved) as trainer:
-        with bar("loading weights"):
+        with bar("loading weights"), naming(str(weights)):
             trainer.resume(run.saved) if run.saved else trainer.start(run.weights)
         with bar("relaxing", len(dataset.x_test)) as progress:
             wanted = outputs or csv is not None or dataset.classes is None
@@ -691,8 +727,7 @@ def _say_which(run: Run, data: Dataset, where: str) -> None:
             soft_wrap=True,
         )
     elif len(data.y_test) and run.spec.get("data") in (where, str(Path(where).absolute())):
-        console.print(
-            f"[yellow]note:[/] {escape(data.name)} is what the network was trained on: only "
-            "without --data and --all is it judged by samples that it has not seen",
-            soft_wrap=True,
+        _note(
+            f"{data.name} is what the network was trained on: only without --data and --all is it "
+            "judged by samples that it has not seen"
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 from relaxon_isa import FEATURES, PRESETS, ArrayConfig, ConfigError, Mac, ProgramError, meant
 
+from .. import checks
 from ..network import Network
 from .base import Rule
 from .ep import (
@@ -155,8 +156,11 @@ def settings_for(
     a plain one; ``recipe``: one of `RECIPES`. Raises ConfigError for a rule or a recipe that does
     not exist.
     """
+    checks.kind("rule", name, str, "its name, or file.py:Class")
     if recipe is not None and recipe not in RECIPES:
         raise ConfigError(f"recipe {recipe!r}: there are " + ", ".join(RECIPES))
+    if not isinstance(network, Network):
+        network = checks.whole("network", network, 1, checks.MANY)
     rule, depth = rule_class(name), network if isinstance(network, int) else network.depth
     changes = {**(recipe_settings(recipe, depth) if recipe else {}), **changes}
     rates = rule.rate_shifts(depth, changes.get("architecture") == "backward")
@@ -172,6 +176,7 @@ def settings_for(
 
 def changed(settings: RuleSettings, **changes: object) -> RuleSettings:
     """Settings with some of them changed. Raises ConfigError for those that there are not."""
+    checks.kind("settings", settings, RuleSettings, "settings_for(...) makes them")
     if unknown := sorted(changes.keys() - SETTINGS):
         raise ConfigError(
             f"no setting {', '.join(unknown)}{meant(unknown[0], SETTINGS)}: there are "

@@ -1,5 +1,6 @@
 """What a run asks of a learning rule: settings that all rules read alike."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 from numbers import Integral, Real
@@ -7,6 +8,7 @@ from typing import Any
 
 from relaxon_isa import ConfigError, Pack, meant
 
+from .. import checks
 from ..network import Network
 
 __all__ = [
@@ -138,12 +140,39 @@ class RuleSettings:
             if not ok:
                 raise ConfigError(f"{name} = {getattr(self, name)!r}: must be {allowed}")
 
+        for name in self.__dataclass_fields__:
+            object.__setattr__(self, name, checks.plain(getattr(self, name)))
+        for name, kind, words in (
+            ("rate_shifts", Integral, "whole numbers, one a weight layer"),
+            ("frozen", Integral, "the whole numbers of weight layers"),
+            ("targets", Real, "two numbers"),
+        ):
+            values = getattr(self, name)
+            listed = isinstance(values, Iterable) and not isinstance(values, str | Mapping)
+            made = tuple(map(checks.plain, values)) if listed else ()
+            need(listed and all(isinstance(value, kind) for value in made), name, words)
+            object.__setattr__(self, name, made)
+        need(len(self.targets) == 2, "targets", "two numbers")
+        need(isinstance(self.options, Mapping), "options", "a mapping of names to numbers")
+        options = {name: checks.plain(value) for name, value in self.options.items()}
+        object.__setattr__(self, "options", options)
+        need(
+            all(isinstance(n, str) and isinstance(v, Real) for n, v in options.items()),
+            "options",
+            "a mapping of names to numbers",
+        )
         for name, kind in (
+            *((n, bool) for n in ("early_stop", "fixed_sweeps")),
             *((n, Integral) for n in ("free_cap", "nudged_cap", "grid", "input_bits")),
             *((n, Real) for n in ("beta", "margin", "tolerance")),
             *((n, str) for n in ("name", "architecture")),
         ):
-            words = {Integral: "a whole number", Real: "a number", str: "a text"}[kind]
+            words = {
+                Integral: "a whole number",
+                Real: "a number",
+                str: "a text",
+                bool: "True or False",
+            }[kind]
             need(isinstance(getattr(self, name), kind), name, words)
         plain = self.architecture in ("layers", "backward")
         need(
