@@ -39,6 +39,13 @@ def open_device(backend: str, config: ArrayConfig | str = "default", **options: 
     if backend.lower() == "virtual":
         return _opened(backend, _simulation().virtual_device, config, {"report": _say, **options})
     from relaxon_device.serial import SerialDevice
+
+    port, rate = port_of(backend)
+    return _opened(backend, SerialDevice.open, port, {"baud": rate, **options})
+
+
+def port_of(backend: str) -> tuple[str, int]:
+    """A serial port's name and rate. Raises DeviceError for what cannot be one."""
     from relaxon_device.transport import DEFAULT_BAUD, serial_ports
 
     port, at, rate = backend.rpartition("@") if "://" not in backend else (backend, "", "")
@@ -52,7 +59,7 @@ def open_device(backend: str, config: ArrayConfig | str = "default", **options: 
         )
     if not (rate.isdecimal() and int(rate)):
         raise DeviceError(f"{backend}: the rate {rate!r} is no number of bits/s, as @3000000 is")
-    return _opened(backend, SerialDevice.open, port, {"baud": int(rate), **options})
+    return port, int(rate)
 
 
 def _opened(backend: str, opens: Callable, what: object, options: dict) -> Device:

@@ -701,6 +701,45 @@ def test_a_checkpoint_of_another_machine_is_named(files):
     assert all("error: c.npz: the checkpoint is of a machine" in text for text in said)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "--layers", "6,4,3", "--rate-shifts", "5"),
+        ("train", "--rate-shifts", "5"),
+        ("train", "--rule", "backprop", "--beta", "0.3"),
+        ("train", "--rule", "frequency", "-o", "points=3"),
+        ("train", "--architecture", "skip:0>9"),
+        ("train", "--objective", "cross-entropy", "--rule", "backprop"),
+        ("train", "--epochs", "0"),
+        ("train", "--preset", "up5"),
+        ("train", "--preset", "up5k", "--layers", "64,999,10"),
+        ("train", "--backend", "golde"),
+        ("train", "--init", "no.npz"),
+        ("train", "--init", "w.npz", "--layers", "6,5,3"),
+        ("train", "--log", "cvs:x"),
+        ("train", "--checkpoint", "no/c.npz"),
+        ("train", "--resume", "c.npz", "--export", "no/c.npz"),
+        ("train", "--export", "mine.npz"),
+        ("infer", "--weights", "c.npz", "--csv", "no/a.csv"),
+        ("infer", "--weights", "c.npz", "--preset", "up5"),
+        ("infer", "--weights", "c.npz", "--backend", "golde"),
+    ],
+    ids=" ".join,
+)
+def test_what_needs_no_data_is_refused_before_they_are_read(arguments, files, monkeypatch):
+    train("--checkpoint", "c.npz", "--export", "w.npz")
+    Path("mine.npz").write_bytes(b"years of work")
+
+    def late(*_, **__):
+        raise AssertionError("read")
+
+    monkeypatch.setattr("relaxon.cli.train.read_data", late)
+    monkeypatch.setattr("relaxon.cli.train.load_data", late)
+    command, *rest = arguments
+    result = CliRunner().invoke(cli, [command, *GOLDEN, *rest])
+    assert result.exit_code in (3, 5, 6) and "error:" in result.stderr
+
+
 def test_a_list_of_machines_is_of_no_device():
     assert "leave one out" in relaxon("info", "--presets", *GOLDEN, code=2)
 

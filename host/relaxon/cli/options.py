@@ -14,9 +14,10 @@ from relaxon_device.base import Device
 from relaxon_isa import DataError
 from relaxon_sim.engines import ENGINE, ENGINES, fastest
 
-from ..backends import BACKENDS
+from ..backends import BACKENDS, port_of
 from ..checkpoint import kind_of
 from ..datasets import NAMED, TASKS, Dataset, load
+from ..machines import find_machine
 from ..rules import own_file
 from ..rules.settings import INPUT_PACKS, RECIPES, RuleSettings
 from ..training import TrainSettings
@@ -25,6 +26,7 @@ from .console import bar
 __all__ = [
     "any_case",
     "backend_option",
+    "check_device",
     "check_folder",
     "check_output",
     "data_option",
@@ -343,6 +345,14 @@ def files_of(*sources: str | Path | None) -> list[Path]:
         folder = path.parent if path.name in NAMED and len(path.parts) > 1 else path
         found += [path, *folder.iterdir()] if folder.is_dir() else [path]
     return found
+
+
+def check_device(backend: str, preset_name: str | None) -> None:
+    """Before anything is read: whether there can be such a backend and such a machine."""
+    if backend not in BACKENDS:
+        port_of(backend)
+    if preset_name is not None:
+        find_machine(preset_name)
 
 
 def read_data(source: str, **how: Any) -> Dataset:

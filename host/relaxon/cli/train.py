@@ -22,15 +22,22 @@ from relaxon_isa import (
 
 from ..backends import BACKENDS, open_device
 from ..callbacks import Csv, make_callback
-from ..checkpoint import Checkpoint, kind_of, save_float_weights
+from ..checkpoint import Checkpoint, kind_of, load_float_weights, save_float_weights
 from ..checks import naming
 from ..datasets import Dataset
 from ..machines import find_machine, is_file
 from ..network import Network
 from ..record import RunRecord, digest_of
-from ..rules import first_preset, own_file, settings_for, unused_settings
+from ..rules import check, first_preset, own_file, settings_for, unused_settings
 from ..rules.objectives import OBJECTIVES
-from ..rules.settings import CONVOLUTION, INPUT_PACKS, OUTPUTS, RATES, SCALED, RuleSettings
+from ..rules.settings import (
+    CONVOLUTION,
+    INPUT_PACKS,
+    OUTPUTS,
+    RATES,
+    SCALED,
+    RuleSettings,
+)
 from ..runs import (
     FEW_BITS,
     Run,
@@ -57,6 +64,7 @@ from .console import (
 )
 from .options import (
     backend_option,
+    check_device,
     check_output,
     data_option,
     engine_option,
@@ -269,36 +277,24 @@ def train(
     context = click.get_current_context()
     if backend == "golden" and context.get_parameter_source("retry") is ParameterSource.COMMANDLINE:
         raise click.UsageError("--retry waits for a board on a port: leave it out with golden")
+    # What needs no data comes before what does: reading them may take long.
+    check_device(backend, preset_name)
     if resume:
         _refuse_besides_resume()
         run = load_run(resume)
         if run.saved is None:
             raise DataError(f"{resume}: exported weights, no checkpoint: start from them, --init")
         saved, settings, network = run.saved, run.settings, run.network
-        data, dataset = saved.spec["data"], load_data(saved.spec)
+        data, rule = saved.spec["data"], settings.rule.name
     else:
         if targets is not None and len(targets) != 2:
             raise click.BadParameter("two values wanted, as 0,0.75", param_hint="--targets")
         options |= {"targets": targets, "options": _rule_options(rule_options)}
-        if layers:  # before what may take long
-            _settings(rule, Network.parse(layers), dict(options))
-        dataset = read_data(data, **how)
-        network = network_of(dataset, layers, hidden)
-        if options["input_bits"] is None:
-            options["input_bits"] = input_bits_of(dataset, network)
-            few = options["input_bits"] == FEW_BITS
-        settings = _settings(rule, network, options)
-        _refuse_unused(network, settings, dataset)
-    spec = spec_of(data, dataset, network, settings)
-    if saved and saved.spec["data_digest"] != spec["data_digest"]:
-        raise DataError(f"{data} is not the data set that {resume} was trained on")
-    initial = initial_of(init, network, settings) if init else None
-    if begun := digest_of(initial) if initial else saved and saved.spec.get("init"):
-        spec["init"] = begun
+        _check_choices(backend, preset_name, layers, hidden, rule, options, init)
     written = [path.resolve() for path in (checkpoint, export, record) if path]
     if len(set(written)) < len(written):
         raise click.UsageError("--checkpoint, --export and --record need a file each")
-    read = files_of(data, settings.rule.name, init, preset_name)
+    read = files_of(data, rule, init, preset_name)
     check_output(checkpoint, read, force)
     for path in (export, record):
         check_output(path, [*read, resume], force)
@@ -308,6 +304,25 @@ def train(
             raise click.UsageError(f"{log}: two outputs of this command need a file each")
         written.append(log.resolve())
         check_output(log, [*read, resume], force=True)  # it looks itself what it goes on with
+    if saved:
+        with bar(f"reading {data}"):
+            dataset = load_data(saved.spec)
+    else:
+        dataset = read_data(data, **how)
+        network = network_of(dataset, layers, hidden)
+        if options["input_bits"] is None:
+            options["input_bits"] = input_bits_of(dataset, network)
+            few = options["input_bits"] == FEW_BITS
+        settings = _settings(rule, network, options)
+        if targets is not None and dataset.classes is None:
+            raise ConfigError(f"--targets is about classes, {dataset.name} has targets of its own")
+        _refuse_unused(network, settings.rule)
+    spec = spec_of(data, dataset, network, settings)
+    if saved and saved.spec["data_digest"] != spec["data_digest"]:
+        raise DataError(f"{data} is not the data set that {resume} was trained on")
+    initial = initial_of(init, network, settings) if init else None
+    if begun := digest_of(initial) if initial else saved and saved.spec.get("init"):
+        spec["init"] = begun
     view = Watch() if watch and console.is_terminal else None
     if watch and not view:
         _note("--watch draws in a terminal alone: it shows nothing here (--log csv:FILE keeps it)")
@@ -433,16 +448,39 @@ def _refuse_besides_resume() -> None:
         )
 
 
-def _refuse_unused(network: Network, settings: TrainSettings, data: Dataset) -> None:
-    """An option that the rule or the data set has no use for would be ignored."""
-    context, rule = click.get_current_context(), settings.rule
+def _check_choices(
+    backend: str,
+    preset_name: str | None,
+    layers: str | None,
+    hidden: str,
+    rule: str,
+    options: dict,
+    init: Path | None,
+) -> None:
+    """What the network, the rule and its settings are refused for, as far as no data are needed."""
+    parts = [part for part in hidden.replace("-", ",").split(",") if part.strip()]
+    if not layers and not all(part.strip().isdecimal() for part in parts):
+        return  # maps depend on the image
+    # Where sizes depend on the data, as many layers of a size that fits say what else is wrong.
+    network = Network.parse(layers or [2] * (len(parts) + 2))
+    settings = _settings(rule, network, dict(options))
+    name = first_preset(network, settings.rule)
+    if layers and backend in BACKENDS:
+        golden = backend == "golden"
+        check(network, find_machine(preset_name or (name if golden else "default")), settings.rule)
+    _refuse_unused(network, settings.rule)
+    if init:
+        initial_of(init, network, settings) if layers else load_float_weights(init, network)
+
+
+def _refuse_unused(network: Network, rule: RuleSettings) -> None:
+    """An option that the rule has no use for would be ignored."""
+    context = click.get_current_context()
     given = {
         option.name: option.opts[0]
         for option in context.command.params
         if context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
     }
-    if "targets" in given and data.classes is None:
-        raise ConfigError(f"--targets is about classes, {data.name} has targets of its own")
     unused = unused_settings(network, preset(first_preset(network, rule)), rule)
     if named := [text for name, text in given.items() if name in unused]:
         raise ConfigError(f"rule {rule.name} does not use {', '.join(named)}: leave it out")
@@ -638,6 +676,7 @@ def infer(
     are found by their titles.
     """
     given: dict = {name: value for name, value in options.items() if value is not None}
+    check_device(backend, preset_name)
     part = "all" if everything else "answer" if data or unlabelled else "split"
     how |= {"part": part, "labelled": False if unlabelled else None}
     if layers is None or kind_of(weights):
@@ -648,6 +687,7 @@ def infer(
                 f"{run.settings.rule.name}: leave out --layers, --rule, --architecture, --output"
             )
         where = data or run.spec["data"]
+        check_output(csv, files_of(weights, where), force)
         with bar(f"reading {where}"):
             dataset = load_data(run.spec, data, **how)
     else:
@@ -655,8 +695,8 @@ def infer(
         settings = _settings(given.pop("rule", _EP.name), network, given)
         run = Run(network, settings, {}, weights=initial_of(weights, network, settings))
         where = data or "digits"
+        check_output(csv, files_of(weights, where), force)
         dataset = read_data(where, **{"classes": network.sizes[-1], **how})
-    check_output(csv, files_of(weights, where), force)
     known = len(dataset.y_test) > 0
     if not known and dataset.classes is None:
         dataset = dataset.changed(y_test=np.empty((0, run.network.sizes[-1])))
