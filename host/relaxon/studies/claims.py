@@ -544,14 +544,21 @@ def _frequency(data: Dataset) -> Figure:
     return _most(centered - frequency, 0.01)
 
 
+TEMPORAL_MNIST = {"rate_shifts": (2, 3), "options": {"dead": 2.0**-9}}
+"""The best of rates (1, 2), (2, 2), (2, 3), (3, 3), (3, 4), (4, 4) and dead zones 2**-8 to 2**-10: of
+784 inputs a neuron has more products to learn from than of 64, for which the defaults were chosen.
+"""
+
+
 def _temporal(data: Dataset) -> Figure:
-    """On 10,000 samples of the training set, tested on 2,000 others of it."""
+    """On 10,000 samples of the training set, tested on 2,000 others of it. Rates and dead zone were
+    chosen on 2,000 and 1,000 of it, the latter not among those (`TEMPORAL_MNIST`)."""
     x = data.held("x_train")
     part = data.changed(
         x_train=x[:10_000], y_train=data.y_train[:10_000],
         x_test=x[10_000:12_000], y_test=data.y_train[10_000:12_000],
     )  # fmt: skip
-    return _least(_trained(part, "784-128-10", 1, "tcl", JUDGED[:1]), 0.9)
+    return _least(_trained(part, "784-128-10", 3, "tcl", JUDGED[:1], **TEMPORAL_MNIST), 0.9)
 
 
 EP, RBP = "Scellier & Bengio 2017", "Scellier & Bengio 2019"
@@ -645,8 +652,8 @@ CLAIMS = {
               "sawtooth does", "<= 1 %", _triangle, "%"),
         Claim("triangle-digits", TEMPORAL, "control: equal ramps do not learn digits: accuracy",
               "<= 30 %", _triangle_digits, "%"),
-        Claim("temporal-mnist", TEMPORAL, "MNIST, 10,000 samples to train and 2,000 to test, an "
-              "epoch: accuracy", ">= 90 %", _temporal, "%", quick=False, mnist=True),
+        Claim("temporal-mnist", TEMPORAL, "MNIST, 10,000 samples to train and 2,000 to test, 3 "
+              "epochs: accuracy", ">= 90 %", _temporal, "%", quick=False, mnist=True),
         Claim("methods", REVIEW, "methods that learn digits on one machine: more than 80 % after "
               "an epoch, of six", ">= 5", _methods),
     )
