@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from relaxon_isa import CONTRACT_VERSION, DataError, Register, ToolError, install
+from relaxon_isa import CONTRACT_VERSION, ConfigError, DataError, Register, ToolError, install
 
 from . import checks
 from .network import Network
@@ -107,7 +107,8 @@ class Checkpoint:
             )
             if saved.epoch < 0 or not isinstance(saved.spec, dict):
                 raise ValueError("epoch or spec")
-        except (KeyError, ValueError, TypeError) as error:
+            checks.history(saved.history)
+        except (KeyError, ValueError, TypeError, OverflowError, ConfigError) as error:
             raise DataError(
                 f"{path}: a damaged checkpoint ({type(error).__name__}: {error})"
             ) from error
@@ -167,7 +168,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             return {name: data[name] for name in data.files}
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (OSError, ValueError, AttributeError, zipfile.BadZipFile, EOFError) as error:
+    except Exception as error:  # whatever numpy makes of damaged bytes
         raise DataError(f"{path}: not an .npz file ({error})") from error
 
 

@@ -8,6 +8,7 @@ the array, what it is and what is wanted.
 import operator
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = [
     "class_names",
     "features",
     "finite",
+    "history",
     "index",
     "integers",
     "kind",
@@ -289,6 +291,18 @@ def kind(name: str, value: Any, wanted: type[T], remedy: str) -> T:
             f"{name}: a {wanted.__name__} wanted, {type(value).__name__} given: {remedy}"
         )
     return value
+
+
+def history(entries: list) -> None:
+    """Raise ValueError unless these are entries of `Trainer.history`, read from a file."""
+    for entry in entries:
+        tests = entry.get("test") if isinstance(entry, dict) else None
+        if not isinstance(entry, dict) or not isinstance(tests, dict | None):
+            raise ValueError(f"history: {entry!r}")
+        named = [*entry.items(), *(tests or {}).items()]
+        numbers = [value for name, value in named if name not in ("test", "weights")]
+        if not {"epoch", "samples"} <= {*entry} or not all(isinstance(n, Real) for n in numbers):
+            raise ValueError(f"history: {entry!r}")
 
 
 def claim(device: Device, user: object) -> None:

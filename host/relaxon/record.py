@@ -5,6 +5,7 @@ import json
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from errno import EINVAL
 from importlib import metadata
 from math import isclose
 from pathlib import Path
@@ -14,12 +15,13 @@ import numpy as np
 
 from relaxon_isa import CONTRACT_VERSION, ArrayConfig, DataError, DifferenceError, Register
 
+from . import checks
 from .backends import open_device
 from .checkpoint import RECORD, kind_of
 from .datasets import load
 from .network import Network
 from .rules import rule_digest
-from .runs import OPTIONAL, SPEC, initial_of
+from .runs import check_spec, initial_of
 from .training import Progress, Trainer, TrainSettings, silent
 
 __all__ = ["RunRecord", "digest_of", "reproduce"]
@@ -110,6 +112,8 @@ class RunRecord:
         """Raises DataError for what is no record, or one that this version does not know."""
         remedy = "'relaxon train --record run.json' writes one"
         try:
+            if Path(path).exists() and not Path(path).is_file():  # a device is without an end
+                raise OSError(EINVAL, "no file")
             document: Any = json.loads(Path(path).read_text())
         except OSError as error:
             raise DataError(f"{path}: {error.strerror or error}; {remedy}") from error
@@ -134,10 +138,13 @@ class RunRecord:
         kinds = {"history": list, "weights": str}
         if odd := [n for n, v in members.items() if not isinstance(v, kinds.get(n, dict))]:
             raise DataError(f"{path}: {', '.join(sorted(odd))}: damaged")
-        if unknown := sorted(set(members["spec"]) - SPEC):
-            raise DataError(f"{path}: the run was asked for {', '.join(unknown)}: not known here")
-        if missing := sorted(SPEC - OPTIONAL - set(members["spec"])):
-            raise DataError(f"{path}: damaged, it does not say {', '.join(missing)}")
+        check_spec(str(path), members["spec"])
+        try:
+            checks.history(members["history"])
+        except ValueError as error:
+            raise DataError(f"{path}: damaged ({error})") from error
+        if not isinstance(members["machine"].get("fingerprint"), str):
+            raise DataError(f"{path}: damaged, it does not say the machine's fingerprint")
         return cls(**members)
 
     def asked(self) -> tuple[Network, TrainSettings, ArrayConfig]:
@@ -224,7 +231,7 @@ def reproduce(
     network, settings, config = record.asked()
     if rule:
         settings = replace(settings, rule=replace(settings.rule, name=rule))
-    if rule_digest(settings.rule.name) != spec["rule_digest"]:
+    if rule_digest(settings.rule.name) != spec.get("rule_digest"):
         raise DifferenceError(
             f"rule: {settings.rule.name} is not what the run used: --rule says where that is"
         )

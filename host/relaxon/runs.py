@@ -1,6 +1,8 @@
 """Before a run: what is asked for as a checkpoint keeps it, and which machine it runs on."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ __all__ = [
     "OPTIONAL",
     "SPEC",
     "Run",
+    "check_spec",
     "choose_preset",
     "initial_of",
     "input_bits_of",
@@ -82,6 +85,29 @@ def spec_of(source: str, data: Dataset, network: Network, settings: TrainSetting
     }
 
 
+def check_spec(name: str, spec: Any, beside: Iterable[str] = ()) -> None:
+    """Raise DataError for what `spec_of` cannot have written; ``beside``: what else may be there.
+    The settings themselves `TrainSettings.from_json` checks."""
+    if not isinstance(spec, dict):
+        raise DataError(f"{name}: damaged, it does not say what was asked for")
+    if unknown := sorted({*spec} - SPEC - {*beside}):
+        raise DataError(
+            f"{name}: the run was asked for {', '.join(unknown)}: not known here, so it is "
+            "damaged, or was written by another version of relaxon"
+        )
+    if missing := sorted(SPEC - OPTIONAL - {"rule_digest"} - {*spec}):
+        raise DataError(f"{name}: damaged, it does not say {', '.join(missing)}")
+    options = spec.get("data_options", {})
+    wanted = {"data": str, "data_digest": str, "network": str, "settings": dict}
+    odd = [key for key, kind in wanted.items() if not isinstance(spec[key], kind)]
+    if not isinstance(options, dict) or not {*options} <= {*signature(load).parameters}:
+        odd.append("data_options")
+    if not isinstance(spec["settings"], dict) or not isinstance(spec["settings"].get("rule"), dict):
+        odd.append("settings")
+    if odd:
+        raise DataError(f"{name}: {', '.join(odd)}: damaged")
+
+
 def load_data(spec: dict, source: str | None = None, **how: Any) -> Dataset:
     """The data set of a run; or another, by the run's columns, classes and scale. ``how``: options
     of `load` that are others than the run's."""
@@ -122,13 +148,7 @@ def load_run(path: Path) -> Run:
     else:
         saved = Checkpoint.load(path)
         spec = saved.spec
-    if missing := {"data", "data_digest", "settings", "network"} - set(spec):
-        raise DataError(f"{path}: damaged, it does not say {', '.join(sorted(missing))}")
-    if unknown := set(spec) - SPEC - (BESIDE if saved is None else set()):
-        raise DataError(
-            f"{path}: the run was asked for {', '.join(sorted(unknown))}, which is not known here: "
-            "damaged, or written by another version of relaxon"
-        )
+    check_spec(str(path), spec, BESIDE if saved is None else ())
     settings = TrainSettings.from_json(spec["settings"])
     rule = settings.rule.name
     if spec.get("rule_digest") not in (None, rule_digest(rule)):

@@ -265,6 +265,62 @@ def test_a_checkpoint_with_something_unknown_is_refused_by_name(files):
         assert "scale" in said and "not known here" in said
 
 
+def members(document: Any, *path) -> list[tuple]:
+    """Where values stand in a JSON document, two of each list."""
+    inside = document.items() if isinstance(document, dict) else ()
+    inside = enumerate(document[:2]) if isinstance(document, list) else inside
+    return [place for key, value in inside for place in ((*path, key), *members(value, *path, key))]
+
+
+def with_another(document: Any, path: tuple, value: Any) -> Any:
+    made = json.loads(json.dumps(document))
+    place = made
+    for key in path[:-1]:
+        place = place[key]
+    if value == "absent":
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return made
+
+
+@pytest.mark.parametrize("file", ["c.npz", "e.npz", "r.json"])
+def test_what_is_damaged_is_an_error_of_ours_or_runs(file, files):
+    """Whatever a value of a checkpoint, of exported weights or of a record was turned into."""
+    train("--checkpoint", "c.npz", "--export", "e.npz", "--record", "r.json")
+    arrays: dict = {}
+    if file == "r.json":
+        document, commands = json.loads(Path(file).read_text()), [["reproduce", "odd.npz"]]
+    else:
+        with np.load(file) as found:
+            arrays = dict(found)
+        document = json.loads(str(arrays["meta"]))
+        commands = [["infer", *GOLDEN, "--weights", "odd.npz"]]
+        if file == "c.npz":
+            commands.append(["train", *GOLDEN, "--resume", "odd.npz"])
+    for path in members(document):
+        if path[:2] == ("machine", "config") and len(path) > 2:
+            continue  # another machine
+        for value in ([], "x", "absent"):
+            odd = json.dumps(with_another(document, path, value))
+            if arrays:
+                arrays["meta"] = np.array(odd)
+                np.savez("odd.npz", **arrays)
+            else:
+                Path("odd.npz").write_text(odd)
+            for command in commands:
+                result = CliRunner().invoke(cli, command)
+                assert isinstance(result.exception, SystemExit | None), (path, value, command)
+    raw = Path(file).read_bytes()
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(raw), 60):
+        changed = bytearray(raw)
+        changed[place] ^= 1 << rng.integers(8)
+        Path("odd.npz").write_bytes(changed[: None if place % 3 else place])
+        result = CliRunner().invoke(cli, commands[0])
+        assert isinstance(result.exception, SystemExit | None), (place, commands[0])
+
+
 def test_weights_of_others_go_in_without_biases(files, tmp_path):
     w = [np.full((4, 6), 0.25), np.full((3, 4), 0.5)]
     np.savez("others.npz", W1=w[0], W2=w[1])
@@ -683,6 +739,7 @@ def test_a_log_is_an_output_too(files):
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs /dev/zero")
 def test_a_file_without_an_end_is_not_read(files):
     """Reading one whole takes all memory that there is."""
+    assert "no file" in relaxon("reproduce", "/dev/zero", code=5)
     for option in ("--init", "--resume"):
         arguments = ("--data", "cls.npz", *SMALL) if option == "--init" else ()
         said = relaxon("train", *GOLDEN, *arguments, option, "/dev/zero", code=5)

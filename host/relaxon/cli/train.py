@@ -279,13 +279,13 @@ def train(
         raise click.UsageError("--retry waits for a board on a port: leave it out with golden")
     # What needs no data comes before what does: reading them may take long.
     check_device(backend, preset_name)
+    run = None
     if resume:
         _refuse_besides_resume()
         run = load_run(resume)
         if run.saved is None:
             raise DataError(f"{resume}: exported weights, no checkpoint: start from them, --init")
-        saved, settings, network = run.saved, run.settings, run.network
-        data, rule = saved.spec["data"], settings.rule.name
+        saved, data, rule = run.saved, run.spec["data"], run.settings.rule.name
     else:
         if targets is not None and len(targets) != 2:
             raise click.BadParameter("two values wanted, as 0,0.75", param_hint="--targets")
@@ -304,9 +304,10 @@ def train(
             raise click.UsageError(f"{log}: two outputs of this command need a file each")
         written.append(log.resolve())
         check_output(log, [*read, resume], force=True)  # it looks itself what it goes on with
-    if saved:
+    if run:
         with bar(f"reading {data}"):
-            dataset = load_data(saved.spec)
+            dataset = load_data(run.spec)
+        settings, network = run.settings, run.network
     else:
         dataset = read_data(data, **how)
         network = network_of(dataset, layers, hidden)

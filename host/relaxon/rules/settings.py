@@ -174,6 +174,8 @@ class RuleSettings:
                 bool: "True or False",
             }[kind]
             need(isinstance(getattr(self, name), kind), name, words)
+        for name in ("objective", "output"):
+            need(isinstance(getattr(self, name), str | None), name, "a text, or None")
         plain = self.architecture in ("layers", "backward")
         need(
             plain or self.architecture.partition(":")[0] == "skip",
