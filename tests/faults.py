@@ -157,21 +157,25 @@ FAST_FAULTS = {
 """Of a machine whose instructions overlap and walk over lists."""
 
 
-def _engine(right: str, wrong: str) -> Fault:
-    return Fault("compiled/engine", right, wrong, "relaxon_sim", "--engine=compiled")
+def _engine(right: str, wrong: str, preset: str = "") -> Fault:
+    machine = "--engine=compiled" + f" --preset={preset}" * bool(preset)
+    return Fault("compiled/engine", right, wrong, "relaxon_sim", machine)
 
 
 ENGINE_FAULTS = {
     # MAC
-    "engine: negative sources left out": _engine(
-        "n += np.uint64(word != 0)", "n += np.uint64(word > 0)"
+    "engine: trips' signs forgotten": _engine(
+        "run * p, trip.sign, k * p", "run * p, np.int64(1), k * p"
     ),
-    "engine: the second of four shares its source": _engine(
-        "np.int32(W[second + e] * value2)", "np.int32(W[second + e] * value)"
+    "engine: all lanes of a tile meet one line": _engine(
+        "starts[j] = places[tile, 0] + lanes[j] * places[tile, across]",
+        "starts[j] = places[tile, 0]",
     ),
-    "engine: last bits lost in a panel": _engine("np.int64(total) << zeros", "np.int64(total)"),
+    "engine: only the last part of a panel's long sum": _engine(
+        "            acc[e] += np.int64(short[e])\n", "            acc[e] = np.int64(short[e])\n"
+    ),
     "engine: a long LEARN's last term lost": _engine(
-        "for i in range(paired, n):", "for i in range(paired, 0):"
+        "terms.shape[1], count, 1, 0,", "terms.shape[1], count - 1, 1, 0,"
     ),
     "engine: dots stay in one line": _engine("                start += pitch\n", ""),
     "engine: judge takes the tolerance for a change": _engine("moved > m.tol", "moved >= m.tol"),
@@ -190,16 +194,16 @@ ENGINE_FAULTS = {
     "engine: saturation counted a column": _engine(
         "if marks[tile] != marks[len(marks) - 1]:", "if True:"
     ),
-    "engine: memory of the integral mode not saturated": _engine(
-        "W[beside] = min(max(memory + half_away(u, config.integral_shift), low), high)",
-        "W[beside] = memory + half_away(u, config.integral_shift)",
+    "engine: products of the integral mode not saturated": _engine(
+        "u = min(max(half_away(acc[row], m.q), low), high) - memory",
+        "u = half_away(acc[row], m.q) - memory",
     ),
     # Transfers and the sequencer
     "engine: arg max takes the last of equals": _engine(
         "value > best_value", "value >= best_value"
     ),
     "engine: loop index not back at 0": _engine("x[cpu.depth] = 0", "x[cpu.depth] += 0"),
-    "engine: hidden fetches counted": _engine("m.fetch - cpu.hidden\n", "m.fetch\n"),
+    "engine: hidden fetches counted": _engine("m.fetch - cpu.hidden\n", "m.fetch\n", "fast4"),
 }
 KNOWN = FAULTS | FAST_FAULTS | ENGINE_FAULTS
 
@@ -246,7 +250,7 @@ def caught_at(name: str, *, count: int = PROGRAMS, seed: int = 0) -> int | None:
     Raises RuntimeError if no board comes of the fault.
     """
     with faulty(KNOWN[name]) as environment:
-        command = [sys.executable, TESTS / "campaign.py", KNOWN[name].machine]
+        command = [sys.executable, TESTS / "campaign.py", *KNOWN[name].machine.split()]
         command += [f"--count={count}", f"--seed={seed}"]
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     found = re.search(r"^program of seed (\d+)", ran.stdout, re.MULTILINE)

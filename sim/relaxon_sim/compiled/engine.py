@@ -18,7 +18,11 @@ tiles that programs use as a matrix together as one.
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features, llvm_version_info
 from numba import njit, types
+from numba.core import cgutils
+from numba.core.config import CPU_FEATURES  # pyright: ignore[reportAttributeAccessIssue]
 from numba.extending import intrinsic
 
 from relaxon_isa import (
@@ -36,6 +40,7 @@ from relaxon_isa import (
 )
 
 from .status import Status
+from .tables import VECTOR
 
 __all__ = ["run"]
 
@@ -129,6 +134,147 @@ def missing(cpu, space, address, depth):
     return True
 
 
+# Sums of lines -------------------------------------------------------------------------------
+#
+# What a source meets is a line of lanes, neighbours in memory. Loops over few lanes do not become
+# vectors by themselves, so that these say what they are.
+
+
+@intrinsic
+def _list_vector(typingctx, words, at, count, sign, place, step, places, values, n):
+
+    def generate(context, builder, signature, arguments):
+        words, places, values = (
+            context.make_array(signature.args[i])(context, builder, arguments[i]).data
+            for i in (0, 6, 7)
+        )
+        _, at, count, sign, place, step, _, _, n = arguments
+        word = ir.IntType(32)
+        vector, bits = ir.VectorType(word, VECTOR), ir.VectorType(ir.IntType(1), VECTOR)
+        nothing, first = ir.Constant(vector, None), ir.Constant(word, 0)
+
+        def every(value):
+            return builder.shuffle_vector(
+                builder.insert_element(nothing, value, first), nothing, nothing
+            )
+
+        found = builder.bitcast(builder.gep(words, [at]), vector.as_pointer())
+        found = builder.load(found)
+        found.align = 4
+        found = builder.mul(found, every(sign))
+        steps = ir.Constant(vector, list(range(VECTOR)))
+        some = builder.and_(
+            builder.icmp_signed("!=", found, nothing),
+            builder.icmp_signed("<", steps, every(builder.trunc(count, word))),
+        )
+        lines = builder.add(every(place), builder.mul(steps, every(step)))
+        kind = ir.FunctionType(vector, [vector, bits, vector])
+        name = f"llvm.experimental.vector.compress.v{VECTOR}i32"
+        compress = cgutils.get_or_insert_function(builder.module, kind, name)
+        for listed, to in ((lines, places), (found, values)):
+            to = builder.bitcast(builder.gep(to, [n]), vector.as_pointer())
+            builder.store(builder.call(compress, [listed, some, nothing]), to).align = 4
+        count = builder.ctpop(builder.bitcast(some, ir.IntType(VECTOR)))
+        return builder.add(n, builder.zext(count, n.type))
+
+    return types.int64(words, at, count, sign, place, step, places, values, n), generate
+
+
+list_vector: Any = _list_vector
+COMPRESSES = "+avx512f" in (CPU_FEATURES or get_host_cpu_features().flatten())
+COMPRESSES &= llvm_version_info >= (19,)
+"""Whether the processor closes the gaps of a vector, which elsewhere takes longer than a loop."""
+
+
+@njit
+def list_words(words, at, count, sign, place, step, places, values, n):
+    """Append to a list of ``n`` what is not 0 of ``count`` words from ``at`` on, times ``sign``:
+    its place, the first word's being ``place``, the next one's ``step`` more, and its value.
+    Returns how many are listed."""
+    at, n, e = np.int64(at), np.int64(n), np.int64(0)
+    sign, step = np.int32(sign), np.int32(step)
+    if COMPRESSES:
+        while e < count:
+            first = np.int32(place + e * step)
+            n = list_vector(words, at + e, count - e, sign, first, step, places, values, n)
+            e += VECTOR
+        return n
+    flat, at, n = words.reshape(-1), np.uint64(at), np.uint64(n)
+    for e in range(np.uint64(count)):
+        word = flat[at + e]
+        places[n], values[n] = place, word * sign
+        n += np.uint64(word != 0)
+        place += step
+    return np.int64(n)
+
+
+def _vector_of_sums(lanes):
+    """``parts[at : at + lanes]``: the sums, in words of 32 bits, of that part of the lines of cells
+    that begin at ``places[first:end]``, times their ``values``."""
+
+    @intrinsic
+    def sums(typingctx, cells, places, values, first, end, at, parts):
+
+        def generate(context, builder, signature, arguments):
+            cells, places, values, parts = (
+                context.make_array(signature.args[i])(context, builder, arguments[i]).data
+                for i in (0, 1, 2, 6)
+            )
+            _, _, _, first, end, at, _ = arguments
+            word, place = ir.IntType(32), ir.IntType(64)
+            vector = ir.VectorType(word, lanes)
+            nothing = ir.Constant(vector, None)
+            everywhere = ir.Constant(ir.VectorType(word, lanes), None)
+            total = cgutils.alloca_once(builder, vector)
+            builder.store(nothing, total)
+            one = ir.Constant(place, 1)
+            with cgutils.for_range_slice(builder, first, end, one, place) as (j, _):
+                start = builder.sext(builder.load(builder.gep(places, [j])), place)
+                start = builder.add(start, at)
+                line = builder.gep(cells, [start])
+                kind = ir.VectorType(line.type.pointee, lanes)
+                line = builder.load(builder.bitcast(line, kind.as_pointer()))
+                line.align = 2
+                if kind != vector:
+                    line = builder.sext(line, vector)
+                value = builder.load(builder.gep(values, [j]))
+                value = builder.insert_element(nothing, value, ir.Constant(word, 0))
+                value = builder.shuffle_vector(value, nothing, everywhere)
+                more = builder.add(builder.load(total), builder.mul(line, value))
+                builder.store(more, total)
+            to = builder.bitcast(builder.gep(parts, [at]), vector.as_pointer())
+            store = builder.store(builder.load(total), to)
+            store.align = 4
+            return context.get_dummy_value()
+
+        return types.void(cells, places, values, first, end, at, parts), generate
+
+    return sums
+
+
+sums_of_64: Any = _vector_of_sums(64)
+sums_of_16: Any = _vector_of_sums(VECTOR)
+
+
+@njit(forceinline=True)
+def in_vectors(lanes):
+    """Words of the vectors that so many lanes take."""
+    return (lanes + VECTOR - 1) // VECTOR * VECTOR
+
+
+@njit
+def sum_lines(cells, places, values, first, end, size, parts):
+    """``parts[:size]``: the sums of all listed lines from ``first`` to ``end``, modulo 2**32. What
+    is beyond, up to whole vectors, is read and written, too, and means nothing."""
+    first, end, at = np.int64(first), np.int64(end), np.int64(0)
+    while at + 64 <= size:
+        sums_of_64(cells, places, values, first, end, at, parts)
+        at += 64
+    while at < size:
+        sums_of_16(cells, places, values, first, end, at, parts)
+        at += VECTOR
+
+
 # MAC ------------------------------------------------------------------------------------------
 #
 # Loops over lanes count with unsigned integers, for which numba adds no test for indices from the
@@ -136,27 +282,38 @@ def missing(cpu, space, address, depth):
 # weights are then single instructions.
 
 
-@njit(forceinline=True)
-def gather(m, src, trips, config, cpu, S, tiles, lanes, values):
-    """List the sources of an accumulation that are not 0: their trips' steps of the tile, their
-    lanes, and their words with the trips' signs. Returns how many; -1: no such address."""
-    p, n = config.p, np.uint64(0)
-    for k in range(m.inners):
-        trip = trips[m.inner_at + k]
+@njit
+def list_sources(m, src, first, step, trips, config, cpu, S, places, values):
+    """List the sources of an accumulation that are not 0, with the trips' signs, as `list_words`
+    does. Returns how many; -1: no such address."""
+    p, n, k = config.p, np.int64(0), np.int64(0)
+    while k < m.inners:
+        trip, run = trips[m.inner_at + k], m.source_line
         group = (src + trip.src) & config.state_mask
+        if k % run or group + run > config.state_depth:
+            run = 1  # beyond the last group is the first
         if missing(cpu, STATE_SPACE, group, config.state_depth):
             return -1
-        at, some = np.uint64(group * p), np.int32(0)
-        for e in range(np.uint64(p)):
-            some |= S[at + e]
-        if some == 0:
-            continue
-        tile, sign = np.int64(trip.tile), trip.sign
-        for lane in range(np.uint64(p)):
-            word = S[at + lane]
-            tiles[n], lanes[n], values[n] = tile, lane, word * sign
-            n += np.uint64(word != 0)
-    return np.int64(n)
+        place = first + k * p * step
+        n = list_words(S, group * p, run * p, trip.sign, place, step, places, values, n)
+        k += run
+    return n
+
+
+@njit(forceinline=True)
+def gather(m, src, trips, config, cpu, S, tiles, lanes, values, indices):
+    """List the sources of an accumulation that are not 0: their trips' steps of the tile, their
+    lanes, and their words with the trips' signs. Returns how many; -1: no such address."""
+    p = config.p
+    n = list_sources(m, src, 0, 1, trips, config, cpu, S, indices, values)
+    if n < 0:
+        return n
+    k, end = 0, np.int32(p)  # of the trip that a source is of
+    for j in range(np.uint64(n)):
+        while indices[j] >= end:
+            k, end = k + 1, end + np.int32(p)
+        tiles[j], lanes[j] = trips[m.inner_at + k].tile, indices[j] - end + p
+    return n
 
 
 @njit(forceinline=True)
@@ -220,7 +377,7 @@ def multiply_diagonal(m, seg, trips, tile, src, config, cpu, S, W, places, acc, 
 def multiply(m, first, groups, trips, n, base, config, cpu, W, places, lists, acc, to):
     """Sums of groups whose tiles lie together, over ``n`` listed sources, to ``acc`` from ``to``
     on. Returns DONE or ADDRESS."""
-    tiles, lanes, values, short = lists
+    tiles, lanes, values, short, starts, words = lists
     along, across = (2, 1) if m.transposed else (1, 2)
     size, to = np.uint64(groups * config.p), np.uint64(to)
     base += trips[m.outer_at + first].tile
@@ -236,47 +393,21 @@ def multiply(m, first, groups, trips, n, base, config, cpu, W, places, lists, ac
             for e in range(size):
                 acc[to + e] += np.int64(W[start + e * pitch]) * value
         return DONE
+    for j in range(n):
+        tile = (base + tiles[j]) & config.tile_mask
+        starts[j] = places[tile, 0] + lanes[j] * places[tile, across]
     zeros = trailing_zeros(values, n)
     end = 0
     while end < n:  # as many sources at a time as 32 bits hold the sums of
-        j, left = end, np.int64(1) << (32 - config.weight_bits)
+        start, left = end, np.int64(1) << (32 - config.weight_bits)
         while end < n:
-            left -= abs(np.int64(values[end]) >> zeros)
+            word = np.int64(values[end]) >> zeros
+            left -= abs(word)
             if left <= 0:
                 break
+            words[end] = word
             end += 1
-        for e in range(size):
-            short[e] = 0
-        while j < end:
-            tile = (base + tiles[j]) & config.tile_mask
-            start = np.uint64(places[tile, 0] + lanes[j] * places[tile, across])
-            value = np.int32(values[j] >> zeros)
-            if j + 4 <= end:  # four at a time: fewer sums to load and store
-                tile = (base + tiles[j + 1]) & config.tile_mask
-                second = np.uint64(places[tile, 0] + lanes[j + 1] * places[tile, across])
-                tile = (base + tiles[j + 2]) & config.tile_mask
-                third = np.uint64(places[tile, 0] + lanes[j + 2] * places[tile, across])
-                tile = (base + tiles[j + 3]) & config.tile_mask
-                fourth = np.uint64(places[tile, 0] + lanes[j + 3] * places[tile, across])
-                value2, value3 = np.int32(values[j + 1] >> zeros), np.int32(values[j + 2] >> zeros)
-                value4 = np.int32(values[j + 3] >> zeros)
-                for e in range(size):
-                    short[e] = np.int32(
-                        short[e]
-                        + np.int32(
-                            np.int32(
-                                np.int32(W[start + e] * value) + np.int32(W[second + e] * value2)
-                            )
-                            + np.int32(
-                                np.int32(W[third + e] * value3) + np.int32(W[fourth + e] * value4)
-                            )
-                        )
-                    )
-                j += 4
-            else:
-                for e in range(size):
-                    short[e] = np.int32(short[e] + np.int32(W[start + e] * value))
-                j += 1
+        sum_lines(W, starts, words, start, end, size, short)
         for e in range(size):
             acc[to + e] += np.int64(short[e]) << zeros
     return DONE
@@ -318,81 +449,63 @@ def multiply_dots(m, first, count, trips, base, config, cpu, W, places, values, 
     return DONE
 
 
-# A panel: the tiles that every segment multiplies, in 16 bits, a line of all sources a lane. Sums
-# of products of 16 bits in 32 are single instructions for many of them. It is kept until a LEARN.
+# A panel: the tiles that every segment multiplies, in 16 bits, a line of lanes a source, whole
+# vectors. It is kept until a LEARN.
 
 
 @njit
 def fill_panel(m, groups, trips, base, config, W, places, panel):
     """Put the tiles of the first segment's groups into the panel. Returns the largest size of their
     cells."""
-    p, most = np.uint64(config.p), np.int32(0)
+    p, most, line = config.p, np.int32(0), in_vectors(groups * config.p)
     along, across = (2, 1) if m.transposed else (1, 2)
-    to = np.uint64(m.panel_at)
-    for g in range(groups):
-        for lane in range(config.p):
-            for k in range(m.inners):
-                tile = base + trips[m.outer_at + g].tile + trips[m.inner_at + k].tile
-                tile &= config.tile_mask
-                start = np.uint64(places[tile, 0] + lane * places[tile, along])
-                pitch = np.uint64(places[tile, across])
-                for e in range(p):
+    for k in range(m.inners):
+        for g in range(groups):
+            tile = base + trips[m.outer_at + g].tile + trips[m.inner_at + k].tile
+            tile &= config.tile_mask
+            for source in range(p):
+                start = np.uint64(places[tile, 0] + source * places[tile, across])
+                pitch = np.uint64(places[tile, along])
+                to = np.uint64(m.panel_at + (k * p + source) * line + g * p)
+                for e in range(np.uint64(p)):
                     w = W[start + e * pitch]
                     most = max(most, abs(w))
                     panel[to + e] = w
-                to += p
     return np.int64(most)
 
 
 @njit
-def gather_short(m, src, trips, config, cpu, S, values):
-    """All sources of an accumulation in 16 bits with the trips' signs, without the last bits that
-    are 0 in all. Returns how many these are, or -1 if an address is missing; and the values'
-    largest size, which 16 bits may not hold."""
-    p, some, most = config.p, np.int32(0), np.int32(0)
-    run = m.source_line
-    size = np.uint64(run * p)
-    for k in range(0, m.inners, run):
-        trip = trips[m.inner_at + k]
-        group = (src + trip.src) & config.state_mask
-        if missing(cpu, STATE_SPACE, group + run - 1, config.state_depth):
-            return -1, np.int64(0)
-        at, to, minus = np.uint64(group * p), np.uint64(k * p), np.int32(-(trip.sign < 0))
-        for e in range(size):
-            values[to + e] = np.int32(np.int32(S[at + e] ^ minus) - minus)
-    size = np.uint64(m.inners * p)
-    for e in range(size):
-        word = np.int32(values[e])
-        some |= word
-        most = max(most, abs(word))
-    if most == 0 or most > 32767:
-        return 0, np.int64(most)
-    zeros = np.int32(0)
-    while not some & 1:
-        some >>= 1
-        zeros += np.int32(1)
-    if zeros:
-        for e in range(size):
-            values[e] = down(np.int32(values[e]), zeros)
-    return np.int64(zeros), np.int64(most) >> zeros
-
-
-@njit
-def multiply_panel(panel, at, values, count, length, zeros, acc):
-    """Sums of ``count`` lanes of the panel at ``at`` over ``length`` sources that lack ``zeros``
-    bits."""
-    size = np.uint64(length)
-    for lane in range(count):
-        start, total = np.uint64(at) + np.uint64(lane) * size, np.int32(0)
-        for e in range(size):
-            total = np.int32(total + np.int32(np.int32(panel[start + e]) * np.int32(values[e])))
-        acc[lane] = np.int64(total) << zeros
+def multiply_panel(m, src, line, weight, trips, config, cpu, S, panel, lists, acc):
+    """Sums of the lanes of a panel's lines; ``weight`` is the largest size of its cells. Returns
+    DONE or ADDRESS."""
+    lines, values, short = lists
+    n = list_sources(m, src, m.panel_at, line, trips, config, cpu, S, lines, values)
+    if n < 0:
+        return ADDRESS
+    total = np.int64(0)
+    for j in range(np.uint64(n)):
+        total += abs(np.int64(values[j]))
+    for e in range(np.uint64(line)):
+        acc[e] = 0
+    start, fits = 0, weight * total <= 0x7FFFFFFF
+    while start < n:  # as many sources at a time as 32 bits hold the sums of
+        end, left = n if fits else start, np.int64(0x7FFFFFFF)
+        while end < n:
+            left -= weight * abs(np.int64(values[end]))
+            if left < 0:
+                break
+            end += 1
+        sum_lines(panel, lines, values, start, end, line, short)
+        for e in range(np.uint64(line)):
+            acc[e] += np.int64(short[e])
+        start = end
+    return DONE
 
 
 @njit(forceinline=True)
 def mac(m, trips, segments, x, config, cpu, S, D, W, places, Z, table, registers, scratch):
     """One MAC, segment by segment (`tables.SEGMENT`)."""
-    acc, tiles, lanes, values, _, _, marks, short, panel, shorts, _, stamps = scratch
+    acc, tiles, lanes, values, _, _, marks, short, panel, stamps, starts, indices = scratch
     p = config.p
     source = Z if m.walk else S
     if m.judge and m.fresh:
@@ -419,7 +532,6 @@ def mac(m, trips, segments, x, config, cpu, S, D, W, places, Z, table, registers
             )
         weight = stamp[1]
     n, gathered, status = 0, NOWHERE, DONE
-    length = m.inners * p
     for s in range(m.segments):
         seg = segments[m.segment_at + s]
         trip = trips[m.outer_at + seg.first]
@@ -431,16 +543,11 @@ def mac(m, trips, segments, x, config, cpu, S, D, W, places, Z, table, registers
             )
             summed = True
         elif m.panel:
-            zeros, most = gather_short(m, src_base + trip.src, trips, config, cpu, source, shorts)
-            if zeros < 0:
-                return ADDRESS
-            if most == 0:
-                for e in range(used):
-                    acc[e] = 0
-                summed = True
-            elif most <= 32767 and weight * most * length <= 0x7FFFFFFF:
-                multiply_panel(panel, m.panel_at, shorts, seg.groups * p, length, zeros, acc)
-                summed = True
+            status = multiply_panel(
+                m, src_base + trip.src, in_vectors(seg.groups * p), weight, trips, config, cpu,
+                source, panel, (indices, values, short), acc,
+            )  # fmt: skip
+            summed = True
         if not summed:
             step = seg.groups if seg.wide else 1
             for g in range(0, seg.groups, step):
@@ -455,7 +562,9 @@ def mac(m, trips, segments, x, config, cpu, S, D, W, places, Z, table, registers
                         n = gather_all(m, src_base + src, trips, config, cpu, source, values)
                     else:
                         at_src = src_base + src
-                        n = gather(m, at_src, trips, config, cpu, source, tiles, lanes, values)
+                        n = gather(
+                            m, at_src, trips, config, cpu, source, tiles, lanes, values, indices
+                        )
                     if n < 0:
                         return ADDRESS
                 if m.source_run:
@@ -466,7 +575,7 @@ def mac(m, trips, segments, x, config, cpu, S, D, W, places, Z, table, registers
                 else:
                     status = multiply(
                         m, seg.first + g, step, trips, n, tile_base, config, cpu, W, places,
-                        (tiles, lanes, values, short), acc, g * p,
+                        (tiles, lanes, values, short, starts, indices), acc, g * p,
                     )  # fmt: skip
                 if status != DONE:
                     return status
@@ -577,48 +686,51 @@ def half_away(x, n):
 
 
 @njit
-def gather_terms(m, first, count, by_row, base, trips, config, cpu, S, tiles, lanes, terms, some):
+def gather_terms(m, first, count, by_row, base, trips, config, cpu, S, tiles, lanes, terms, lists):
     """List one side of LEARN's products, a lane an entry: its trip's step of the tile, the lane,
     and its word in every term, with the trip's sign. Returns how many; -1: no such address.
 
     Left out are lanes that are 0 in every term, if a product of 0 changes nothing.
     """
-    p, n = np.uint64(config.p), np.uint64(0)
+    indices, values, starts, _ = lists
+    p, n, inners = config.p, 0, np.uint64(m.inners)
+    of_one = m.inners == 1 and m.idle
     for j in range(count):
         trip = trips[first + j]
-        at, any_lane = base + (trip.row if by_row else trip.col), np.int64(0)
-        for lane in range(p):
-            some[lane] = not m.idle
+        at, sign = base + (trip.row if by_row else trip.col), np.int32(trip.sign)
         for k in range(m.inners):
             inner = trips[m.inner_at + k]
             group = (at + (inner.row if by_row else inner.col)) & config.state_mask
             if missing(cpu, STATE_SPACE, group, config.state_depth):
                 return -1
-            start = np.uint64(group) * p
-            for lane in range(p):
-                some[lane] |= S[start + lane]
-                any_lane |= some[lane]
-        if not any_lane:
+            starts[k] = group * p
+        if of_one:
+            n = list_words(S, starts[0], p, sign, j * p, 1, indices, values, n)
             continue
-        tile, sign, counted = np.int64(trip.tile), trip.sign, n
         for lane in range(p):
-            tiles[n], lanes[n] = tile, lane
-            n += np.uint64(some[lane] != 0)
-        for k in range(m.inners):
-            inner, n = trips[m.inner_at + k], counted
-            group = (at + (inner.row if by_row else inner.col)) & config.state_mask
-            start, term = np.uint64(group) * p, np.uint64(k)
-            for lane in range(p):
-                terms[n, term] = S[start + lane] * sign
-                n += np.uint64(some[lane] != 0)
-    return np.int64(n)
+            some, entry = np.int32(0), terms[n]
+            for k in range(inners):
+                word = S[np.uint64(starts[k] + lane)]
+                some |= word
+                entry[k] = np.int32(word * sign)
+            tiles[n], lanes[n] = trip.tile, lane
+            n += some != 0 or not m.idle
+    if of_one:
+        trip, end = first, np.int32(p)
+        for i in range(n):
+            while indices[i] >= end:
+                trip, end = trip + 1, end + np.int32(p)
+            tiles[i], lanes[i] = trips[trip].tile, indices[i] - end + p
+            terms[i, 0] = values[i]
+    return n
 
 
 @njit
 def spread_terms(m, first, count, by_row, base, sign, trips, config, cpu, S, words):
     """The other side, for every term all lanes of all trips in a line, with their signs, those of
-    the terms and ``sign``. Returns whether one is not 0; -1: no such address."""
-    p, some = config.p, np.int32(0)
+    the terms and ``sign``. Returns a power of two that none is larger than, 0 if all are 0; -1: no
+    such address."""
+    p, some, any_word = config.p, np.int32(0), np.int32(0)
     for k in range(m.inners):
         for j in range(count):
             trip = trips[first + j]
@@ -629,79 +741,52 @@ def spread_terms(m, first, count, by_row, base, sign, trips, config, cpu, S, wor
             )
             group = (base + step) & config.state_mask
             if missing(cpu, STATE_SPACE, group, config.state_depth):
-                return -1
+                return np.int64(-1)
             factor = np.int32(sign * trip.sign * trips[m.inner_at + k].sign)
             at, to, term = np.uint64(group * p), np.uint64(j * p), np.uint64(k)
             for lane in range(np.uint64(p)):
-                words[term, to + lane] = factor * S[at + lane]
-                some |= S[at + lane]
-    return some != 0
+                word = S[at + lane]
+                words[term, to + lane] = factor * word
+                some |= np.int32(word ^ down(word, np.int32(31)))
+                any_word |= word
+    most = np.int64(1)
+    while most <= some:
+        most <<= 1
+    return most if any_word else np.int64(0)
 
 
 @njit
-def strip(words, lines, size):
-    """Shift away the last bits that are 0 in all words. Returns how many, and the largest size of
-    what is left."""
-    some, most, size = np.int32(0), np.int64(0), np.uint64(size)
-    for k in range(lines):
-        for e in range(size):
-            some |= words[k, e]
-            most = max(most, abs(np.int64(words[k, e])))
-    zeros = 0
-    while some and not some & 1:
-        some >>= 1
-        zeros += 1
-    if zeros:
-        for k in range(lines):
-            for e in range(size):
-                words[k, e] >>= zeros
-    return zeros, most >> zeros
-
-
-@njit
-def short_products(terms, words, count, j, size, chosen, short, acc):
-    """`products` whose sums have 32 bits."""
-    size, n = np.uint64(size), 0
-    for k in range(count):
-        chosen[n] = k
-        n += terms[j, k] != 0
-    for e in range(size):
-        short[e] = 0
-    paired = n & ~1
-    for i in range(0, paired, 2):
-        k, other = chosen[i], chosen[i + 1]
-        value, more = terms[j, k], terms[j, other]
-        for e in range(size):
-            short[e] = np.int32(
-                short[e]
-                + np.int32(np.int32(words[k, e] * value) + np.int32(words[other, e] * more))
-            )
-    for i in range(paired, n):
-        k = chosen[i]
-        value = terms[j, k]
-        for e in range(size):
-            short[e] = np.int32(short[e] + np.int32(words[k, e] * value))
-    for e in range(size):
-        acc[e] = short[e]
-
-
-@njit
-def products(terms, words, count, j, size, acc):
-    """Sums of an entry's products with the lines of words, over ``count`` terms."""
-    size = np.uint64(size)
-    for e in range(size):
-        acc[e] = np.int64(words[0, e]) * np.int64(terms[j, 0])
-    for k in range(1, count):
-        value = np.int64(terms[j, k])
-        for e in range(size):
-            acc[e] += np.int64(words[k, e]) * value
+def products(terms, words, most, count, j, size, lists, acc):
+    """Sums of an entry's products with the lines of words, over ``count`` terms. ``most``: the
+    largest size of a word."""
+    lines, values, _, short = lists
+    pitch, n, total = words.shape[1], np.int64(count), np.int64(0)
+    if count < VECTOR:
+        for k in range(count):
+            lines[k], values[k] = k * pitch, terms[j, k]
+    else:
+        n = list_words(terms, j * terms.shape[1], count, 1, 0, pitch, lines, values, 0)
+    for i in range(np.uint64(n)):
+        total += abs(np.int64(values[i]))
+    if total <= 0x7FFFFFFF // max(most, 1):  # 32 bits hold the sums
+        sum_lines(words, lines, values, 0, n, size, short)
+        for e in range(np.uint64(size)):
+            acc[e] = short[e]
+        return
+    flat = words.reshape(-1)
+    for e in range(np.uint64(size)):
+        acc[e] = 0
+    for i in range(n):
+        line, value = np.uint64(lines[i]), np.int64(values[i])
+        for e in range(np.uint64(size)):
+            acc[e] += np.int64(flat[line + e]) * value
 
 
 @njit(forceinline=True)
 def learn(m, trips, x, config, cpu, S, W, places, Z, rows, registers, scratch):
     """One LEARN: the product of a listed side, zeros left out, with the lines of the other."""
-    acc, tiles, lanes, over, terms, words, marks, short, _, _, chosen, _ = scratch
-    p = config.p
+    acc, tiles, lanes, over, terms, words, marks, short, _, _, starts, indices = scratch
+    p, lists = config.p, (indices, over, starts, short)
     base, row_base, col_base = m.tile + x[m.tile_x], m.row + x[m.row_x], m.col + x[m.col_x]
     negative = m.sign == MINUS or (m.sign == RANDOM_SIGN and registers[SAMPLE_KEY] & 1)
     sign = -1 if negative else 1
@@ -714,31 +799,16 @@ def learn(m, trips, x, config, cpu, S, W, places, Z, rows, registers, scratch):
             line, lines, listed, count = listed, count, line, lines
         line_base, list_base = (row_base, col_base) if by_row else (col_base, row_base)
         line_words, listed_words = (S, columns) if by_row else (columns, S)
-        some = spread_terms(
+        most = spread_terms(
             m, line, lines, by_row, line_base, sign, trips, config, cpu, line_words, words
         )
-        if some > 0:
+        n = 0
+        if most > 0:
             n = gather_terms(
-                m,
-                listed,
-                count,
-                not by_row,
-                list_base,
-                trips,
-                config,
-                cpu,
-                listed_words,
-                tiles,
-                lanes,
-                terms,
-                acc,
-            )
-            some = some if n >= 0 else n
-            size, zeros, fits = lines * p, 0, False
-            if n > 0 and not m.narrow:
-                zeros, most = strip(words, m.inners, size)
-                more_zeros, more = strip(terms, n, m.inners)
-                zeros, fits = zeros + more_zeros, most * more * m.inners <= 0x7FFFFFFF
+                m, listed, count, not by_row, list_base, trips, config, cpu, listed_words, tiles,
+                lanes, terms, lists,
+            )  # fmt: skip
+            size = lines * p
             for j in range(n):
                 tile = (base + trips[line].tile + tiles[j]) & config.tile_mask
                 start = places[tile, 0] + lanes[j] * places[tile, 2 if by_row else 1]
@@ -747,11 +817,8 @@ def learn(m, trips, x, config, cpu, S, W, places, Z, rows, registers, scratch):
                         m, config.weight_bits, W, start, size, terms, words, j, over
                     )
                 else:
-                    if fits:
-                        short_products(terms, words, m.inners, j, size, chosen, short, acc)
-                    else:
-                        products(terms, words, m.inners, j, size, acc)
-                    clipped = add(m, config.weight_bits, W, start, size, zeros, acc, over)
+                    products(terms, words, most, m.inners, j, size, lists, acc)
+                    clipped = add(m, config.weight_bits, W, start, size, acc, over)
                 if clipped and m.walk:
                     for e in range(size):
                         if over[e]:
@@ -766,7 +833,7 @@ def learn(m, trips, x, config, cpu, S, W, places, Z, rows, registers, scratch):
                         if over[g * p : g * p + p].any():
                             tile = (base + trips[line + g].tile + tiles[j]) & config.tile_mask
                             count_tile(tile, cpu, registers, marks)
-        if some < 0:
+        if most < 0 or n < 0:
             return ADDRESS
     else:
         n, gathered = 0, NOWHERE
@@ -783,7 +850,7 @@ def learn(m, trips, x, config, cpu, S, W, places, Z, rows, registers, scratch):
                 gathered = row.col
                 n = gather_terms(
                     m, m.column_at, m.columns, False, col_base + gathered, trips, config, cpu,
-                    columns, tiles, lanes, terms, acc,
+                    columns, tiles, lanes, terms, lists,
                 )  # fmt: skip
             if n < 0:
                 return ADDRESS
@@ -792,7 +859,10 @@ def learn(m, trips, x, config, cpu, S, W, places, Z, rows, registers, scratch):
                 tile = (base + step) & config.tile_mask
                 if missing(cpu, TILE_SPACE, tile + m.integral, config.weight_depth):
                     return ADDRESS
-                products(terms, words, m.inners, j, p, acc)
+                products(
+                    terms, words, np.int64(1) << 31, m.inners, j, p,
+                    lists, acc,
+                )  # fmt: skip
                 if m.integral:
                     clipped = integrate(m, config, W, places, tile, lanes[j], acc)
                 else:
@@ -821,14 +891,14 @@ def count_tile(tile, cpu, registers, marks):
 
 
 @njit(forceinline=True)
-def add(m, weight_bits, W, start, size, zeros, acc, over):
-    """Add sums that lack ``zeros`` bits, rounded, to a line of weights. Returns whether any
-    saturated, and in ``over`` which."""
+def add(m, weight_bits, W, start, size, acc, over):
+    """Add sums, rounded, to a line of weights. Returns whether any saturated, and in ``over``
+    which."""
     high = (np.int64(1) << (weight_bits - 1)) - 1
     q, low, half = m.q, -high - 1, np.int64(1) << (m.q - 1)
     some, start, size = np.int64(0), np.uint64(start), np.uint64(size)
     for e in range(size):
-        x = acc[e] << zeros
+        x = acc[e]
         new = np.int64(W[start + e]) + ((x + half + (x >> 63)) >> q)
         saturated = min(max(new, low), high)
         over[e] = new != saturated
@@ -904,7 +974,7 @@ def integrate(m, config, W, places, tile, column, acc):
         if not (acc[row] or memory or m.bound):
             continue  # an input of 0 that was so before
         u = min(max(half_away(acc[row], m.q), low), high) - memory
-        W[beside] = min(max(memory + half_away(u, config.integral_shift), low), high)
+        W[beside] = memory + half_away(u, config.integral_shift)  # between both: no need to clip
         g = u if abs(u) > m.threshold else 0
         new = np.int64(W[at]) + half_away(g, m.gain)
         saturated = min(max(new, low), high)

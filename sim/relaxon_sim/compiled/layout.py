@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from relaxon_isa import ArrayConfig
 
-from .tables import SEGMENT, Operation
+from .tables import SEGMENT, Operation, in_vectors
 
 __all__ = ["Layout", "Plan"]
 
@@ -38,7 +38,7 @@ class Plan:
 
     values: dict[str, int]
     segments: NDArray
-    sizes: tuple[int, int, int, int, int, int]
+    sizes: tuple[int, int, int, int, int]
     panel: tuple[NDArray, bool] | None = None
 
 
@@ -57,7 +57,7 @@ class Layout:
     def __init__(self, config: ArrayConfig):
         p, depth = config.p, config.weight_depth
         self.config = config
-        self.words = np.zeros(depth * p * p, np.int32)
+        self.words = in_vectors(depth * p * p, np.int32)
         self.places = np.array([[tile * p * p, 1, p] for tile in range(depth)], np.int64)
         self._matrices: list[NDArray] = []
         self._owner = np.full(depth, -1)
@@ -162,7 +162,7 @@ class Layout:
         rows, columns = len(trips["outer"]), len(trips["column"])
         line = max(rows, columns) * p if wide else p
         lists = line if wide else columns * p
-        sizes = (line, max(lists + 1, line), lists + 1, len(trips["inner"]), line, 1)
+        sizes = (line, max(lists + 1, line), lists + 1, len(trips["inner"]), line)
         # A product and half a step of rounding; a weight and what is added to it.
         config = self.config
         narrow = 2 * (config.state_bits - 1) <= 30 and max(values["q"], config.weight_bits) <= 30
@@ -221,6 +221,5 @@ class Layout:
             "short": short,
             "src_line": bool((np.diff(outer["src"])[joined] == 1).all()),
         }
-        length = len(inner) * p
-        sizes = (most, length + p, 1, 1, 1, length)
+        sizes = (most, len(inner) * p + p, 1, 1, 1)
         return Plan(values, segments, sizes, of_first if panel else None)

@@ -17,7 +17,17 @@ from ..golden.state import Memories
 from .layout import Layout
 from .loader import load
 from .status import Status
-from .tables import CPU, OPERATION, SEGMENT, TRIP, Operation, config_record, record
+from .tables import (
+    CPU,
+    OPERATION,
+    SEGMENT,
+    TRIP,
+    VECTOR,
+    Operation,
+    config_record,
+    in_vectors,
+    record,
+)
 
 __all__ = ["Machine", "fits"]
 
@@ -77,11 +87,13 @@ class Machine(Memories):
         self.engine = load()
         self.states = Plane(config, config.state_depth, Integers(np.int32), "state group")
         self.drives = Plane(config, config.drive_depth, Integers(np.int64), "drive group")
+        for plane in (self.states, self.drives):
+            plane.words = in_vectors(plane.words.size, plane.words.dtype)
         self.weights = Layout(config)
         self.table = np.zeros(1 << config.table_bits, np.int32)
         self.registers = RegisterFile(config)
         self.registers.values = np.array(self.registers.values, np.int64)
-        self.sample = np.zeros(self.states.words.size, np.int32)
+        self.sample = in_vectors(self.states.words.size, np.int32)
         self.sample_rows = np.zeros(self.states.words.size, np.int32)
         self.cpu = record(CPU, {})
         self.left_over = False
@@ -110,8 +122,8 @@ class Machine(Memories):
         self.panel, self.stamps = np.zeros(0, np.int16), np.zeros((1, 2), np.int64)
         self._used = {"trips": 0, "segments": 0}
         self._panels: dict[bytes, tuple[int, int]] = {}
-        self._sizes = (0,) * 6
-        self._make_room((1,) * 6)
+        self._sizes = (0,) * 5
+        self._make_room((1,) * 5)
 
     # Memories -----------------------------------------------------------------------------
 
@@ -188,7 +200,9 @@ class Machine(Memories):
         if key not in self._panels:
             at, number = len(self.panel), len(self._panels) + 1
             self._panels[key] = number, at
-            self.panel = np.zeros(at + tiles.size * self.config.p**2, np.int16)
+            lanes, sources = (self.config.p * groups for groups in tiles.shape)
+            line = -(-lanes // VECTOR) * VECTOR
+            self.panel = np.zeros(at + sources * line, np.int16)
             self.stamps = np.full((number + 1, 2), -1, np.int64)
             self._make_room(self._sizes, renew=True)
         number, at = self._panels[key]
@@ -200,18 +214,18 @@ class Machine(Memories):
         if renew or most != self._sizes:
             self._sizes = most
             self.stamps[:] = -1  # numbers of LEARNs begin again
-            sums, listed, lists, terms, line, shorts = most
+            sums, listed, lists, terms, line = most
+            sums, listed = sums + VECTOR, max(listed, terms) + VECTOR
             self.scratch = (
                 *(np.zeros(n, np.int64) for n in (sums, listed, listed)),
                 np.zeros(listed, np.int32),
-                np.zeros((lists, terms), np.int32),
-                np.zeros((terms, line), np.int32),
+                np.zeros((lists + 1, max(terms, VECTOR)), np.int32),
+                np.zeros((terms + 1, max(line, VECTOR)), np.int32),
                 np.zeros(self.config.weight_depth + 1, np.int64),
-                np.zeros(max(sums, line), np.int32),
+                np.zeros(max(sums, line) + VECTOR, np.int32),
                 self.panel,
-                np.zeros(shorts, np.int16),
-                np.zeros(terms + 1, np.int64),
                 self.stamps,
+                *(np.zeros(listed, np.int32) for _ in range(2)),
             )
 
     # Running ------------------------------------------------------------------------------

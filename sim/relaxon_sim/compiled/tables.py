@@ -38,7 +38,17 @@ from relaxon_isa import (
 )
 from relaxon_isa.check import check_fields
 
-__all__ = ["CONFIG", "CPU", "OPERATION", "SEGMENT", "TRIP", "Operation", "config_record", "record"]
+__all__ = [
+    "CONFIG",
+    "CPU",
+    "OPERATION",
+    "SEGMENT",
+    "TRIP",
+    "Operation",
+    "config_record",
+    "in_vectors",
+    "record",
+]
 
 
 def _columns(*kinds: type, without: Sequence[str] = ()) -> list[str]:
@@ -107,6 +117,9 @@ SEGMENT = np.dtype([(name, np.int64) for name in ("first", "groups", "lanes", "w
 """Trips of MAC's outer levels that write neighbouring groups, so that they are one line of lanes:
 the first, how many, their valid lanes, and whether their tiles lie together, too."""
 
+VECTOR = 16
+"""Words that the engine looks at together."""
+
 CONFIG = np.dtype(
     [
         (f.name, np.int64)
@@ -137,6 +150,11 @@ CYCLES_OF = {
     Opcode.WAIT: Register.WAIT_CYCLES,
     Opcode.EMIT: Register.EMIT_CYCLES,
 }
+
+
+def in_vectors(size: int, dtype: Any) -> NDArray:
+    """Zeros that the engine may read a vector of beyond their end."""
+    return np.zeros(size + VECTOR, dtype)[:size]
 
 
 def record(dtype: np.dtype, values: dict[str, Any]) -> NDArray:
