@@ -13,7 +13,7 @@ from relaxon.datasets import load
 from relaxon.network import Network
 from relaxon.rules import make_rule, settings_for
 from relaxon.studies.estimate import fixed_settings, latency_of
-from relaxon.studies.faults import FAULTS, FaultyTransport
+from relaxon.studies.faults import FAULTS, FaultyTransport, busy
 from relaxon.studies.line import CLOCK_HZ, line
 from relaxon.studies.speed import synthetic
 from relaxon.training import Trainer, TrainSettings
@@ -108,6 +108,14 @@ def test_training_over_a_line_with_faults_is_the_same(tmp_path):
     assert sum(clean["faults"].values()) == 0 == clean["link"]["damaged"]
     assert sum(faulty["faults"].values()) > 0
     assert faulty["sent"] + faulty["received"] > clean["sent"] + clean["received"]
+
+
+def test_busy_processes_end_with_the_trial():
+    with busy(1) as processes:
+        assert processes and all(process.poll() is None for process in processes)
+    assert all(process.returncode for process in processes)
+    with busy(0) as processes:
+        assert not processes
 
 
 def test_what_the_line_did_is_told(monkeypatch):

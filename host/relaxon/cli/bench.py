@@ -23,7 +23,7 @@ from ..studies import bptt, claims, comparison, deep, equivalence, throughput
 from ..studies import devices as flaws
 from ..studies.cycles import cycles, cycles_of
 from ..studies.estimate import latency_of, usual_latency
-from ..studies.faults import RATES, SAME_OR_NOT, faults
+from ..studies.faults import RATES, SAME_OR_NOT, busy, faults
 from ..studies.gradient import gradient
 from ..studies.line import BITS, CLOCK_HZ, DIVISOR, line
 from ..studies.plots import check_picture
@@ -131,6 +131,14 @@ def bench_cycles(layers: str | None, machine: str, as_json: bool) -> None:
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(0), help="Of weights and faults."
 )
+@click.option(
+    "--busy",
+    "others",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 16),
+    help="Processes a processor that compute beside it, as on a shared computer.",
+)
 @json_option
 def bench_faults(
     machines: tuple[str, ...],
@@ -140,6 +148,7 @@ def bench_faults(
     samples: int,
     epochs: int,
     seed: int,
+    others: int,
     as_json: bool,
 ) -> None:
     """Train the virtual board over a line with faults, and compare with the golden model.
@@ -153,7 +162,8 @@ def bench_faults(
     network, dataset = Network.parse(layers), read_data(data)
     count = min(samples, len(dataset.x_train))
     rows = []
-    with bar("samples", len(configs) * len(rates) * epochs * count) as progress:
+    bars = bar("samples", len(configs) * len(rates) * epochs * count)
+    with busy(others), bars as progress:
         for name, config in configs.items():
             for row in faults(
                 config,

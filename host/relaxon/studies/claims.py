@@ -545,8 +545,8 @@ def _frequency(data: Dataset) -> Figure:
 
 
 TEMPORAL_MNIST = {"rate_shifts": (2, 3), "options": {"dead": 2.0**-9}}
-"""The best of rates from (1, 2) to (4, 4) and dead zones from 2**-8 to 2**-10: a neuron of 784 inputs
-has more products to learn from than one of 64, for which the defaults were chosen."""
+"""The best of rates from (1, 2) to (4, 4) and dead zones from 2**-8 to 2**-10: a neuron of 784
+inputs has more products to learn from than one of 64, for which the defaults were chosen."""
 
 
 def _temporal(data: Dataset) -> Figure:

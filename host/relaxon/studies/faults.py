@@ -1,7 +1,12 @@
 """Training over a line with faults: a proxy before the virtual board, which is the gateware."""
 
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from random import Random
 
@@ -19,7 +24,7 @@ from ..network import Network
 from ..rules import settings_for
 from ..training import Progress, Trainer, TrainSettings, silent
 
-__all__ = ["FAULTS", "RATES", "SAME_OR_NOT", "FaultyTransport", "Outcome", "faults"]
+__all__ = ["FAULTS", "RATES", "SAME_OR_NOT", "FaultyTransport", "Outcome", "busy", "faults"]
 
 RATES = (0.0, 1e-4, 1e-3, 3e-3, 1e-2)
 """Faults a byte."""
@@ -37,6 +42,13 @@ OF_THE_LINE = (
     Register.LINK_DROPS,
 )
 """Counters that depend on how bytes arrive."""
+BUSY = """
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+while True:
+    pass
+"""
+"""Computes until its input ends, which it does with the process that began it."""
 
 
 class FaultyTransport:
@@ -147,6 +159,20 @@ def _train(
     while trainer.epoch < settings.epochs:
         trainer.run_epoch(progress)
     return Outcome(trainer)
+
+
+@contextmanager
+def busy(a_processor: int) -> Iterator[list[subprocess.Popen]]:
+    """Processes beside this one that do nothing but compute, so many for each processor."""
+    command = [sys.executable, "-c", BUSY]
+    count = a_processor * (os.cpu_count() or 1)
+    found = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(count)]
+    try:
+        yield found
+    finally:
+        for process in found:
+            process.kill()
+            process.communicate()
 
 
 def faults(
