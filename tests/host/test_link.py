@@ -446,6 +446,9 @@ def test_only_what_was_lost_is_sent_again(keeps: bool, again: list[int]) -> None
     host.receive(board.transmit(), 0.0)
     sent = everything(host)  # and nothing twice
     assert [header.seq // MAX_PAYLOAD for header, _ in sent] == again
+    board.answer = Control(0)
+    host.receive(board.transmit(), 0.0)
+    assert not everything(host)  # a repetition is on its way: an older answer asks for no other
     for frame in sent:
         board.receive(encode_frame(*frame))
     host.receive(board.transmit(), 0.0)
