@@ -536,6 +536,7 @@ def mac(m, trips, segments, x, config, cpu, S, D, W, places, Z, table, registers
         seg = segments[m.segment_at + s]
         trip = trips[m.outer_at + seg.first]
         used = np.uint64(seg.lanes)
+        whole = np.uint64(in_vectors(seg.lanes))  # what is beyond the lanes means nothing
         summed = random
         if diagonal:
             status = multiply_diagonal(
@@ -589,10 +590,10 @@ def mac(m, trips, segments, x, config, cpu, S, D, W, places, Z, table, registers
             return ADDRESS
         at = np.uint64(drive * p)
         if m.from_drive:
-            for e in range(used):
+            for e in range(whole):
                 acc[e] = ((D[at + e] + ((acc[e] ^ minus) - minus)) << wrap) >> wrap
         elif not random:
-            for e in range(used):
+            for e in range(whole):
                 acc[e] = (((acc[e] ^ minus) - minus) << wrap) >> wrap
         if m.both:
             for e in range(used):
@@ -622,6 +623,7 @@ def finish(m, seg, dst, old, gate, config, cpu, S, table, registers, acc, words)
     """A segment's new words from its accumulators; judges them. What a MAC does not ask for is
     done with numbers that change nothing: one pass for all."""
     p, used = config.p, np.uint64(seg.lanes)
+    whole = np.uint64(in_vectors(seg.lanes))
     one = np.int64(1) << m.one
     high = (np.int64(1) << (config.state_bits - 1)) - 1
     low, floor, shift, up, counts = -high - 1, -BEYOND, m.shift, m.up, False
@@ -656,14 +658,15 @@ def finish(m, seg, dst, old, gate, config, cpu, S, table, registers, acc, words)
     from_old = np.int64(-1 if m.judge == CHANGE else 0)
     before, beside = np.uint64(old * p), np.uint64(gate * p)
     moved, over = np.int64(0), np.int64(0)
-    for e in range(used):
+    for e in range(whole):
+        counted = -np.int64(e < used)
         u = max((acc[e] + half) >> shift, floor) << up
         v = min(max(u, low), high)
-        over |= u ^ v
+        over |= (u ^ v) & counted
         word, was = np.int64(S[beside + e]), np.int64(S[before + e])
         v = v if inside < word and word < outside else np.int64(0)
         v = was + ((v - was + step_half) >> m.step)
-        moved = max(moved, abs(v - (was & from_old)))
+        moved = max(moved, abs(v - (was & from_old)) & counted)
         words[e] = v
     if m.judge and moved > m.tol:
         cpu.flag = 0
