@@ -797,6 +797,24 @@ def test_what_needs_no_data_is_refused_before_they_are_read(arguments, files, mo
     assert result.exit_code in (3, 5, 6) and "error:" in result.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "bench faults --rate nan",
+        "bench latency --latency inf",
+        "bench bptt --beta nan",
+        "bench bptt --beta inf",
+        "estimate icebreaker --layers 8,4,2 --latency nan",
+    ],
+)
+def test_a_number_of_a_range_is_finite(command):
+    relaxon(*command.split(), code=2)
+
+
+def test_a_machine_without_layers_is_refused_where_the_table_has_its_own():
+    assert "give both, or neither" in relaxon("bench", "cycles", "--preset", "up5k", code=2)
+
+
 def test_a_list_of_machines_is_of_no_device():
     assert "leave one out" in relaxon("info", "--presets", *GOLDEN, code=2)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 import numpy as np
+from click.core import ParameterSource
 
 from relaxon_isa import ConfigError, ProgramError
 from relaxon_sim.compiled.loader import available
@@ -39,6 +40,7 @@ from .boards import (
 )
 from .console import DIFFERENT, bar, json_option, print_json, show
 from .options import (
+    FiniteRange,
     check_folder,
     check_output,
     data_option,
@@ -92,6 +94,9 @@ def bench_cycles(layers: str | None, machine: str, as_json: bool) -> None:
     data: a training sample that its first pass brings within the margin, and one that stays beyond
     it and learns. Groups of states and drives, and tiles of weights, are what a network takes.
     """
+    source = click.get_current_context().get_parameter_source("machine")
+    if not layers and source is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--preset is the machine of --layers: give both, or neither")
     with bar("counting cycles"):
         found = cycles_of(Network.parse(layers), find_machine(machine)) if layers else cycles()
     if print_json(found, as_json):
@@ -115,7 +120,7 @@ def bench_cycles(layers: str | None, machine: str, as_json: bool) -> None:
     multiple=True,
     default=RATES,
     show_default=True,
-    type=click.FloatRange(0, 0.5),
+    type=FiniteRange(0, 0.5),
     help="Faults a byte; may be repeated.",
 )
 @data_option
@@ -284,7 +289,7 @@ def bench_link(
 @board_machine_option
 @click.option(
     "--latency",
-    type=click.FloatRange(0, 1000),
+    type=FiniteRange(0, 1000),
     help="ms that the USB adapter and the computer take from byte to byte (default: 1.2 with "
     "adapters of FTDI, 2 with others).",
 )
@@ -564,7 +569,7 @@ def bench_digits(layers: str, seeds: int, epochs: int, as_json: bool) -> None:
     "--beta",
     default=0.25,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     help="Strength of the nudge.",
 )
 @file_option("--plot", "Draw both traces to this file.")
@@ -615,7 +620,7 @@ feedback_option = click.option(
     "--beta",
     default=0.02,
     show_default=True,
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     help="Strength of the nudge.",
 )
 @file_option("--plot", "Draw some increments of each layer to this file.")

@@ -19,7 +19,14 @@ from ..rules import fits, settings_for
 from ..studies.estimate import BEYOND, FREE_SWEEPS, NUDGED_SWEEPS
 from ..studies.estimate import estimate as cost_of
 from .console import console, json_option, print_json, show
-from .options import input_bits_option, jobs_option, machine_option, pool_option, recipe_option
+from .options import (
+    FiniteRange,
+    input_bits_option,
+    jobs_option,
+    machine_option,
+    pool_option,
+    recipe_option,
+)
 
 __all__ = [
     "COMMANDS",
@@ -219,7 +226,7 @@ def boards(as_json: bool) -> None:
     "--latency",
     default=0.0,
     show_default=True,
-    type=click.FloatRange(0, 1000),
+    type=FiniteRange(0, 1000),
     help="ms that the USB adapter and the computer take from byte to byte. Usual are 1.2 with "
     "adapters of FTDI as relaxon sets them, 16.2 where that is not possible (Windows, a timer "
     "that 'relaxon doctor' complains of), 1 to 2 with others (DAPLink, CDC).",

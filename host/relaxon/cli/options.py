@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import wraps
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -24,6 +25,7 @@ from ..training import TrainSettings
 from .console import bar
 
 __all__ = [
+    "FiniteRange",
     "any_case",
     "backend_option",
     "check_device",
@@ -49,6 +51,14 @@ __all__ = [
     "recipe_option",
     "seeds_option",
 ]
+
+
+class FiniteRange(click.FloatRange):
+    """Numbers of a range, which NaN would be in: no comparison finds it outside."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        return found if isfinite(found) else self.fail(f"{value!r}: must be finite", param, ctx)
 
 
 def numbers(kind: type) -> Callable:
