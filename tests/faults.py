@@ -165,7 +165,7 @@ def _engine(right: str, wrong: str, preset: str = "") -> Fault:
 ENGINE_FAULTS = {
     # MAC
     "engine: trips' signs forgotten": _engine(
-        "run * p, trip.sign, k * p", "run * p, np.int64(1), k * p"
+        "run * p, trip.sign, place", "run * p, np.int64(1), place"
     ),
     "engine: all lanes of a tile meet one line": _engine(
         "starts[j] = places[tile, 0] + lanes[j] * places[tile, across]",
