@@ -1,5 +1,6 @@
 """The compiled engine as a device: runs in pieces, many samples at a time, choice by name."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -241,6 +242,28 @@ def test_code_is_loaded_not_compiled_again() -> None:
     code = "from relaxon_sim.compiled.loader import load; load()"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("environment", "compresses"),
+    [
+        ({"NUMBA_CPU_NAME": "generic"}, False),
+        ({"NUMBA_CPU_FEATURES": ""}, False),
+        ({"NUMBA_ENABLE_AVX": "0"}, False),
+        ({"NUMBA_CPU_FEATURES": "+avx512f"}, True),
+    ],
+)
+def test_vectors_are_those_of_the_processor_compiled_for(environment, compresses) -> None:
+    """Not those of the computer that compiles."""
+    from llvmlite.binding import llvm_version_info
+
+    code = "from relaxon_sim.compiled import engine; print(engine.COMPRESSES)"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=kept | environment,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert ran.stdout == f"{compresses and llvm_version_info >= (19,)}\n"
 
 
 def test_without_a_folder_to_write(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:

@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from llvmlite.binding import get_host_cpu_features, llvm_version_info
+from llvmlite.binding import llvm_version_info
 from numba import njit, types
 from numba.core import cgutils
+from numba.core.codegen import get_host_cpu_features
 from numba.core.config import CPU_FEATURES  # pyright: ignore[reportAttributeAccessIssue]
 from numba.extending import intrinsic
 
@@ -181,9 +182,10 @@ def _list_vector(typingctx, words, at, count, sign, place, step, places, values,
 
 
 list_vector: Any = _list_vector
-COMPRESSES = "+avx512f" in (CPU_FEATURES or get_host_cpu_features().flatten())
-COMPRESSES &= llvm_version_info >= (19,)
-"""Whether the processor closes the gaps of a vector, which elsewhere takes longer than a loop."""
+FEATURES = get_host_cpu_features() if CPU_FEATURES is None else CPU_FEATURES
+COMPRESSES = "+avx512f" in FEATURES and llvm_version_info >= (19,)
+"""Whether the processor that code is for closes the gaps of a vector, which elsewhere takes longer
+than a loop."""
 
 
 @njit
