@@ -91,7 +91,9 @@ def _folder() -> Path | None:
 
     import relaxon_isa
 
-    state = (numba.__version__, sys.version, llvm.get_host_cpu_name())
+    config: Any = numba.config
+    target = (llvm.get_host_cpu_name(), config.CPU_NAME, config.CPU_FEATURES)
+    state = (numba.__version__, sys.version, *target, __file__)  # numba keeps code by its path
     digest = hashlib.sha256(repr(state).encode())
     own = [Path(__file__).with_name(f"{name}.py") for name in ("engine", "tables", "status")]
     for source in (*sorted(Path(relaxon_isa.__path__[0]).glob("*.py")), *own, Path(__file__)):
