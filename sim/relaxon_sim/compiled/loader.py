@@ -91,7 +91,7 @@ def _folder() -> Path | None:
 
     import relaxon_isa
 
-    config: Any = numba.config
+    config: Any = numba.core.config
     target = (llvm.get_host_cpu_name(), config.CPU_NAME, config.CPU_FEATURES)
     state = (numba.__version__, sys.version, *target, __file__)  # numba keeps code by its path
     digest = hashlib.sha256(repr(state).encode())
