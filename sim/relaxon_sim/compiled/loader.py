@@ -88,10 +88,11 @@ def _folder() -> Path | None:
     """
     import llvmlite.binding as llvm
     import numba
+    from numba.core import config as numbas
 
     import relaxon_isa
 
-    config: Any = numba.core.config
+    config: Any = numbas
     target = (llvm.get_host_cpu_name(), config.CPU_NAME, config.CPU_FEATURES)
     state = (numba.__version__, sys.version, *target, __file__)  # numba keeps code by its path
     digest = hashlib.sha256(repr(state).encode())
