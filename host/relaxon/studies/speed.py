@@ -58,25 +58,30 @@ CASES = (
     Case("28x28x1-12c6s2-36c4s2-10", part=0.1),
 )
 """What `relaxon bench golden` times."""
+AT_LEAST = 1.0
+"""Seconds: what is shorter is more of the computer's other work than of ours."""
 
 
 def _epoch_seconds(
     network: Network, data: Dataset, rule: RuleSettings, engine: str
 ) -> tuple[float, list[np.ndarray]]:
-    """Seconds of the processor in a training epoch, the fastest of three, and the weights before
-    them."""
+    """Seconds of the processor in a training epoch, the fastest of three, of trainings that take at
+    least `AT_LEAST` together, and the weights before them."""
     settings = TrainSettings(epochs=3, rate_halvings=0, rule=rule)
     name = "ecp5-85f-conv" if network.convolves else "default"
     config = preset(name).replace(p=12, weight_depth=1 << 14)
     with open_device("golden", config, engine=engine) as device:
-        trainer = Trainer(device, network, data, settings)
-        trainer.start()
-        weights, times = trainer.real_weights(), []
-        for _ in range(settings.epochs):
-            start = time.process_time()
-            trainer.run_epoch()
-            times.append(time.process_time() - start)
-    return min(times), weights
+        times: list[float] = []
+        while True:
+            trainer = Trainer(device, network, data, settings)
+            trainer.start()
+            weights = trainer.real_weights()
+            for _ in range(settings.epochs):
+                start = time.process_time()
+                trainer.run_epoch()
+                times.append(time.process_time() - start)
+            if sum(times) >= AT_LEAST:
+                return min(times), weights
 
 
 def golden(case: Case, samples: int) -> dict:

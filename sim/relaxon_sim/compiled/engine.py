@@ -484,14 +484,19 @@ def multiply_panel(m, src, line, weight, trips, config, cpu, S, panel, lists, ac
     n = list_sources(m, src, m.panel_at, line, trips, config, cpu, S, lines, values)
     if n < 0:
         return ADDRESS
-    total = np.int64(0)
-    for j in range(np.uint64(n)):
-        total += abs(np.int64(values[j]))
+    total = np.uint32(0)
+    for j in range(np.uint64(n)):  # up to 2**16 of 16 bits (`layout`)
+        total = np.uint32(total + np.uint32(abs(np.int32(values[j]))))
+    if weight * np.int64(total) <= 0x7FFFFFFF:
+        sum_lines(panel, lines, values, 0, n, line, short)
+        for e in range(np.uint64(line)):
+            acc[e] = np.int64(short[e])
+        return DONE
     for e in range(np.uint64(line)):
         acc[e] = 0
-    start, fits = 0, weight * total <= 0x7FFFFFFF
+    start = 0
     while start < n:  # as many sources at a time as 32 bits hold the sums of
-        end, left = n if fits else start, np.int64(0x7FFFFFFF)
+        end, left = start, np.int64(0x7FFFFFFF)
         while end < n:
             left -= weight * abs(np.int64(values[end]))
             if left < 0:

@@ -206,7 +206,9 @@ class Layout:
         config, most = self.config, int(segments["groups"].max()) * p
         short = config.weight_bits <= 16 and config.state_bits <= 16
         panel = short and known and not one_tile and len(segments) >= PANEL_FROM
-        panel = panel and bool((segments["groups"] == most // p).all())
+        panel = (
+            panel and bool((segments["groups"] == most // p).all()) and len(inner) * p <= 1 << 16
+        )
         if panel:  # all segments have the tiles of the first, and one list of sources each
             multiplied = outer["tile"].reshape(len(segments), -1)
             sources = outer["src"].reshape(len(segments), -1)
