@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from relaxon_isa import ArrayConfig
 
-from .tables import SEGMENT, Operation, in_vectors
+from .tables import SEGMENT, Operation, padded
 
 __all__ = ["Layout", "Plan"]
 
@@ -57,7 +57,7 @@ class Layout:
     def __init__(self, config: ArrayConfig):
         p, depth = config.p, config.weight_depth
         self.config = config
-        self.words = in_vectors(depth * p * p, np.int32)
+        self.words = padded(depth * p * p, np.int32)
         self.places = np.array([[tile * p * p, 1, p] for tile in range(depth)], np.int64)
         self._matrices: list[NDArray] = []
         self._owner = np.full(depth, -1)

@@ -25,7 +25,7 @@ from .tables import (
     VECTOR,
     Operation,
     config_record,
-    in_vectors,
+    padded,
     record,
 )
 
@@ -88,12 +88,12 @@ class Machine(Memories):
         self.states = Plane(config, config.state_depth, Integers(np.int32), "state group")
         self.drives = Plane(config, config.drive_depth, Integers(np.int64), "drive group")
         for plane in (self.states, self.drives):
-            plane.words = in_vectors(plane.words.size, plane.words.dtype)
+            plane.words = padded(plane.words.size, plane.words.dtype)
         self.weights = Layout(config)
         self.table = np.zeros(1 << config.table_bits, np.int32)
         self.registers = RegisterFile(config)
         self.registers.values = np.array(self.registers.values, np.int64)
-        self.sample = in_vectors(self.states.words.size, np.int32)
+        self.sample = padded(self.states.words.size, np.int32)
         self.sample_rows = np.zeros(self.states.words.size, np.int32)
         self.cpu = record(CPU, {})
         self.left_over = False
@@ -201,7 +201,7 @@ class Machine(Memories):
             at, number = len(self.panel), len(self._panels) + 1
             self._panels[key] = number, at
             lanes, sources = (self.config.p * groups for groups in tiles.shape)
-            line = -(-lanes // VECTOR) * VECTOR
+            line = -(-lanes // VECTOR) * VECTOR  # as `engine.in_vectors`
             self.panel = np.zeros(at + sources * line, np.int16)
             self.stamps = np.full((number + 1, 2), -1, np.int64)
             self._make_room(self._sizes, renew=True)

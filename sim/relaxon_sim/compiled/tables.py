@@ -46,7 +46,7 @@ __all__ = [
     "TRIP",
     "Operation",
     "config_record",
-    "in_vectors",
+    "padded",
     "record",
 ]
 
@@ -152,7 +152,7 @@ CYCLES_OF = {
 }
 
 
-def in_vectors(size: int, dtype: Any) -> NDArray:
+def padded(size: int, dtype: Any) -> NDArray:
     """Zeros that the engine may read a vector of beyond their end."""
     return np.zeros(size + VECTOR, dtype)[:size]
 
