@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-from relaxon_hdl.tools.cache import cache_dir, replacing
+from relaxon_hdl.tools.cache import made_once
 from relaxon_hdl.tools.find import find_tool, tool_version
 from relaxon_hdl.tools.run import run_tool
 from relaxon_isa import ToolError
@@ -21,6 +21,8 @@ from relaxon_isa import ToolError
 __all__ = ["Waves", "compile_model", "find_compiler", "find_verilator", "verilate"]
 
 Waves = Literal["vcd", "fst"]
+
+KEEP = 20
 
 
 def find_verilator() -> Path:
@@ -127,51 +129,46 @@ def compile_model(
         "VM_TRACE_VCD": int(waves == "vcd"),
         "VM_TRACE_FST": int(waves == "fst"),
         "VM_TRACE_SAIF": 0,
-        **(defines or {}),
     }
     flags = [
         *(f"-D{name}={value}" for name, value in macros.items()),
-        *(f"-I{include}", f"-I{include / 'vltstd'}", "-Iobj", "-std=c++17", "-w"),
+        *(f"-I{include}", f"-I{include / 'vltstd'}", "-std=c++17", "-w"),
     ]
+    own = [*(f"-D{name}={value}" for name, value in (defines or {}).items()), "-Iobj", optimise]
     runtime = ["verilated.cpp", "verilated_threads.cpp", *runtime]
     if waves:
         runtime.append(f"verilated_{waves}_c.cpp")
-    # Every file reads a second's worth of headers, so there are two for all of the model.
+    # Every file reads half a second's worth of headers, so there is one. What runs once is at its
+    # end, and not optimised.
     slow, fast = [], []
     for path in sorted((work / "obj").glob("Vtop*.cpp")):
         once = any(part in path.name for part in ("__Slow", "__Syms"))
-        (slow if once else fast).append(path)
-    for name, parts in (("slow.cpp", slow), ("fast.cpp", fast)):
-        (work / name).write_text("".join(f'#include "{path.name}"\n' for path in parts))
-    sources = [
-        (work / "fast.cpp", optimise),
-        (work / "slow.cpp", "-O0"),  # what runs once is compiled in no time
-        (main, "-O2"),
-    ]
-
-    def compile_one(source: tuple[Path, str]) -> str:
-        path, optimisation = source
-        target = f"{path.stem}.o"
-        command = [*compiler, *flags, optimisation, "-c", str(path), "-o", target]
-        run_tool(command, "the C++ compiler", directory=work)
-        return target
+        (slow if once else fast).append(path.name)
+    parts = [f'#include "{name}"\n' for name in (*fast, main.resolve().as_posix(), *slow)]
+    parts.insert(len(fast) + 1, '#pragma GCC optimize("O0")\n')
+    (work / "model.cpp").write_text("".join(parts))
 
     made_by = run_tool([*compiler, "--version"], "the C++ compiler")
 
+    def compile_to(target: Path, source: Path, *more: str) -> str:
+        command = [*compiler, *flags, *more, "-c", str(source), "-o", str(target)]
+        run_tool(command, "the C++ compiler", directory=work)
+        return str(target)
+
     def compile_runtime(name: str) -> str:
-        """Half of all the work, and the same for all models: kept in the user's cache."""
+        """Most of all the work, and the same for all models: kept in the user's cache."""
         text = f"{(include / name).read_text()} {tool_version('verilator')} {flags} {made_by}"
-        kept = cache_dir("runtime") / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.o"
-        if not kept.exists():
-            made = compile_one((include / name, "-O1"))
-            with replacing(kept) as part:
-                shutil.copyfile(work / made, part)
-        return str(kept)
+        key = hashlib.sha256(text.encode()).hexdigest()[:24]
+
+        def make(place: Path) -> None:
+            compile_to(place / "runtime.o", include / name, "-O1")
+
+        return str(made_once("runtime", key, "runtime.o", make, KEEP))
 
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             later = pool.map(compile_runtime, runtime)
-            objects = [*pool.map(compile_one, sources), *later]
+            objects = [compile_to(work / "model.o", work / "model.cpp", *own), *later]
         libraries = ["-pthread", *(["-llz4", "-lz"] if waves == "fst" else [])]
         command = [*compiler, *objects, *link, *libraries, "-o", program]
         run_tool(command, "the linker", directory=work)

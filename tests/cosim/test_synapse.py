@@ -178,13 +178,14 @@ async def learns_and_multiplies(dut):
     cell = Cell(dut, config, rng)
     weights = [0] * config.weight_depth
     saturations = 0
-    for _ in range(BATCHES):
+    for batch in range(BATCHES):
+        most = min(config.learn_terms, 4096 if batch % 10 == 0 else 16)
         learn = some_learn(config, rng)
         tiles = list(range(0, config.weight_depth, 2 if learn.integral else 1))
         rng.shuffle(tiles)
         jobs, accumulators = [], []
         for tile in tiles[: rng.randint(1, len(tiles))]:
-            count = rng.choice([1, 1, 2, min(3, config.learn_terms), config.learn_terms])
+            count = rng.choice([1, 1, 2, min(3, most), most])
             bits = config.state_bits
             terms = [
                 (lively_word(rng, bits), lively_word(rng, bits), rng.randint(0, 1))

@@ -98,6 +98,8 @@ def simulate(
                         "RELAXON_BENCH": str(file),
                         "RELAXON_PARAMETERS": json.dumps(dict(parameters or {})),
                         "COCOTB_ANSI_OUTPUT": "0",
+                        # It would load pytest's plugins and translate every module anew: 1.5 s.
+                        "COCOTB_REWRITE_ASSERTION_FILES": "",
                         "PYTHONWARNINGS": "",
                     },
                 )
@@ -139,16 +141,18 @@ def _build(component: wiring.Component, family: str | None, *, visible: bool, wa
     here = Path(relaxon_sim.__path__[0])
     known = (cocotb.__version__, tool_version("verilator"), visible, waves)
     libs = cocotb_config.libs_dir
-    text = f"{verilog}{models}{known}{libs}{(here / 'model.py').read_text()}"
+    made_by = "".join(path.read_text() for path in (here / "model.py", Path(__file__)))
+    text = f"{verilog}{models}{known}{libs}{made_by}"
 
     def make(work: Path) -> None:
         (work / "top.v").write_text(verilog)
-        depth = [] if visible else ["--public-depth", "1"]
+        # With --public-flat-rw the depth is of no effect: all that is inside stays, and can be set.
+        seen = ["--public-flat-rw"] if visible else ["--public-depth", "1"]
         verilate(
             work,
             waves="vcd" if waves else None,
             models=models,
-            options=["--vpi", "--public-flat-rw", *depth, "--timescale", "1ns/1ps"],
+            options=["--vpi", *seen, "--timescale", "1ns/1ps"],
         )
         compile_model(
             work,
