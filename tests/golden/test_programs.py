@@ -113,6 +113,34 @@ def test_random_programs(name: str, seed: int, programs: int) -> None:
     assert results["other"] * 2 >= results.total()
 
 
+@pytest.mark.parametrize("stride", [33, 63, -31, -32, -33, -63])
+def test_random_bits_are_of_places_in_memory(stride: int) -> None:
+    """A stride of more than half a memory is, in its field, one of the other sign; the place that
+    it leads to is the same, and so are the random bits that belong to it."""
+    config = preset("default").replace(weight_depth=64, state_depth=64)
+    start = 0 if stride > 0 else 63
+    program = Program(
+        config,
+        (
+            Learn(
+                outer=(LearnLevel(count=2, tile=stride),), tile=start, stochastic=True, col=1
+            ),
+            Mac(
+                outer=(MacLevel(count=2, dst=stride),), dst=start, src=40, one=14,
+                activation=Activation.RANDOM,
+            ),
+            Halt(),
+        ),
+    )  # fmt: skip
+    states = [7000, -9000, 12345, -5, 3, 11111, -8191, 4096]
+    memory = {Space.STATE: (0, states), Space.REGISTER: (0, [4171767627, 987654321])}
+    case = RandomProgram(program=program, samples=[], memory=memory, bins=set(), results={})
+    naive, _ = naive_run(config, case)
+    for machine in engines(config):
+        golden_run(machine, case)
+        compare(naive, machine)
+
+
 def test_lists_are_as_dense_samples(seed: int) -> None:
     """The same programs on samples whose zeros are kept: the same memories, in more cycles."""
     config, walks = CONFIGS["fast4"], 0

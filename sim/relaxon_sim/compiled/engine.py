@@ -865,8 +865,7 @@ def learn(m, trips, x, config, cpu, S, W, places, Z, rows, registers, scratch):
             if n < 0:
                 return ADDRESS
             for j in range(n):
-                step = row.tile + tiles[j]
-                tile = (base + step) & config.tile_mask
+                tile = (base + row.tile + tiles[j]) & config.tile_mask
                 if missing(cpu, TILE_SPACE, tile + m.integral, config.weight_depth):
                     return ADDRESS
                 products(
@@ -878,7 +877,8 @@ def learn(m, trips, x, config, cpu, S, W, places, Z, rows, registers, scratch):
                 else:
                     u, v = np.int64(0), np.int64(0)
                     if m.stochastic:
-                        u, v = hash_words(registers[UPDATE_KEY], step)
+                        place = tile - (base & config.tile_mask)
+                        u, v = hash_words(registers[UPDATE_KEY], place)
                     clipped = update(m, config, W, places, tile, lanes[j], acc, u, v)
                 if clipped and m.walk:
                     met = base + row.tile + rows[tiles[j] * p + lanes[j]]

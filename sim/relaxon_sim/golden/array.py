@@ -356,17 +356,20 @@ def _tile_by_tile(state: State, learn: Learn, x: Sequence[int], slide: list[int]
     rows = plane(state.states, learn.row + x[learn.row_x], "row")
     cols = plane(col_plane, learn.col + x[learn.col_x], "col")
     sign = (parity(outer).reshape(-1, 1) * parity(inner).reshape(-1)).astype(dtype)[..., None]
-    cells = beside = at = None  # positions (O, p, p), and the base that they are of
+    # Positions (O, p, p), the base that they are of, and the tiles' distances from it.
+    cells = beside = at = places = None
     lane = np.arange(p)
     off = ~np.eye(p, dtype=bool)
     words_of, col_words = state.states.words, col_plane.words
     listed = outer[-1].count if learn.walk else 1
 
     def work() -> None:
-        nonlocal cells, beside, at
+        nonlocal cells, beside, at, places
         if at != base + slide[0]:
             at = base + slide[0]
-            cells = weights.positions(weights.in_range(at + offsets))
+            tiles = weights.in_range(at + offsets)
+            places = tiles - tiles[0]
+            cells = weights.positions(tiles)
             if learn.integral:
                 beside = weights.positions(weights.in_range(at + 1 + offsets))
         row = words_of[rows] * (-sign if _negative(state, learn) else sign)
@@ -382,7 +385,7 @@ def _tile_by_tile(state: State, learn: Learn, x: Sequence[int], slide: list[int]
         else:
             h = None
             if learn.stochastic:
-                u, v = words(state.registers.update_key, offsets)
+                u, v = words(state.registers.update_key, places)
                 h = cell_dither(
                     u[:, None, None], v[:, None, None], lane[:, None], lane, config.dither_bits
                 )
@@ -450,7 +453,7 @@ def _outer_product(state: State, learn: Learn, x: Sequence[int]) -> Work | None:
     row_at = weights.rows(tiles[:, 0]).reshape(-1)  # positions in the flat array
     col_at = (weights.rows(tiles[0])[:, :1] + weights.columns(tiles[0])).reshape(-1) - row_at[0]
     row_lane, col_lane = np.tile(np.arange(p), len(tiles)), np.tile(np.arange(p), tiles.shape[1])
-    address = tiles - base
+    address = tiles - tiles[0, 0]
 
     def dither(rows: NDArray, cols: NDArray) -> NDArray[np.int64]:
         u, v = words(state.registers.update_key, address)

@@ -10,7 +10,7 @@ from relaxon_isa import Activation, Gating, Judge, Mac, Register
 
 from .exact import Array
 from .hash import lane_bits, words
-from .planes import Port
+from .planes import Port, in_range
 from .state import State
 
 __all__ = ["Lanes", "compile_activation", "compile_gate"]
@@ -74,7 +74,8 @@ def compile_activation(
 
     def random_plane(v: Array) -> Array:
         assert random is not None
-        u, _ = words(state.registers.sample_key, random[0])
+        groups = in_range("S", random[0], config.state_depth)
+        u, _ = words(state.registers.sample_key, groups)
         bits = lane_bits(u, config.p).reshape(-1)[random[1]]
         v[...] = np.where(bits, -one, one).reshape(v.shape)
         return v
