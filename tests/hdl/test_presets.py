@@ -1,5 +1,5 @@
 """Every preset but the simulated one elaborates: the whole machine, link included, with its
-family's primitives. At most 4 x 4 cells: more are more of the same, and take a minute."""
+family's primitives. At most 2 x 2 cells: more are more of the same, and take a minute."""
 
 import pytest
 
@@ -17,7 +17,7 @@ FAMILIES = {board.preset: board.primitives for board in BOARDS.values()}
 def test_elaborates(name):
     family = FAMILIES.get(name)
     config = PRESETS[name]
-    config = config.replace(p=min(config.p, 4))
+    config = config.replace(p=min(config.p, 2))
     top = Top(config, divisor=8, clock_hz=25_000_000, family=family)
     text = to_rtlil(top)
     multiplier = primitives(family).multiplier_cell

@@ -16,7 +16,7 @@ CONFIG = ArrayConfig(**session.MACHINE)
 INFO = encode_info(CONFIG, build="session", clock_hz=1, baud=1)
 REST = LinkEngine.PAUSE
 """Cycles between two frames."""
-QUIET = 300
+QUIET = 100
 """Cycles after which nothing more is taken to come."""
 LIMIT = 12_000
 """Cycles that a step may take."""
