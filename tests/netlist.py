@@ -28,7 +28,7 @@ def netlist_differs(family: str, config: ArrayConfig, samples: int) -> list[str]
     """Names of what the netlist leaves otherwise than the golden model after a short training."""
     network = Network((64, 13, 10))
     settings = TrainSettings(epochs=1, rule=RuleSettings(rate_shifts=(5, 7)))
-    data = few_digits(samples)
+    data = few_digits(samples, 10)
     left = []
     options = {"family": family, "netlist": True, "report": print}
     for backend, chosen in (("golden", {}), ("virtual", options)):

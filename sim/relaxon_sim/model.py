@@ -129,12 +129,10 @@ def compile_model(
         "VM_TRACE_VCD": int(waves == "vcd"),
         "VM_TRACE_FST": int(waves == "fst"),
         "VM_TRACE_SAIF": 0,
+        **(defines or {}),
     }
-    flags = [
-        *(f"-D{name}={value}" for name, value in macros.items()),
-        *(f"-I{include}", f"-I{include / 'vltstd'}", "-std=c++17", "-w"),
-    ]
-    own = [*(f"-D{name}={value}" for name, value in (defines or {}).items()), "-Iobj", optimise]
+    flags = [f"-I{include}", f"-I{include / 'vltstd'}", "-std=c++17", "-w"]
+    own = [*(f"-D{name}={value}" for name, value in macros.items()), "-Iobj", optimise]
     runtime = ["verilated.cpp", "verilated_threads.cpp", *runtime]
     if waves:
         runtime.append(f"verilated_{waves}_c.cpp")

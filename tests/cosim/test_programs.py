@@ -52,7 +52,7 @@ MACHINES = {
     "walks, all wait": preset("fast4").replace(drains=False, prefetch=False, p=3),
     **{f"p{p}": preset("default").replace(p=p) for p in (3, 5)},
 }
-"""``default`` has P = 4; `system` has 2 and 8."""
+"""``default`` has P = 4; `system` has 2 and 6."""
 PROGRAMS = {
     "fast4": 8,
     "walks, all wait": 4,

@@ -13,15 +13,15 @@ from .observe import OUTSIDE
 __all__ = ["few_digits", "trained"]
 
 
-def few_digits(count: int) -> Dataset:
+def few_digits(count: int, test: int = 40) -> Dataset:
     """The first samples of digits."""
     digits = load("digits")
     return Dataset(
         name="a few digits",
         x_train=digits.x_train[:count],
         y_train=digits.y_train[:count],
-        x_test=digits.x_test[:40],
-        y_test=digits.y_test[:40],
+        x_test=digits.x_test[:test],
+        y_test=digits.y_test[:test],
         classes=10,
     )
 

@@ -274,7 +274,7 @@ def test_a_checkpoint_finds_its_preset_again_and_refuses_others(few_digits, tmp_
     assert refused.exit_code == 5 and "fingerprint" in refused.stderr
 
 
-def test_hidden_layer_learns():
+def test_hidden_layer_learns(compiled):
     """One seed; five of them: `relaxon bench digits`."""
     (run,) = comparison.digits(load("digits"), seeds=1)
     assert run["accuracy"] >= 0.96
@@ -291,7 +291,7 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 
 @pytest.mark.skipif(not FASHION.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
-def test_fashion_after_an_epoch_is_what_floating_point_reaches():
+def test_fashion_after_an_epoch_is_what_floating_point_reaches(compiled):
     """The first of ten epochs; all of them: `relaxon train --data FOLDER --layers 784,128,10
     --input-bits 8`."""
     network = Network((784, 128, 10))

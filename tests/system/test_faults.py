@@ -1,5 +1,5 @@
-"""Of the seeded faults, none gets past the random programs: a few each day, and all of them by
-`python tests/faults.py`."""
+"""Of the seeded faults, none gets past the random programs: one of the gateware and one of the
+compiled engine a day, and all of them by `python tests/faults.py`."""
 
 import pytest
 
@@ -11,9 +11,9 @@ def test_fault_is_still_one_of_this_source(name):
     compile(faulty_source(KNOWN[name]), name, "exec")
 
 
-def test_faults_of_the_day_are_caught(day, seed):
-    for name in [*day.sample(list(FAULTS), 2), day.choice(list(FAST_FAULTS))]:
-        assert caught_at(name, seed=seed), f"{name}: no program differs: improve random_programs"
+def test_a_fault_of_the_day_is_caught(day, seed):
+    name = day.choice([*FAULTS, *FAST_FAULTS])
+    assert caught_at(name, seed=seed), f"{name}: no program differs: improve random_programs"
 
 
 def test_an_engine_fault_of_the_day_is_caught(day, seed):

@@ -105,13 +105,11 @@ def test_training_goes_on_when_a_port_comes_back(port, tmp_path):
     assert json.loads(out)["weights_identical"]
 
 
-@pytest.mark.parametrize("over", ["pty", "tcp"])
-def test_the_system_suite_on_a_port(over, port):
+def test_the_system_suite_on_a_port(port):
     """`pytest --port=NAME`: what a board is judged by, and nothing that is not about the board."""
     chosen = ("tests/system", "-q", "-p", "no:cacheprovider", "-k", "memories or lock-in")
-    with tcp_bridge(port, 0) if over == "tcp" else virtual_board(preset("default")) as line:
-        name = line.url if over == "tcp" else line.port
-        said = python("-m", "pytest", f"--port={name}", *chosen, cwd=ROOT)
+    with tcp_bridge(port, 0) as line:
+        said = python("-m", "pytest", f"--port={line.url}", *chosen, cwd=ROOT)
     assert said.returncode == 0, said.stdout + said.stderr
     count = re.search(r"(\d+) passed, (\d+) deselected", said.stdout)
     assert count and int(count[1]) >= 2 and int(count[2]) > 50, said.stdout

@@ -147,4 +147,6 @@ def _build(work: Path, config: ArrayConfig, options: BoardOptions, report: Repor
             "DIVISOR": options.divisor,
             **({"SAMPLE_MEMORY": 1} if config.sample_memory else {}),
         },
+        # Of a netlist there is so much that compiling takes longer than it saves.
+        optimise="-O0" if options.netlist else "-O1",
     )
