@@ -357,7 +357,8 @@ def _tile_by_tile(state: State, learn: Learn, x: Sequence[int], slide: list[int]
     cols = plane(col_plane, learn.col + x[learn.col_x], "col")
     sign = (parity(outer).reshape(-1, 1) * parity(inner).reshape(-1)).astype(dtype)[..., None]
     # Positions (O, p, p), the base that they are of, and the tiles' distances from it.
-    cells = beside = at = places = None
+    cells = beside = at = None
+    places = offsets
     lane = np.arange(p)
     off = ~np.eye(p, dtype=bool)
     words_of, col_words = state.states.words, col_plane.words
