@@ -10,7 +10,6 @@ Amaranth writes RTLIL; yosys turns that into Verilog. We call yosys ourselves be
 import re
 from importlib import metadata
 from pathlib import Path
-from unittest.mock import patch
 
 from amaranth.back import rtlil  # pyright: ignore[reportAttributeAccessIssue] (no stubs)
 from amaranth.hdl import ClockDomain, ClockSignal, Elaboratable, Module, Signal
@@ -39,6 +38,10 @@ read_rtlil design.il
 splitnets
 write_verilog -norename -noattr design.v
 """
+
+_ZERO_INIT = re.compile(
+    r"  cell \$meminit_v2 .*\n(?:    .*\n)*?    connect \\DATA \d+'0+\n(?:    .*\n)*?  end\n"
+)
 
 _REPEATED = re.compile(
     r"(?<=[{ ])(?P<bit>(?:\\\S+ |[A-Za-z_][\w$]*)(?: ?\[\d+\])?)"
@@ -70,14 +73,7 @@ def to_verilog(component: wiring.Component) -> str:
 
 def to_rtlil(component: wiring.Component, *, sources: bool = False) -> str:
     """The same as RTLIL, for yosys; with ``sources`` every cell names its line of Python."""
-    emit = rtlil.ModuleEmitter.emit_memory
-
-    def emit_unless_zero(emitter, cell_idx, cell) -> None:
-        if any(cell.init):
-            emit(emitter, cell_idx, cell)
-
-    with patch.object(rtlil.ModuleEmitter, "emit_memory", emit_unless_zero):
-        return rtlil.convert(_Powered(component), name="top", emit_src=sources)
+    return _ZERO_INIT.sub("", rtlil.convert(_Powered(component), name="top", emit_src=sources))
 
 
 def to_netlist(component: wiring.Component, family: str) -> str:
