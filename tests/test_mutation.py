@@ -1,27 +1,22 @@
 """Mutants of the day: nearly all of them are noticed. All over the machine: `tests/mutation.py`."""
 
-import pytest
-
-from mutation import MACHINES, judge_mutants
+from mutation import MACHINES, arguments_for, judge_mutants, report
 from source_mutation import survivors
 
 COUNT = 60
-LEAST = 42
-"""Mutants that have to be noticed. About one in nine is not, for many change nothing; 42 of 60 are
-more than four times the spread below that."""
+LEAST = 0.8
+"""The share that has to be noticed of those that are not proved to change nothing. Of a large draw
+it is nine tenths without the long checks (see .ci/log): 0.8 is more than twice the spread below."""
 
 
-@pytest.mark.long  # until its whole run has been seen to fit the budget
 def test_mutants_of_the_day_are_noticed(day, capsys):
     machine, seed = day.choice(list(MACHINES)), day.getrandbits(30)
     verdicts = judge_mutants(machine, COUNT, seed, thorough=False)
-    survivors = [mutant for mutant, verdict in verdicts.items() if not verdict.check]
     with capsys.disabled():
-        print(f"\nmutants of {machine}, seed {seed}: {len(survivors)} of {COUNT} survive")
-        for mutant in survivors:
-            print(f"  {mutant}")
+        print(f"\nmutants of {machine}, seed {seed}")
+        score = report(verdicts, arguments_for(machine))
     assert len(verdicts) == COUNT
-    assert COUNT - len(survivors) >= LEAST
+    assert score >= LEAST
 
 
 def test_mutants_of_the_day_of_the_builders_refusals_are_noticed(day):

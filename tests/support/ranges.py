@@ -15,6 +15,7 @@ from relaxon_isa.config import ArrayConfig
 from relaxon_isa.cycles import wait_bytes
 from relaxon_isa.errors import ProgramError
 from relaxon_isa.instructions import (
+    Activation,
     Emit,
     EmitKind,
     Gating,
@@ -259,6 +260,136 @@ class Ranges:
             count=rng.choice([1, every, every - 1, rng.randint(1, every)]),
         )  # fmt: skip
 
+    def thresholds(self) -> tuple[Memory, list[Instruction]]:
+        """LEARN in integral mode with differences at and beside its threshold, in every cell; none
+        if there is no such mode. What S has to hold comes first."""
+        config, rng = self.config, self.rng
+        p, (shift, other) = config.p, config.learn_shifts
+        if "integral" not in config.learn_flags:
+            return {}, []
+        threshold = rng.randint(1 << (other - shift), (1 << config.weight_bits - 1) - 2)
+        beside = [threshold, -threshold, threshold + 1, -threshold - 1, threshold - 1]
+        zero, one, rows = 0, 1, 2  # groups
+        states = [0] * p + [1 << shift] * p
+        program: list[Instruction] = []
+        for turn in range(len(beside)):
+            states += [beside[(lane + turn) % len(beside)] for lane in range(p)]
+            weight = 2 * turn  # with its memory behind it
+            program += [
+                Learn(tile=weight, row=zero, col=one, replace=True),
+                Learn(tile=weight + 1, row=zero, col=one, replace=True),
+                Learn(tile=weight, row=rows + turn, col=one, integral=True, threshold=threshold),
+                Mac(tile=weight, src=one, dst=turn, to_drive=True),
+            ]
+        return {Space.STATE: (0, states)}, program
+
+    def bounds(self) -> tuple[Memory, list[Instruction]]:
+        """Lanes with words at and beside what gates, activations and judges compare with, each word
+        in every lane. What S and D have to hold comes first."""
+        config, rng = self.config, self.rng
+        p, n = config.p, config.state_bits
+        one = rng.randint(0, n - 2)
+        beside = [s * (1 << one) + d for s, d in ((1, 0), (1, 1), (1, -1), (-1, 0), (-1, -1))]
+        beside += [1 - (1 << one), 0, -1]
+        turns = [[beside[(lane + t) % 8] for lane in range(p)] for t in range(8)]
+        tol = rng.randint(0, (1 << n - 2) - 2)
+        inside = [rng.choice([tol, -tol]) for _ in range(p)]
+        away = [inside] + [
+            [s * (tol + 1) if lane == j else inside[lane] for lane in range(p)]
+            for j in range(p)
+            for s in (1, -1)
+        ]
+        words = [rng.randint(1, (1 << n - 2) - 1) for _ in range(p)]
+        drives = [words, *turns, *away]
+        states = [*turns, *[[0] * p] * 40]
+        judged = len(states)
+        states += [[w - d for w, d in zip(words, each, strict=True)] for each in away]
+        program: list[Instruction] = []
+        level = MacLevel(count=8, gate=1, dst=1)
+        for i, gating in enumerate(list(Gating)[1:]):
+            program.append(
+                Mac(outer=(level,), from_drive=True, gating=gating, one=one, dst=8 + 8 * i)
+            )
+        level = MacLevel(count=8, drive=1, dst=1)
+        for i, activation in enumerate((Activation.CLIP01, Activation.CLIP11)):
+            if activation in config.activations:
+                lane = {"activation": activation, "one": one, "dst": 32 + 8 * i}
+                program.append(Mac(outer=(level,), from_drive=True, drive=1, **lane))
+        for i in range(len(away)):
+            lane = {"from_drive": True, "fresh": True, "tol": tol, "dst": judged + i}
+            program += [Mac(judge=Judge.CHANGE, **lane), *FLAG]
+            program += [Mac(judge=Judge.VALUE, drive=len(drives) - len(away) + i, **lane), *FLAG]
+        flat = [w for group in drives for w in group], [w for group in states for w in group]
+        return {Space.DRIVE: (0, flat[0]), Space.STATE: (0, flat[1])}, program
+
+    def bits(self) -> tuple[Memory, list[Instruction]]:
+        """Gates with words that one bit makes large, each bit in every lane. What S and D have to
+        hold comes first."""
+        config, rng = self.config, self.rng
+        p, n = config.p, config.state_bits
+        words = [w for k in range(n - 1) for w in (1 << k, -1 - (1 << k))]
+        size = len(words)
+        level = MacLevel(count=size, gate=1, dst=1)
+        lane = {"from_drive": True, "one": rng.randint(0, 3), "dst": size}
+        program: list[Instruction] = []
+        for gating in list(Gating)[1:]:
+            program += [
+                Mac(outer=(level,), gating=gating, **lane),
+                Emit(base=size, count=size * p),
+            ]
+        states = [words[(g + lane) % size] for g in range(size) for lane in range(p)]
+        drives = [rng.randint(1, (1 << n - 2) - 1) for _ in range(p)]
+        return {Space.DRIVE: (0, drives), Space.STATE: (0, states)}, program
+
+    def dithers(self) -> tuple[Memory, list[Instruction]]:
+        """Stochastic LEARNs of sums that one dither in 2**dither_bits just does not carry over."""
+        config, rng = self.config, self.rng
+        p, bits = config.p, config.dither_bits
+        depth = min(config.weight_depth, config.max_terms // p)
+        if not bits:
+            return {}, []
+        ones, rows = 0, 1  # groups
+        states, program = [1] * p, []
+        level = LearnLevel(count=depth, tile=1)
+        shown = Mac(inner=(MacLevel(count=depth, tile=1),), src=ones, to_drive=True)
+        for turn in range(16):
+            q = config.learn_shifts[turn % 2]
+            unit = 1 << q - bits  # from one dither to the next; the least is half of it
+            most = min(1 << bits, max(1, (1 << config.state_bits - 1) // unit))
+            states += [rng.randrange(most) * unit + unit // 2 - 1 for _ in range(p)]
+            learn = Learn(outer=(level,), row=rows + turn, col=ones, position=turn % 2)
+            program += [
+                replace(learn, stochastic=True, replace=True),
+                replace(shown, dst=turn),
+            ]
+        return {Space.STATE: (0, states)}, program
+
+    def flags(self) -> tuple[Memory, list[Instruction]]:
+        """Each flag of LEARN alone, on every tile. What S has to hold comes first."""
+        config, rng = self.config, self.rng
+        depth = min(config.weight_depth, config.state_depth)
+        level = LearnLevel(count=depth, tile=1, row=1, col=-1)
+        other = LearnLevel(count=depth, tile=1, row=-1, col=-1)
+        pairs = LearnLevel(count=depth // 2, tile=2, row=-1, col=-1)  # of weight and memory
+        program: list[Instruction] = []
+        for flag in ("hold", *config.learn_flags):
+            fields = {flag: True, "position": int(flag != "integral")}
+            outer = (pairs if flag == "integral" else other,)
+            program += [
+                Learn(outer=(level,), col=depth - 1, replace=True),
+                Learn(outer=outer, row=depth - 1, col=depth - 1, **fields),
+                *self.shown(),
+            ]
+        words = [random_word(rng, config.state_bits - 2) for _ in range(config.state_depth)]
+        states = [w + lane for w in words for lane in range(config.p)]
+        return {Space.STATE: (0, states)}, program
+
+    def beside(self, each: int = 1) -> list[tuple[Memory, list[Instruction]]]:
+        """Programs at the limits of comparisons and roundings, and of each flag; what S and D have
+        to hold before each."""
+        makers = (self.thresholds, self.bounds, self.bits, self.dithers, self.flags)
+        return [make() for make in makers for _ in range(each)]
+
     # Programs -----------------------------------------------------------------------------
 
     def fill(self) -> list[Instruction]:
@@ -271,7 +402,7 @@ class Ranges:
     def shown(self) -> list[Instruction]:
         """Every tile, as a sum with words of S, in D."""
         config = self.config
-        terms = config.max_terms // config.p
+        terms = min(config.max_terms // config.p, config.weight_depth, config.state_depth)
         groups = -(-config.weight_depth // terms)
         inner = (MacLevel(count=terms, tile=1, src=1),)
         outer = (MacLevel(count=groups, tile=terms, dst=1),)
@@ -301,6 +432,10 @@ class Ranges:
         body = Mac(tile_x=1, src=state - 1, dst=state // 2, shift=9)
         yield [Loop(count=tiles, step=1, sweep=True), body, Next()]
         yield [Loop(count=tiles, step=-1), Mac(tile=tiles - 1, tile_x=1, to_drive=True), Next()]
+        deep = self.config.loop_depth
+        for trips in (0x2AAB, 0x1556):
+            inside = [Loop(count=1)] * (deep - 1)
+            yield [Loop(count=trips, sweep=True), *inside, *[Next()] * deep]
         body = Emit(base_x=1, count=1)
         yield [Loop(count=state, step=1), body, Next()]
 

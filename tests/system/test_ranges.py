@@ -59,6 +59,11 @@ def test_every_field_over_its_range(name, seed):
             found = differences(*(observe(d, case, whole=whole) for d in (golden, device)))
             assert not found, f"{what}: {found}\n{program.listing()}"
             memory = {}  # each goes on from the one before
+        for written, instructions in ranges.beside():
+            program = Program(config, (*instructions, Halt()))
+            case = Case(program=program, samples=[], memory=written)
+            found = differences(observe(golden, case), observe(device, case))
+            assert not found, f"beside a bound: {found}\n{program.listing()}"
 
 
 def test_run_from_every_kind_of_row(seed):

@@ -1,0 +1,312 @@
+"""A board's link, frame by frame, beside the naive one of the contract (`board_model.BoardLink`).
+
+What the host never sends goes over a real line here: frames of other sessions, damaged, out of
+turn, too long, more than the ring holds, old acknowledgements. Every answer is compared as a whole.
+"""
+
+from dataclasses import replace
+from random import Random
+
+from relaxon_device.link import decode_frame, encode_frame
+from relaxon_device.transport import Transport
+from relaxon_isa.config import ArrayConfig
+from relaxon_isa.instructions import Emit, Halt, Instruction, Loop, Next, Wait
+from relaxon_isa.link import (
+    BLOCK_BYTES,
+    MAX_PAYLOAD,
+    BoardHeader,
+    Command,
+    Control,
+    HostHeader,
+    Record,
+)
+from relaxon_isa.memory import Register, Space, element_bytes
+from relaxon_isa.program import Program
+
+from .board_model import BoardLink
+
+__all__ = ["wrong_answers", "wrong_long_sample"]
+
+PATIENCE = 0.5
+"""Seconds of the board's time that an answer may take."""
+ROUNDS, FRAMES = 6, 25
+LONG = 0xD8D0
+"""Bytes; bits of all places are among those of the length."""
+RUN_ROW_0 = bytes([Command.RUN, 0, 0, 0])
+
+
+class Wrong(Exception):
+    """The board does not do what the contract says."""
+
+
+class _Talk:
+    """The test's end of a line, and the model of the board at its other end."""
+
+    def __init__(self, line: Transport, config: ArrayConfig, rng: Random) -> None:
+        self.line, self.config, self.rng = line, config, rng
+        self.model = BoardLink(config.rx_bytes - 2, config.tx_bytes, config.selective_repeat)
+        self.came = b""
+        self.name = 0
+
+    def send(self, control: int, seq: int, ack: int, payload: bytes = b"", session=None) -> None:
+        """To the board and to the model."""
+        self.name = (self.name + self.rng.randint(1, 3)) % 256
+        session = self.model.session if session is None else session
+        header = HostHeader(session, Control(control), seq % 65536, ack % 65536, self.name)
+        self.raw(encode_frame(header, payload))
+
+    def raw(self, data: bytes) -> None:
+        self.line.write(data)
+        self.model.receive(data)
+        self.model.line.clear()
+
+    def frame(self) -> bytes:
+        """The board's next one."""
+        began = self.line.clock()  # type: ignore[attr-defined]
+        while b"\0" not in self.came:
+            if self.line.clock() - began > PATIENCE:  # type: ignore[attr-defined]
+                raise Wrong("no answer")
+            self.came += self.line.read(0.02)
+        found, _, self.came = self.came.partition(b"\0")
+        return found + b"\0" if found else self.frame()
+
+    def answers(self, what: str) -> None:
+        """What the model says the board says, byte for byte."""
+        while expected := self.model.transmit():
+            if (found := self.frame()) != expected:
+                raise Wrong(f"{what}: {self.read(found)} instead of {self.read(expected)}")
+
+    def read(self, frame: bytes) -> str:
+        found = decode_frame(frame[:-1])
+        return f"{found[0]}, {len(found[1])} bytes" if found else frame.hex(" ")
+
+    # What is tried ---------------------------------------------------------------------------
+
+    def reset(self) -> None:
+        session = self.rng.choice([s for s in range(1, 16) if s != self.model.session])
+        self.model.status = Control(0)
+        self.send(Control.RESET, self.rng.randrange(99), 0, b"", session)
+        expected = decode_frame(self.model.transmit()[:-1])
+        header, payload = self.header()  # the program may have been running as it was made
+        header = replace(header, control=header.control & ~Control.RUNNING)
+        if (header, payload) != expected:
+            raise Wrong(f"RESET: {header} instead of {expected}")
+
+    def shut(self) -> None:
+        """From now on the command unit takes nothing: a program waits for a sample, and a RUN for
+        that program."""
+        stream = self.halting_write() + RUN_ROW_0 * 2 + bytes(8)
+        self.send(0, 0, 0, stream)
+        self.model.transmit()
+        before, header = None, self.header()[0]
+        while header != before or not header.control & Control.RUNNING:  # until all stands still
+            before = header
+            self.send(Control.RESEND, 0, 0)
+            self.model.transmit()
+            header = replace(self.header()[0], name=before.name)
+        self.model.rx[:] = bytes(self.model.rx_bytes - header.room)
+        self.model.status = Control.RUNNING
+        self.send(Control.RESEND, 0, 0)
+        self.answers("a program that waits")
+
+    def halting_write(self, *instructions: Instruction) -> bytes:
+        """Writes a program of these, or of a WAIT, and HALT."""
+        rows = Program(self.config, (*(instructions or (Wait(count=1),)), Halt())).rows
+        width = element_bytes(self.config, Space.PROGRAM)
+        data = b"".join(int(row).to_bytes(width, "little") for row in rows)
+        return bytes([Command.WRITE, Space.PROGRAM, 0, 0, 0, len(rows), 0]) + data
+
+    def fill(self, number: int) -> None:
+        """A frame somewhere in the host's stream, or none of it, or no frame at all."""
+        rng, model = self.rng, self.model
+        at = model.rx_offset
+        block = -(-at // BLOCK_BYTES) * BLOCK_BYTES
+        begin = rng.choice([at, at, block + 64 * rng.randrange(34), at + rng.randint(-200, 600)])
+        size = rng.choice([64, 64, 128, 192, rng.randint(1, 192), max(1, min(192, model.room))])
+        if begin == at and rng.random() < 0.5:
+            size = min(size, block + 64 - at) or 64
+        payload = rng.randbytes(size)
+        kind = rng.random()
+        if kind < 0.1:
+            session = rng.choice([s for s in range(16) if s != model.session])
+            self.send(rng.choice([0, Control.RESEND]), at, 0, payload, session)
+        elif kind < 0.2:
+            header = HostHeader(model.session, Control(0), at % 65536, 0, self.name)
+            frame = bytearray(encode_frame(header, payload))
+            frame[rng.randrange(len(frame) - 1)] ^= 1 << rng.randrange(8)
+            self.raw(bytes(frame))
+        elif kind < 0.25:
+            self.send(0, at, 0, rng.randbytes(MAX_PAYLOAD + rng.randint(1, 40)))
+        elif kind < 0.3:
+            self.raw(b"\0" * rng.randint(1, 3) + rng.randbytes(rng.randint(1, 7)) + b"\0")
+        elif kind < 0.4:
+            self.send(Control.RESEND, at, rng.randrange(1 << 16) if rng.random() < 0.5 else 0)
+        else:
+            self.send(0, begin, 0, payload)
+        self.answers(f"frame {number}")
+
+    def deliver(self, stream: bytes) -> None:
+        """The stream, frames of it in any order and again, until the board has all of it."""
+        model, rng = self.model, self.rng
+        while model.rx_offset < len(stream):
+            at = model.rx_offset
+            block = -(-at // BLOCK_BYTES) * BLOCK_BYTES
+            begin = rng.choice([at, at, block, block + 64, max(0, at - 100)])
+            payload = stream[begin : begin + rng.choice([1, 64, 64, 128, rng.randint(1, 192)])]
+            self.send(0, begin, 0, payload or b"\0")
+            model.rx.clear()  # the command unit takes what comes
+            while model.transmit():
+                header, data = self.header()
+                room = model.rx_bytes
+                wrong = (header.ack, header.kept) != (model.rx_offset % 65536, self.kept())
+                if wrong or data or not room - MAX_PAYLOAD <= header.room <= room:
+                    raise Wrong(f"delivery: {header} at {model.rx_offset}")
+
+    def exchange(self, stream: bytes, right: bytes, at: int = 0) -> None:
+        """The stream from there on in frames, and again what was not taken, until this came."""
+        answer, refused = b"", 0
+        while at < len(stream) or len(answer) < len(right):
+            part = stream[at : at + MAX_PAYLOAD]
+            header = self.ask(at, len(answer), part, again=refused > 0)
+            while True:
+                found, data = header
+                if data and found.seq == len(answer) % 65536:
+                    answer += data
+                if found.name == self.name:
+                    break
+                header = self.header()
+            refused = refused + 1 if found.ack == at % 65536 and not data else 0
+            at += (found.ack - at) % 65536
+            if refused > 1000 or answer != right[: len(answer)]:
+                break
+        if answer != right:
+            raise Wrong(f"{len(stream)} bytes are answered by {len(answer)}, or by wrong ones")
+
+    def ask(
+        self, at: int, taken: int, payload: bytes, *, again: bool = False
+    ) -> tuple[BoardHeader, bytes]:
+        """Send a frame, with RESEND if it is empty or ``again``; the board's next frame."""
+        self.name = (self.name + 1) % 256
+        control = Control.RESEND if again or not payload else Control(0)
+        header = HostHeader(self.model.session, control, at % 65536, taken % 65536, self.name)
+        self.line.write(encode_frame(header, payload))
+        return self.header()
+
+    def take_a_long_sample(self, size: int) -> None:
+        """One SAMPLE for thousands of WAITs, whose last values come back."""
+        sample = self.rng.randbytes(size)
+        program = (Loop(count=size // 16), Wait(count=16), Next(), Emit(count=2))
+        stream = self.halting_write(*program) + RUN_ROW_0
+        stream += bytes([Command.SAMPLE]) + size.to_bytes(2, "little") + sample
+        right = bytes([Record.EMIT, 4, 0, sample[-16], 0, sample[-15], 0, Record.DONE, 0, 0])
+        self.exchange(stream, right)
+
+    def overrun(self) -> None:
+        """While nothing that the board says is acknowledged its program stands still; then more
+        comes than the ring holds, of which nothing may be taken."""
+        config, rng = self.config, self.rng
+        words = config.state_depth * config.p
+        width = config.state_bits // 8
+        first = config.tx_bytes // (words * width) + 2
+        then = config.rx_bytes // words + 3
+        program = [Emit(count=words)] * first
+        loop = [Loop(count=then), Wait(count=words), Emit(count=words), Next()]
+        stream = bytes([Command.WRITE, Space.STATE, 0, 0, 0]) + words.to_bytes(2, "little")
+        stream += bytes(words * width) + self.halting_write(*program, *loop) + RUN_ROW_0
+        sample = rng.randbytes(then * words)
+        stream += bytes([Command.SAMPLE]) + len(sample).to_bytes(2, "little") + sample
+        record = bytes([Record.EMIT]) + (words * width).to_bytes(2, "little")
+        right = (record + bytes(words * width)) * first
+        for at in range(0, len(sample), words):
+            values = sample[at : at + words]
+            right += record + b"".join(v.to_bytes(width, "little") for v in values)
+        at, still = 0, 0
+        while still < 12:  # as far as the ring goes, and then what must not get into it
+            header = self.ask(at, 0, stream[at : at + rng.choice([1, 64, 150, MAX_PAYLOAD])])
+            while header[0].name != self.name:
+                header = self.header()
+            still = still + 1 if header[0].ack == at % 65536 else 0
+            at += (header[0].ack - at) % 65536
+            size = rng.randint(header[0].room + 1, header[0].room + 99)
+            if size <= MAX_PAYLOAD and at + size < len(stream):
+                header = self.ask(at, 0, rng.randbytes(size))
+                while header[0].name != self.name:
+                    header = self.header()
+        self.exchange(stream, right + bytes([Record.DONE, 0, 0]), at)
+
+    def counts(self) -> None:
+        """What the link has counted since power-on."""
+        model = self.model
+        read = bytes([Command.READ, Space.REGISTER, Register.LINK_ERRORS, 0, 0, 2, 0])
+        right = bytes([Record.DATA, 8, 0]) + model.link_errors.to_bytes(4, "little")
+        self.exchange(read, right + model.link_drops.to_bytes(4, "little"))
+
+    def kept(self) -> int | None:
+        return sum(1 << k % 32 for k in self.model.kept) if self.model.keeps else None
+
+    def header(self) -> tuple[BoardHeader, bytes]:
+        found = decode_frame(self.frame()[:-1])
+        if not found:
+            raise Wrong("a damaged frame")
+        return found
+
+    def take(self, data: bytes) -> None:
+        """The board sends this; ask again from anywhere, acknowledge any part, wrongly too."""
+        model, rng = self.model, self.rng
+        seen = 0
+        while seen < len(data):
+            header, part = self.header()
+            if header.seq != seen or part != data[seen : seen + len(part)]:
+                raise Wrong(f"{len(part)} bytes of the board's stream from {header.seq} on")
+            seen += len(part)
+        model.tx, model.sent, model.tx_offset = bytearray(data), len(data), 0
+        while model.tx:
+            ack = model.tx_offset + rng.choice([0, 0, 1, rng.randint(0, 300), len(model.tx)])
+            if rng.random() < 0.3:  # beyond what was sent, or long ago: of no effect
+                ack = rng.choice([len(data) + rng.randint(1, 9), -rng.randint(1, 99)])
+            self.send(Control.RESEND, model.rx_offset, ack)
+            self.answers("sent again")
+
+
+def wrong_answers(line: Transport, config: ArrayConfig, seed: int) -> list[str]:
+    """Play with the board on this line, which has a ``clock``; what is wrong, in words."""
+    rng = Random(seed)
+    talk = _Talk(line, config, rng)
+    try:
+        talk.raw(b"\0")
+        for _ in range(ROUNDS):
+            talk.reset()
+            talk.shut()
+            for number in range(FRAMES):
+                talk.fill(number)
+        talk.reset()
+        width = config.state_bits // 8
+        count = min(config.state_depth * config.p, 150)
+        values = rng.randbytes(count * width)
+        write = bytes([Command.WRITE, Space.STATE, 0, 0, 0, count, 0]) + values
+        read = bytes([Command.READ, Space.STATE, 0, 0, 0, count, 0])
+        talk.deliver(write)
+        talk.send(0, talk.model.rx_offset, 0, read)
+        talk.model.rx.clear()
+        talk.model.transmit()
+        record = bytes([Record.DATA, *len(values).to_bytes(2, "little")]) + values
+        talk.take(record)
+        talk.reset()
+        talk.counts()
+        talk.reset()
+        talk.overrun()
+    except Wrong as error:
+        return [str(error)]
+    return []
+
+
+def wrong_long_sample(line: Transport, config: ArrayConfig, seed: int) -> list[str]:
+    """Have one SAMPLE of very many bytes taken; what is wrong, in words."""
+    talk = _Talk(line, config, Random(seed))
+    try:
+        talk.raw(b"\0")
+        talk.reset()
+        talk.take_a_long_sample(LONG)
+    except Wrong as error:
+        return [str(error)]
+    return []
