@@ -203,7 +203,7 @@ class Court:
         byte = 10 * DIVISOR
         sent = 12 * size * self.config.state_bits // 8
         right = {
-            Register.WAIT_STALLS: range(byte, size * byte),
+            Register.WAIT_STALLS: range(byte, 9 * size * byte),
             Register.EMIT_STALLS: range((sent - self.config.tx_bytes) * byte // 2, 2 * sent * byte),
         }
         for count in (True, False):
