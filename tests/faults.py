@@ -151,7 +151,7 @@ FAST_FAULTS = {
         "transfer", "self.labelled & (maximum", "~self.labelled | (maximum"
     ),
     "ahead: the fetch goes on over a stall": _fast(
-        "sequencer", "with m.If(self.stalled):", "with m.If(0):"
+        "sequencer", "with m.If(self.lacking):", "with m.If(0):"
     ),
 }
 """Of a machine whose instructions overlap and walk over lists."""

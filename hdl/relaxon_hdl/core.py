@@ -91,11 +91,21 @@ class Core(Scheduled):
                 m.d.comb += mine.eq(its) if member.flow is In else its.eq(mine)
         stalled = sequencer.wait_run & transfer.stalled
         starved = stalled  # for a byte
+        resting = stalled & ~bus.sample.valid
         if samples is not None:
-            lacks = samples.hungry & ~bus.sample.valid & ~samples.whole
+            lacks = samples.hungry & ~samples.whole
             if stored is not None:
-                lacks &= ~stored.pending & ~bus.index.valid
+                lacks &= ~stored.pending
+            # While the host asks for memory it offers neither a byte nor a record: whatever rests
+            # then does so until it has its answer, so this may be known late.
+            resting = transfer.open & (~transfer.ahead | lacks)
+            lacks &= ~bus.sample.valid
+            if stored is not None:
+                lacks &= ~bus.index.valid
             starved &= ~transfer.ahead | lacks
+        free = ~sequencer.running | resting
+        if samples is not None:
+            free = when.late(m, bus.memory.valid & free, "free", reset=True)
         m.d.comb += [
             sequencer.abort.eq(bus.abort),
             sequencer.flag.eq(array.flag),
@@ -113,11 +123,11 @@ class Core(Scheduled):
             transfer.hold.eq(access.serving),
             access.wait_run.eq(sequencer.wait_run),
             access.emit_run.eq(sequencer.emit_run),
-            access.free.eq(~sequencer.running | (starved & ~bus.sample.valid)),
+            access.free.eq(free),
             bus.running.eq(sequencer.running),
             bus.done.eq(sequencer.done),
             bus.waiting.eq(starved),
-            self.quiet.eq(~bus.memory.valid & access.free),
+            self.quiet.eq(~bus.memory.valid & (~sequencer.running | (starved & ~bus.sample.valid))),
         ]
         if not when.short:  # a stall in WAIT lasts until a byte comes: it may be known late
             late = when.late(m, starved, "waiting", reset=True)
@@ -146,6 +156,7 @@ class Core(Scheduled):
             m.d.comb += [
                 events.wrong.eq(transfer.wrong),
                 sequencer.ahead.eq(transfer.ahead),
+                sequencer.lacking.eq(transfer.ahead & transfer.open),
                 bus.emitting.eq(sequencer.emit_run),
             ]
 

@@ -191,7 +191,9 @@ class SampleBuffer(Scheduled):
         appends = Signal(p)
         for j in range(p):
             m.d.comb += appends[j].eq(hits[j] & (keeps["dense"] | found[j][:VALUE_BITS].any()))
-        new_row = Cat(appends[j] & (lengths[j] == rows) for j in range(p)).any()
+        # Whether a list has an entry in every row, kept up beside its length: that decides much.
+        longest = Signal(p, init=(1 << p) - 1)
+        new_row = (appends & longest).any()
         full = kept_rows + rows == depth
         m.d.comb += [
             moves.eq(held & ~(full & new_row)),
@@ -199,9 +201,11 @@ class SampleBuffer(Scheduled):
         ]
         m.d.sync += held.eq(steps | (held & ~moves))
         with m.If(moves):
+            nearly = Cat(lengths[j] + 1 == rows for j in range(p))
             m.d.sync += [
                 rows.eq(rows + new_row),
                 *(lengths[j].eq(lengths[j] + appends[j]) for j in range(p)),
+                longest.eq(Mux(new_row, appends & longest, longest | (appends & nearly))),
             ]
 
         label_known = Signal()
@@ -253,6 +257,7 @@ class SampleBuffer(Scheduled):
                     base.eq(wrapped(base + rows, depth)),
                     rows.eq(0),
                     lengths.eq(0),
+                    longest.eq(~0),
                     column.eq(1),
                     group.eq(0),
                     to_go.eq(count),

@@ -93,8 +93,8 @@ class Sequencer(Scheduled):
         The open loop's index that WAIT or EMIT adds to its base.
     wait_run, emit_run : Out(1)
         The instruction is executing.
-    ahead : In(1)
-        With a sample buffer: it is a WAIT that is ahead.
+    ahead, lacking : In(1)
+        With a sample buffer: it is a WAIT that is ahead; and that lacks its sample.
     stalled : In(1)
         It makes no progress in this cycle.
     finished : In(1)
@@ -110,7 +110,8 @@ class Sequencer(Scheduled):
 
     def __init__(self, config: ArrayConfig, family: str | None = None):
         outputs = ("running", "counting", "done", "start", "wait_run", "emit_run", "learned")
-        inputs = ("abort", "flag", "stalled", "finished", *["ahead"] * (config.sample_buffer > 0))
+        inputs = ["abort", "flag", "stalled", "finished"]
+        inputs += ["ahead", "lacking"] if config.sample_buffer else []
         counted = (*CYCLES.values(), Register.CONTROL_CYCLES, Register.SWEEPS)
         super().__init__(
             config,
@@ -230,7 +231,7 @@ class Sequencer(Scheduled):
                 with m.If(count == 0):
                     m.d.sync += pc.eq(at)
                 if config.sample_buffer:  # with prefetch, behind a WAIT that has not begun yet
-                    with m.If(self.stalled):
+                    with m.If(self.lacking):
                         m.d.comb += rows.r_addr.eq(self.program.index)
                         m.d.sync += [count.eq(0), at.eq(at)]
                 with m.If(count == 1):

@@ -270,6 +270,8 @@ class TransferUnit(Scheduled):
 
     ahead : Out(1)
         A WAIT that is ahead executes.
+    open : Out(1)
+        WAIT is where it lacks a byte, or a sample, unless one comes now.
     whole : In(1), take : Out(1), labelled : In(1), label : In(8)
         As of `SampleBuffer`.
     wrong : Out(1)
@@ -279,6 +281,7 @@ class TransferUnit(Scheduled):
     def __init__(self, config: ArrayConfig):
         samples = {
             "ahead": Out(1),
+            "open": Out(1),
             "whole": In(1),
             "take": Out(1),
             "labelled": In(1),
@@ -469,6 +472,7 @@ class TransferUnit(Scheduled):
 
     def enter_samples(self, m: Module) -> None:
         """How a WAIT that is ahead and an ANSWER begin, in place of what others do at rest."""
+        m.d.comb += self.open.eq(self.wait_run & ~(self.ahead & self.take))
         with m.If(self.ahead):
             m.d.comb += [
                 self.sample.ready.eq(0),

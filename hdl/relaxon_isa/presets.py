@@ -115,7 +115,7 @@ PRESETS: dict[str, ArrayConfig] = {
         max_terms=2048,
         learn_terms=512,
     ),
-    # LFE5U-85F, 784-128-10, with all that makes training fast. Not placed and routed yet. The
+    # LFE5U-85F, 784-128-10, with all that makes training fast; docs/decisions.md has its clock. The
     # second one for boards with an SDR SDRAM beside it.
     "ecp5-85f-fast": _FAST,
     "ecp5-85f-memory": _FAST.replace(sample_memory=True),

@@ -2,8 +2,9 @@
 
 from amaranth.hdl import Module, Mux, Signal
 
-from relaxon_hdl.command import Kind, RecordWriter
+from relaxon_hdl.command import CommandUnit, Kind, RecordWriter
 from relaxon_isa.link import Record
+from relaxon_isa.presets import preset
 from support.formal import Assert, Assume, Harness, prove
 
 
@@ -136,3 +137,17 @@ class Records(Harness):
 def test_records_never_mix():
     """By induction, for any core and commands that keep to this."""
     prove(Records(RecordWriter()), 3)
+
+
+class Requests(Harness):
+    """The core is asked for memory only while neither a byte of a sample nor a record is offered
+    to it: whether a WAIT lacks one need not be told apart in the same cycle."""
+
+    def properties(self, m: Module) -> None:
+        core = self.dut.core
+        m.d.comb += Assert(~core.memory.valid | ~(core.sample.valid | core.index.valid))
+
+
+def test_memory_is_asked_for_between_samples():
+    """Of any state of the command unit."""
+    prove(Requests(CommandUnit(preset("fast4"), b"")), 1)
