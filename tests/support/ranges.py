@@ -268,7 +268,9 @@ class Ranges:
         if "integral" not in config.learn_flags:
             return {}, []
         threshold = rng.randint(1 << (other - shift), (1 << config.weight_bits - 1) - 2)
+        most = (1 << config.weight_bits - 1) - 1
         beside = [threshold, -threshold, threshold + 1, -threshold - 1, threshold - 1]
+        beside += [sign * rng.randint(threshold + 1, most) for sign in (1, -1, 1)]
         zero, one, rows = 0, 1, 2  # groups
         states = [0] * p + [1 << shift] * p
         program: list[Instruction] = []
@@ -372,16 +374,18 @@ class Ranges:
         other = LearnLevel(count=depth, tile=1, row=-1, col=-1)
         pairs = LearnLevel(count=depth // 2, tile=2, row=-1, col=-1)  # of weight and memory
         program: list[Instruction] = []
-        for flag in ("hold", *config.learn_flags):
-            fields = {flag: True, "position": int(flag != "integral")}
+        shown = self.shown()[0]
+        assert isinstance(shown, Mac)
+        for number, flag in enumerate(config.learn_flags):
+            fields: dict = {flag: True}
             outer = (pairs if flag == "integral" else other,)
             program += [
                 Learn(outer=(level,), col=depth - 1, replace=True),
                 Learn(outer=outer, row=depth - 1, col=depth - 1, **fields),
-                *self.shown(),
+                replace(shown, dst=number * shown.outer[0].count),
             ]
-        words = [random_word(rng, config.state_bits - 2) for _ in range(config.state_depth)]
-        states = [w + lane for w in words for lane in range(config.p)]
+        size = config.state_depth * config.p
+        states = [random_word(rng, config.state_bits) for _ in range(size)]  # many sums saturate
         return {Space.STATE: (0, states)}, program
 
     def beside(self, each: int = 1) -> list[tuple[Memory, list[Instruction]]]:
