@@ -191,9 +191,7 @@ class SampleBuffer(Scheduled):
         appends = Signal(p)
         for j in range(p):
             m.d.comb += appends[j].eq(hits[j] & (keeps["dense"] | found[j][:VALUE_BITS].any()))
-        # Whether a list has an entry in every row, kept up beside its length: that decides much.
-        longest = Signal(p, init=(1 << p) - 1)
-        new_row = (appends & longest).any()
+        new_row, longest = self.count_rows(m, appends, moves, rows, lengths)
         full = kept_rows + rows == depth
         m.d.comb += [
             moves.eq(held & ~(full & new_row)),
@@ -201,12 +199,7 @@ class SampleBuffer(Scheduled):
         ]
         m.d.sync += held.eq(steps | (held & ~moves))
         with m.If(moves):
-            nearly = Cat(lengths[j] + 1 == rows for j in range(p))
-            m.d.sync += [
-                rows.eq(rows + new_row),
-                *(lengths[j].eq(lengths[j] + appends[j]) for j in range(p)),
-                longest.eq(Mux(new_row, appends & longest, longest | (appends & nearly))),
-            ]
+            m.d.sync += [lengths[j].eq(lengths[j] + appends[j]) for j in range(p)]
 
         label_known = Signal()
         fill = Signal()  # take a word
@@ -298,6 +291,23 @@ class SampleBuffer(Scheduled):
                     column.eq(Cat(column[(j - n) % p] for j in range(p))),
                     group.eq(group + wraps),
                 ]
+
+    def count_rows(
+        self, m: Module, appends: Signal, moves: Signal, rows: Signal, lengths: data.View
+    ) -> tuple[Value, Signal]:
+        """Counts the rows of the sample that is loaded. Returns whether there is a new one, and
+        which columns' lists have an entry in every row: kept up beside their lengths, since that
+        decides much."""
+        p = self.config.p
+        longest = Signal(p, init=(1 << p) - 1)
+        nearly = Cat(lengths[j] + 1 == rows for j in range(p))
+        new_row = (appends & longest).any()
+        with m.If(moves):
+            m.d.sync += [
+                rows.eq(rows + new_row),
+                longest.eq(Mux(new_row, appends & longest, longest | (appends & nearly))),
+            ]
+        return new_row, longest
 
     def entries_of(
         self,
