@@ -234,6 +234,17 @@ class _Talk:
                     header = self.header()
         self.exchange(stream, right + bytes([Record.DONE, 0, 0]), at)
 
+    def wait(self) -> None:
+        """WAITING is told of a program that waits, and no byte on its way."""
+        stream = self.halting_write() + RUN_ROW_0
+        self.exchange(stream, b"")
+        control = Control(0)
+        for _ in range(20):
+            control = self.ask(len(stream), 0, b"")[0].control
+            if control == Control.RUNNING | Control.WAITING:
+                return
+        raise Wrong(f"{control} of a program that waits")
+
     def counts(self) -> None:
         """What the link has counted since power-on."""
         model = self.model
@@ -283,7 +294,8 @@ def wrong_answers(line: Transport, config: ArrayConfig, seed: int) -> list[str]:
         width = config.state_bits // 8
         count = min(config.state_depth * config.p, 150)
         values = rng.randbytes(count * width)
-        write = bytes([Command.WRITE, Space.STATE, 0, 0, 0, count, 0]) + values
+        write = bytes([Command.WRITE, Space.STATE, 0, 0, 0, count, 0])
+        write = (write + rng.randbytes(len(values))) * 15 + write + values
         read = bytes([Command.READ, Space.STATE, 0, 0, 0, count, 0])
         talk.deliver(write)
         talk.send(0, talk.model.rx_offset, 0, read)
@@ -291,6 +303,8 @@ def wrong_answers(line: Transport, config: ArrayConfig, seed: int) -> list[str]:
         talk.model.transmit()
         record = bytes([Record.DATA, *len(values).to_bytes(2, "little")]) + values
         talk.take(record)
+        talk.reset()
+        talk.wait()
         talk.reset()
         talk.counts()
         talk.reset()
