@@ -110,6 +110,6 @@ def test_digits_train_alike_on_golden_and_gateware():
     left = []
     for backend in ("golden", "virtual"):
         with open_device(backend, CONFIG) as device:
-            left.append(trained(device, network, few_digits(200, 10), settings))
+            left.append(trained(device, network, few_digits(200), settings))
     assert left[0] == left[1]
     assert left[0]["accuracy"]["accuracy"] > 0.5
