@@ -29,6 +29,8 @@ __all__ = ["wrong_answers", "wrong_long_sample"]
 
 PATIENCE = 0.5
 """Seconds of the board's time that an answer may take."""
+ALL = 20.0
+"""... and all of them: a board may never stop to say something else."""
 ROUNDS, FRAMES = 6, 25
 LONG = 0xD8D0
 """Bytes; bits of all places are among those of the length."""
@@ -47,6 +49,7 @@ class _Talk:
         self.model = BoardLink(config.rx_bytes - 2, config.tx_bytes, config.selective_repeat)
         self.came = b""
         self.name = 0
+        self.end = line.clock() + ALL  # type: ignore[attr-defined]
 
     def send(self, control: int, seq: int, ack: int, payload: bytes = b"", session=None) -> None:
         """To the board and to the model."""
@@ -62,13 +65,18 @@ class _Talk:
 
     def frame(self) -> bytes:
         """The board's next one."""
-        began = self.line.clock()  # type: ignore[attr-defined]
-        while b"\0" not in self.came:
-            if self.line.clock() - began > PATIENCE:  # type: ignore[attr-defined]
+        line = self.line
+        end = min(line.clock() + PATIENCE, self.end)  # type: ignore[attr-defined]
+        while True:
+            found, delimiter, rest = self.came.partition(b"\0")
+            if delimiter:
+                self.came = rest
+            if line.clock() > end:  # type: ignore[attr-defined]
                 raise Wrong("no answer")
-            self.came += self.line.read(0.02)
-        found, _, self.came = self.came.partition(b"\0")
-        return found + b"\0" if found else self.frame()
+            if delimiter and found:
+                return found + delimiter
+            if not delimiter:
+                self.came += line.read(0.02)
 
     def answers(self, what: str) -> None:
         """What the model says the board says, byte for byte."""
