@@ -21,7 +21,7 @@ from relaxon_hdl.tools.run import run_tool
 from relaxon_hdl.tools.verilog import to_rtlil
 from relaxon_hdl.top import Top
 from relaxon_isa.config import ArrayConfig
-from relaxon_isa.errors import ToolError
+from relaxon_isa.errors import DeviceError, ToolError
 from relaxon_sim.model import compile_model, verilate
 
 from .board_model import FaultyLine
@@ -33,6 +33,8 @@ BATCH = 250
 DIVISOR = 2
 CLOCK_HZ = 24_000_000
 BUILD = "mutants"
+LIMIT = 30
+"""Seconds of a board's time: a mutant may never stop to say something."""
 
 _FLATTEN = """\
 read_rtlil design.il
@@ -207,7 +209,7 @@ class MutantLine(SerialTransport):
     """The line to a board in which one mutant is alive, for a `SerialDevice` with its `clock`.
 
     Time is the board's processor time, and that for which it sleeps while the host waits: however
-    busy the computer is, no board is too late for that.
+    busy the computer is, no board is too late for that. Reading raises DeviceError after `LIMIT`.
 
     Parameters
     ----------
@@ -243,6 +245,8 @@ class MutantLine(SerialTransport):
         return self._slept + self._process()[1]
 
     def read(self, timeout: float) -> bytes:
+        if self.clock() > LIMIT:
+            raise DeviceError(f"no end after {LIMIT} s")
         data = super().read(timeout)
         if not data and timeout > 0 and self._process()[0]:
             self._slept += timeout

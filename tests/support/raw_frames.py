@@ -29,8 +29,6 @@ __all__ = ["wrong_answers", "wrong_long_sample"]
 
 PATIENCE = 0.5
 """Seconds of the board's time that an answer may take."""
-ALL = 20.0
-"""... and all of them: a board may never stop to say something else."""
 ROUNDS, FRAMES = 6, 25
 LONG = 0xD8D0
 """Bytes; bits of all places are among those of the length."""
@@ -49,7 +47,6 @@ class _Talk:
         self.model = BoardLink(config.rx_bytes - 2, config.tx_bytes, config.selective_repeat)
         self.came = b""
         self.name = 0
-        self.end = line.clock() + ALL  # type: ignore[attr-defined]
 
     def send(self, control: int, seq: int, ack: int, payload: bytes = b"", session=None) -> None:
         """To the board and to the model."""
@@ -66,7 +63,7 @@ class _Talk:
     def frame(self) -> bytes:
         """The board's next one."""
         line = self.line
-        end = min(line.clock() + PATIENCE, self.end)  # type: ignore[attr-defined]
+        end = line.clock() + PATIENCE  # type: ignore[attr-defined]
         while True:
             found, delimiter, rest = self.came.partition(b"\0")
             if delimiter:
