@@ -118,10 +118,11 @@ class Mutant:
 
     @property
     def module(self) -> str:
-        """The gateware's module in which it is written, or the component that it lies in."""
-        found = _PLACE.search(self.command)
-        component = self.cell.rpartition(".")[0].rpartition(".")[2].partition("$")[0]
-        return found[1] if found else component
+        """The gateware's module in which it is written, or the machine's part that it is in."""
+        if found := _PLACE.search(self.command):
+            return found[1]
+        _, part, *rest = self.cell.split(".")
+        return rest[0] if part == "core" else part
 
     def __str__(self) -> str:
         found, option = _PLACE.search(self.command), self.options
