@@ -92,6 +92,7 @@ NOT_LOGIC = ("CLK", "RD_CLK", "WR_CLK", "RD_ARST", "RD_SRST")
 _MEMORY = re.compile(r"  cell \$mem_v2 \S+\n")
 _SOURCES = re.compile(r'(["|])[^"|\s]*/(relaxon_hdl|amaranth)/')
 """Where sources lie on this computer."""
+_INIT = re.compile(r"  attribute \\init \d+'(\S+)\n(?:  attribute .*\n)*  wire (?:.* )?(\S+)\n")
 _PLACE = re.compile(r"-src \S*relaxon_hdl/(\S+)\.py:(\d+)")
 
 
@@ -160,7 +161,15 @@ class Mutants:
         )
         lines = (self.work / "mutants.txt").read_text().splitlines()
         found = [Mutant(line.partition(" ")[2]) for line in lines]
-        return [mutant for mutant in found if mutant.options["port"] not in NOT_LOGIC][:wanted]
+        flat = (self.work / "flat.il").read_text()
+        # A register behind a mutant's choice would not start at 1, whatever is alive.
+        ones = {name.lstrip("\\") for bits, name in _INIT.findall(flat) if "1" in bits}
+        return [
+            mutant
+            for mutant in found
+            if mutant.options["port"] not in NOT_LOGIC
+            and not (mutant.options["port"] == "Q" and mutant.options.get("wire") in ones)
+        ][:wanted]
 
     def build(self, mutants: Sequence[Mutant]) -> Path:
         """The program of a board that holds these mutants; the first is number 1."""
