@@ -100,7 +100,7 @@ class _Talk:
     def shut(self) -> None:
         """From now on the command unit takes nothing: a program waits for a sample, and a RUN for
         that program."""
-        stream = self.halting_write() + RUN_ROW_0 * 2 + bytes(8)
+        stream = self.program_write() + RUN_ROW_0 * 2 + bytes(8)
         self.send(0, 0, 0, stream)
         self.model.transmit()
         before, header = None, self.header()[0]
@@ -114,8 +114,8 @@ class _Talk:
         self.send(Control.RESEND, 0, 0)
         self.answers("a program that waits")
 
-    def halting_write(self, *instructions: Instruction) -> bytes:
-        """Writes a program of these, or of a WAIT, and HALT."""
+    def program_write(self, *instructions: Instruction) -> bytes:
+        """A WRITE of a program of these, or of a WAIT, and HALT."""
         rows = Program(self.config, (*(instructions or (Wait(count=1),)), Halt())).rows
         width = element_bytes(self.config, Space.PROGRAM)
         data = b"".join(int(row).to_bytes(width, "little") for row in rows)
@@ -197,11 +197,18 @@ class _Talk:
         self.line.write(encode_frame(header, payload))
         return self.header()
 
+    def answer(self, at: int, payload: bytes) -> BoardHeader:
+        """Send a frame, and acknowledge nothing; the header of the frame that names it."""
+        header, _ = self.ask(at, 0, payload)
+        while header.name != self.name:
+            header, _ = self.header()
+        return header
+
     def take_a_long_sample(self, size: int) -> None:
         """One SAMPLE for thousands of WAITs, whose last values come back."""
         sample = self.rng.randbytes(size)
         program = (Loop(count=size // 16), Wait(count=16), Next(), Emit(count=2))
-        stream = self.halting_write(*program) + RUN_ROW_0
+        stream = self.program_write(*program) + RUN_ROW_0
         stream += bytes([Command.SAMPLE]) + size.to_bytes(2, "little") + sample
         right = bytes([Record.EMIT, 4, 0, sample[-16], 0, sample[-15], 0, Record.DONE, 0, 0])
         self.exchange(stream, right)
@@ -217,7 +224,7 @@ class _Talk:
         program = [Emit(count=words)] * first
         loop = [Loop(count=then), Wait(count=words), Emit(count=words), Next()]
         stream = bytes([Command.WRITE, Space.STATE, 0, 0, 0]) + words.to_bytes(2, "little")
-        stream += bytes(words * width) + self.halting_write(*program, *loop) + RUN_ROW_0
+        stream += bytes(words * width) + self.program_write(*program, *loop) + RUN_ROW_0
         sample = rng.randbytes(then * words)
         stream += bytes([Command.SAMPLE]) + len(sample).to_bytes(2, "little") + sample
         record = bytes([Record.EMIT]) + (words * width).to_bytes(2, "little")
@@ -227,21 +234,17 @@ class _Talk:
             right += record + b"".join(v.to_bytes(width, "little") for v in values)
         at, still = 0, 0
         while still < 12:  # as far as the ring goes, and then what must not get into it
-            header = self.ask(at, 0, stream[at : at + rng.choice([1, 64, 150, MAX_PAYLOAD])])
-            while header[0].name != self.name:
-                header = self.header()
-            still = still + 1 if header[0].ack == at % 65536 else 0
-            at += (header[0].ack - at) % 65536
-            size = rng.randint(header[0].room + 1, header[0].room + 99)
+            said = self.answer(at, stream[at : at + rng.choice([1, 64, 150, MAX_PAYLOAD])])
+            still = still + 1 if said.ack == at % 65536 else 0
+            at += (said.ack - at) % 65536
+            size = rng.randint(said.room + 1, said.room + 99)
             if size <= MAX_PAYLOAD and at + size < len(stream):
-                header = self.ask(at, 0, rng.randbytes(size))
-                while header[0].name != self.name:
-                    header = self.header()
+                self.answer(at, rng.randbytes(size))
         self.exchange(stream, right + bytes([Record.DONE, 0, 0]), at)
 
     def wait(self) -> None:
         """WAITING is told of a program that waits, and no byte on its way."""
-        stream = self.halting_write() + RUN_ROW_0
+        stream = self.program_write() + RUN_ROW_0
         self.exchange(stream, b"")
         control = Control(0)
         for _ in range(20):
