@@ -254,7 +254,7 @@ class TransferUnit(Scheduled):
         The instruction's row, and what to add to its base, a cycle after the instruction began;
         with the short pipeline at once.
     hold : In(1)
-        Take no byte, and no sample.
+        Take no byte, and no sample. With a sample buffer no byte is offered meanwhile.
     sample : In(stream of 8 bits), emit : Out(stream of 8 bits)
         Bytes for WAIT; records of EMIT.
     tick : Out(1)
@@ -472,7 +472,10 @@ class TransferUnit(Scheduled):
 
     def enter_samples(self, m: Module) -> None:
         """How a WAIT that is ahead and an ANSWER begin, in place of what others do at rest."""
-        m.d.comb += self.open.eq(self.wait_run & ~(self.ahead & self.take))
+        m.d.comb += [
+            self.open.eq(self.wait_run & ~(self.ahead & self.take)),
+            self.sample.ready.eq(self.wait_run),  # whatever `hold` is: no byte is offered then
+        ]
         with m.If(self.ahead):
             m.d.comb += [
                 self.sample.ready.eq(0),

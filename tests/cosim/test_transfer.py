@@ -169,9 +169,11 @@ async def moves_what_the_golden_model_moves(dut):
                 dut.wait_run.value, dut.emit_run.value = running and waits, running and not waits
                 dut.row.value = row
                 dut.index.value = index if short or cycles or not running else rng.getrandbits(16)
-                dut.hold.value = rng.random() < idle / 2
+                hold = rng.random() < idle / 2 and not (buffered and offered)
+                dut.hold.value = hold
                 # What was offered stays offered until it is taken.
-                offered = bool(given) and (offered or rng.random() >= idle)
+                free = rng.random() >= idle and not (buffered and hold)
+                offered = bool(given) and (offered or free)
                 dut.sample__valid.value = offered
                 dut.sample__payload.value = given[0] if offered else rng.getrandbits(8)
                 dut.emit__ready.value = ready = rng.random() >= idle
