@@ -26,6 +26,7 @@ from .buffers import SkidBuffer
 from .bus import TASK, CoreSignature, Task, element_bits
 from .component import Component
 from .link import LinkSignature
+from .order import Order
 from .schedule import Scheduled
 
 __all__ = [
@@ -493,6 +494,7 @@ class CommandUnit(Scheduled):
         if len(info) > INFO_BYTES:
             raise ValueError(f"info has {len(info)} bytes: at most {INFO_BYTES}")
         self.info = bytes(info)
+        self.makes = Signal()  # records of an order
         super().__init__(
             config,
             {"link": In(LinkSignature()), "core": Out(CoreSignature(config)), "quiet": Out(1)},
@@ -534,8 +536,8 @@ class CommandUnit(Scheduled):
                 core.store.payload.eq(host.payload),
                 core.index.payload.eq(task.address),
             ]
-            waiting = waiting & ~core.index.valid
-        read = Signal(range(9))  # bytes of its address and length
+            waiting = waiting & ~core.index.valid & ~self.makes
+        read = Signal(range(13))  # bytes of its address and length, or of an order
         length = Signal(16)
         error = Signal(BoardError)
         lost = Signal()  # bytes of a sample
@@ -599,13 +601,15 @@ class CommandUnit(Scheduled):
                 if self.config.sample_buffer:
                     m.d.sync += early.eq(0)
                 if self.config.sample_memory:
-                    m.d.sync += read.eq(0)
+                    m.d.sync += [read.eq(0), self.makes.eq(0)]
                 with m.If(host.valid), m.Switch(host.payload):
                     with m.Case(*(command for command, _ in begin)):
                         m.next = "ARGUMENTS"
                     if self.config.sample_memory:
                         with m.Case(Command.INDICES):
                             m.next = "INDEX_COUNT"
+                        with m.Case(Command.ORDER):
+                            m.next = "ORDER"
                         for each, kind in TASKS.items():
                             with m.Case(each):
                                 m.d.sync += task.kind.eq(kind)
@@ -859,11 +863,28 @@ class CommandUnit(Scheduled):
                 with m.If(read == 1):
                     m.d.sync += read.eq(0)
                     m.next = "INDEX"
+        m.submodules.order = order = Order()
+        wanted = Cat(order.key, order.records, order.place, length)
+        drops = ~core.running | core.refuses
+        with m.State("ORDER"):
+            m.d.comb += host.ready.eq(1)
+            with m.If(host.valid):
+                m.d.sync += [wanted.eq(Cat(wanted[8:], host.payload)), read.eq(read + 1)]
+                with m.If(read == len(wanted) // 8 - 1):
+                    m.d.sync += [read.eq(0), self.makes.eq(1)]
+                    m.next = "INDEX"
         with m.State("INDEX"):
             with m.If(length == 0):
                 m.next = "COMMAND"
                 with m.If(lost):
                     m.next = "ERROR"
+            with m.Elif(self.makes):
+                m.d.comb += order.start.eq(~drops)
+                m.d.sync += order.place.eq(order.place + 1)
+                with m.If(drops):
+                    m.d.sync += [length.eq(length - 1), lost.eq(1)]
+                with m.Else():
+                    m.next = "INDEX_MAKE"
             with m.Else():
                 m.d.comb += host.ready.eq(1)
                 with m.If(host.valid):
@@ -874,8 +895,11 @@ class CommandUnit(Scheduled):
                     with m.If(read == INDEX_BYTES - 1):
                         m.d.sync += read.eq(0)
                         m.next = "INDEX_GIVE"
+        with m.State("INDEX_MAKE"):
+            m.d.sync += task.address.eq(order.record)
+            with m.If(order.valid):
+                m.next = "INDEX_GIVE"
         with m.State("INDEX_GIVE"):
-            drops = ~core.running | core.refuses
             m.d.comb += core.index.valid.eq(~drops)
             with m.If(drops | core.index.ready):
                 m.d.sync += [length.eq(length - 1), lost.eq(lost | drops)]

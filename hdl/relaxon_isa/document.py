@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 
-from . import cycles, hazards, instructions, link, samples
+from . import cycles, hazards, instructions, link, order, samples
 from .config import ArrayConfig
 from .encoding import row_layouts
 from .errors import ConfigError
@@ -147,6 +147,9 @@ def _memory_map(machines: dict[str, ArrayConfig]) -> str:
         values = " | ".join(str(getattr(machines[n], field)) for n in names)
         parts.append(f"| {field}{' (computed)' * (field in computed)} | {values} |")
     parts += ["", "# Sample memory", "", _quoted(samples), "# Link", "", _quoted(link)]
+    # Of no other machine: what it says is no part of their fingerprints.
+    if any(config.sample_memory for config in machines.values()):
+        parts += ["# Order of samples", "", _quoted(order)]
     return "\n".join(parts) + "\n"
 
 

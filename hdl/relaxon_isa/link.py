@@ -166,6 +166,8 @@ class Command(IntEnum):
     CHECK = 0x08
     RECALL = 0x09
     INDICES = 0x0A
+    ORDER = 0x0B
+    """See `order`."""
 
 
 class Record(IntEnum):

@@ -30,6 +30,7 @@ from relaxon_isa import (
     wait_bytes,
 )
 from relaxon_isa.identity import Identity
+from relaxon_isa.order import OrderPart
 
 from .link import LinkStats
 
@@ -392,6 +393,29 @@ class Device(ABC):
         self._check_memory(last, wait_bytes(self.config, wait))
         return self._run_stored(indices, samples, wait, self._checked_row(row), count, progress)
 
+    def run_ordered(
+        self,
+        part: OrderPart,
+        *,
+        wait: Wait | None = None,
+        row: int = 0,
+        count: bool = True,
+        progress: Callable[[int], None] = lambda count: None,
+    ) -> list[bytes]:
+        """`run_stored` on a part of an order of all records, which the machine makes by itself.
+
+        Raises as `run_stored`; DataError if the part goes beyond its records.
+        """
+        if not 0 <= part.first <= part.first + part.count <= part.records:
+            raise DataError(
+                f"places {part.first} to {part.first + part.count - 1} of an order of "
+                f"{part.records} records: there are none beyond {part.records - 1}"
+            )
+        wait = wait or self._stored_format(row)
+        last = record_address(self.config, wait, max(0, part.records - 1))
+        self._check_memory(last, wait_bytes(self.config, wait))
+        return self._run_ordered(part, wait, self._checked_row(row), count, progress)
+
     def _stored_format(self, row: int) -> Wait:
         """The first WAIT that is ahead of the program at a row."""
         rows = self.read(Space.PROGRAM, self._checked_row(row)).tolist()
@@ -433,6 +457,17 @@ class Device(ABC):
         progress: Callable[[int], None],
     ) -> list[bytes]:
         """`run_stored` of records that exist."""
+        raise NotImplementedError
+
+    def _run_ordered(
+        self,
+        part: OrderPart,
+        wait: Wait,
+        row: int,
+        count: bool,
+        progress: Callable[[int], None],
+    ) -> list[bytes]:
+        """`run_ordered` of records that exist."""
         raise NotImplementedError
 
     @abstractmethod

@@ -5,7 +5,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any, Self
 
@@ -25,6 +25,7 @@ from relaxon_isa import (
     Wait,
 )
 from relaxon_isa.identity import decode_info
+from relaxon_isa.order import OrderPart
 
 from .base import Device, Rows, SpaceLayout, blocks, left_over, starved
 from .link import FRAME_BYTES, QUESTION, HostLink, LinkStats, RecordReader, encode_runs
@@ -34,7 +35,8 @@ __all__ = ["UNPACED_SECONDS", "SerialDevice"]
 
 CHUNK_BYTES = 4096
 """Longest READ or WRITE. Long enough to cost no time, short enough to see progress."""
-INDICES_AT_ONCE = 256
+RECORDS_AT_ONCE = 256
+"""Of one INDICES or ORDER: the next READ is answered behind them."""
 SAMPLES_A_POLL = 64
 """Samples sent between two readings of the samples' counter."""
 HIGH_WATER = 1 << 15
@@ -389,6 +391,21 @@ class SerialDevice(Device):
     ) -> list[bytes]:
         return self._all(_parts(indices, samples), row, count, self._send_part, progress, 1)
 
+    def _run_ordered(
+        self,
+        part: OrderPart,
+        wait: Wait,
+        row: int,
+        count: bool,
+        progress: Callable[[int], None],
+    ) -> list[bytes]:
+        end = part.first + part.count
+        starts = range(part.first, end, RECORDS_AT_ONCE)
+        parts = (
+            replace(part, first=at, count=min(RECORDS_AT_ONCE, end - at)).encode() for at in starts
+        )
+        return self._all(parts, row, count, self._send, progress, 1)
+
     def _send_part(self, part: bytes | np.ndarray) -> None:
         """A sample, or indices of records."""
         if isinstance(part, bytes):
@@ -516,8 +533,8 @@ class SerialDevice(Device):
 def _parts(indices: np.ndarray, samples: Rows) -> Iterator[bytes | np.ndarray]:
     """Indices of records some at a time, and for each -1 the next of ``samples``."""
     sent = 0
-    for at in range(0, len(indices), INDICES_AT_ONCE):
-        some = indices[at : at + INDICES_AT_ONCE]
+    for at in range(0, len(indices), RECORDS_AT_ONCE):
+        some = indices[at : at + RECORDS_AT_ONCE]
         for part in np.split(some, np.flatnonzero(np.diff(some < 0)) + 1):
             if part[0] >= 0:
                 yield part

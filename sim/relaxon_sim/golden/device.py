@@ -9,9 +9,11 @@ import numpy as np
 from relaxon_device.base import Device, Rows, SpaceLayout, left_over, starved
 from relaxon_isa import ArrayConfig, Space, Wait, record_address, record_stride, wait_bytes
 from relaxon_isa.identity import decode_info, encode_info
+from relaxon_isa.order import OrderPart
 
 from .counters import MEMORY_BYTES
 from .machine import Machine
+from .order import records_at
 from .sequencer import Starved
 
 __all__ = ["GoldenDevice"]
@@ -109,6 +111,18 @@ class GoldenDevice(Device):
         if len(samples):
             records[~stored] = samples[: len(samples)]
         return self.run_all(records, row=row, count=count, progress=progress)
+
+    def _run_ordered(
+        self,
+        part: OrderPart,
+        wait: Wait,
+        row: int,
+        count: bool,
+        progress: Callable[[int], None],
+    ) -> list[bytes]:
+        places = np.arange(part.first, part.first + part.count)
+        records = records_at(part.key, part.records, places)
+        return self._run_stored(records, np.empty((0, 0), np.uint8), wait, row, count, progress)
 
     def reset(self) -> None:
         """Do nothing: nothing is queued, and nothing runs outside `run`."""
