@@ -349,9 +349,9 @@ def judge_mutants(
 
 def arguments_for(name: str) -> dict[str, str]:
     """Why mutants of a machine change nothing that a program, a host or a line can show, by their
-    text: what `ARGUED` says."""
+    `Mutant.change`: what `ARGUED` says."""
     return {
-        mutant: entry["argument"]
+        mutant.partition(": ")[2]: entry["argument"]
         for entry in tomllib.loads(ARGUED.read_text())["equivalent"]
         if name in entry["machines"]
         for mutant in entry["mutants"]
@@ -364,7 +364,7 @@ def report(verdicts: Mapping[Mutant, Verdict], argued: Mapping[str, str]) -> flo
     by_module: dict[str, list[bool]] = {}
     checks: Counter[str] = Counter()
     for mutant, verdict in verdicts.items():
-        same = verdict.check == EQUIVALENT or (not verdict.check and str(mutant) in argued)
+        same = verdict.check == EQUIVALENT or (not verdict.check and mutant.change in argued)
         if not same:
             by_module.setdefault(mutant.module, []).append(bool(verdict.check))
         checks[verdict.check or ("argued equivalent" if same else "nothing")] += 1

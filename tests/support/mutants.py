@@ -93,6 +93,7 @@ _MEMORY = re.compile(r"  cell \$mem_v2 \S+\n")
 _SOURCES = re.compile(r'(["|])[^"|\s]*/(relaxon_hdl|amaranth)/')
 """Where sources lie on this computer."""
 _INIT = re.compile(r"  attribute \\init \d+'(\S+)\n(?:  attribute .*\n)*  wire (?:.* )?(\S+)\n")
+_REGISTER = re.compile(r"  cell \S*ff\S* (\S+)\n(?:    .*\n)*?    connect \\Q (.*)\n")
 _PLACE = re.compile(r"-src \S*relaxon_hdl/(\S+)\.py:(\d+)")
 
 
@@ -125,15 +126,20 @@ class Mutant:
         _, part, *rest = self.cell.split(".")
         return rest[0] if part == "core" else part
 
-    def __str__(self) -> str:
-        found, option = _PLACE.search(self.command), self.options
-        line = f".py:{found[2]}" if found else ""
+    @property
+    def change(self) -> str:
+        """What it does, wherever in the sources that is written today."""
+        option = self.options
         wire = f" ({option['wire']}[{option['wirebit']}])" if "wire" in option else ""
         mixed = f" with bit {option['ctrlbit']}" if "ctrlbit" in option else ""
         return (
-            f"{self.module}{line}: {option['mode']}{mixed} of {option['port']}"
-            f"[{option['portbit']}] of {self.cell}{wire}"
+            f"{option['mode']}{mixed} of {option['port']}[{option['portbit']}] of {self.cell}{wire}"
         )
+
+    def __str__(self) -> str:
+        found = _PLACE.search(self.command)
+        line = f".py:{found[2]}" if found else ""
+        return f"{self.module}{line}: {self.change}"
 
 
 class Mutants:
@@ -163,12 +169,13 @@ class Mutants:
         found = [Mutant(line.partition(" ")[2]) for line in lines]
         flat = (self.work / "flat.il").read_text()
         # A register behind a mutant's choice would not start at 1, whatever is alive.
-        ones = {name.lstrip("\\") for bits, name in _INIT.findall(flat) if "1" in bits}
+        ones = {name for bits, name in _INIT.findall(flat) if "1" in bits}
+        starting = {cell for cell, q in _REGISTER.findall(flat) if ones & set(q.split())}
         return [
             mutant
             for mutant in found
             if mutant.options["port"] not in NOT_LOGIC
-            and not (mutant.options["port"] == "Q" and mutant.options.get("wire") in ones)
+            and not (mutant.options["port"] == "Q" and mutant.options["cell"] in starting)
         ][:wanted]
 
     def build(self, mutants: Sequence[Mutant]) -> Path:

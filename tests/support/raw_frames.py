@@ -254,10 +254,12 @@ class _Talk:
         raise Wrong(f"{control} of a program that waits")
 
     def counts(self) -> None:
-        """What the link has counted since power-on."""
+        """What the link has counted since power-on, behind a READ of nothing."""
         model = self.model
-        read = bytes([Command.READ, Space.REGISTER, Register.LINK_ERRORS, 0, 0, 2, 0])
-        right = bytes([Record.DATA, 8, 0]) + model.link_errors.to_bytes(4, "little")
+        read = bytes([Command.READ, Space.STATE, 0, 0, 0, 0, 0])
+        read += bytes([Command.READ, Space.REGISTER, Register.LINK_ERRORS, 0, 0, 2, 0])
+        right = bytes([Record.DATA, 0, 0, Record.DATA, 8, 0])
+        right += model.link_errors.to_bytes(4, "little")
         self.exchange(read, right + model.link_drops.to_bytes(4, "little"))
 
     def kept(self) -> int | None:
