@@ -1,19 +1,21 @@
-"""The gateware answers the transcript's host as the transcript says, to the byte."""
+"""The gateware answers the transcripts' host as they say, to the byte."""
 
+import pytest
 from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In
 
 from relaxon_hdl.command import CommandUnit
 from relaxon_hdl.core import Core
 from relaxon_hdl.link import LinkEngine
+from relaxon_hdl.memory.unit import WordMemory
 from relaxon_isa.config import ArrayConfig
 from relaxon_isa.identity import encode_info
 from support import session
 from support.pysim import simulate
 from support.session import MAX_PAYLOAD, Mismatch, Step, host_frame, matches, unframe
 
-CONFIG = ArrayConfig(**session.MACHINE)
-INFO = encode_info(CONFIG, build="session", clock_hz=1, baud=1)
 REST = LinkEngine.PAUSE
 """Cycles between two frames."""
 QUIET = 100
@@ -22,19 +24,53 @@ LIMIT = 12_000
 """Cycles that a step may take."""
 
 
+class Words(wiring.Component):
+    """A memory of 2048 words, which come again and again in the addresses of 8 MiB."""
+
+    def __init__(self):
+        super().__init__({"chip": In(WordMemory())})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.words = words = Memory(shape=16, depth=2048, init=[])
+        read, write = words.read_port(domain="comb"), words.write_port()
+        chip, asked = self.chip, self.chip.request.payload
+        place, left, writing = Signal(11), Signal(11), Signal()
+        m.d.comb += [
+            chip.alive.eq(1),
+            chip.request.ready.eq(left == 0),
+            chip.i.ready.eq((left != 0) & writing),
+            chip.word.valid.eq((left != 0) & ~writing),
+            chip.word.payload.eq(read.data),
+            read.addr.eq(place),
+            write.addr.eq(place),
+            write.data.eq(chip.i.payload),
+            write.en.eq(chip.i.valid & chip.i.ready),
+        ]
+        with m.If(chip.word.valid | write.en):
+            m.d.sync += [place.eq(place + 1), left.eq(left - 1)]
+        with m.If(chip.request.valid & chip.request.ready):
+            m.d.sync += [place.eq(asked.address), left.eq(asked.count), writing.eq(asked.write)]
+        return m
+
+
 class Board(wiring.Component):
     """The whole machine but its UART."""
 
-    def __init__(self):
+    def __init__(self, config: ArrayConfig, info: bytes):
         super().__init__({})
-        self.link = LinkEngine(CONFIG)
+        self.config, self.info = config, info
+        self.link = LinkEngine(config)
         self.byte, self.valid = Signal(8), Signal()
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.link = link = self.link
-        m.submodules.command = command = CommandUnit(CONFIG, INFO)
-        m.submodules.core = core = Core(CONFIG)
+        m.submodules.command = command = CommandUnit(self.config, self.info)
+        m.submodules.core = core = Core(self.config)
+        if self.config.sample_memory:
+            m.submodules.words = words = Words()
+            wiring.connect(m, core.chip, words.chip)
         wiring.connect(m, link.port, command.link)
         wiring.connect(m, command.core, core.bus)
         m.d.comb += [
@@ -132,12 +168,15 @@ class Line:
             assert await self.take() == step.status, f"line {step.line}"
 
 
-def test_gateware_plays_the_session():
-    board = Board()
+@pytest.mark.parametrize("transcript", session.MACHINES)
+def test_gateware_plays_the_session(transcript):
+    config = ArrayConfig(**session.MACHINES[transcript])
+    info = encode_info(config, build="session", clock_hz=1, baud=1)
+    board = Board(config, info)
 
     async def play(ctx):
         line = Line(ctx, board)
-        for step in session.steps(INFO):
+        for step in session.steps(transcript, info):
             await line.play(step)
 
     simulate(board, play)

@@ -388,10 +388,33 @@ class Ranges:
         states = [random_word(rng, config.state_bits) for _ in range(size)]  # many sums saturate
         return {Space.STATE: (0, states)}, program
 
+    def trips(self) -> tuple[Memory, list[Instruction]]:
+        """Sums of as many terms as there may be, the trips all of one level, each level in turn.
+        What S has to hold comes first."""
+        config, rng = self.config, self.rng
+        most = min(config.max_terms // config.p, 4096)
+        program: list[Instruction] = []
+        for number in range(1, config.levels + 1):
+            for at in range(number):
+                counts = [1] * number
+                counts[at] = rng.randint(most - most // 4, most)
+                program.append(
+                    Mac(
+                        inner=tuple(MacLevel(count=count) for count in counts),
+                        tile=rng.randrange(config.weight_depth),
+                        dst=len(program) % config.drive_depth,
+                        to_drive=True,
+                    )
+                )
+        states = [random_word(rng, config.state_bits) for _ in range(config.p)]
+        return {Space.STATE: (0, states)}, program
+
     def beside(self, each: int = 1) -> list[tuple[Memory, list[Instruction]]]:
-        """Programs at the limits of comparisons and roundings, and of each flag; what S and D have
-        to hold before each."""
-        makers = (self.thresholds, self.bounds, self.bits, self.dithers, self.flags)
+        """Programs at the limits of comparisons and roundings, of each flag, and of trips; what S
+        and D have to hold before each."""
+        makers = (
+            self.thresholds, self.bounds, self.bits, self.dithers, self.flags, self.trips,
+        )  # fmt: skip
         return [make() for make in makers for _ in range(each)]
 
     # Programs -----------------------------------------------------------------------------

@@ -4,6 +4,7 @@ What the host never sends goes over a real line here: frames of other sessions, 
 turn, too long, more than the ring holds, old acknowledgements. Every answer is compared as a whole.
 """
 
+import zlib
 from dataclasses import replace
 from random import Random
 
@@ -14,6 +15,7 @@ from relaxon_isa.instructions import Emit, Halt, Instruction, Loop, Next, Wait
 from relaxon_isa.link import (
     BLOCK_BYTES,
     MAX_PAYLOAD,
+    BoardError,
     BoardHeader,
     Command,
     Control,
@@ -243,12 +245,17 @@ class _Talk:
         self.exchange(stream, right + bytes([Record.DONE, 0, 0]), at)
 
     def wait(self) -> None:
-        """WAITING is told of a program that waits, and no byte on its way."""
-        stream = self.program_write() + RUN_ROW_0
-        self.exchange(stream, b"")
+        """WAITING is told of a program that waits, and no byte on its way; its memory is read
+        meanwhile."""
+        width, count = self.config.state_bits // 8, 2 * self.config.p
+        words = self.rng.randbytes(count * width)
+        place = bytes([Space.STATE, 0, 0, 0, count, 0])
+        stream = bytes([Command.WRITE]) + place + words + self.program_write() + RUN_ROW_0
+        stream += bytes([Command.READ]) + place
+        self.exchange(stream, bytes([Record.DATA, len(words), 0]) + words)
         control = Control(0)
         for _ in range(20):
-            control = self.ask(len(stream), 0, b"")[0].control
+            control = self.ask(len(stream), 3 + len(words), b"")[0].control
             if control == Control.RUNNING | Control.WAITING:
                 return
         raise Wrong(f"{control} of a program that waits")
@@ -261,6 +268,16 @@ class _Talk:
         right = bytes([Record.DATA, 0, 0, Record.DATA, 8, 0])
         right += model.link_errors.to_bytes(4, "little")
         self.exchange(read, right + model.link_drops.to_bytes(4, "little"))
+
+    def checksum(self) -> None:
+        """One that is right says nothing; behind a wrong one nothing is heard."""
+        read = bytes([Command.READ, Space.INFO, 0, 0, 0, 1, 0])
+        stream = read + bytes([Command.CHECKSUM])
+        stream += zlib.crc32(stream).to_bytes(4, "little") + read + bytes([Command.CHECKSUM])
+        wrong = zlib.crc32(stream) ^ 1 << self.rng.randrange(32)
+        data = bytes([Record.DATA, 1, 0, ord("{")])
+        error = bytes([Record.ERROR, 1, 0, BoardError.WRONG_CHECKSUM])
+        self.exchange(stream + wrong.to_bytes(4, "little") + read, data * 2 + error)
 
     def kept(self) -> int | None:
         return sum(1 << k % 32 for k in self.model.kept) if self.model.keeps else None
@@ -317,6 +334,8 @@ def wrong_answers(line: Transport, config: ArrayConfig, seed: int) -> list[str]:
         talk.wait()
         talk.reset()
         talk.counts()
+        talk.reset()
+        talk.checksum()
         talk.reset()
         talk.overrun()
     except Wrong as error:

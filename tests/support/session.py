@@ -1,4 +1,4 @@
-"""The transcript tests/vectors/session.txt: read, and played to the host.
+"""The transcripts tests/vectors/session*.txt: read, and played to the host.
 
 Frames, COBS and CRC are made here without the contract's code, and codes are only in the
 transcript. Nothing of relaxon is imported before a session is played, so that a test can put
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from cobs import cobs
 
 __all__ = [
-    "MACHINE",
+    "MACHINES",
     "Mismatch",
     "Step",
     "board_frame",
@@ -23,13 +23,17 @@ __all__ = [
     "unframe",
 ]
 
-TRANSCRIPT = Path(__file__).parents[1] / "vectors" / "session.txt"
+VECTORS = Path(__file__).parents[1] / "vectors"
 MACHINE: dict[str, Any] = {
     "p": 2, "weight_depth": 16, "state_depth": 16, "drive_depth": 16, "program_rows": 64,
     "levels": 2, "loop_depth": 2, "max_terms": 16, "learn_terms": 2, "decay_shift": 0,
     "table_bits": 2, "rx_bytes": 256, "tx_bytes": 256,
 }  # fmt: skip
-"""The board's configuration, where it is not the default."""
+MEMORY: dict[str, Any] = {
+    "sample_buffer": 16, "sample_memory": True, "drains": True, "prefetch": True, "both": True,
+}  # fmt: skip
+MACHINES = {"session": MACHINE, "session_memory": MACHINE | MEMORY}
+"""By transcript, its board's configuration, where it is not the default."""
 ROOM = 0x8000 | 256
 """With KEEPS."""
 MAX_PAYLOAD = 192
@@ -57,13 +61,14 @@ class Step(NamedTuple):
     status: int | None
 
 
-def steps(identity: bytes) -> list[Step]:
-    """The steps of the transcript, for a board with this identity text."""
+def steps(transcript: str, identity: bytes) -> list[Step]:
+    """The steps of a transcript, for a board with this identity text."""
     found: list[Step] = []
     parts: dict[str, list[str]] = {}
     start = 0
     stream = b""  # of the host's since the reset
-    for number, line in enumerate([*TRANSCRIPT.read_text().splitlines(), ""], 1):
+    lines = (VECTORS / f"{transcript}.txt").read_text().splitlines()
+    for number, line in enumerate([*lines, ""], 1):
         mark, _, rest = line.partition(" ")
         if mark in ("$", ">", "<", ">>", "<<", "?"):
             start = start or number
@@ -164,9 +169,9 @@ def unframe(data: bytes, header: int) -> tuple[int, int, int, int, bytes]:
 
 
 class ScriptedBoard:
-    """A transport with a board that knows the transcript only. Time passes when nothing comes."""
+    """A transport with a board that knows a transcript only. Time passes when nothing comes."""
 
-    name = "session.txt"
+    name = "transcript"
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -245,17 +250,20 @@ class ScriptedBoard:
             self.given += len(part)
 
 
-def play_to_host(monkeypatch) -> None:
-    """Do what the transcript's host does, with `SerialDevice`. Raises Mismatch."""
+def play_to_host(transcript: str, monkeypatch) -> None:
+    """Do what a transcript's host does, with `SerialDevice`. Raises Mismatch."""
+    import numpy as np
+
     from relaxon_device import link, serial
     from relaxon_isa import instructions, memory
     from relaxon_isa.config import ArrayConfig
     from relaxon_isa.errors import DeviceError
     from relaxon_isa.identity import encode_info
     from relaxon_isa.link import BoardError, Control, Record
+    from relaxon_isa.order import OrderPart
     from relaxon_isa.program import Program
 
-    config = ArrayConfig(**MACHINE)
+    config = ArrayConfig(**MACHINES[transcript])
     info = encode_info(config, build="session", clock_hz=1, baud=1)
     board = ScriptedBoard()
     monkeypatch.setattr(serial.time, "time_ns", lambda: 0)  # the session begins at 1
@@ -298,19 +306,25 @@ def play_to_host(monkeypatch) -> None:
     names = {
         **vars(instructions), **vars(memory), "Control": Control, "Record": Record,
         "BoardError": BoardError, "connect": connect, "connected": lambda: True, "run": run,
+        "then": lambda: None,
         "left_over": left_over, "status": status, "record": record,
         "reset": lambda: device.reset(),
         "read": lambda *place: device.read(*place).tolist(),
         "write": lambda *what: device.write(*what),
         "load": lambda *program: device.load(Program(config, program).rows),
+        "store": lambda address, data: device.store(address, bytes.fromhex(data)),
+        "check": lambda *span: device.check(*span),
+        "recall": lambda *span: device.recall(*span).hex(" "),
+        "run_stored": lambda wait, *records: device.run_stored(np.array(records), wait=wait),
+        "run_ordered": lambda wait, **part: device.run_ordered(OrderPart(**part), wait=wait),
         "registers": lambda *but: {
             register.name: value for register, value in device.counters().items()
             if register.name not in but
         },
     }  # fmt: skip
-    every = [step for step in steps(info) if step.action]
+    every = [step for step in steps(transcript, info) if step.action]
     board.script = [
-        step for step in steps(info)
+        step for step in steps(transcript, info)
         if (step.frames_answered and step.frames_sent[0] == 0)  # a frame of the host's
         or (step.action and step.sent and step.status is None and "record(" not in step.action)
     ]  # fmt: skip
