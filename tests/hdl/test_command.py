@@ -5,6 +5,7 @@ import zlib
 from collections import deque
 from functools import partial
 
+import numpy as np
 import pytest
 
 from relaxon_hdl.bus import Task
@@ -13,6 +14,7 @@ from relaxon_isa.config import ArrayConfig
 from relaxon_isa.link import BoardError, Command, Record
 from relaxon_isa.memory import INFO_BYTES, Register, Space, element_bytes
 from relaxon_isa.presets import preset
+from relaxon_sim.golden.order import records_at
 from support.pysim import simulate
 
 INFO = bytes(range(1, 256)) * 3
@@ -640,6 +642,11 @@ def indices(*numbers: int) -> bytes:
     return bytes([Command.INDICES]) + len(numbers).to_bytes(2, "little") + listed
 
 
+def order(key: int, records: int, first: int, count: int) -> bytes:
+    parts = ((key, 4), (records, 3), (first, 3), (count, 2))
+    return bytes([Command.ORDER]) + b"".join(n.to_bytes(size, "little") for n, size in parts)
+
+
 @pytest.mark.parametrize("rate", [1.0, 0.6])
 def test_sample_memory_is_stored_checked_and_recalled(rate):
     """Not while a program runs, but while one is stalled in WAIT."""
@@ -690,10 +697,51 @@ async def test_indices_go_to_a_program_that_takes_records(ctx, bench):
     assert bench.samples == b"ab" and len(bench.indices) == 3
 
 
+@with_core(FAST.replace(sample_memory=True), seed=70, rate=0.7)
+async def test_an_order_goes_to_a_program_that_takes_records(ctx, bench):
+    lost = error(BoardError.SAMPLE_WITHOUT_PROGRAM)
+    rng = bench.rng
+    await bench.expect(ctx, order(5, 9, 0, 300), lost)
+    await bench.expect(ctx, run(0), b"")
+    wanted = []
+    for records in (1, 9, 300, 1 << 23):
+        key, first, count = rng.getrandbits(32), rng.randrange(records), rng.randint(1, 9)
+        places = np.arange(first, first + count)
+        wanted += records_at(key, records, places).tolist()
+        await bench.expect(ctx, order(key, records, first, count) + order(3, 4, 2, 0), b"")
+        assert bench.indices == wanted
+    await bench.expect(ctx, order(1, 300, (1 << 24) - 2, 4), b"")  # places come round to 0
+    wanted = [(1 << 24) - 2, (1 << 24) - 1, *records_at(1, 300, np.arange(2)).tolist()]
+    assert bench.indices[-4:] == wanted
+    bench.refuses = bench.waiting = True
+    await bench.expect(ctx, order(1, 9, 0, 5), lost)
+    bench.refuses = False
+    await bench.expect(
+        ctx, sample(b"ab") + read(Space.INFO, 0, 0, 1), record(Record.DATA, INFO[:1])
+    )
+
+
+@with_core(FAST.replace(sample_memory=True), seed=71)
+async def test_a_program_does_not_wait_while_an_order_comes(ctx, bench):
+    """Its bytes have been taken, but it has records to come."""
+    waiting = bench.dut.link.waiting
+    await bench.expect(ctx, run(0), b"")
+    bench.waiting = True
+    await bench.go(ctx, 5)
+    assert ctx.get(waiting)
+    bench.host.extend(order(1, 60_000, 17, 8))
+    await bench.until(ctx, lambda: not bench.host)
+    while len(bench.indices) < 8:
+        assert not ctx.get(waiting)
+        await bench.cycle(ctx)
+    await bench.expect(ctx, read(Space.INFO, 0, 0, 1), record(Record.DATA, INFO[:1]))
+    assert ctx.get(waiting)
+
+
 # Errors and RESET --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [0, 6, 7, 8, 9, 0x0A, 0x0D, 0x41, 0x45, 0x81, 0xFF])
+@pytest.mark.parametrize("code", [0, 6, 7, 8, 9, 0x0A, 0x0B, 0x0D, 0x41, 0x45, 0x81, 0xFF])
 def test_unknown_command(code):
     """One ERROR, then nothing is heard until RESET."""
     bench = Bench(SMALL)
