@@ -66,7 +66,7 @@ class RelaxonEstimator(BaseEstimator):
         As in `relaxon.rules.settings.RuleSettings`; None: the rule's own.
     settings
         Other fields of `RuleSettings`, by name.
-    rate_halvings, init_gain, shuffle
+    rate_halvings, init_gain, shuffle, order
         As in `relaxon.training.TrainSettings`; ``rate_halvings`` None: 2, and 4 with convolutions.
     feature_range
         Lowest and highest value of the features, each a number or one a feature: they are mapped
@@ -121,6 +121,7 @@ class RelaxonEstimator(BaseEstimator):
         rate_halvings: int | None = None,
         init_gain: float = 0.5,
         shuffle: bool = True,
+        order: str = "generator",
         feature_range: tuple | None = None,
         random_state: Any = None,
         warm_start: bool = False,
@@ -140,6 +141,7 @@ class RelaxonEstimator(BaseEstimator):
         self.rate_halvings = rate_halvings
         self.init_gain = init_gain
         self.shuffle = shuffle
+        self.order = order
         self.feature_range = feature_range
         self.random_state = random_state
         self.warm_start = warm_start
@@ -208,6 +210,7 @@ class RelaxonEstimator(BaseEstimator):
             rate_halvings=halvings,
             init_gain=self.init_gain,
             shuffle=self.shuffle,
+            order=self.order,
         )
         with self._open(network, data, settings, saved) as trainer:
             if saved:

@@ -18,6 +18,7 @@ from relaxon_isa import (
     record_stride,
     wait_bytes,
 )
+from relaxon_isa.order import OrderPart
 
 __all__ = ["SampleStore"]
 
@@ -29,9 +30,9 @@ class SampleStore:
     """The samples of a data set in a device's sample memory.
 
     As many as fit lie there, the first ones; the others travel with each run, in their turn, so
-    that a run comes to the same bits wherever its samples are. `run` trusts what `hold` left, and
-    `check` tells afterwards whether that was right: what was trained before it failed does not
-    count.
+    that a run comes to the same bits wherever its samples are. `run` and `run_ordered` trust what
+    `hold` left, and `check` tells afterwards whether that was right: what was trained before it
+    failed does not count.
 
     Parameters
     ----------
@@ -99,6 +100,12 @@ class SampleStore:
         among them that the memory does not hold, in their order."""
         stored = np.where(order < self.held, order, -1)
         return self.device.run_stored(stored, others, wait=self._wait, progress=progress)
+
+    def run_ordered(self, key: int, first: int, count: int, progress) -> list[bytes]:
+        """`Device.run_ordered` on places of the order that ``key`` names of the samples that the
+        memory holds."""
+        part = OrderPart(key=key, records=self.held, first=first, count=count)
+        return self.device.run_ordered(part, wait=self._wait, progress=progress)
 
     # The memory
 

@@ -32,6 +32,7 @@ from relaxon_isa import (
     registers,
 )
 from relaxon_isa.identity import Identity
+from relaxon_sim.golden.order import MOST, records_at
 
 from . import checks
 from .callbacks import Callback, Told
@@ -47,6 +48,8 @@ from .weights import load_layers, read_layers
 
 __all__ = [
     "CONVOLUTION_HALVINGS",
+    "FEISTEL",
+    "ORDERS",
     "Progress",
     "Shown",
     "TrainSettings",
@@ -91,6 +94,10 @@ SAMPLES_A_RUN = 1 << 16
 ENCODED = 1 << 8
 """Samples encoded at a time."""
 KEY_STREAM = 0x6B657973  # separates the seeds of keys from those of weights and order
+ORDER_STREAM = 0x6F726472  # and those of the keys of orders
+FEISTEL = "feistel"
+ORDERS = ("generator", FEISTEL)
+"""What makes the order of an epoch: the host's `Generator`, or `relaxon_isa.order`."""
 
 WRAP = 1 << COUNTER_BITS
 NO_COUNTS = (Register.UPDATE_KEY, Register.SAMPLE_KEY, Register.WRONG, Register.MEMORY)
@@ -122,6 +129,10 @@ class TrainSettings:
         Of `initial_weights`.
     shuffle
         A new order every epoch (else the data set's).
+    order
+        What makes it, one of `ORDERS`: "generator", random numbers of the host; "feistel", what a
+        machine with a sample memory does by itself (`relaxon_isa.order`), so that it need not be
+        sent. Either is the same on every device.
     rule
         Rule, objective, architecture and their settings.
     """
@@ -131,6 +142,7 @@ class TrainSettings:
     rate_halvings: int = 2
     init_gain: float = 0.5
     shuffle: bool = True
+    order: str = ORDERS[0]
     rule: RuleSettings = field(default_factory=RuleSettings)
 
     def __post_init__(self) -> None:
@@ -145,6 +157,14 @@ class TrainSettings:
         if not isinstance(self.init_gain, Real) or not 0 <= self.init_gain <= 16:
             raise ConfigError(f"init_gain = {self.init_gain!r}: must be a number, 0 to 16")
         checks.kind("shuffle", self.shuffle, bool, "True or False")
+        names = " or ".join(map(repr, ORDERS))
+        if checks.kind("order", self.order, str, names) not in ORDERS:
+            raise ConfigError(f"order = {self.order!r}: must be {names}")
+        if self.order == FEISTEL and not self.shuffle:
+            raise ConfigError(
+                "order = 'feistel' without shuffle: the data set's own order is made by nothing; "
+                "leave one of them out"
+            )
         checks.kind("rule", self.rule, RuleSettings, "settings_for(...) makes them")
 
     def to_json(self) -> dict:
@@ -314,6 +334,11 @@ class Trainer:
         checks.kind("settings", settings, TrainSettings, "they hold the rule's and the run's")
         network = Network.parse(network)
         check_data(network, data, settings.rule)
+        if settings.order == FEISTEL and len(data.x_train) >= MOST:
+            raise DataError(
+                f"{data.name} has {len(data.x_train)} samples to train on, order 'feistel' is of "
+                f"{MOST - 1} at most: --order generator takes more"
+            )
         self.device = device
         self.network = network
         self.data = data
@@ -509,11 +534,17 @@ class Trainer:
         raise error
 
     def order(self, epoch: int) -> np.ndarray:
-        """Sample order of an epoch: a function of seed and epoch alone."""
+        """Sample order of an epoch: a function of seed, epoch and `TrainSettings.order` alone."""
         count, epoch = len(self._inputs), checks.whole("epoch", epoch, 0, checks.MANY)
         if not self.settings.shuffle:
             return np.arange(count)
+        if self.settings.order == FEISTEL:
+            return records_at(self._order_key(epoch), count, np.arange(count))
         return Generator((self.settings.seed, epoch)).permutation(count)
+
+    def _order_key(self, epoch: int) -> int:
+        """What names an epoch's order to the machine."""
+        return int(Generator((ORDER_STREAM, self.settings.seed, epoch)).integers(0, 1 << 32, 1)[0])
 
     def _halvings(self, epoch: int) -> int:
         """How often the learning rates have been halved."""
@@ -553,7 +584,7 @@ class Trainer:
             program, _, _ = program.patch(self._marks.samples, count=len(part))
             self.device.run_limit = self._limit(program, self._marks.samples)
             self.device.load(program.rows)
-            payloads = self._run(part, counted := Counted(progress))
+            payloads = self._run(start, part, counted := Counted(progress))
             self.counters()  # no run is so long that one of them wraps twice
             if self._labelled:
                 counted(len(part) - counted.done)
@@ -581,11 +612,15 @@ class Trainer:
         self.history.append(entry)
         return entry
 
-    def _run(self, part: NDArray[np.integer], progress: Progress) -> list[bytes]:
-        """Run the program that is loaded over training samples, wherever they are."""
+    def _run(self, start: int, part: NDArray[np.integer], progress: Progress) -> list[bytes]:
+        """Run the program that is loaded over training samples, wherever they are: those at the
+        places from ``start`` on of this epoch's order."""
         if self._store is None:
             samples = Samples(self._inputs, self._targets, part)
             return self.device.run_all(samples, progress=progress)
+        if self.settings.order == FEISTEL and self._store.held == len(self._inputs):
+            key = self._order_key(self.epoch)
+            return self._store.run_ordered(key, start, len(part), progress)
         others = Samples(self._inputs, self._targets, part[part >= self._store.held])
         return self._store.run(part, others, progress)
 

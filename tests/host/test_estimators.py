@@ -123,6 +123,14 @@ def test_settings_by_name_reach_the_rule() -> None:
         classifier(settings={"free_caps": 7}).fit(X, Y)
 
 
+def test_the_kind_of_order_reaches_the_run() -> None:
+    runs = [classifier(epochs=1, order=order).fit(X, Y) for order in ("generator", "feistel")]
+    assert [run.checkpoint_.spec["settings"]["order"] for run in runs] == ["generator", "feistel"]
+    assert not same(*runs) and same(runs[0], classifier(epochs=1).fit(X, Y))
+    with pytest.raises(ConfigError, match="must be 'generator' or 'feistel'"):
+        classifier(order="sorted").fit(X, Y)
+
+
 def test_features_beyond_their_range_are_cut_off() -> None:
     model = classifier(epochs=1, feature_range=(0, 8)).fit(X, Y)
     assert (model.data_min_ == 0).all() and (model.data_max_ == 8).all()

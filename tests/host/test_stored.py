@@ -6,7 +6,7 @@ import pytest
 from relaxon.datasets import Dataset
 from relaxon.network import Network
 from relaxon.rules import settings_for
-from relaxon.training import Trainer, TrainSettings
+from relaxon.training import FEISTEL, ORDERS, Trainer, TrainSettings
 from relaxon_device.base import Device
 from relaxon_isa import MEMORY_HEADER_BYTES, DataError, DeviceError, Register, Wait, preset
 from relaxon_sim.golden import GoldenDevice
@@ -25,10 +25,12 @@ def data(seed: int = 3) -> Dataset:
     return Dataset(name="made", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9], classes=3)
 
 
-def trainer(device: Device, samples: Dataset | None = None, **how) -> Trainer:
+def trainer(
+    device: Device, samples: Dataset | None = None, order: str = ORDERS[0], **how
+) -> Trainer:
     network = Network(SIZES)
     rule = settings_for("ep-centered", network.depth, recipe="fast")
-    settings = TrainSettings(epochs=3, rule=rule)
+    settings = TrainSettings(epochs=3, order=order, rule=rule)
     made = Trainer(device, network, samples or data(), settings, **how)
     made.start()
     return made
@@ -55,26 +57,45 @@ def device():
 
 
 @pytest.fixture(scope="module")
-def streamed() -> dict:
-    with GoldenDevice(CONFIG) as opened:
-        made = trainer(opened, stream=True)
-        found = left(made)
-        assert made.stored == 0 and not opened.memory.any()
-        return found
+def streamed() -> dict[str, dict]:
+    """By kind of order."""
+    found = {}
+    for order in ORDERS:
+        with GoldenDevice(CONFIG) as opened:
+            made = trainer(opened, order=order, stream=True)
+            found[order] = left(made)
+            assert made.stored == 0 and not opened.memory.any()
+    return found
 
 
 @pytest.mark.parametrize("held", [COUNT, 23, 1, 0])
 @pytest.mark.parametrize("every", [0, 7])
-def test_bits_are_those_of_a_run_over_the_line(device, streamed, held, every):
+@pytest.mark.parametrize("order", ORDERS)
+def test_bits_are_those_of_a_run_over_the_line(device, streamed, held, every, order):
     """Whether all samples fit, some, or none; in runs of any size."""
     if held < COUNT:
         room_for(device, held)
-    made = trainer(device, every=every)
+    ways: set[str] = set()
+
+    def note(name: str) -> None:
+        run = getattr(device, name)
+        setattr(device, name, lambda *some, **how: ways.add(name) or run(*some, **how))
+
+    note("run_ordered")
+    note("run_stored")
+    made = trainer(device, order=order, every=every)
     assert made.stored == held
-    found, counters = left(made), {**streamed["counters"], Register.MEMORY: device.memory_bytes}
+    wanted = streamed[order]
+    found, counters = left(made), {**wanted["counters"], Register.MEMORY: device.memory_bytes}
     if every:  # each run begins anew, which takes cycles
         found["counters"] = counters
-    assert found == {**streamed, "counters": counters}
+    assert found == {**wanted, "counters": counters}
+    makes = order == FEISTEL and held == COUNT
+    assert ways == ({"run_ordered" if makes else "run_stored"} if held else set())
+
+
+def test_each_kind_of_order_is_another_run(streamed):
+    assert streamed[FEISTEL]["weights"] != streamed[ORDERS[0]]["weights"]
 
 
 def test_samples_are_sent_once(device, monkeypatch):
@@ -113,7 +134,7 @@ def test_a_changed_bit_is_noticed_before_and_after(device, streamed):
     assert made.epoch == 0 and not made.history
     made.device.run_stored = run
     made.start()
-    assert left(made) == streamed
+    assert left(made) == streamed[ORDERS[0]]
 
 
 def test_power_that_failed_and_a_transfer_cut_short(device):

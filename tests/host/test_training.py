@@ -20,7 +20,7 @@ from relaxon.lab import Lab
 from relaxon.network import Network, initial_weights
 from relaxon.rules import RULES, settings_for
 from relaxon.rules.settings import RuleSettings
-from relaxon.training import Trainer, TrainSettings
+from relaxon.training import FEISTEL, ORDERS, Trainer, TrainSettings
 from relaxon_isa.errors import ConfigError, DataError
 from relaxon_isa.memory import Register, Space
 from relaxon_isa.presets import preset
@@ -74,6 +74,84 @@ def test_seeds_decide(data):
         runs.append(run.weights())
     assert same(runs[0], runs[1])
     assert not same(runs[0], runs[2])
+
+
+def order(data, kind, seed=0, epoch=0):
+    return trainer(data, TrainSettings(order=kind, seed=seed)).order(epoch).tolist()
+
+
+@pytest.mark.parametrize("kind", ORDERS)
+def test_an_order_is_a_function_of_seed_epoch_and_kind(data, kind):
+    orders = [order(data, kind, seed, epoch) for seed, epoch in ((0, 0), (0, 1), (1, 0), (1, 1))]
+    assert all(sorted(one) == [*range(120)] for one in orders)
+    assert len({tuple(one) for one in orders}) == 4
+    assert order(data, kind, 1, 1) == orders[3]
+    other = ORDERS[kind == ORDERS[0]]
+    assert order(data, other, 1, 1) != orders[3]
+
+
+def test_an_order_that_the_machine_makes_stays_what_it_is(data):
+    """What a checkpoint's run goes on with."""
+    assert order(data, FEISTEL, 3, 2)[:6] == [85, 28, 101, 118, 36, 46]
+
+
+@pytest.mark.parametrize("kind", ORDERS)
+def test_an_order_of_as_many_samples_as_mnist_has_no_pattern(kind):
+    """Steps between neighbours, of which random numbers make a third on average; and the serial
+    correlation of places next to each other, and next but one."""
+    count = 60_000
+    blank = np.zeros((count, 1), np.float32)
+    data = Dataset("blank", blank, blank[:, 0].astype(int), blank[:1], np.zeros(1, int), classes=1)
+    run = trainer(data, TrainSettings(order=kind), Network((1, 1, 1)))
+    found = []
+    for epoch in range(30):
+        places = run.order(epoch)
+        lags = [np.corrcoef(places[:-lag], places[lag:])[0, 1] for lag in (1, 2)]
+        found.append([np.abs(np.diff(places)).mean() / count, *lags])
+    mean, deviation = np.mean(found, axis=0), np.std(found, axis=0)
+    print(f"{kind}: step, lag 1, lag 2: mean {mean}, standard deviation {deviation}")
+    assert mean == pytest.approx([1 / 3, 0, 0], abs=0.004)
+    assert (deviation < [0.002, 0.01, 0.015]).all()
+
+
+def test_more_samples_than_the_machine_numbers_are_refused(data, monkeypatch):
+    monkeypatch.setattr("relaxon.training.MOST", 120)
+    trainer(data)
+    with pytest.raises(DataError, match=r"120 samples .* 119 at most: --order generator"):
+        trainer(data, TrainSettings(order=FEISTEL))
+
+
+def test_a_checkpoint_keeps_the_kind_of_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("some.npz", x=np.random.default_rng(0).uniform(0, 1, (40, 4)), y=np.arange(40) % 2)
+
+    def run(*words: str) -> str:
+        done = CliRunner().invoke(cli, ["train", "--backend", "golden", *words])
+        assert done.exit_code == 0, done.output
+        return done.stderr
+
+    asked = ("--data", "some.npz", "--layers", "4,3,2", "--epochs", "2", "--order", FEISTEL)
+    run(*asked, "--checkpoint", "whole.npz", "--record", "run.json")
+    whole = Checkpoint.load(Path("whole.npz"))
+    assert whole.spec["settings"]["order"] == FEISTEL
+    said = CliRunner().invoke(cli, ["reproduce", "run.json"])
+    assert said.stdout == "identical\n", said.output
+    settings = TrainSettings.from_json(whole.spec["settings"])
+    half = trainer(load("some.npz"), settings, Network((4, 3, 2)))
+    half.start()
+    half.run_epoch()
+    half.checkpoint(whole.spec).save(Path("half.npz"))
+    run("--resume", "half.npz", "--checkpoint", "half.npz", "--verify")
+    assert same(Checkpoint.load(Path("half.npz")).weights, whole.weights)
+    words = ["train", "--backend", "golden", "--resume", "half.npz", "--order", ORDERS[0]]
+    refused = CliRunner().invoke(cli, words)
+    assert refused.exit_code == 2 and "leave out --order" in " ".join(refused.stderr.split())
+
+
+def test_a_checkpoint_of_before_orders_had_kinds_goes_on():
+    kept = TrainSettings(epochs=3).to_json()
+    del kept["order"]
+    assert TrainSettings.from_json(kept) == TrainSettings(epochs=3, order=ORDERS[0])
 
 
 def test_resume_ends_with_the_same_bits(data, tmp_path):
@@ -355,6 +433,8 @@ def test_a_checkpoint_finds_its_data_from_any_folder(data, tmp_path, monkeypatch
         (["infer", "--weights", "/no/where", "--backend", "golden"], 5, "no such file"),
         (["train", "--backend", "golden", "--checkpoint", "/dev/null"], 5, "replaced"),
         (["train", "--backend", "golden", "--init-gain", "nan"], 3, "init_gain = nan"),
+        (["train", "--backend", "golden", "--order", "fiestel"], 2, "'generator', 'feistel'"),
+        (["train", "--no-shuffle", "--order", "feistel"], 3, "'feistel' without shuffle"),
         (["bench", "rules", "--plot", "/no/where/x.png"], 5, "no folder"),
         (["bench", "rules", "--plot", "x.foo"], 5, "name ends in"),
         (["train", "--architecture", "backward:1"], 3, "must be layers"),

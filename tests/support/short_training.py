@@ -10,7 +10,7 @@ from relaxon_isa.memory import Space
 
 from .observe import OUTSIDE
 
-__all__ = ["few_digits", "trained"]
+__all__ = ["few_digits", "left_by", "trained"]
 
 
 def few_digits(count: int, test: int = 40) -> Dataset:
@@ -34,12 +34,17 @@ def trained(
     *,
     stream: bool = False,
 ) -> dict:
-    """Weights, planes, drives, counters and keys after an epoch; accuracy. Plain lists."""
-    config = device.config
+    """What an epoch leaves."""
     trainer = Trainer(device, network, data, settings, stream=stream)
     trainer.start()
     trainer.run_epoch()
-    layout = trainer.layout
+    return left_by(trainer)
+
+
+def left_by(trainer: Trainer) -> dict:
+    """Weights, planes, drives, counters and keys; accuracy. Plain lists."""
+    device, layout = trainer.device, trainer.layout
+    config = device.config
     found = {
         "states": device.read(Space.STATE, 0, layout.state_groups * config.p).tolist(),
         "drives": device.read(Space.DRIVE, 0, layout.drive_groups * config.p).tolist(),

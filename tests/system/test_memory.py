@@ -1,6 +1,7 @@
 """Training data in the virtual board's sample memory, through the link: as on the golden model."""
 
 import zlib
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -32,7 +33,7 @@ from relaxon_isa import (
     record_stride,
 )
 from support.observe import OUTSIDE
-from support.short_training import few_digits, trained
+from support.short_training import few_digits, left_by, trained
 
 CONFIG = preset("fast4").replace(
     p=2,
@@ -147,6 +148,51 @@ def test_training_from_memory_leaves_the_golden_models_machine(data, sizes):
         assert a_sample > 3 and (a_sample < 16 or count < 500)
         print(f"{a_sample:.2f} bytes a sample sent in an epoch of {count}")
         assert trained(board, network, data, settings) == streamed
+
+
+def test_an_order_that_the_machine_makes_is_not_sent():
+    """Digits four times over, so that what travels once an epoch, 1,888 bytes of program and
+    counters, counts less than a byte a sample."""
+    few = few_digits(600)
+    x, y = np.tile(few.x_train, (4, 1)), np.tile(few.y_train, 4)
+    data, network = replace(few, x_train=x, y_train=y), Network((64, 32, 10))
+    rule = settings_for("ep-centered", network.depth, recipe="fast")
+    settings = TrainSettings(epochs=1, order="feistel", rule=rule)
+    with open_device("golden", CONFIG) as golden:
+        streamed = trained(golden, network, data, settings, stream=True)
+    with open_device("virtual", CONFIG) as board:
+        trainer = Trainer(board, network, data, settings)
+        trainer.start()
+        assert trainer.hold() == len(x) == 2400
+        assert board.link_stats
+        before = board.link_stats.bytes_sent
+        trainer.run_epoch()
+        sent = board.link_stats.bytes_sent - before
+        print(f"{sent} bytes sent in an epoch of {len(x)} samples")
+        assert sent < len(x)
+        assert left_by(trainer) == streamed
+        # What a sample adds to that: an ORDER and a question for progress for 256 of them.
+        some = Trainer(board, network, few, settings)
+        some.start()
+        some.hold()
+        before = board.link_stats.bytes_sent
+        some.run_epoch()
+        fewer = board.link_stats.bytes_sent - before
+        assert (sent - fewer) / (len(x) - len(few.x_train)) == pytest.approx(25 / 256, rel=0.01)
+
+
+def test_parts_of_an_order_that_the_machine_makes():
+    network, data = Network((9, 5, 3)), few(9, 3)
+    rule = settings_for("ep-centered", network.depth, recipe="fast")
+    settings = TrainSettings(epochs=2, order="feistel", rule=rule)
+    left = []
+    for backend, stream in (("golden", True), ("golden", False), ("virtual", False)):
+        with open_device(backend, CONFIG) as device:
+            trainer = Trainer(device, network, data, settings, every=40, stream=stream)
+            trainer.start()
+            history = [trainer.run_epoch(), trainer.run_epoch()]
+            left.append((history, left_by(trainer)))
+    assert left[1] == left[0] and left[2] == left[0]
 
 
 def test_what_a_board_forgot_is_sent_again():

@@ -98,6 +98,7 @@ GROUPS = {
         "init_gain",
         "frozen",
         "shuffle",
+        "order",
     ),
     "Files": ("weights", "csv", "init", "export", "checkpoint", "resume", "record", "force"),
     "Device": ("backend", "engine", "preset_name", "verify", "retry"),

@@ -21,7 +21,7 @@ from ..datasets import NAMED, TASKS, Dataset, load
 from ..machines import find_machine
 from ..rules import own_file
 from ..rules.settings import INPUT_PACKS, RECIPES, RuleSettings
-from ..training import TrainSettings
+from ..training import ORDERS, TrainSettings
 from .console import bar
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "machine_option",
     "network_options",
     "numbers",
+    "order_option",
     "pool_option",
     "preset_option",
     "read_data",
@@ -299,6 +300,15 @@ epochs_option = click.option(
     default=TrainSettings().epochs,
     show_default=True,
     help="Passes over the training set.",
+)
+order_option = click.option(
+    "--order",
+    type=click.Choice(ORDERS),
+    default=ORDERS[0],
+    show_default=True,
+    help="What makes the order of an epoch's samples: the host's random numbers; or feistel, what "
+    "a machine with a sample memory makes by itself, so that no sample's place is sent. Each "
+    "gives the same bits on every machine.",
 )
 input_bits_option = click.option(
     "--input-bits",

@@ -76,6 +76,7 @@ from .options import (
     how_options,
     network_options,
     numbers,
+    order_option,
     preset_option,
     read_data,
     recipe_option,
@@ -191,6 +192,7 @@ _TRAIN = TrainSettings()
     help="Weight layers that do not learn, as 1.",
 )
 @click.option("--shuffle/--no-shuffle", default=True, help="A new sample order every epoch.")
+@order_option
 @file_option("--init", "Start from real weights (.npz, or .safetensors of PyTorch's layers).")
 @file_option("--export", "Write real weights at the end (.npz or .safetensors).")
 @file_option("--checkpoint", "Keep the run in this file, every epoch.")
@@ -536,7 +538,7 @@ def _settings(rule: str, network: Network, options: dict) -> TrainSettings:
     """Options that were not given are None: the rule's defaults hold."""
     run = {
         name: options.pop(name)
-        for name in ("epochs", "seed", "rate_halvings", "init_gain", "shuffle")
+        for name in ("epochs", "seed", "rate_halvings", "init_gain", "shuffle", "order")
         if name in options
     }
     given = {name: value for name, value in options.items() if value is not None}
