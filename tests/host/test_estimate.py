@@ -108,3 +108,32 @@ def test_a_machine_with_a_sample_memory():
     assert lines[1].split()[-2:] == ["limited", "by"] and "samples/s, memory" in lines[1]
     limits = {line.split()[0]: line.split()[-1] for line in lines[2:6]}
     assert limits == dict.fromkeys(limits, "line") | {"inference": "line"}
+    # An order that the machine makes: 13 bytes and 12 for 256 samples.
+    result = CliRunner().invoke(cli, ["estimate", *arguments, "--order", "feistel", "--json"])
+    made = json.loads(result.stdout)["training"]
+    assert made["rx_bytes"] == 25 / 256
+    said = f"with --order feistel 0.10 bytes, {made['link_rate']:.0f} samples/s"
+    assert lines[-1].startswith("in training the line carries each sample's place") and lines[
+        -1
+    ].endswith(said)
+    assert {k: v for k, v in made.items() if k not in ("rx_bytes", "link_rate")} == {
+        k: v for k, v in training.items() if k not in ("rx_bytes", "link_rate")
+    }
+    lines = CliRunner().invoke(cli, ["estimate", *arguments, "--order", "feistel"]).stdout
+    limits = {line.split()[0]: line.split()[-1] for line in lines.splitlines()[2:6]}
+    assert limits == {
+        "within": "array",
+        "beyond": "array",
+        "training": "array",
+        "inference": "line",
+    }
+    assert "each sample's place" not in lines
+
+
+def test_finding_a_place_takes_longer_than_reading_a_small_record():
+    network, config = Network((9, 5, 3)), preset("ecp5-85f-memory")
+    costs = {
+        order: estimate(network, config, recipe="fast", order=order)["training"]
+        for order in ("generator", "feistel")
+    }
+    assert costs["generator"].memory_cycles == 5 + 7 and costs["feistel"].memory_cycles == 93

@@ -16,14 +16,16 @@ from ..machines import find_machine
 from ..network import Network
 from ..parallel import open_pool
 from ..rules import fits, settings_for
-from ..studies.estimate import BEYOND, FREE_SWEEPS, NUDGED_SWEEPS
+from ..studies.estimate import BEYOND, FREE_SWEEPS, NUDGED_SWEEPS, PLACE_COSTS
 from ..studies.estimate import estimate as cost_of
+from ..training import FEISTEL
 from .console import console, json_option, print_json, show
 from .options import (
     FiniteRange,
     input_bits_option,
     jobs_option,
     machine_option,
+    order_option,
     pool_option,
     recipe_option,
 )
@@ -220,6 +222,7 @@ def boards(as_json: bool) -> None:
 @click.option("--nudged-sweeps", default=NUDGED_SWEEPS, show_default=True, type=SWEEPS)
 @recipe_option
 @input_bits_option
+@order_option
 @board_machine_option
 @click.option("--baud", type=click.IntRange(1), help="Instead of the board's default.")
 @click.option(
@@ -239,6 +242,7 @@ def estimate(
     nudged_sweeps: int,
     recipe: str | None,
     input_bits: int,
+    order: str,
     preset_name: str | None,
     baud: int | None,
     latency: float,
@@ -263,6 +267,7 @@ def estimate(
             nudged_sweeps=nudged_sweeps,
             input_bits=input_bits,
             recipe=recipe,
+            order=order,
         )
     except (ConfigError, ProgramError) as error:
         boards = load_boards("catalogue").all_boards()
@@ -320,6 +325,15 @@ def estimate(
         if recipe
         else f"with {free_sweeps} free and {nudged_sweeps} nudged sweeps"
     )
+    training, figures = costs["training"], passes["training"]
+    others = min(figures["compute_rate"], figures.get("memory_rate", 0))
+    if order != FEISTEL and figures["link_rate"] < others:
+        made = replace(training, rx_bytes=PLACE_COSTS[FEISTEL])
+        click.echo(
+            f"in training the line carries each sample's place in the order, "
+            f"{training.rx_bytes:.2f} bytes; with --order {FEISTEL} {made.rx_bytes:.2f} bytes, "
+            f"{_rounded(made.link_rate(rate, latency / 1000, room))} samples/s"
+        )
 
 
 def _rounded(rate: float) -> str:

@@ -24,12 +24,13 @@ from relaxon_isa import (
     issue_cycles,
     registers,
 )
+from relaxon_isa.order import OrderPart
 
 from ..backends import open_device
 from ..network import Network
 from ..rules import make_rule, settings_for
 from ..rules.settings import RuleSettings
-from ..training import KINDS
+from ..training import FEISTEL, KINDS, ORDERS
 
 __all__ = [
     "BEYOND",
@@ -38,6 +39,7 @@ __all__ = [
     "FREE_SWEEPS",
     "LISTED",
     "NUDGED_SWEEPS",
+    "PLACE_COSTS",
     "Cost",
     "Latency",
     "count_cycles",
@@ -61,9 +63,14 @@ LISTED = 0.22
 as many inputs other than 0."""
 COMMAND_BYTES = 3
 """A SAMPLE command's own bytes; an EMIT record's likewise."""
-INDEX_COST = INDEX_BYTES + (COMMAND_BYTES + 12) / 256
-"""Bytes sent for a sample of a sample memory: its index, and its share of the commands that give
-256 of them and then read the samples' counter."""
+POLL_BYTES = 12
+"""Of the commands that read the samples' counter after 256 samples of a sample memory."""
+PLACE_COSTS = {
+    ORDERS[0]: INDEX_BYTES + (COMMAND_BYTES + POLL_BYTES) / 256,
+    FEISTEL: (len(OrderPart(key=0, records=0, first=0, count=0).encode()) + POLL_BYTES) / 256,
+}
+"""Bytes sent for a sample of a sample memory, by `TrainSettings.order`: its index, or nothing of
+its own; and its share of what is sent for 256."""
 AROUND_BYTES = 16
 """Of the commands around a single sample: RUN before it, CHECKSUM and READ behind."""
 ENDING_BYTES = 2 * COMMAND_BYTES + 4
@@ -71,6 +78,9 @@ ENDING_BYTES = 2 * COMMAND_BYTES + 4
 RECORD_CYCLES = 7
 """Cycles of a record besides one a word, refreshes included: tests/hdl/test_records.py holds the
 machine to that."""
+PLACE_CYCLES = 5 + 4 * 22
+"""In which a machine finds the record at a place of its own order, beside the reading of the record
+before: the mean of the number of samples that takes longest (60,000 samples: 29)."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +89,7 @@ class Cost:
 
     ``kinds`` sum up to ``cycles``; a sample whose bytes have arrived needs no more. ``rx_bytes``
     and ``tx_bytes`` are those of the link's streams, seen from the board. ``memory_cycles`` are
-    those of its record in the sample memory; 0: it comes over the line.
+    those of its record in the sample memory, found and read; 0: it comes over the line.
     """
 
     cycles: int
@@ -208,13 +218,15 @@ def estimate(
     nudged_sweeps: int = NUDGED_SWEEPS,
     input_bits: int = 8,
     recipe: str | None = None,
+    order: str = ORDERS[0],
 ) -> dict[str, Cost]:
     """Cost of a sample in "training" and "inference", by the golden model's exact counters.
 
     With a recipe that stops early (`RECIPES`) sweeps depend on data: "within" is a training sample
     that its first pass brings within the margin, "beyond" one that stays beyond it and learns, and
     "training" their mean with a share of `BEYOND` beyond. A machine that walks over lists does so
-    with a share of `LISTED` in them, and trains from its sample memory, if it has one.
+    with a share of `LISTED` in them, and trains from its sample memory, if it has one, in an order
+    of that kind.
 
     Raises ConfigError, with what would fit, for a network that does not.
     """
@@ -246,12 +258,14 @@ def estimate(
             sample = inputs + targets
             kinds = sample_cycles(device, program, sample)
             held = config.sample_memory and labelled and name in trained
+            record = (len(sample) + 1) // 2 + RECORD_CYCLES
+            finding = PLACE_CYCLES if order == FEISTEL else 0
             costs[name] = Cost(
                 cycles=sum(kinds.values()),
                 kinds=kinds,
-                rx_bytes=INDEX_COST if held else COMMAND_BYTES + len(sample),
+                rx_bytes=PLACE_COSTS[order] if held else COMMAND_BYTES + len(sample),
                 tx_bytes=0 if labelled and name in trained else COMMAND_BYTES + 2,
-                memory_cycles=(len(sample) + 1) // 2 + RECORD_CYCLES if held else 0,
+                memory_cycles=max(record, finding) if held else 0,
             )
     if recipe:
         within, beyond = costs["within"].kinds, costs["beyond"].kinds
