@@ -162,8 +162,8 @@ class TrainSettings:
             raise ConfigError(f"order = {self.order!r}: must be {names}")
         if self.order == FEISTEL and not self.shuffle:
             raise ConfigError(
-                "order = 'feistel' without shuffle: every epoch would have the data set's order; leave "
-                "--order or --no-shuffle out"
+                "order = 'feistel' without shuffle: every epoch would have the data set's order; "
+                "leave --order or --no-shuffle out"
             )
         checks.kind("rule", self.rule, RuleSettings, "settings_for(...) makes them")
 
