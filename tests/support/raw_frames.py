@@ -269,6 +269,29 @@ class _Talk:
         right += model.link_errors.to_bytes(4, "little")
         self.exchange(read, right + model.link_drops.to_bytes(4, "little"))
 
+    def reopen(self) -> None:
+        """While a program runs its ring is filled until the host's window is nearly shut; when it
+        opens again the board says so by itself."""
+        config, model = self.config, self.model
+        least = min(MAX_PAYLOAD, config.rx_bytes // 2)
+        begun = self.program_write(Loop(count=1 << 15), Next()) + RUN_ROW_0
+        self.exchange(begun, b"")
+        at, words = 0, 16
+        size = 7 + words * config.state_bits // 8
+        write = bytes([Command.WRITE, Space.STATE, 0, 0, 0, words, 0]) + bytes(size - 7)
+        stream = write * (-(-(model.rx_bytes - least + 1) // size))
+        while at < len(stream):
+            part = stream[at : at + MAX_PAYLOAD]
+            if self.ask(len(begun) + at, 0, part)[0].control != Control.RUNNING:
+                return  # a slow computer: the program has ended
+            at += len(part)
+        headers = [self.header()]
+        while headers[-1][0].room < config.rx_bytes // 2:
+            headers.append(self.header())
+        done = b"".join(data for _, data in headers)
+        if done != bytes([Record.DONE, 0, 0]):
+            raise Wrong(f"{done.hex(' ')} of a program without EMITs")
+
     def checksum(self) -> None:
         """One that is right says nothing; behind a wrong one nothing is heard."""
         read = bytes([Command.READ, Space.INFO, 0, 0, 0, 1, 0])
@@ -336,6 +359,8 @@ def wrong_answers(line: Transport, config: ArrayConfig, seed: int) -> list[str]:
         talk.counts()
         talk.reset()
         talk.checksum()
+        talk.reset()
+        talk.reopen()
         talk.reset()
         talk.overrun()
     except Wrong as error:
