@@ -129,7 +129,8 @@ class _Talk:
         at = model.rx_offset
         block = -(-at // BLOCK_BYTES) * BLOCK_BYTES
         begin = rng.choice([at, at, block + 64 * rng.randrange(34), at + rng.randint(-200, 600)])
-        size = rng.choice([64, 64, 128, 192, rng.randint(1, 192), max(1, min(192, model.room))])
+        few = 1 << rng.randrange(8)
+        size = rng.choice([64, 128, 192, few, rng.randint(1, 192), max(1, min(192, model.room))])
         if begin == at and rng.random() < 0.5:
             size = min(size, block + 64 - at) or 64
         payload = rng.randbytes(size)
@@ -146,7 +147,9 @@ class _Talk:
             self.send(0, at, 0, rng.randbytes(MAX_PAYLOAD + rng.randint(1, 40)))
         elif kind < 0.3:
             self.raw(b"\0" * rng.randint(1, 3) + rng.randbytes(rng.randint(1, 7)) + b"\0")
-        elif kind < 0.4:
+        elif kind < 0.35:
+            self.send(0, at, 0)  # says nothing, and is not answered
+        elif kind < 0.45:
             self.send(Control.RESEND, at, rng.randrange(1 << 16) if rng.random() < 0.5 else 0)
         else:
             self.send(0, begin, 0, payload)
