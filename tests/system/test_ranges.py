@@ -38,6 +38,8 @@ from support.ranges import Ranges, bytes_taken
 from support.short_training import few_digits, trained
 
 PROGRAMS = 60
+SILENCE = 120.0
+"""Seconds without a word after which a program is taken not to end."""
 
 
 @pytest.mark.parametrize("name", ["default", "up5k"])
@@ -46,6 +48,7 @@ def test_every_field_over_its_range(name, seed):
     ranges = Ranges(config, rng)
     memory = ranges.memory()
     with open_device("golden", config) as golden, open_device("virtual", config) as device:
+        device.run_limit = SILENCE
         for number, (what, instructions) in enumerate(islice(ranges.programs(), PROGRAMS)):
             taken = rng.randbytes(bytes_taken(config, instructions))
             if what == "full scale":
@@ -87,6 +90,7 @@ def test_run_from_every_kind_of_row(seed):
     chosen = [*rng.sample(range(len(sections)), min(12, len(sections))), len(sections) - 1]
     memory = ranges.memory()
     with open_device("golden", config) as golden, open_device("virtual", config) as device:
+        device.run_limit = SILENCE
         for machine in (golden, device):
             for space, (first, values) in memory.items():
                 machine.write(space, first, values)
@@ -117,6 +121,7 @@ def test_a_run_cut_short_leaves_no_trace(seed):
     program does not know."""
     rng = Random(seed)
     with open_device("virtual", CAMPAIGN) as device:
+        device.run_limit = SILENCE
         campaign = Campaign(device, 70_000 + 1000 * seed)
         for i in range(24):
             cut = random_program(CAMPAIGN, Random(90_000 + 1000 * seed + i))
