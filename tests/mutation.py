@@ -12,7 +12,7 @@ import sys
 import tempfile
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from functools import cache
 from itertools import chain, islice
@@ -32,13 +32,14 @@ from relaxon_isa.config import ArrayConfig
 from relaxon_isa.errors import DeviceError
 from relaxon_isa.identity import decode_info, encode_info, fingerprint
 from relaxon_isa.instructions import Emit, Halt, Loop, Next, Wait
+from relaxon_isa.link import Command
 from relaxon_isa.memory import Register, Space
 from relaxon_isa.presets import preset
 from relaxon_isa.program import Program
 from support.board_model import FaultyLine
 from support.budget import processor_time
 from support.mutants import BATCH, BUILD, CLOCK_HZ, DIVISOR, Mutant, MutantLine, Mutants
-from support.observe import Case, differences, observe
+from support.observe import OUTSIDE, Case, differences, observe
 from support.random_programs import random_program
 from support.ranges import Ranges, bytes_taken
 from support.raw_frames import wrong_answers, wrong_long_sample
@@ -283,6 +284,22 @@ class Court:
             found = [observe(machine, case, whole=False) for machine in (golden, device)]
             if wrong := differences(found[0], found[1]):
                 return [f"program {self.seed + number} after an aborted run: {wrong[0]}"]
+        # A register is written while a program runs: it waits, and all is counted meanwhile.
+        register, value = Register.STATE_SATURATIONS, 0x1234
+        place = bytes([Command.WRITE, Space.REGISTER, register, 0, 0, 1, 0])
+
+        def amid() -> Iterator[bytes]:
+            device._send(place + value.to_bytes(4, "little"))
+            yield from ()
+
+        loop = Program(self.config, (Loop(count=3000), Next(), Halt()))
+        for machine, samples in ((golden, iter(())), (device, amid())):
+            machine.load(loop.rows)
+            list(machine.run(samples))
+        golden.write(Space.REGISTER, register, [value])
+        left, found = (m.counters() for m in (golden, device))
+        if odd := [r.name for r in left if r not in OUTSIDE and left[r] != found[r]]:
+            return [f"{odd} after a register was written while a program ran"]
         device.load(Program(self.config, (Halt(),)).rows)
         try:
             list(device.run([bytes(3)]))
