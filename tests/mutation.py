@@ -304,7 +304,7 @@ class Court:
         try:
             list(device.run([bytes(3)]))
         except DeviceError as error:
-            if str(error) == str(left_over(1)):
+            if str(error) == str(left_over()):
                 return []
         return ["a sample that no program takes"]
 

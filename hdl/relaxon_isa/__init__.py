@@ -77,6 +77,7 @@ from .link import (
     crc16,
 )
 from .memory import COUNTER_BITS, INFO_BYTES, Register, Space, element_bytes, registers, row_bits
+from .order import OrderPart
 from .presets import PRESETS, preset
 from .program import Builder, Program
 from .samples import HEADER_BYTES as MEMORY_HEADER_BYTES
@@ -135,6 +136,7 @@ __all__ = [
     "MemoryHeader",
     "Next",
     "Opcode",
+    "OrderPart",
     "Pack",
     "Program",
     "ProgramError",

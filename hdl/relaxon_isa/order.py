@@ -25,8 +25,11 @@ records is permuted on until it is one of them, which makes it a permutation of 
 through the network four times or less on average.
 """
 
+import operator
 from dataclasses import dataclass
+from typing import Any
 
+from .errors import DataError
 from .link import Command
 
 __all__ = ["HALF_BITS", "ROUNDS", "OrderPart"]
@@ -45,9 +48,11 @@ class OrderPart:
     key
         Which order, 32 bits.
     records
-        Of how many.
+        Of how many, 24 bits, at least 1.
     first, count
-        The places.
+        The places; at least one.
+
+    Members may be given as any integer type. Raises DataError for others, and out of range.
     """
 
     key: int
@@ -55,8 +60,30 @@ class OrderPart:
     first: int
     count: int
 
+    def __post_init__(self) -> None:
+        most = (1 << 2 * HALF_BITS) - 1
+        for name, low, high in (
+            ("key", 0, (1 << 32) - 1),
+            ("records", 1, most),
+            ("first", 0, most - 1),
+            ("count", 1, most),
+        ):
+            object.__setattr__(self, name, _whole(name, getattr(self, name), low, high))
+
     def encode(self) -> bytes:
         """The ORDER."""
         sizes = ((self.key, 4), (self.records, 3), (self.first, 3), (self.count, 2))
         data = b"".join(value.to_bytes(size, "little") for value, size in sizes)
         return bytes([Command.ORDER]) + data
+
+
+def _whole(name: str, value: Any, low: int, high: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = low - 1
+    if not low <= number <= high:
+        raise DataError(
+            f"order: {name} = {value!r}: must be a whole number, at least {low} and at most {high}"
+        )
+    return number

@@ -383,10 +383,12 @@ class Device(ABC):
         ``samples``, which are sent.
 
         ``wait``: the first WAIT that is ahead of the program at ``row``; without it the program is
-        read. Raises DeviceError if the memory has no such record, or the program takes none;
-        DataError if there are not as many samples as -1.
+        read. Raises DeviceError if there is no sample memory or no such record in it, if the
+        program takes none, or fewer or more than there are (on a board one that takes a few less
+        must count samples: ``count``, and its WAITs have ``tick``); DataError if there are not as
+        many samples as -1.
         """
-        wait = wait or self._stored_format(row)
+        wait = self._stored_format(wait, row)
         if (sent := np.count_nonzero(indices < 0)) != len(samples):
             raise DataError(f"{sent} samples are to be sent, {len(samples)} given")
         last = record_address(self.config, wait, int(indices.max(initial=0)))
@@ -406,24 +408,34 @@ class Device(ABC):
 
         Raises as `run_stored`; DataError if the part goes beyond its records.
         """
-        if not 0 <= part.first <= part.first + part.count <= part.records:
+        if not isinstance(part, OrderPart):
+            raise DataError(f"{part!r} is no part of an order: an OrderPart is wanted")
+        if part.first + part.count > part.records:
             raise DataError(
                 f"places {part.first} to {part.first + part.count - 1} of an order of "
                 f"{part.records} records: there are none beyond {part.records - 1}"
             )
-        wait = wait or self._stored_format(row)
-        last = record_address(self.config, wait, max(0, part.records - 1))
+        wait = self._stored_format(wait, row)
+        last = record_address(self.config, wait, part.records - 1)
         self._check_memory(last, wait_bytes(self.config, wait))
         return self._run_ordered(part, wait, self._checked_row(row), count, progress)
 
-    def _stored_format(self, row: int) -> Wait:
-        """The first WAIT that is ahead of the program at a row."""
+    def _waits(self, row: int) -> Iterator[Wait]:
+        """Those of the program at a row."""
         rows = self.read(Space.PROGRAM, self._checked_row(row)).tolist()
         for instruction in decode(self.config, rows):
-            if isinstance(instruction, Wait) and instruction.ahead:
-                return instruction
             if isinstance(instruction, Halt):
-                break
+                return
+            if isinstance(instruction, Wait):
+                yield instruction
+
+    def _stored_format(self, wait: Wait | None, row: int) -> Wait:
+        """That of records: ``wait``, or the first WAIT that is ahead of the program at a row."""
+        if not self.config.sample_memory:
+            raise DeviceError("the device has no sample memory: run_all sends it the samples")
+        ahead = (other for other in self._waits(row) if other.ahead)
+        if wait := wait or next(ahead, None):
+            return wait
         raise DeviceError(f"the program at row {row} takes no samples ahead: it needs such a WAIT")
 
     def _check_memory(self, address: int, count: int) -> None:
@@ -515,9 +527,8 @@ def starved(samples: int) -> DeviceError:
     )
 
 
-def left_over(samples: int) -> DeviceError:
+def left_over() -> DeviceError:
     """The error of a program that halts before it took all samples; the same on all devices."""
     return DeviceError(
-        f"the program halted and did not take all of the samples ({samples} were asked for); "
-        "give as many as its loops take"
+        "the program halted and did not take all of the samples; give as many as its loops take"
     )

@@ -23,6 +23,7 @@ from relaxon_isa import (
     Register,
     Space,
     Wait,
+    wait_bytes,
 )
 from relaxon_isa.identity import decode_info
 from relaxon_isa.order import OrderPart
@@ -389,7 +390,8 @@ class SerialDevice(Device):
         count: bool,
         progress: Callable[[int], None],
     ) -> list[bytes]:
-        return self._all(_parts(indices, samples), row, count, self._send_part, progress, 1)
+        parts, shape = _parts(indices, samples), (len(indices), wait_bytes(self.config, wait))
+        return self._all(parts, shape, row, count, self._send_part, progress, 1)
 
     def _run_ordered(
         self,
@@ -401,21 +403,21 @@ class SerialDevice(Device):
     ) -> list[bytes]:
         end = part.first + part.count
         starts = range(part.first, end, RECORDS_AT_ONCE)
-        parts = (
-            replace(part, first=at, count=min(RECORDS_AT_ONCE, end - at)).encode() for at in starts
-        )
-        return self._all(parts, row, count, self._send, progress, 1)
+        parts = (replace(part, first=at, count=min(RECORDS_AT_ONCE, end - at)) for at in starts)
+        shape = (part.count, wait_bytes(self.config, wait))
+        return self._all(parts, shape, row, count, self._send_order, progress, 1)
 
-    def _send_part(self, part: bytes | np.ndarray) -> None:
+    def _send_part(self, part: bytes | np.ndarray) -> int:
         """A sample, or indices of records."""
         if isinstance(part, bytes):
-            self._send_sample(part)
-        else:
-            self._send_indices(part)
+            return self._send_sample(part)
+        listed = b"".join(int(index).to_bytes(INDEX_BYTES, "little") for index in part)
+        self._send(bytes([Command.INDICES]) + len(part).to_bytes(2, "little") + listed)
+        return len(part)
 
-    def _send_indices(self, indices: np.ndarray) -> None:
-        listed = b"".join(int(index).to_bytes(INDEX_BYTES, "little") for index in indices)
-        self._send(bytes([Command.INDICES]) + len(indices).to_bytes(2, "little") + listed)
+    def _send_order(self, part: OrderPart) -> int:
+        self._send(part.encode())
+        return part.count
 
     # Programs -----------------------------------------------------------------------------
 
@@ -429,20 +431,25 @@ class SerialDevice(Device):
     ) -> list[bytes]:
         each = (bytes(sample) for block in blocks(samples) for sample in block)
         row = self._checked_row(row)
-        return self._all(each, row, count, self._send_sample, progress, SAMPLES_A_POLL)
+        shape = (len(samples), len(next(iter(samples[:1]), b"")))
+        return self._all(each, shape, row, count, self._send_sample, progress, SAMPLES_A_POLL)
 
     def _all(
         self,
         parts: Iterator[Any],
+        shape: tuple[int, int],
         row: int,
         count: bool,
-        send: Callable[[Any], None],
+        send: Callable[[Any], int],
         progress: Callable[[int], None],
         every: int,
     ) -> list[bytes]:
         """`_launch` to its end; returns all payloads. ``progress`` is told of payloads or of the
-        samples' counter, which is read after ``every`` parts, whichever is more."""
-        told = 0
+        samples' counter, which is read after ``every`` parts, whichever is more.
+
+        ``shape``: samples, and bytes of one. What a program left over that the machine had taken
+        ahead of it, a few samples, no record tells of, but that counter does."""
+        told, taken = 0, shape[0]
 
         def tell(done: int) -> None:
             nonlocal told
@@ -453,7 +460,9 @@ class SerialDevice(Device):
         before = 0
 
         def polled(answer: bytes) -> None:
-            tell((int.from_bytes(answer, "little") - before) % (1 << COUNTER_BITS))
+            nonlocal taken
+            taken = (int.from_bytes(answer, "little") - before) % (1 << COUNTER_BITS)
+            tell(taken)
 
         polls = count and self.config.sample_buffer > 0  # else a READ waits for the run's end
         if polls:
@@ -462,6 +471,11 @@ class SerialDevice(Device):
         for payload in self._launch(parts, row, count, send, polled if polls else None, every):
             payloads.append(payload)
             tell(len(payloads))
+        if taken < shape[0] and all(
+            wait.tick and wait_bytes(self.config, wait) == shape[1] for wait in self._waits(row)
+        ):
+            with self._guard():
+                raise left_over()
         return payloads
 
     def _run(self, samples: Iterator[bytes], row: int, count: bool) -> Iterator[bytes]:
@@ -472,12 +486,12 @@ class SerialDevice(Device):
         samples: Iterator[Any],
         row: int,
         count: bool,
-        send: Callable[[Any], None],
+        send: Callable[[Any], int],
         polled: Callable[[bytes], None] | None = None,
         every: int = 1,
     ) -> Iterator[bytes]:
-        """`run` on what ``send`` sends; ``polled`` is given the samples' counter after ``every`` of
-        them."""
+        """`run` on what ``send`` sends, as so many samples as it says; ``polled`` is given the
+        samples' counter after ``every`` of them, and at the end."""
         if self._run_now and not self._dirty:
             raise DeviceError(f"{self._name}: a program runs already; end that run first")
         with self._guard():
@@ -502,13 +516,13 @@ class SerialDevice(Device):
                     sample = next(samples, NOTHING)
                     if sample is NOTHING:
                         end = self._ask(Space.REGISTER, 0, 0, 1, 4)
+                        end = self._poll(polled) if polled else end
                     elif run.done:
-                        raise left_over(given + 1)
+                        raise left_over()
                     else:
-                        given += 1
-                        send(sample)
+                        given += send(sample)
                         if polled and given % every == 0:
-                            self._ask(Space.REGISTER, Register.SAMPLES, 0, 1, 4).told = polled
+                            self._poll(polled)
                 else:
                     self._pump(news)
                 while run.emits:
@@ -516,10 +530,16 @@ class SerialDevice(Device):
             if not run.done:
                 raise starved(given)
             if run.left_over:
-                raise left_over(given)
+                raise left_over()
             self._run_now = None
 
-    def _send_sample(self, sample: object) -> None:
+    def _poll(self, polled: Callable[[bytes], None]) -> _Answer:
+        """Ask for the samples' counter, which machines with a sample buffer tell at once."""
+        answer = self._ask(Space.REGISTER, Register.SAMPLES, 0, 1, 4)
+        answer.told = polled
+        return answer
+
+    def _send_sample(self, sample: object) -> int:
         if not isinstance(sample, bytes | bytearray | memoryview):
             raise DeviceError(f"a sample of type {type(sample).__name__}: bytes wanted")
         data = bytes(sample)
@@ -528,6 +548,7 @@ class SerialDevice(Device):
             if self.zero_runs and len(runs := encode_runs(part)) < len(part):
                 command, part = Command.RUNS, runs
             self._send(bytes([command]) + len(part).to_bytes(2, "little") + part)
+        return 1
 
 
 def _parts(indices: np.ndarray, samples: Rows) -> Iterator[bytes | np.ndarray]:

@@ -8,7 +8,15 @@ from relaxon.network import Network
 from relaxon.rules import settings_for
 from relaxon.training import FEISTEL, ORDERS, Trainer, TrainSettings
 from relaxon_device.base import Device
-from relaxon_isa import MEMORY_HEADER_BYTES, DataError, DeviceError, Register, Wait, preset
+from relaxon_isa import (
+    MEMORY_HEADER_BYTES,
+    DataError,
+    DeviceError,
+    OrderPart,
+    Register,
+    Wait,
+    preset,
+)
 from relaxon_sim.golden import GoldenDevice
 
 CONFIG = preset("fast4").replace(weight_depth=128, state_depth=128, drive_depth=32)
@@ -191,3 +199,37 @@ def test_targets_are_streamed(device):
     made.start()
     made.run_epoch()
     assert made.stored == 0 and not device.memory.any()
+
+
+PART = {"key": 1, "records": COUNT, "first": 0, "count": 5}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"key": -1}, r"key = -1: must be a whole number, at least 0 and at most 4294967295"),
+        ({"key": 1 << 32}, "key = 4294967296"),
+        ({"records": 0}, "records = 0: must be a whole number, at least 1 and at most 16777215"),
+        ({"records": 1 << 24}, "records = 16777216"),
+        ({"first": -1}, "first = -1: must be a whole number, at least 0"),
+        ({"count": 0}, "count = 0: must be a whole number, at least 1"),
+        ({"count": 2.0}, "count = 2.0"),
+        ({"first": "0"}, "first = '0'"),
+        ({"key": None}, "key = None"),
+        ({"first": COUNT - 4}, "places 56 to 60 of an order of 60 records: there are none"),
+    ],
+)
+def test_what_is_no_part_of_an_order(device, change, said):
+    with pytest.raises(DataError, match=said):
+        device.run_ordered(OrderPart(**PART | change))
+
+
+def test_a_part_of_an_order_is_asked_of_a_memory(device):
+    with pytest.raises(DataError, match="None is no part of an order: an OrderPart is wanted"):
+        device.run_ordered(None)
+    part = OrderPart(**{name: np.uint32(value) for name, value in PART.items()})
+    assert part == OrderPart(**PART) and part.encode() == OrderPart(**PART).encode()
+    none = GoldenDevice(preset("fast4").replace(sample_memory=False))
+    for run in (none.run_ordered, none.run_stored):
+        with pytest.raises(DeviceError, match="has no sample memory"):
+            run(part if run == none.run_ordered else np.array([0]))

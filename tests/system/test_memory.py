@@ -26,6 +26,7 @@ from relaxon_isa import (
     Mac,
     MacLevel,
     MemoryHeader,
+    OrderPart,
     Pack,
     Space,
     Wait,
@@ -103,6 +104,43 @@ def test_a_run_from_memory_is_the_golden_models(seed):
         with pytest.raises(DeviceError):
             board.run_stored(np.array([1, 2]))
         assert board.recall(0, 2) == b'{"'
+
+
+def said(device: Device, loops: int, part: OrderPart) -> list[str]:
+    """What is said of a program over so many samples that is given a part of an order; of such
+    indices; and of such samples over the line."""
+    device.load(program(loops).rows)
+    samples = np.zeros((part.count, 32), np.uint8)
+    found = []
+    for run in (
+        lambda: device.run_ordered(part),
+        lambda: device.run_stored(np.arange(part.count) % part.records),
+        lambda: device.run_all(samples),
+    ):
+        with pytest.raises(DeviceError) as error:
+            run()
+        found.append(str(error.value))
+    device.load(program(2).rows)
+    assert len(device.run_ordered(replace(part, count=2))) == 2
+    return found
+
+
+def test_too_few_and_too_many_records_are_told_as_golden_does():
+    """A few too many lie in the machine already when the program halts, and no record says so."""
+    over = [
+        (loops, OrderPart(key=1, records=300, first=0, count=np.int32(count)))
+        for loops, count in ((5, 6), (5, 8), (50, 60), (256, 257), (300, 40), (300, 290))
+    ]
+    told = []
+    for backend in ("golden", "virtual"):
+        with open_device(backend, CONFIG) as device:
+            told.append([said(device, loops, part) for loops, part in over])
+        with pytest.raises(DeviceError, match="the device is closed"):
+            device.run_ordered(over[0][1], wait=TAKE)
+        with pytest.raises(DeviceError, match="the device is closed"):
+            device.run_stored(np.array([0]), wait=TAKE)
+    assert told[1] == told[0]
+    assert "after all 290 given" in told[0][-1][0]
 
 
 def few(inputs: int, classes: int, count: int = 90) -> Dataset:

@@ -240,7 +240,7 @@ class Imperfect(CompiledDevice):
         if status == Status.STARVED:
             raise starved(len(samples))
         if running.rest.size:
-            raise left_over(len(samples))
+            raise left_over()
         return payloads
 
     def _run_part(self, running: Running, payloads: list[bytes], samples: int) -> int:

@@ -67,7 +67,7 @@ POLL_BYTES = 12
 """Of the commands that read the samples' counter after 256 samples of a sample memory."""
 PLACE_COSTS = {
     ORDERS[0]: INDEX_BYTES + (COMMAND_BYTES + POLL_BYTES) / 256,
-    FEISTEL: (len(OrderPart(key=0, records=0, first=0, count=0).encode()) + POLL_BYTES) / 256,
+    FEISTEL: (len(OrderPart(key=0, records=1, first=0, count=1).encode()) + POLL_BYTES) / 256,
 }
 """Bytes sent for a sample of a sample memory, by `TrainSettings.order`: its index, or nothing of
 its own; and its share of what is sent for 256."""

@@ -45,5 +45,5 @@ class CompiledDevice(GoldenDevice):
         except Starved as error:
             raise starved(error.args[0]) from None
         if self.machine.left_over:
-            raise left_over(len(samples))
+            raise left_over()
         return payloads

@@ -340,12 +340,12 @@ class CosimDevice(Device):
             for sample in samples:
                 given += 1
                 if core.done:
-                    raise left_over(given)
+                    raise left_over()
                 core.feed(bytes(sample))
                 over(settled, "HALT or WAIT")
                 yield from core.emits()
                 if core.unused:
-                    raise left_over(given)
+                    raise left_over()
             if not core.done:
                 raise starved(given)
         finally:

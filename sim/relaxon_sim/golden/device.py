@@ -7,7 +7,15 @@ from zlib import crc32
 import numpy as np
 
 from relaxon_device.base import Device, Rows, SpaceLayout, left_over, starved
-from relaxon_isa import ArrayConfig, Space, Wait, record_address, record_stride, wait_bytes
+from relaxon_isa import (
+    ArrayConfig,
+    DeviceError,
+    Space,
+    Wait,
+    record_address,
+    record_stride,
+    wait_bytes,
+)
 from relaxon_isa.identity import decode_info, encode_info
 from relaxon_isa.order import OrderPart
 
@@ -40,6 +48,7 @@ class GoldenDevice(Device):
     """
 
     engine = "numpy"
+    _closed = False
 
     def __init__(self, config: ArrayConfig, machine: Any = None) -> None:
         self.machine = machine or Machine(config)
@@ -79,11 +88,17 @@ class GoldenDevice(Device):
 
     def _run(self, samples: Iterator[bytes], row: int, count: bool) -> Iterator[bytes]:
         try:
-            taken, rest = yield from self.machine.run(samples, row=row, count=count)
+            _, rest = yield from self.machine.run(samples, row=row, count=count)
         except Starved as error:
             raise starved(error.args[0]) from None
         if rest or any(samples):
-            raise left_over(taken)
+            raise left_over()
+
+    @property
+    def memory_bytes(self) -> int:
+        if self._closed and self.config.sample_memory:
+            raise DeviceError("golden model: the device is closed")
+        return super().memory_bytes
 
     def _store(self, address: int, data: bytes) -> None:
         self.memory[address : address + len(data)] = np.frombuffer(data, np.uint8)
@@ -128,4 +143,4 @@ class GoldenDevice(Device):
         """Do nothing: nothing is queued, and nothing runs outside `run`."""
 
     def close(self) -> None:
-        """Do nothing: no resource is held."""
+        self._closed = True
