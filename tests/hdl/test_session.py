@@ -7,6 +7,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
 
 from relaxon_hdl.command import CommandUnit
+from relaxon_hdl.component import Component
 from relaxon_hdl.core import Core
 from relaxon_hdl.link import LinkEngine
 from relaxon_hdl.memory.unit import WordMemory
@@ -24,14 +25,13 @@ LIMIT = 12_000
 """Cycles that a step may take."""
 
 
-class Words(wiring.Component):
+class Words(Component):
     """A memory of 2048 words, which come again and again in the addresses of 8 MiB."""
 
     def __init__(self):
         super().__init__({"chip": In(WordMemory())})
 
-    def elaborate(self, platform):
-        m = Module()
+    def build(self, m):
         m.submodules.words = words = Memory(shape=16, depth=2048, init=[])
         read, write = words.read_port(domain="comb"), words.write_port()
         chip, asked = self.chip, self.chip.request.payload
@@ -51,7 +51,6 @@ class Words(wiring.Component):
             m.d.sync += [place.eq(place + 1), left.eq(left - 1)]
         with m.If(chip.request.valid & chip.request.ready):
             m.d.sync += [place.eq(asked.address), left.eq(asked.count), writing.eq(asked.write)]
-        return m
 
 
 class Board(wiring.Component):
