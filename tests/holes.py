@@ -141,11 +141,7 @@ HOLES = {
     ),
     "WAITING while a byte leaves the ring": Hole(
         "E",
-        Fault(
-            "command",
-            "waiting & ~link.from_host.valid & ~host.valid",
-            "waiting & ~host.valid",
-        ),
+        Fault("link", "port.waiting & rx_ring.empty", "port.waiting"),
         "tests/formal/test_waiting.py",
     ),
     "the second copy of S lacks its last words": Hole(
