@@ -27,16 +27,17 @@ from .training import Progress, Trainer, TrainSettings, silent
 __all__ = ["RunRecord", "digest_of", "reproduce"]
 
 VERSION = 2
-OF_THE_LINE = {
+OF_THE_BOARD = {
     register.name
     for register in (
         Register.WAIT_STALLS,
         Register.EMIT_STALLS,
         Register.LINK_ERRORS,
         Register.LINK_DROPS,
+        Register.MEMORY,
     )
 }
-"""Counters that differ from run to run on a board."""
+"""Counters that differ from run to run on a board, and the size of its sample memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +140,8 @@ class RunRecord:
         if odd := [n for n, v in members.items() if not isinstance(v, kinds.get(n, dict))]:
             raise DataError(f"{path}: {', '.join(sorted(odd))}: damaged")
         check_spec(str(path), members["spec"])
+        with checks.naming(str(path)):
+            TrainSettings.from_json(members["spec"]["settings"])
         try:
             checks.history(members["history"])
         except ValueError as error:
@@ -173,7 +176,7 @@ class RunRecord:
         moved = [
             f"{name} {value} and {other.counters.get(name)}"
             for name, value in self.counters.items()
-            if name not in OF_THE_LINE and value != other.counters.get(name)
+            if name not in OF_THE_BOARD and value != other.counters.get(name)
         ]
         if moved:
             said.append(f"counters: {', '.join(moved)}")

@@ -149,7 +149,8 @@ def load_run(path: Path) -> Run:
         saved = Checkpoint.load(path)
         spec = saved.spec
     check_spec(str(path), spec, BESIDE if saved is None else ())
-    settings = TrainSettings.from_json(spec["settings"])
+    with checks.naming(str(path)):
+        settings = TrainSettings.from_json(spec["settings"])
     rule = settings.rule.name
     if spec.get("rule_digest") not in (None, rule_digest(rule)):
         raise DataError(
