@@ -99,6 +99,8 @@ def test_a_machine_with_a_sample_memory():
     arguments += ["--recipe", "fast", "--input-bits", "4"]
     result = CliRunner().invoke(cli, ["estimate", *arguments, "--json"])
     found = json.loads(result.stdout)
+    assert (found["order"], found["input_bits"]) == ("generator", 4)
+    assert found["share_beyond"] == 0.08 and found["beyond"]["cycles"] > 0
     training, inference = found["training"], found["inference"]
     assert training["memory_cycles"] == 204
     assert training["memory_rate"] == found["clock_hz"] / 204
@@ -112,7 +114,10 @@ def test_a_machine_with_a_sample_memory():
     result = CliRunner().invoke(cli, ["estimate", *arguments, "--order", "feistel", "--json"])
     made = json.loads(result.stdout)["training"]
     assert made["rx_bytes"] == 25 / 256
-    said = f"with --order feistel 0.10 bytes, {made['link_rate']:.0f} samples/s"
+    said = (
+        f"with --order feistel 0.10 bytes, and {made['compute_rate']:.0f} samples/s, limited by "
+        "the array"
+    )
     assert lines[-1].startswith("in training the line carries each sample's place") and lines[
         -1
     ].endswith(said)
@@ -128,6 +133,31 @@ def test_a_machine_with_a_sample_memory():
         "inference": "line",
     }
     assert "each sample's place" not in lines
+
+
+@pytest.mark.parametrize(
+    ("preset", "recipe", "said"),
+    [
+        ("ecp5-85f-fast", "fast", "no sample memory"),
+        ("ecp5-85f-memory", None, "samples go over the line"),
+    ],
+)
+def test_an_order_that_saves_nothing(preset, recipe, said):
+    words = ["ulx3s-85f", "--preset", preset, "--layers", "9,5,3", "--order", "feistel"]
+    words += ["--recipe", recipe] if recipe else []
+    text = CliRunner().invoke(cli, ["estimate", *words]).stdout
+    wanted = f"--order feistel saves nothing here: {said}, so the host makes the order"
+    assert text.splitlines()[-1] == wanted
+
+
+def test_an_order_is_worth_what_limits_then():
+    words = ["ulx3s-85f", "--preset", "ecp5-85f-memory", "--layers", "9,5,3", "--recipe", "fast"]
+    text = CliRunner().invoke(cli, ["estimate", *words, "--baud", "1000000"]).stdout
+    made = CliRunner().invoke(cli, ["estimate", *words, "--baud", "1000000", "--order", "feistel"])
+    row = next(line.split() for line in made.stdout.splitlines() if line.startswith("training"))
+    limit = row[-1]
+    rate = min(map(float, row[2:5]))
+    assert text.endswith(f"and {rate:.0f} samples/s, limited by the {limit}\n") and limit != "line"
 
 
 def test_finding_a_place_takes_longer_than_reading_a_small_record():

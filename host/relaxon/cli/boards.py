@@ -2,6 +2,7 @@
 
 import importlib
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
@@ -16,7 +17,7 @@ from ..machines import find_machine
 from ..network import Network
 from ..parallel import open_pool
 from ..rules import fits, settings_for
-from ..studies.estimate import BEYOND, FREE_SWEEPS, NUDGED_SWEEPS, PLACE_COSTS
+from ..studies.estimate import BEYOND, FREE_SWEEPS, NUDGED_SWEEPS, Cost, made_by_machine
 from ..studies.estimate import estimate as cost_of
 from ..training import FEISTEL
 from .console import console, json_option, print_json, show
@@ -41,6 +42,9 @@ __all__ = [
 
 SHOWN = ("64-32-10", "196-120-10", "784-64-10", "784-128-10")
 """Networks whose fit `boards` shows."""
+
+PARTS = {"compute_rate": "array", "link_rate": "line", "memory_rate": "memory"}
+"""Rates of a pass, and what has them."""
 
 SWEEPS = click.IntRange(1, 1 << LOOP_COUNT_BITS)
 free_sweeps_option = click.option(
@@ -280,22 +284,26 @@ def estimate(
     if not board.config.kind_counters:
         costs = {kind: replace(cost, kinds={"all": cost.cycles}) for kind, cost in costs.items()}
     room = board.config.rx_bytes - 2
-    passes = {
-        kind: asdict(cost)
-        | {"compute_rate": cost.compute_rate(board.clock_hz)}
-        | {"link_rate": cost.link_rate(rate, latency / 1000, room)}
-        | ({"memory_rate": cost.memory_rate(board.clock_hz)} if cost.memory_cycles else {})
-        for kind, cost in costs.items()
-    }
+
+    def rates_of(cost: Cost) -> dict[str, float]:
+        memory = {"memory_rate": cost.memory_rate(board.clock_hz)} if cost.memory_cycles else {}
+        return {
+            "compute_rate": cost.compute_rate(board.clock_hz),
+            "link_rate": cost.link_rate(rate, latency / 1000, room),
+        } | memory
+
+    passes = {kind: asdict(cost) | rates_of(cost) for kind, cost in costs.items()}
     assumed = {"free_sweeps": free_sweeps, "nudged_sweeps": nudged_sweeps}
     if recipe:
-        assumed = {"recipe": recipe, "beyond": BEYOND}
+        assumed = {"recipe": recipe, "share_beyond": BEYOND}
     result = {
         "board": board.name,
         "network": str(network),
         "clock_hz": board.clock_hz,
         "baud": rate,
         "latency_ms": latency,
+        "input_bits": input_bits,
+        "order": order,
         **assumed,
         **passes,
     }
@@ -305,17 +313,15 @@ def estimate(
         f"{network} fits {board.name} ({board.config.p} x {board.config.p} cells, "
         f"{board.clock_hz / 1e6:g} MHz, {rate} baud, {latency:g} ms of latency)"
     )
-    parts = {"array": "compute_rate", "line": "link_rate"}
-    if any("memory_rate" in figures for figures in passes.values()):
-        parts["memory"] = "memory_rate"
+    parts = [name for name in PARTS if any(name in figures for figures in passes.values())]
     show(
-        ("pass", "cycles/sample", *(f"samples/s, {part}" for part in parts), "limited by"),
+        ("pass", "cycles/sample", *(f"samples/s, {PARTS[name]}" for name in parts), "limited by"),
         (
             (
                 kind,
                 figures["cycles"],
-                *(_rounded(figures[rate]) if rate in figures else "-" for rate in parts.values()),
-                min(parts, key=lambda part: figures.get(parts[part], inf)),
+                *(_rounded(figures[name]) if name in figures else "-" for name in parts),
+                _limit(figures),
             )
             for kind, figures in passes.items()
         ),
@@ -325,15 +331,23 @@ def estimate(
         if recipe
         else f"with {free_sweeps} free and {nudged_sweeps} nudged sweeps"
     )
-    training, figures = costs["training"], passes["training"]
-    others = min(figures["compute_rate"], figures.get("memory_rate", 0))
-    if order != FEISTEL and figures["link_rate"] < others:
-        made = replace(training, rx_bytes=PLACE_COSTS[FEISTEL])
+    training = costs["training"]
+    if order == FEISTEL and not training.memory_cycles:
+        lacks = "samples go over the line" if board.config.sample_memory else "no sample memory"
+        click.echo(f"--order {FEISTEL} saves nothing here: {lacks}, so the host makes the order")
+    elif order != FEISTEL and training.memory_cycles and _limit(passes["training"]) == "line":
+        made = made_by_machine(training)
+        rates = rates_of(made)
         click.echo(
             f"in training the line carries each sample's place in the order, "
             f"{training.rx_bytes:.2f} bytes; with --order {FEISTEL} {made.rx_bytes:.2f} bytes, "
-            f"{_rounded(made.link_rate(rate, latency / 1000, room))} samples/s"
+            f"and {_rounded(min(rates.values()))} samples/s, limited by the {_limit(rates)}"
         )
+
+
+def _limit(rates: Mapping[str, Any]) -> str:
+    """What has the lowest of a pass's rates."""
+    return PARTS[min(PARTS, key=lambda name: rates.get(name, inf))]
 
 
 def _rounded(rate: float) -> str:

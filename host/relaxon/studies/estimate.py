@@ -46,6 +46,7 @@ __all__ = [
     "estimate",
     "fixed_settings",
     "latency_of",
+    "made_by_machine",
     "sample_cycles",
     "usual_latency",
 ]
@@ -259,19 +260,26 @@ def estimate(
             kinds = sample_cycles(device, program, sample)
             held = config.sample_memory and labelled and name in trained
             record = (len(sample) + 1) // 2 + RECORD_CYCLES
-            finding = PLACE_CYCLES if order == FEISTEL else 0
             costs[name] = Cost(
                 cycles=sum(kinds.values()),
                 kinds=kinds,
-                rx_bytes=PLACE_COSTS[order] if held else COMMAND_BYTES + len(sample),
+                rx_bytes=PLACE_COSTS[ORDERS[0]] if held else COMMAND_BYTES + len(sample),
                 tx_bytes=0 if labelled and name in trained else COMMAND_BYTES + 2,
-                memory_cycles=max(record, finding) if held else 0,
+                memory_cycles=record if held else 0,
             )
+            if held and order == FEISTEL:
+                costs[name] = made_by_machine(costs[name])
     if recipe:
         within, beyond = costs["within"].kinds, costs["beyond"].kinds
         mean = {k: round(within[k] + BEYOND * (beyond[k] - within[k])) for k in within}
         costs["training"] = replace(costs["within"], cycles=sum(mean.values()), kinds=mean)
     return costs
+
+
+def made_by_machine(cost: Cost) -> Cost:
+    """`Cost` of a sample of a sample memory, where the machine makes the order."""
+    cycles = max(cost.memory_cycles, PLACE_CYCLES)
+    return replace(cost, rx_bytes=PLACE_COSTS[FEISTEL], memory_cycles=cycles)
 
 
 def _to_the_cap(program: Program) -> Program:
