@@ -162,8 +162,8 @@ class TrainSettings:
             raise ConfigError(f"order = {self.order!r}: must be {names}")
         if self.order == FEISTEL and not self.shuffle:
             raise ConfigError(
-                "order = 'feistel' without shuffle: every epoch would have the data set's order; "
-                "leave --order or --no-shuffle out"
+                "order = 'feistel' needs shuffle: without it every epoch has the data set's order; "
+                "leave out --no-shuffle (shuffle=False), or --order"
             )
         checks.kind("rule", self.rule, RuleSettings, "settings_for(...) makes them")
 
@@ -178,7 +178,7 @@ class TrainSettings:
                 k: tuple(v) if isinstance(v, list) else v for k, v in values["rule"].items()
             }
             return cls(**{**values, "rule": RuleSettings(**rule)})
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ConfigError) as error:
             raise DataError(f"these are no settings of a training run: {error}") from error
 
 
@@ -377,6 +377,11 @@ class Trainer:
         at most once."""
         return self._store.held if self._store else 0
 
+    @property
+    def makes_order(self) -> bool:
+        """Whether the machine makes the order of the samples by itself; else the host does."""
+        return self.settings.order == FEISTEL and 0 < self.stored == len(self._inputs)
+
     def hold(self, progress: Progress = silent) -> int:
         """Have those samples in the memory; returns how many were sent. `run_epoch` does it, where
         nobody did since `start` or `resume`. Raises DeviceError if the memory does not keep them.
@@ -411,7 +416,8 @@ class Trainer:
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on where a checkpoint ends. Raises DataError if it is of another machine or
-        architecture."""
+        architecture. Data and settings must be those of its run, or the bits are others: the
+        command line alone compares them."""
         checks.kind("checkpoint", checkpoint, Checkpoint, "Checkpoint.load(...) reads one")
         if checkpoint.fingerprint != self.identity.fingerprint:
             raise DataError(
@@ -618,7 +624,7 @@ class Trainer:
         if self._store is None:
             samples = Samples(self._inputs, self._targets, part)
             return self.device.run_all(samples, progress=progress)
-        if self.settings.order == FEISTEL and self._store.held == len(self._inputs):
+        if self.makes_order:
             key = self._order_key(self.epoch)
             return self._store.run_ordered(key, start, len(part), progress)
         others = Samples(self._inputs, self._targets, part[part >= self._store.held])

@@ -1,5 +1,6 @@
 """Training on a device: reproducible, resumable, undisturbed by validation, strict about input."""
 
+import json
 import os
 import resource
 import signal
@@ -131,7 +132,8 @@ def test_a_checkpoint_keeps_the_kind_of_order(tmp_path, monkeypatch):
         return done.stderr
 
     asked = ("--data", "some.npz", "--layers", "4,3,2", "--epochs", "2", "--order", FEISTEL)
-    run(*asked, "--checkpoint", "whole.npz", "--record", "run.json")
+    said = run(*asked, "--checkpoint", "whole.npz", "--record", "run.json")
+    assert "the host makes the order of --order feistel, as this machine has no sample" in said
     whole = Checkpoint.load(Path("whole.npz"))
     assert whole.spec["settings"]["order"] == FEISTEL
     said = CliRunner().invoke(cli, ["reproduce", "run.json"])
@@ -146,6 +148,21 @@ def test_a_checkpoint_keeps_the_kind_of_order(tmp_path, monkeypatch):
     words = ["train", "--backend", "golden", "--resume", "half.npz", "--order", ORDERS[0]]
     refused = CliRunner().invoke(cli, words)
     assert refused.exit_code == 2 and "leave out --order" in " ".join(refused.stderr.split())
+    refused = CliRunner().invoke(cli, [*words[:-2], "--no-shuffle"])
+    assert refused.exit_code == 2 and "leave out --no-shuffle" in " ".join(refused.stderr.split())
+    whole.spec["settings"]["order"] = "other"
+    whole.save(Path("odd.npz"))
+    record = json.loads(Path("run.json").read_text())
+    record["spec"]["settings"]["order"] = "other"
+    Path("odd.json").write_text(json.dumps(record))
+    for words in (
+        ["train", "--backend", "golden", "--resume", "odd.npz"],
+        ["reproduce", "odd.json"],
+    ):
+        refused = CliRunner().invoke(cli, words)
+        assert refused.exit_code == 5
+        assert f"{words[-1]}: these are no settings" in refused.stderr.replace("\n", " ")
+        assert "order = 'other'" in refused.stderr.replace("\n", " ")
 
 
 def test_a_checkpoint_of_before_orders_had_kinds_goes_on():
@@ -434,7 +451,7 @@ def test_a_checkpoint_finds_its_data_from_any_folder(data, tmp_path, monkeypatch
         (["train", "--backend", "golden", "--checkpoint", "/dev/null"], 5, "replaced"),
         (["train", "--backend", "golden", "--init-gain", "nan"], 3, "init_gain = nan"),
         (["train", "--backend", "golden", "--order", "fiestel"], 2, "'generator', 'feistel'"),
-        (["train", "--no-shuffle", "--order", "feistel"], 3, "'feistel' without shuffle"),
+        (["train", "--no-shuffle", "--order", "feistel"], 3, "order = 'feistel' needs shuffle"),
         (["bench", "rules", "--plot", "/no/where/x.png"], 5, "no folder"),
         (["bench", "rules", "--plot", "x.foo"], 5, "name ends in"),
         (["train", "--architecture", "backward:1"], 3, "must be layers"),

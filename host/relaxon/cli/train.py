@@ -50,7 +50,14 @@ from ..runs import (
     refuse_other_preset,
     spec_of,
 )
-from ..training import CONVOLUTION_HALVINGS, Trainer, TrainSettings, remarks, training_for
+from ..training import (
+    CONVOLUTION_HALVINGS,
+    FEISTEL,
+    Trainer,
+    TrainSettings,
+    remarks,
+    training_for,
+)
 from ..verify import GRACE, GoldenRun
 from .console import (
     DIFFERENT,
@@ -353,6 +360,8 @@ def train(
             how_many = f"{trainer.stored} of {len(dataset.y_train)} samples"
             known = "were sent to" if sent else "are there already in"
             console.print(f"{how_many} {known} the sample memory")
+        if settings.order == FEISTEL and not trainer.makes_order:
+            _note(f"the host makes the order of --order {FEISTEL}, {_why_not(trainer)}")
         wanted = backend != "golden" if verify is None else verify
         golden = GoldenRun(device.config, spec, init=init, resume=resume) if wanted else None
         first, code = trainer.epoch, 0
@@ -439,7 +448,7 @@ def _refuse_besides_resume() -> None:
     """What a checkpoint decides must not be asked for as well: it would be ignored."""
     context = click.get_current_context()
     given = [
-        option.opts[0]
+        (option.secondary_opts if context.params.get(option.name) is False else option.opts)[0]
         for option in context.command.params
         if option.name not in WITH_RESUME
         and context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
@@ -528,6 +537,15 @@ def _need_memory(config: ArrayConfig, stream: bool) -> None:
             "--stream is about boards with a sample memory: this machine has none, and is sent its "
             "samples in every epoch anyway; leave it out"
         )
+
+
+def _why_not(trainer: Trainer) -> str:
+    """Why the machine does not make the order of the samples."""
+    if not trainer.device.config.sample_memory:
+        return "as this machine has no sample memory"
+    if not trainer.stored:
+        return "as the samples go over the line"
+    return "as the sample memory does not hold all samples"
 
 
 def _note(text: str) -> None:
