@@ -1,7 +1,7 @@
 """The core: the array and its sequencer behind `CoreSignature`."""
 
-from amaranth.hdl import Module, Signal
-from amaranth.lib import wiring
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from relaxon_isa import ArrayConfig
@@ -18,6 +18,8 @@ from .sequencer import Sequencer
 from .transfer import TransferUnit
 
 __all__ = ["Core"]
+
+TWO_BYTES = data.StructLayout({"byte": 8, "other": 8, "other_counts": 1})
 
 
 class Core(Scheduled):
@@ -80,10 +82,12 @@ class Core(Scheduled):
         wiring.connect(m, access.program, sequencer.program)
         if when.short:
             wiring.connect(m, transfer.emit, wiring.flipped(bus.emit))
-        else:
+        elif not config.sample_buffer:
             m.submodules.emitted = emitted = SkidBuffer()
             wiring.connect(m, transfer.emit, emitted.i)
             wiring.connect(m, emitted.o, wiring.flipped(bus.emit))
+        else:
+            self.choose_emitted(m, transfer)
         # Both have the port's members among their own.
         for port, component in ((access.transfer, transfer), (access.registers, registers)):
             for name, member in port.signature.members.items():
@@ -159,6 +163,21 @@ class Core(Scheduled):
                 sequencer.lacking.eq(transfer.ahead & transfer.open),
                 bus.emitting.eq(sequencer.emit_run),
             ]
+
+    def choose_emitted(self, m: Module, transfer: TransferUnit) -> None:
+        """Which of two bytes is emitted is chosen behind the registers."""
+        m.submodules.emitted = emitted = SkidBuffer(TWO_BYTES)
+        given, taken = emitted.i.payload, emitted.o.payload
+        m.d.comb += [
+            emitted.i.valid.eq(transfer.emit.valid),
+            transfer.emit.ready.eq(emitted.i.ready),
+            given.byte.eq(transfer.emit.payload),
+            given.other.eq(transfer.newer_byte),
+            given.other_counts.eq(transfer.newer),
+            self.bus.emit.valid.eq(emitted.o.valid),
+            emitted.o.ready.eq(self.bus.emit.ready),
+            self.bus.emit.payload.eq(Mux(taken.other_counts, taken.other, taken.byte)),
+        ]
 
     def buffer_samples(self, m: Module, samples: SampleBuffer, transfer: TransferUnit) -> None:
         """Bytes for WAITs go to the buffer from the first on that is ahead: then none is that is

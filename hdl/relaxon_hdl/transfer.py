@@ -198,6 +198,8 @@ class Maximum(Scheduled):
         A word and its place; that of place 0 begins anew.
     best_place : Out(16)
         Place of the largest word until now.
+    newer : Out(1), new_place : Out(16), old_place : Out(16)
+        It is ``new_place`` if ``newer``, else ``old_place``; both come from registers.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -208,6 +210,9 @@ class Maximum(Scheduled):
                 "place": In(16),
                 "compare": In(1),
                 "best_place": Out(16),
+                "newer": Out(1),
+                "new_place": Out(16),
+                "old_place": Out(16),
             },
         )
 
@@ -221,6 +226,9 @@ class Maximum(Scheduled):
         m.d.comb += [
             better.eq(compare & ((place == 0) | (word > best))),
             self.best_place.eq(best_at if self.when.short else Mux(better, place, best_at)),
+            self.newer.eq(better),
+            self.new_place.eq(place),
+            self.old_place.eq(best_at),
         ]
         with m.If(better):
             m.d.sync += [best.eq(word), best_at.eq(place)]
@@ -276,6 +284,8 @@ class TransferUnit(Scheduled):
         As of `SampleBuffer`.
     wrong : Out(1)
         An ANSWER was another than the label.
+    newer : Out(1), newer_byte : Out(8)
+        If ``newer``, what is offered at ``emit`` is ``newer_byte``: which one it is comes late.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -287,6 +297,8 @@ class TransferUnit(Scheduled):
             "labelled": In(1),
             "label": In(8),
             "wrong": Out(1),
+            "newer": Out(1),
+            "newer_byte": Out(8),
         }
         self.restart = Signal()  # this one's last cycle: behind it the next may begin
         self.answers = Signal()
@@ -375,7 +387,8 @@ class TransferUnit(Scheduled):
             sum((elements << k) & bit.replicate(16) for k, bit in enumerate(size))
         )
         send = Array(data[low : low + 8] for low in range(0, whole, 8))
-        send_best = Array([maximum.best_place[:8], maximum.best_place[8:]])
+        best = maximum.old_place if config.sample_buffer else maximum.best_place
+        send_best = Array([best[:8], best[8:]])
 
         if config.sample_buffer:
             self.prepare_samples(m, walk, maximum)
@@ -450,11 +463,15 @@ class TransferUnit(Scheduled):
     def prepare_samples(self, m: Module, walk: ElementWalk, maximum: Maximum) -> None:
         """What a WAIT that is ahead and an ANSWER need beside the states in which they are."""
         p, wait, emit = self.config.p, self.wait, self.emit_row
-        right = self.labelled & (maximum.best_place == self.label)
+        # Each place is compared before it is known which one counts.
+        new, old = maximum.new_place == self.label, maximum.old_place == self.label
+        right = self.labelled & Mux(maximum.newer, new, old)
         m.d.comb += [
             self.ahead.eq(self.wait_run & wait["ahead"]),
             self.answers.eq(self.emit_run & (emit["kind"] == EmitKind.ANSWER)),
             self.wrong.eq(self.judged & ~right),
+            self.newer.eq(self.emit_run & (emit["kind"] == EmitKind.ARGMAX) & maximum.newer),
+            self.newer_byte.eq(maximum.new_place),
         ]
         places = [self.passed + k for k in range(p)]
         targets = (self.ahead & self.write).replicate(p)

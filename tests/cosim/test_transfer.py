@@ -226,7 +226,8 @@ async def moves_what_the_golden_model_moves(dut):
                     given.popleft()
                     offered = False
                 if ready and value_of(dut.emit__valid):
-                    record.append(value_of(dut.emit__payload))
+                    newer = buffered and value_of(dut.newer)
+                    record.append(value_of(dut.newer_byte if newer else dut.emit__payload))
                 reads += value_of(dut.read_counter)
                 assert cycles < 50_000, "watchdog"
                 if value_of(dut.finished):
