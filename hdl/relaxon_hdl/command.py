@@ -51,6 +51,8 @@ TASKS = {
     Command.RECALL: Task.RECALL,
 }
 """Commands of the sample memory that are handed on; all but CHECK have a length of two bytes."""
+RECORDS = {Command.INDICES: "INDEX_COUNT", Command.ORDER: "ORDER"}
+"""Commands that ask it for records, and the states behind them."""
 CODE_MASK = 7
 """Bits of a command that tell those apart that are executed here."""
 
@@ -606,10 +608,9 @@ class CommandUnit(Scheduled):
                     with m.Case(*(command for command, _ in begin)):
                         m.next = "ARGUMENTS"
                     if self.config.sample_memory:
-                        with m.Case(Command.INDICES):
-                            m.next = "INDEX_COUNT"
-                        with m.Case(Command.ORDER):
-                            m.next = "ORDER"
+                        for each, state in RECORDS.items():
+                            with m.Case(each):
+                                m.next = state
                         for each, kind in TASKS.items():
                             with m.Case(each):
                                 m.d.sync += task.kind.eq(kind)
