@@ -148,7 +148,7 @@ FAST_FAULTS = {
     ),
     "answer: the lane of a cycle ago": _fast("transfer", "lanes[2])", "lanes[1])"),
     "answer: right without a label": _fast(
-        "transfer", "self.labelled & (maximum", "~self.labelled | (maximum"
+        "transfer", "self.labelled & Mux(maximum", "~self.labelled | Mux(maximum"
     ),
     "ahead: the fetch goes on over a stall": _fast(
         "sequencer", "with m.If(self.lacking):", "with m.If(0):"

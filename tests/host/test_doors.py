@@ -460,7 +460,7 @@ def test_training_needs_weights_of_its_own():
         (lambda: AnySettings(shuffle="no"), ConfigError, "a bool wanted, str given"),
         (lambda: AnySettings(order="fiestel"), ConfigError, "order = 'fiestel': must be 'gen"),
         (lambda: AnySettings(order=None), ConfigError, "a str wanted, NoneType given"),
-        (lambda: AnySettings(order="feistel", shuffle=False), ConfigError, "without shuffle"),
+        (lambda: AnySettings(order="feistel", shuffle=False), ConfigError, "needs shuffle"),
         (lambda: settings_for("pcn", as_any(2.5)), ConfigError, "network = 2.5"),
         (lambda: AnyDataset("d", [[0.5]], [2**63 + 5], [[0.5]], [0]), DataError, str(2**63 + 5)),
     ],
