@@ -1,5 +1,7 @@
 """Training from a sample memory: the bits of a run over the line, and nothing on wrong data."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -227,9 +229,10 @@ def test_what_is_no_part_of_an_order(device, change, said):
 def test_a_part_of_an_order_is_asked_of_a_memory(device):
     with pytest.raises(DataError, match="None is no part of an order: an OrderPart is wanted"):
         device.run_ordered(None)
-    part = OrderPart(**{name: np.uint32(value) for name, value in PART.items()})
+    numbers: dict[str, Any] = {name: np.uint32(value) for name, value in PART.items()}
+    part = OrderPart(**numbers)
     assert part == OrderPart(**PART) and part.encode() == OrderPart(**PART).encode()
     none = GoldenDevice(preset("fast4").replace(sample_memory=False))
-    for run in (none.run_ordered, none.run_stored):
+    for run in (lambda: none.run_ordered(part), lambda: none.run_stored(np.array([0]))):
         with pytest.raises(DeviceError, match="has no sample memory"):
-            run(part if run == none.run_ordered else np.array([0]))
+            run()

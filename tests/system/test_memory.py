@@ -127,10 +127,8 @@ def said(device: Device, loops: int, part: OrderPart) -> list[str]:
 
 def test_too_few_and_too_many_records_are_told_as_golden_does():
     """A few too many lie in the machine already when the program halts, and no record says so."""
-    over = [
-        (loops, OrderPart(key=1, records=300, first=0, count=np.int32(count)))
-        for loops, count in ((5, 6), (5, 8), (50, 60), (256, 257), (300, 40), (300, 290))
-    ]
+    sizes = ((5, 6), (5, 8), (50, 60), (256, 257), (300, 40), (300, 290))
+    over = [(loops, OrderPart(key=1, records=300, first=0, count=count)) for loops, count in sizes]
     told = []
     for backend in ("golden", "virtual"):
         with open_device(backend, CONFIG) as device:
