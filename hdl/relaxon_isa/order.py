@@ -71,7 +71,7 @@ class OrderPart:
             object.__setattr__(self, name, _whole(name, getattr(self, name), low, high))
 
     def encode(self) -> bytes:
-        """The ORDER."""
+        """The ORDER, of at most 65,535 places."""
         sizes = ((self.key, 4), (self.records, 3), (self.first, 3), (self.count, 2))
         data = b"".join(value.to_bytes(size, "little") for value, size in sizes)
         return bytes([Command.ORDER]) + data
