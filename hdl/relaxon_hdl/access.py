@@ -195,7 +195,7 @@ class Access(Scheduled):
             },
         )
         self.is_memory = Signal()
-        self.memory_bytes = Signal(COUNTER_BITS)  # of the sample memory
+        self.memory_register = Signal(COUNTER_BITS)  # `Register.MEMORY`
         halves = data.ArrayLayout(COUNTER_BITS // 2, 2)
         self.watched = Signal(halves, reset_less=True)  # of a read that is early
 
@@ -291,7 +291,7 @@ class Access(Scheduled):
             self.registers.data.eq(memory.wdata),
             self.registers.write.eq(write & (target == Space.REGISTER)),
         ]
-        if config.sample_memory:  # whose size is no register, and cannot be written
+        if config.sample_memory:  # which says what it found, and cannot be written
             m.d.comb += self.is_memory.eq(index == Register.MEMORY)
             with m.If(self.is_memory):
                 m.d.comb += self.registers.write.eq(0)
@@ -324,7 +324,7 @@ class Access(Scheduled):
                 with m.If(registers.high):
                     m.d.sync += element[COUNTER_BITS // 2 :].eq(registers.value)
                 with m.If(self.is_memory):
-                    m.d.sync += element.eq(self.memory_bytes)
+                    m.d.sync += element.eq(self.memory_register)
         with m.If(self.wait_run & ~self.serving):
             m.d.sync += element.eq(element)
         m.d.comb += [

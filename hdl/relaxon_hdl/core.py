@@ -74,7 +74,7 @@ class Core(Scheduled):
             if config.sample_memory:
                 m.submodules.sample_memory = stored = SampleMemory(config)
                 self.store_samples(m, stored, samples, transfer)
-                m.d.comb += access.memory_bytes.eq(stored.size)
+                m.d.comb += access.memory_register.eq(stored.size | stored.window)
         else:
             wiring.connect(m, wiring.flipped(bus.sample), transfer.sample)
         wiring.connect(m, wiring.flipped(bus.memory), access.memory)
@@ -161,6 +161,7 @@ class Core(Scheduled):
                 events.wrong.eq(transfer.wrong),
                 sequencer.ahead.eq(transfer.ahead),
                 sequencer.lacking.eq(transfer.ahead & transfer.open),
+                sequencer.settled.eq(transfer.settled),
                 bus.emitting.eq(sequencer.emit_run),
             ]
 

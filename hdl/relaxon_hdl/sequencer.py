@@ -93,8 +93,9 @@ class Sequencer(Scheduled):
         The open loop's index that WAIT or EMIT adds to its base.
     wait_run, emit_run : Out(1)
         The instruction is executing.
-    ahead, lacking : In(1)
-        With a sample buffer: it is a WAIT that is ahead; and that lacks its sample.
+    ahead, lacking, settled : In(1)
+        With a sample buffer: it is a WAIT that is ahead; that lacks its sample; that is in its last
+        cycle.
     stalled : In(1)
         It makes no progress in this cycle.
     finished : In(1)
@@ -111,7 +112,7 @@ class Sequencer(Scheduled):
     def __init__(self, config: ArrayConfig, family: str | None = None):
         outputs = ("running", "counting", "done", "start", "wait_run", "emit_run", "learned")
         inputs = ["abort", "flag", "stalled", "finished"]
-        inputs += ["ahead", "lacking"] if config.sample_buffer else []
+        inputs += ["ahead", "lacking", "settled"] if config.sample_buffer else []
         counted = (*CYCLES.values(), Register.CONTROL_CYCLES, Register.SWEEPS)
         super().__init__(
             config,
@@ -340,9 +341,8 @@ class Sequencer(Scheduled):
             m.d.sync += [begun.eq(0), drain.eq(self.drain_of(row))]
         over = ended
         if config.sample_buffer:
-            taken = self.ahead & self.finished
-            over |= taken
-            with m.If(taken):
+            over |= self.settled
+            with m.If(self.settled):
                 m.d.comb += leaves.eq(1)
                 m.d.sync += begun.eq(0)
         with m.If(begin):

@@ -280,6 +280,8 @@ class TransferUnit(Scheduled):
         A WAIT that is ahead executes.
     open : Out(1)
         WAIT is where it lacks a byte, or a sample, unless one comes now.
+    settled : Out(1)
+        ``finished``, of a WAIT that is ahead alone: known earlier in the cycle.
     whole : In(1), take : Out(1), labelled : In(1), label : In(8)
         As of `SampleBuffer`.
     wrong : Out(1)
@@ -292,6 +294,7 @@ class TransferUnit(Scheduled):
         samples = {
             "ahead": Out(1),
             "open": Out(1),
+            "settled": Out(1),
             "whole": In(1),
             "take": Out(1),
             "labelled": In(1),
@@ -519,7 +522,7 @@ class TransferUnit(Scheduled):
         with m.State("SETTLE"):
             m.d.sync += beat.eq(beat + 1)
             with m.If(beat == AHEAD_CYCLES - 2):
-                m.d.comb += [self.finished.eq(1), self.restart.eq(1)]
+                m.d.comb += [self.finished.eq(1), self.settled.eq(1), self.restart.eq(1)]
         with m.State("ANSWER"):
             m.d.comb += [
                 walk.step.eq(beat != 0),

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 
-from . import cycles, hazards, instructions, link, order, samples
+from . import capture, cycles, hazards, instructions, link, order, samples
 from .config import ArrayConfig
 from .encoding import row_layouts
 from .errors import ConfigError
@@ -150,6 +150,7 @@ def _memory_map(machines: dict[str, ArrayConfig]) -> str:
     # Of no other machine: what it says is no part of their fingerprints.
     if any(config.sample_memory for config in machines.values()):
         parts += ["# Order of samples", "", _quoted(order)]
+        parts += ["# Capture of the sample memory's words", "", _quoted(capture)]
     return "\n".join(parts) + "\n"
 
 

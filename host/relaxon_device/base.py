@@ -29,6 +29,7 @@ from relaxon_isa import (
     row_bits,
     wait_bytes,
 )
+from relaxon_isa.capture import memory_size
 from relaxon_isa.identity import Identity
 from relaxon_isa.order import OrderPart
 
@@ -340,7 +341,7 @@ class Device(ABC):
         """Bytes of sample memory that answer; 0: there is none."""
         if not self.config.sample_memory:
             return 0
-        return int(self.read(Space.REGISTER, Register.MEMORY, 1)[0])
+        return memory_size(int(self.read(Space.REGISTER, Register.MEMORY, 1)[0]))
 
     def store(self, address: int, data: bytes) -> None:
         """Write bytes to sample memory, from an even address on; behind an odd last byte a 0.

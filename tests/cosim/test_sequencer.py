@@ -100,7 +100,7 @@ async def issues_what_programs_say(dut):
     for name in ("run__valid", "abort", "program__write", "flag", "stalled", "finished"):
         getattr(dut, name).value = 0
     if config.sample_buffer:
-        dut.ahead.value = dut.lacking.value = 0
+        dut.ahead.value = dut.lacking.value = dut.settled.value = 0
 
     async def load(rows):
         for i, row in enumerate(rows):
@@ -149,17 +149,18 @@ async def issues_what_programs_say(dut):
             left -= bool(left)
             dut.finished.value = left == 1
             dut.stalled.value = left > 1 and rng.random() < 0.5
-            lacks = False
+            lacks = settled = False
             if ahead and int(dut.wait_run.value):  # it stalls before its first cycle alone
                 if not left_ahead:
                     left_ahead, index_in = ahead + rng.choice([0, 0, 3]), 2
                 lacks = left_ahead > ahead
                 dut.stalled.value = lacks
-                dut.finished.value = left_ahead == 1
+                dut.finished.value = settled = left_ahead == 1
                 left_ahead -= 1
             if config.sample_buffer:
                 dut.ahead.value = int(ahead > 0 and int(dut.wait_run.value))
                 dut.lacking.value = lacks
+                dut.settled.value = settled
         else:
             raise AssertionError(f"no HALT\n{program.listing()}")
         await FallingEdge(dut.clk)

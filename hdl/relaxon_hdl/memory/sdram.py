@@ -14,6 +14,7 @@ from amaranth.lib import data, io, stream
 from amaranth.lib.wiring import In, Out
 
 from relaxon_isa import ConfigError
+from relaxon_isa.capture import CAPTURE_BITS, FIRST_CAPTURE
 
 from ..component import Component
 from .ddr import OUTPUT_STAGES, ddr_buffer
@@ -22,9 +23,7 @@ __all__ = [
     "ADDRESS_BITS",
     "CAS_LATENCY",
     "COUNT_BITS",
-    "FIRST_PHASE",
     "MODE",
-    "PHASE_BITS",
     "REQUEST",
     "Command",
     "Sdram",
@@ -46,9 +45,6 @@ ALL_BANKS = 1 << 10
 REFRESHES_AT_START = 8
 POSTPONED = 2
 """Refreshes owed at which a request is interrupted; the chip would allow eight."""
-FIRST_PHASE = 4
-"""Half cycles from a READ's begin at the pads to phase 0 of `Sdram`."""
-PHASE_BITS = 3
 
 
 class Command(IntEnum):
@@ -188,6 +184,8 @@ class SdramController(Component):
 
         ahead = Signal()  # the next row is open
         opened = Signal(BANK_BITS)  # rows that were opened before the last one
+        wanted = Signal()  # a next row, which a bank is left for: found out a cycle before
+        m.d.sync += wanted.eq((after != 0) & ~ahead & ~opened.all())
         following = Signal.like(row)
         here = Signal.like(row)
         m.d.comb += [
@@ -233,9 +231,10 @@ class SdramController(Component):
                 stalls = write & ~self.i.valid
                 with m.If(owed >= POSTPONED):
                     m.next = "CLOSE"
-                with m.Elif(now & (after != 0) & ~ahead & ~opened.all()):
+                with m.Elif(now & wanted):
                     m.d.comb += [here.eq(following), activate()]
                     m.d.sync += [open_.eq(t.ras - 1), opened.eq(opened + 1), ahead.eq(1)]
+                    m.d.sync += wanted.eq(0)
                 with m.Elif(now & ~stalls):
                     m.d.comb += [
                         self.command.eq(Mux(write, Command.WRITE, Command.READ)),
@@ -251,6 +250,7 @@ class SdramController(Component):
                         m.next = "CLOSE"
                     with m.Elif(column.all()):
                         m.d.sync += [row.eq(following), after.eq(after - 1), ahead.eq(0)]
+                        m.d.sync += wanted.eq((after != 1) & ~opened.all())
                         with m.If(~ahead):
                             m.next = "CLOSE"
 
@@ -259,9 +259,9 @@ class Sdram(Component):
     """`SdramController` on a chip's pins.
 
     The chip's clock is the array's, inverted at the pad. When its words are taken is chosen by
-    ``phase`` in half cycles: phase p takes what is at the pads `FIRST_PHASE` + p half cycles after
-    the READ began there, by the documentation of `amaranth.lib.io.DDRBuffer`; a platform's buffers
-    may add whole cycles. A self-test finds the window.
+    ``phase`` in half cycles: phase p takes what is at the pads `FIRST_CAPTURE` + p half cycles
+    after the READ began there, by the documentation of `amaranth.lib.io.DDRBuffer`; a platform's
+    buffers may add whole cycles.
 
     Parameters
     ----------
@@ -277,7 +277,7 @@ class Sdram(Component):
         As in `SdramController`.
     o : Out(stream of 16 bits)
         Words that were read. They do not wait.
-    phase : In(`PHASE_BITS`)
+    phase : In(`CAPTURE_BITS`)
         Constant while words are read.
     """
 
@@ -290,7 +290,7 @@ class Sdram(Component):
                 "i": In(stream.Signature(16)),
                 "o": Out(stream.Signature(16, always_ready=True)),
                 "alive": Out(1),
-                "phase": In(PHASE_BITS),
+                "phase": In(CAPTURE_BITS),
             }
         )
 
@@ -344,11 +344,11 @@ class Sdram(Component):
             dq.oe.eq(controller.drive),
         ]
 
-        # A READ of this cycle is at the pads 1 + OUTPUT_STAGES edges later, its word FIRST_PHASE
+        # A READ of this cycle is at the pads 1 + OUTPUT_STAGES edges later, its word FIRST_CAPTURE
         # half cycles after that, and in the buffer's register an edge later.
-        first = 1 + OUTPUT_STAGES + FIRST_PHASE // 2 + 1
+        first = 1 + OUTPUT_STAGES + FIRST_CAPTURE // 2 + 1
         reads = [delay(m, controller.read, 1, first, "read")]
-        for half in range((1 << PHASE_BITS) // 2 - 1):
+        for half in range((1 << CAPTURE_BITS) // 2 - 1):
             reads.append(delay(m, reads[-1], 1, 1, f"read_{half}"))
         m.d.sync += [
             self.o.valid.eq(Array(reads)[self.phase[1:]]),

@@ -5,12 +5,13 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from relaxon_isa import ArrayConfig, row_bits
+from relaxon_isa.capture import CAPTURE_BITS
 
 from ..bus import RECORD_INDEX_BITS, TASK, Task
 from ..samples import SOURCE_WORD
 from ..schedule import Scheduled
 from .records import RecordReader
-from .sdram import ADDRESS_BITS, PHASE_BITS, REQUEST
+from .sdram import ADDRESS_BITS, REQUEST
 
 __all__ = ["SampleMemory", "WordMemory"]
 
@@ -36,7 +37,7 @@ class WordMemory(wiring.Signature):
     Members
     -------
     alive : In(1), request : Out(stream of `REQUEST`), i : Out(stream of 16 bits),
-    phase : Out(`PHASE_BITS`)
+    phase : Out(`CAPTURE_BITS`)
         As of `Sdram`.
     word : In(valid, payload)
         Its ``o``: words that were read do not wait.
@@ -49,7 +50,7 @@ class WordMemory(wiring.Signature):
                 "request": Out(stream.Signature(REQUEST)),
                 "i": Out(stream.Signature(16)),
                 "word": In(wiring.Signature({"valid": Out(1), "payload": Out(16)})),
-                "phase": Out(PHASE_BITS),
+                "phase": Out(CAPTURE_BITS),
             }
         )
 
@@ -84,6 +85,8 @@ class SampleMemory(Scheduled):
         A STORE's bytes; a RECALL's, or a CHECK's CRC-32.
     size : Out(32)
         Bytes of the memory; 0: none answers.
+    window : Out(8)
+        A bit for each phase: it reads right (`capture`).
     pending : Out(1)
         Records that were asked for have not been handed on.
     chip : Out(WordMemory)
@@ -103,6 +106,7 @@ class SampleMemory(Scheduled):
                 "store": In(stream.Signature(8)),
                 "answer": Out(stream.Signature(8)),
                 "size": Out(32),
+                "window": Out(1 << CAPTURE_BITS),
                 "pending": Out(1),
                 "chip": Out(WordMemory()),
             },
@@ -257,13 +261,13 @@ class SampleMemory(Scheduled):
         step = Signal(range(len(PROBES) + 1))
         address = Array(Const(place, ADDRESS_BITS) for place, _ in PROBES)[step]
         pattern = Array(Const(value, 16) for _, value in PROBES)[step]
-        trial = Signal(PHASE_BITS)
-        first = Signal(PHASE_BITS)
-        number = Signal(PHASE_BITS + 1)  # phases that read right, one after the other
+        trial = Signal(CAPTURE_BITS)
+        first = Signal(CAPTURE_BITS)
+        number = Signal(CAPTURE_BITS + 1)  # phases that read right, one after the other
         closed = Signal()
         right = Signal(init=1)
         large = Signal(2)
-        sizes = Signal(PHASE_BITS)
+        sizes = Signal(CAPTURE_BITS)
         m.d.comb += [self.chip.phase.eq(trial), sizes.eq((number - 1) >> 1)]
         same = self.chip.word.payload == pattern
 
@@ -295,6 +299,7 @@ class SampleMemory(Scheduled):
             m.d.sync += [right.eq(right & same), step.eq(step + 1)]
             with m.If(step == len(PROBES) - 1):
                 m.d.sync += [step.eq(2), right.eq(1), trial.eq(trial + 1)]
+                m.d.sync += self.window.eq(Cat(self.window[1:], right & same))
                 with m.If(right & same & ~closed):
                     m.d.sync += number.eq(number + 1)
                     with m.If(number == 0):
