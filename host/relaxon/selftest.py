@@ -65,6 +65,7 @@ from relaxon_isa import (
     rows_of,
     wait_bytes,
 )
+from relaxon_isa.capture import capture_window
 
 from .backends import open_device
 from .generator import Generator
@@ -684,7 +685,9 @@ def _samples(pair: _Pair) -> None:
     size = device.memory_bytes
     if size < LEAST_MEMORY:
         wanted, found = np.array([LEAST_MEMORY]), np.array([size])
-        pair._compare(wanted, found, lambda _: "sample memory, bytes that are read as written")
+        said = "sample memory, bytes that are read as written "
+        said += f"({capture_window(device.counters()[Register.MEMORY])})"
+        pair._compare(wanted, found, lambda _: said)
         return
     rows = size >> COLUMN_BITS + BANK_BITS + 1
     chosen = [0, *(1 << i for i in range(rows.bit_length() - 1)), rows - 1]

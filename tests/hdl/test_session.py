@@ -26,7 +26,8 @@ LIMIT = 12_000
 
 
 class Words(Component):
-    """A memory of 2048 words, which come again and again in the addresses of 8 MiB."""
+    """A memory of 2048 words, which come again and again in the addresses of 8 MiB, and are read
+    right at moments 1 to 4."""
 
     def __init__(self):
         super().__init__({"chip": In(WordMemory())})
@@ -41,7 +42,7 @@ class Words(Component):
             chip.request.ready.eq(left == 0),
             chip.i.ready.eq((left != 0) & writing),
             chip.word.valid.eq((left != 0) & ~writing),
-            chip.word.payload.eq(read.data),
+            chip.word.payload.eq(read.data ^ ((chip.phase < 1) | (chip.phase > 4))),
             read.addr.eq(place),
             write.addr.eq(place),
             write.data.eq(chip.i.payload),

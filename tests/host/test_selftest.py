@@ -234,7 +234,8 @@ def test_a_sample_memory_that_is_not_read_right_is_said():
     device = GoldenDevice(WITH_MEMORY)
     device.machine.registers.values[Register.MEMORY] = 0
     (line,) = [line for line in self_test(device).failures() if "bytes" in line]
-    assert line.endswith("read as written: expected 8388608, found 0")
+    assert line.endswith(": expected 8388608, found 0")
+    assert "........: read right at none of 8 moments" in line
 
 
 @pytest.mark.parametrize("config", [*PRESETS.values(), *ODD.values()], ids=[*PRESETS, *ODD])

@@ -28,11 +28,13 @@ from relaxon_isa import (
     MemoryHeader,
     OrderPart,
     Pack,
+    Register,
     Space,
     Wait,
     preset,
     record_stride,
 )
+from relaxon_isa.capture import captures
 from support.observe import OUTSIDE
 from support.short_training import few_digits, left_by, trained
 
@@ -95,6 +97,7 @@ def test_a_run_from_memory_is_the_golden_models(seed):
         assert len({*wanted["emits"]}) > RUNS // 2
     with open_device("virtual", CONFIG) as board:
         assert board.memory_bytes == 1 << 23
+        assert captures(board.counters()[Register.MEMORY]) == [2, 3, 4, 5]  # as board.cpp has it
         assert run_over(board, data, order) == wanted
         # Records and the line give the same, and end where there is no more.
         board.load(program(3).rows)

@@ -11,7 +11,8 @@ from textwrap import fill
 import click
 
 from relaxon_device.base import Device
-from relaxon_isa import PRESETS, ArrayConfig, ConfigError
+from relaxon_isa import PRESETS, ArrayConfig, ConfigError, Register
+from relaxon_isa.capture import capture_window
 from relaxon_isa.identity import fingerprint
 
 from ..backends import open_device, tcp_bridge, virtual_board
@@ -136,6 +137,8 @@ def info(
         result, said = _self_test(device, backend, wanted)
     config = identity.config
     stats = opened.link_stats
+    memory = counters.get(Register.MEMORY, 0)
+    window = capture_window(memory) if config.sample_memory and backend != "golden" else None
     facts: dict = {
         "fingerprint": identity.fingerprint,
         "build": identity.build,
@@ -143,6 +146,7 @@ def info(
         "baud": identity.baud,
         "config": json.loads(config.to_json()),
         "counters": {register.name.lower(): value for register, value in counters.items()},
+        **({"capture": window} if window else {}),
         "link": asdict(stats) if stats else {},
         "self_test": {"said": said} | (asdict(result) if result else {}),
     }
