@@ -1,5 +1,6 @@
 """Training data in the virtual board's sample memory, through the link: as on the golden model."""
 
+import json
 import zlib
 from dataclasses import replace
 from random import Random
@@ -7,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from relaxon.backends import open_device
+from relaxon.cli import cli
 from relaxon.datasets import Dataset
 from relaxon.network import Network
 from relaxon.rules import settings_for
@@ -270,3 +273,9 @@ def test_what_a_board_forgot_is_sent_again():
 
 def interrupt(done: int) -> None:
     raise KeyboardInterrupt
+
+
+def test_info_says_where_the_memory_reads_right():
+    asked = ["info", "--backend", "virtual", "--preset", "fast4", "--no-self-test", "--json"]
+    said = json.loads(CliRunner().invoke(cli, asked).stdout)
+    assert said["capture"].startswith("..####..: ") and said["counters"]["memory"] == 1 << 23

@@ -12,7 +12,7 @@ import click
 
 from relaxon_device.base import Device
 from relaxon_isa import PRESETS, ArrayConfig, ConfigError, Register
-from relaxon_isa.capture import capture_window
+from relaxon_isa.capture import capture_window, memory_size
 from relaxon_isa.identity import fingerprint
 
 from ..backends import open_device, tcp_bridge, virtual_board
@@ -137,8 +137,11 @@ def info(
         result, said = _self_test(device, backend, wanted)
     config = identity.config
     stats = opened.link_stats
-    memory = counters.get(Register.MEMORY, 0)
-    window = capture_window(memory) if config.sample_memory and backend != "golden" else None
+    window = None
+    if config.sample_memory:
+        memory = counters[Register.MEMORY]
+        counters[Register.MEMORY] = memory_size(memory)
+        window = capture_window(memory) if backend != "golden" else None
     facts: dict = {
         "fingerprint": identity.fingerprint,
         "build": identity.build,
