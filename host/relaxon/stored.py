@@ -1,4 +1,4 @@
-"""Training samples in a machine's sample memory, sent once."""
+"""Samples in a machine's sample memory, sent once."""
 
 import zlib
 
@@ -27,7 +27,7 @@ STORED = 1 << 8
 
 
 class SampleStore:
-    """The samples of a data set in a device's sample memory.
+    """The samples of a part of a data set in a device's sample memory.
 
     As many as fit lie there, the first ones; the others travel with each run, in their turn, so
     that a run comes to the same bits wherever its samples are. `run` and `run_ordered` trust what
@@ -44,20 +44,33 @@ class SampleStore:
         What that WAIT takes, (n, bytes).
     digest
         Of the data set.
+    behind
+        The bytes of memory before this one are another's.
 
     Members
     -------
     held
         How many samples lie in the memory, once `hold` was called; 0: it has no room for one, and
         there is nothing to hold or run.
+    sure
+        Whether the memory holds them, as far as is known.
+    end
+        The first byte behind them.
     """
 
-    def __init__(self, device: Device, program: Program, samples: Rows, digest: str) -> None:
+    def __init__(
+        self, device: Device, program: Program, samples: Rows, digest: str, behind: int = 0
+    ) -> None:
         ahead = (i for i in program.instructions if isinstance(i, Wait) and i.ahead)
         self.device, self._wait, self._samples = device, next(ahead), samples
         self._stride = record_stride(device.config, self._wait)
-        room = max(0, device.memory_bytes - MEMORY_HEADER_BYTES) // self._stride
-        self.held = min(len(samples), room, 1 << 8 * INDEX_BYTES)
+        # Whole strides are left out, so that records have indices here too.
+        self._first = -(-behind // self._stride)
+        self._begin = self._first * self._stride
+        room = max(0, device.memory_bytes - self._begin - MEMORY_HEADER_BYTES) // self._stride
+        self.held = max(0, min(len(samples), room, (1 << 8 * INDEX_BYTES) - self._first))
+        self.sure = False
+        self.end = self._begin + MEMORY_HEADER_BYTES + self.held * self._stride
         size = wait_bytes(device.config, self._wait)
         if samples[:1].shape[1] != size:
             raise DataError(f"samples of {samples[:1].shape[1]} bytes, a record has {size}")
@@ -71,10 +84,12 @@ class SampleStore:
 
         Raises DeviceError if the memory does not keep what it is sent.
         """
-        if self._whole():
+        if self.sure or self._whole():
+            self.sure = True
             progress(self.held)
             return 0
-        self.device.store(0, bytes(MEMORY_HEADER_BYTES))  # whoever comes after half of it is told
+        # Whoever comes after half of it is told.
+        self.device.store(self._begin, bytes(MEMORY_HEADER_BYTES))
         for start in range(0, self.held, STORED):
             data = self._bytes(start, stop := min(start + STORED, self.held))
             self.device.store(self._address(start), data)
@@ -82,24 +97,31 @@ class SampleStore:
         if not self._same(0, self.held):
             raise DeviceError(
                 f"the sample memory does not keep what it is sent: {self._fault()}; --stream "
-                "trains without it, 'relaxon selftest' tests it"
+                "trains without it, 'relaxon info --self-test' tests it"
             )
-        self.device.store(0, self._header.encode())
+        self.device.store(self._begin, self._header.encode())
+        self.sure = True
         return self.held
 
     def check(self) -> None:
         """Raise DeviceError unless the memory holds what `hold` left, header and all."""
+        self.sure = False
         if not self._whole():
             raise DeviceError(
-                f"the sample memory has changed since it was loaded: {self._fault()}; what was "
-                "trained from it meanwhile does not count"
+                f"the sample memory has changed since it was loaded: {self._fault()}; what came "
+                "of it meanwhile does not count"
             )
+        self.sure = True
 
-    def run(self, order: NDArray[np.integer], others: Rows, progress) -> list[bytes]:
+    def run(
+        self, order: NDArray[np.integer], others: Rows, progress, count: bool = True
+    ) -> list[bytes]:
         """`Device.run_stored` on samples by their indices in the data set, (n,); ``others``: those
         among them that the memory does not hold, in their order."""
-        stored = np.where(order < self.held, order, -1)
-        return self.device.run_stored(stored, others, wait=self._wait, progress=progress)
+        stored = np.where(order < self.held, self._first + order, -1)
+        return self.device.run_stored(
+            stored, others, wait=self._wait, count=count, progress=progress
+        )
 
     def run_ordered(self, key: int, first: int, count: int, progress) -> list[bytes]:
         """`Device.run_ordered` on places of the order that ``key`` names of the samples that the
@@ -111,7 +133,7 @@ class SampleStore:
 
     def _whole(self) -> bool:
         header = self._header.encode()
-        found = self.device.check(0, MEMORY_HEADER_BYTES)
+        found = self.device.check(self._begin, MEMORY_HEADER_BYTES)
         return found == zlib.crc32(header) and self._same(0, self.held)
 
     def _same(self, start: int, stop: int) -> bool:
@@ -141,7 +163,7 @@ class SampleStore:
         )
 
     def _address(self, index: int) -> int:
-        return record_address(self.device.config, self._wait, index)
+        return record_address(self.device.config, self._wait, self._first + index)
 
     def _bytes(self, start: int, stop: int) -> bytes:
         """Samples as the memory holds them."""

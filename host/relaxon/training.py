@@ -365,11 +365,16 @@ class Trainer:
         self._inputs = encoded_by(self.rule.encode_inputs, data.held("x_train"))
         self._test_inputs = encoded_by(self.rule.encode_inputs, data.held("x_test"))
         self._store: SampleStore | None = None
-        self._held = False
+        self._tests: SampleStore | None = None
         if device.config.sample_memory and self._labelled and len(self._inputs) and not stream:
             samples = Samples(self._inputs, self._targets, np.arange(len(self._inputs)))
             store = SampleStore(device, self._train, samples, data.digest)
             self._store = store if store.held else None
+            if store.held == len(self._inputs) and len(self._test_inputs):
+                tests = SampleStore(
+                    device, self.rule.infer_program(), self._test_inputs, data.digest, store.end
+                )
+                self._tests = tests if tests.held == len(self._test_inputs) else None
 
     @property
     def stored(self) -> int:
@@ -385,10 +390,10 @@ class Trainer:
     def hold(self, progress: Progress = silent) -> int:
         """Have those samples in the memory; returns how many were sent. `run_epoch` does it, where
         nobody did since `start` or `resume`. Raises DeviceError if the memory does not keep them.
+
+        The test samples follow with the first `evaluate`, where the memory has room for all.
         """
-        sent = self._store.hold(progress) if self._store and not self._held else 0
-        self._held = True
-        return sent
+        return self._store.hold(progress) if self._store else 0
 
     @property
     def identity(self) -> Identity:
@@ -443,7 +448,9 @@ class Trainer:
 
     def _load(self, weights: list[np.ndarray]) -> None:
         checks.claim(self.device, self)
-        self._held = False
+        for store in (self._store, self._tests):
+            if store:
+                store.sure = False
         self.rule.prepare(self.device)
         load_layers(self.device, self.layout, weights)
 
@@ -515,13 +522,16 @@ class Trainer:
         self.told.check()
 
     def _epoch(self, evaluate: bool, loss: bool, shown: Shown) -> dict:
-        if self.stored and not self._held:
+        if self._store and not self._store.sure:
             with shown("loading samples", self.stored) as progress:
                 self.hold(progress)
         label = f"epoch {self.epoch + 1}/{self.settings.epochs}"
         with shown(label, len(self._inputs)) as progress:
             entry = self.run_epoch(progress)
         if evaluate:
+            if self._tests and not self._tests.sure:
+                with shown("loading test samples", self._tests.held) as progress:
+                    self._tests.hold(progress)
             with shown("testing", len(self._test_inputs)) as progress:
                 entry["test"] = self.evaluate(progress, loss=loss)
         return entry
@@ -604,9 +614,7 @@ class Trainer:
                 online = {} if self.data.classes is None else {"online_accuracy": right / done}
                 self.told.samples(self, self.epoch + 1, **online)
         if self._store:
-            self._held = False  # unless it is seen to be right
             self._store.check()
-            self._held = True
         if self.rule.OUTSIDE:
             x, y = self.data.x_train[order], self.data.y_train[order]
             learned = self.rule.outside(self.real_weights(), x, y, self._halvings(self.epoch))
@@ -634,16 +642,31 @@ class Trainer:
         """`run_limit` of one sample of a program, whose ``loop`` counts samples."""
         return run_limit(self.device, program.patch(loop, count=1)[0])
 
-    def _infer(self, inputs: NDArray[np.uint8], outputs: bool, progress: Progress) -> np.ndarray:
-        """Run the inference program over encoded inputs: arg max (n,), or outputs (n, k)."""
+    def _infer(
+        self,
+        inputs: NDArray[np.uint8],
+        outputs: bool,
+        progress: Progress,
+        stored: SampleStore | None = None,
+    ) -> np.ndarray:
+        """Run the inference program over encoded inputs, which ``stored`` may hold: arg max (n,),
+        or outputs (n, k)."""
         checks.owned(self.device, self)
+        if stored:
+            stored.hold()
         program = self.rule.infer_program(outputs=outputs)
         self.device.run_limit = self._limit(program, 0)
         results = []
         for start in range(0, len(inputs), SAMPLES_A_RUN):
             part = inputs[start : start + SAMPLES_A_RUN]
             self.device.load(program.patch(0, count=len(part))[0].rows)
-            results += self.device.run_all(part, count=False, progress=progress)
+            if stored:
+                order = np.arange(start, start + len(part))
+                results += stored.run(order, part[:0], progress, count=False)
+            else:
+                results += self.device.run_all(part, count=False, progress=progress)
+        if stored:
+            stored.check()
         if not outputs:
             return np.array([int.from_bytes(r, "little") for r in results], dtype=np.int64)
         words = np.array([self.device.layouts[Space.STATE].decode(r) for r in results])
@@ -653,13 +676,14 @@ class Trainer:
         """Accuracy on the test set (classes) or mean squared error (targets); ``loss``: both of
         classes too, for which outputs travel in place of answers.
 
-        Disturbs nothing: weights, keys and counters stay. Raises DataError if it is empty.
+        Disturbs nothing: weights, keys and counters stay. Raises DataError if it is empty,
+        DeviceError as `run_epoch`.
         """
         data = self.data
         if not len(data.y_test):
             raise DataError(f"{data.name} has no test samples: --no-evaluate leaves them out")
         loss = loss or data.classes is None
-        found = self._infer(self._test_inputs, loss, progress)
+        found = self._infer(self._test_inputs, loss, progress, self._tests)
         targets = self.rule.targets_of(data.y_test) if loss else found
         error = {"mse": float(np.mean((found - targets) ** 2))} if loss else {}
         if data.classes is None:
@@ -675,12 +699,13 @@ class Trainer:
 
         ``x`` is scaled as the data set was; default: its test part. Classes are named as there.
         """
-        encoded = self._test_inputs
+        encoded, stored = self._test_inputs, self._tests
         if x is not None:
+            stored = None
             rows = self.data.scaled(checks.features("x", x, self.data.features))
             checks.within("x", rows, self.settings.rule.input_bits)
             encoded = encoded_by(self.rule.encode_inputs, rows)
-        found = self._infer(encoded, outputs, progress)
+        found = self._infer(encoded, outputs, progress, stored)
         return found if outputs else self.data.named(found)
 
     def about(self) -> dict:

@@ -94,7 +94,13 @@ def test_bits_are_those_of_a_run_over_the_line(device, streamed, held, every, or
 
     def note(name: str) -> None:
         run = getattr(device, name)
-        setattr(device, name, lambda *some, **how: ways.add(name) or run(*some, **how))
+
+        def noted(*some, **how):
+            if how.get("count", True):  # in training
+                ways.add(name)
+            return run(*some, **how)
+
+        setattr(device, name, noted)
 
     note("run_ordered")
     note("run_stored")
@@ -128,6 +134,60 @@ def test_samples_are_sent_once(device, monkeypatch):
     other = trainer(device, data(seed=4))
     assert other.hold() == COUNT
     assert trainer(device).hold() == COUNT  # the first one's are gone
+
+
+TESTS_AT = -(-(MEMORY_HEADER_BYTES + COUNT * STRIDE) // 12) * 12
+"""Where the test samples' header is: their records have 12 bytes."""
+
+
+def test_test_samples_lie_behind_and_are_sent_once(device, streamed, monkeypatch):
+    sent: list[int] = []
+    store = device.store
+    monkeypatch.setattr(device, "store", lambda at, some: sent.append(at) or store(at, some))
+    tested: list[int] = []
+    run = device.run_stored
+
+    def noted(*some, **how):
+        if not how.get("count", True):
+            tested.extend(some[0])
+        return run(*some, **how)
+
+    monkeypatch.setattr(device, "run_stored", noted)
+    wanted = streamed[ORDERS[0]]
+    assert left(trainer(device)) == wanted
+    first = TESTS_AT // 12
+    assert tested == [*range(first, first + 9)] * 3  # in the memory's order, every epoch
+    assert [at for at in sent if at >= TESTS_AT] == [TESTS_AT, TESTS_AT + 1024, TESTS_AT]
+    assert device.memory[TESTS_AT:].any() and not device.memory[TESTS_AT + 1024 + 9 * 12 :].any()
+    sent.clear()
+    again = trainer(device)
+    assert left(again) == wanted and not sent
+    assert again.predict().tolist() == again.predict(data().x_test).tolist()
+
+
+def test_where_test_samples_do_not_fit_they_are_streamed(device, streamed):
+    room_for(device, COUNT)
+    assert left(trainer(device)) == streamed[ORDERS[0]]
+
+
+def test_a_changed_test_sample_is_noticed(device, streamed):
+    made = trainer(device)
+    made.run_epoch()
+    before = made.evaluate()
+    made.start()
+    device.memory[TESTS_AT + 1024 + 4 * 12] ^= 1
+    made.run_epoch()
+    assert made.evaluate() == before  # sent again
+    run = device.run_stored
+
+    def flips(*args, **how):
+        found = run(*args, **how)
+        device.memory[TESTS_AT + 1024 + 4 * 12] ^= 1
+        return found
+
+    device.run_stored = flips
+    with pytest.raises(DeviceError, match=r"has changed .*sample 4 differs in 1 of 12 bytes"):
+        made.evaluate()
 
 
 def test_a_changed_bit_is_noticed_before_and_after(device, streamed):
@@ -177,7 +237,7 @@ def test_power_that_failed_and_a_transfer_cut_short(device):
     device.memory[:MEMORY_HEADER_BYTES] = 0
     other = trainer(device)
     made.start()
-    made._held = True
+    made._store.sure = True
     with pytest.raises(DeviceError, match="its header is gone"):
         made.run_epoch()
     other.start()

@@ -213,6 +213,13 @@ def test_an_order_that_the_machine_makes_is_not_sent():
         print(f"{sent} bytes sent in an epoch of {len(x)} samples")
         assert sent < len(x)
         assert left_by(trainer) == streamed
+        # Test samples are sent once too: then each is a place of 3 bytes.
+        right = trainer.evaluate()
+        before = board.link_stats.bytes_sent
+        assert trainer.evaluate() == right
+        assert board.link_stats.bytes_sent - before < 4 * len(few.x_test) + 1500
+        trainer._tests = None
+        assert trainer.evaluate() == right  # streamed
         # What a sample adds to that: an ORDER and a question for progress for 256 of them.
         some = Trainer(board, network, few, settings)
         some.start()
@@ -261,7 +268,7 @@ def test_what_a_board_forgot_is_sent_again():
         word = board.recall(at, 2)
         board.store(at, bytes([word[0] ^ 4, word[1]]))
         made = trainer()
-        made._held = True  # it flips only now
+        made._store.sure = True  # it flips only now
         message = r"sample 20 differs in 1 of 6 bytes, .* address 1144"
         with pytest.raises(DeviceError, match=message):
             made.run_epoch()
