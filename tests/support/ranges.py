@@ -306,19 +306,19 @@ class Ranges:
         states = [*turns, *[[0] * p] * 40]
         judged = len(states)
         states += [[w - d for w, d in zip(words, each, strict=True)] for each in away]
+        sums = {"from_drive": True, "src": len(states)}  # a drive, and nothing else
+        states.append([0] * p)
         program: list[Instruction] = []
         level = MacLevel(count=8, gate=1, dst=1)
         for i, gating in enumerate(list(Gating)[1:]):
-            program.append(
-                Mac(outer=(level,), from_drive=True, gating=gating, one=one, dst=8 + 8 * i)
-            )
+            program.append(Mac(outer=(level,), gating=gating, one=one, dst=8 + 8 * i, **sums))
         level = MacLevel(count=8, drive=1, dst=1)
         for i, activation in enumerate((Activation.CLIP01, Activation.CLIP11)):
             if activation in config.activations:
-                lane = {"activation": activation, "one": one, "dst": 32 + 8 * i}
-                program.append(Mac(outer=(level,), from_drive=True, drive=1, **lane))
+                lane = {"activation": activation, "one": one, "dst": 32 + 8 * i, **sums}
+                program.append(Mac(outer=(level,), drive=1, **lane))
         for i in range(len(away)):
-            lane = {"from_drive": True, "fresh": True, "tol": tol, "dst": judged + i}
+            lane = {"fresh": True, "tol": tol, "dst": judged + i, **sums}
             program += [Mac(judge=Judge.CHANGE, **lane), *FLAG]
             program += [Mac(judge=Judge.VALUE, drive=len(drives) - len(away) + i, **lane), *FLAG]
         flat = [w for group in drives for w in group], [w for group in states for w in group]
@@ -342,6 +342,30 @@ class Ranges:
         states = [words[(g + lane) % size] for g in range(size) for lane in range(p)]
         drives = [rng.randint(1, (1 << n - 2) - 1) for _ in range(p)]
         return {Space.DRIVE: (0, drives), Space.STATE: (0, states)}, program
+
+    def wide(self) -> Iterator[tuple[Memory, list[Instruction]]]:
+        """Drives with one bit that is not as the sign, but for the lowest: rounded by every shift,
+        and clipped where that bit alone is beyond. Each bit in every lane, both signs. What S and D
+        have to hold comes before each program."""
+        config = self.config
+        p, last = config.p, config.state_depth - 1
+        for low in range(0, config.acc_bits - 1, 8):
+            bits = range(low, min(low + 8, config.acc_bits - 1))
+            large = [(1 << k) | 1 for k in bits]
+            words = [w for each in large for w in (each, ~each)]
+            level = MacLevel(count=len(words), drive=1, dst=1)
+            sums = Mac(outer=(level,), from_drive=True, src=last)  # a drive, and nothing else
+            macs = [replace(sums, shift=shift) for shift in range(config.acc_bits)]
+            for activation in (Activation.CLIP01, Activation.CLIP11):
+                macs += [
+                    replace(sums, activation=activation, one=one)
+                    for one in bits
+                    if one <= config.state_bits - 2
+                ]
+            shown = Emit(count=len(words) * p)
+            drives = [word for word in words for _ in range(p)]
+            memory: Memory = {Space.DRIVE: (0, drives), Space.STATE: (last * p, [0] * p)}
+            yield memory, [i for mac in macs for i in (mac, shown)]
 
     def dithers(self) -> tuple[Memory, list[Instruction]]:
         """Stochastic LEARNs of sums that one dither in 2**dither_bits just does not carry over."""
@@ -415,7 +439,7 @@ class Ranges:
         makers = (
             self.thresholds, self.bounds, self.bits, self.dithers, self.flags, self.trips,
         )  # fmt: skip
-        return [make() for make in makers for _ in range(each)]
+        return [*(make() for make in makers for _ in range(each)), *self.wide()]
 
     # Programs -----------------------------------------------------------------------------
 
@@ -465,6 +489,8 @@ class Ranges:
             yield [Loop(count=trips, sweep=True), *inside, *[Next()] * deep]
         body = Emit(base_x=1, count=1)
         yield [Loop(count=state, step=1), body, Next()]
+        # Short records, of which the line lets none be whole for long.
+        yield [Loop(count=1500), Emit(kind=EmitKind.ARGMAX, count=2), Next()]
 
     def indexed(self) -> list[Instruction]:
         """Loops with steps as large as they can be; one instruction of each kind inside."""

@@ -14,6 +14,7 @@ from relaxon_isa.config import ArrayConfig
 from relaxon_isa.instructions import Emit, Halt, Instruction, Loop, Next, Wait
 from relaxon_isa.link import (
     BLOCK_BYTES,
+    KEPT_BYTES,
     MAX_PAYLOAD,
     BoardError,
     BoardHeader,
@@ -32,6 +33,9 @@ __all__ = ["wrong_answers", "wrong_long_sample"]
 PATIENCE = 0.5
 """Seconds of the board's time that an answer may take."""
 ROUNDS, FRAMES = 6, 25
+OVERRUNS = 3
+KEPT = 8 * KEPT_BYTES
+"""Blocks that a frame tells of."""
 LONG = 0xD8D0
 """Bytes; bits of all places are among those of the length."""
 RUN_ROW_0 = bytes([Command.RUN, 0, 0, 0])
@@ -94,7 +98,10 @@ class _Talk:
         self.model.status = Control(0)
         self.send(Control.RESET, self.rng.randrange(99), 0, b"", session)
         expected = decode_frame(self.model.transmit()[:-1])
-        header, payload = self.header()  # the program may have been running as it was made
+        header, payload = self.header()
+        while header.session != session:  # frames of before are on their way
+            header, payload = self.header()
+        # The program may have been running as it was made.
         header = replace(header, control=header.control & ~Control.RUNNING)
         if (header, payload) != expected:
             raise Wrong(f"RESET: {header} instead of {expected}")
@@ -141,7 +148,13 @@ class _Talk:
         elif kind < 0.2:
             header = HostHeader(model.session, Control(0), at % 65536, 0, self.name)
             frame = bytearray(encode_frame(header, payload))
-            frame[rng.randrange(len(frame) - 1)] ^= 1 << rng.randrange(8)
+            if rng.random() < 0.7:
+                frame[rng.randrange(len(frame) - 1)] ^= 1 << rng.randrange(8)
+            else:  # a byte less than the last block's code says
+                code = 0
+                while code + frame[code] < len(frame) - 1:
+                    code += frame[code]
+                frame[code] += 1
             self.raw(bytes(frame))
         elif kind < 0.25:
             self.send(0, at, 0, rng.randbytes(MAX_PAYLOAD + rng.randint(1, 40)))
@@ -156,21 +169,29 @@ class _Talk:
         self.answers(f"frame {number}")
 
     def deliver(self, stream: bytes) -> None:
-        """The stream, frames of it in any order and again, until the board has all of it."""
+        """The stream, until the board has all of it: each of its 32 blocks once behind a gap, then
+        frames in any order and again."""
         model, rng = self.model, self.rng
+        pairs = [*range(0, KEPT, 2), *range(KEPT + 1, 2 * KEPT, 2)] if model.keeps else []
+        for first in pairs:
+            for block in (*range(model.rx_offset // BLOCK_BYTES, first), first + 1, first):
+                self.hand_over(stream, block * BLOCK_BYTES, BLOCK_BYTES)
         while model.rx_offset < len(stream):
             at = model.rx_offset
             block = -(-at // BLOCK_BYTES) * BLOCK_BYTES
             begin = rng.choice([at, at, block, block + 64, max(0, at - 100)])
-            payload = stream[begin : begin + rng.choice([1, 64, 64, 128, rng.randint(1, 192)])]
-            self.send(0, begin, 0, payload or b"\0")
-            model.rx.clear()  # the command unit takes what comes
-            while model.transmit():
-                header, data = self.header()
-                room = model.rx_bytes
-                wrong = (header.ack, header.kept) != (model.rx_offset % 65536, self.kept())
-                if wrong or data or not room - MAX_PAYLOAD <= header.room <= room:
-                    raise Wrong(f"delivery: {header} at {model.rx_offset}")
+            self.hand_over(stream, begin, rng.choice([1, 64, 64, 128, rng.randint(1, 192)]))
+
+    def hand_over(self, stream: bytes, begin: int, size: int) -> None:
+        """A frame of so many bytes of the stream from there on, which may not be the next ones."""
+        model, room = self.model, self.model.rx_bytes
+        self.send(0, begin, 0, stream[begin : begin + size] or b"\0")
+        model.rx.clear()  # the command unit takes what comes
+        while model.transmit():
+            header, data = self.header()
+            wrong = (header.ack, header.kept) != (model.rx_offset % 65536, self.kept())
+            if wrong or data or not room - MAX_PAYLOAD <= header.room <= room:
+                raise Wrong(f"delivery: {header} at {model.rx_offset}")
 
     def exchange(self, stream: bytes, right: bytes, at: int = 0) -> None:
         """The stream from there on in frames, and again what was not taken, until this came."""
@@ -219,8 +240,8 @@ class _Talk:
         self.exchange(stream, right)
 
     def overrun(self) -> None:
-        """While nothing that the board says is acknowledged its program stands still; then more
-        comes than the ring holds, of which nothing may be taken."""
+        """While nothing that the board says is acknowledged its program stands still, somewhere in
+        the ring; then more comes than that holds, of which nothing may be taken."""
         config, rng = self.config, self.rng
         words = config.state_depth * config.p
         width = config.state_bits // 8
@@ -228,7 +249,8 @@ class _Talk:
         then = config.rx_bytes // words + 3
         program = [Emit(count=words)] * first
         loop = [Loop(count=then), Wait(count=words), Emit(count=words), Next()]
-        stream = bytes([Command.WRITE, Space.STATE, 0, 0, 0]) + words.to_bytes(2, "little")
+        stream = bytes([Command.SAMPLE, 0, 0]) * rng.randrange(100)  # says nothing
+        stream += bytes([Command.WRITE, Space.STATE, 0, 0, 0]) + words.to_bytes(2, "little")
         stream += bytes(words * width) + self.program_write(*program, *loop) + RUN_ROW_0
         sample = rng.randbytes(then * words)
         stream += bytes([Command.SAMPLE]) + len(sample).to_bytes(2, "little") + sample
@@ -263,14 +285,37 @@ class _Talk:
                 return
         raise Wrong(f"{control} of a program that waits")
 
+    def lack_room(self) -> None:
+        """WAITING is not told of a program whose EMITs find no room."""
+        config = self.config
+        words = config.state_depth * config.p
+        emits = config.tx_bytes // (words * config.state_bits // 8) + 2
+        stream = self.program_write(*[Emit(count=words)] * emits) + RUN_ROW_0
+        at, control = 0, Control(0)
+        for _ in range(20):
+            header = self.ask(at, 0, b"" if at else stream)[0]
+            at, control = header.ack, header.control
+            if control & Control.WAITING:
+                break
+        if control != Control.RUNNING:
+            raise Wrong(f"{control} of a program without room for its EMITs")
+
     def counts(self) -> None:
-        """What the link has counted since power-on, behind a READ of nothing."""
-        model = self.model
+        """What the link has counted since power-on, behind a READ of nothing; registers that the
+        machine lacks are 0, whatever is written."""
+        config, model = self.config, self.model
         read = bytes([Command.READ, Space.STATE, 0, 0, 0, 0, 0])
         read += bytes([Command.READ, Space.REGISTER, Register.LINK_ERRORS, 0, 0, 2, 0])
         right = bytes([Record.DATA, 0, 0, Record.DATA, 8, 0])
-        right += model.link_errors.to_bytes(4, "little")
-        self.exchange(read, right + model.link_drops.to_bytes(4, "little"))
+        right += model.link_errors.to_bytes(4, "little") + model.link_drops.to_bytes(4, "little")
+        lacking = [] if config.sample_buffer else [Register.WRONG]
+        lacking += [] if config.dither_bits else [Register.UPDATE_KEY, Register.SAMPLE_KEY]
+        for register in lacking:
+            place = bytes([Space.REGISTER, register, 0, 0, 1, 0])
+            read += bytes([Command.WRITE]) + place + self.rng.randbytes(4)
+            read += bytes([Command.READ]) + place
+            right += bytes([Record.DATA, 4, 0]) + bytes(4)
+        self.exchange(read, right)
 
     def reopen(self) -> None:
         """While a program runs its ring is filled until the host's window is nearly shut; when it
@@ -312,6 +357,9 @@ class _Talk:
         found = decode_frame(self.frame()[:-1])
         if not found:
             raise Wrong("a damaged frame")
+        header = found[0]
+        if header.control & Control.WAITING and header.room < self.config.rx_bytes - 2:
+            raise Wrong(f"{header} of a program that waits, and bytes on their way to it")
         return found
 
     def take(self, data: bytes) -> None:
@@ -348,7 +396,7 @@ def wrong_answers(line: Transport, config: ArrayConfig, seed: int) -> list[str]:
         count = min(config.state_depth * config.p, 150)
         values = rng.randbytes(count * width)
         write = bytes([Command.WRITE, Space.STATE, 0, 0, 0, count, 0])
-        write = (write + rng.randbytes(len(values))) * 15 + write + values
+        write = (write + rng.randbytes(len(values))) * 24 + write + values
         read = bytes([Command.READ, Space.STATE, 0, 0, 0, count, 0])
         talk.deliver(write)
         talk.send(0, talk.model.rx_offset, 0, read)
@@ -359,13 +407,16 @@ def wrong_answers(line: Transport, config: ArrayConfig, seed: int) -> list[str]:
         talk.reset()
         talk.wait()
         talk.reset()
+        talk.lack_room()
+        talk.reset()
         talk.counts()
         talk.reset()
         talk.checksum()
         talk.reset()
         talk.reopen()
-        talk.reset()
-        talk.overrun()
+        for _ in range(OVERRUNS):
+            talk.reset()
+            talk.overrun()
     except Wrong as error:
         return [str(error)]
     return []
