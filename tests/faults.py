@@ -69,6 +69,11 @@ FAULTS = {
     "integral gain rounds half up": Fault(
         "synapse", "nearest(live, gain)", "((live + (1 << (gain - 1))) >> gain)"
     ),
+    "integral memory rounds half up": Fault(
+        "synapse",
+        "nearest(away, config.integral_shift)",
+        "((away + (1 << (config.integral_shift - 1))) >> config.integral_shift)",
+    ),
     # The lane
     "gate lets minus one pass": Fault("neuron", "all_above & below", "all_above"),
     "table index wraps": Fault("neuron", "uneven(value, bits - 1)", "uneven(value, bits)"),

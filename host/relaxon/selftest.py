@@ -580,6 +580,17 @@ def _learn(pair: _Pair) -> None:
                 start, learn, *pair.show(0, 0), *pair.show(1, 0), space=Space.DRIVE,
                 place=partial(_learnt, pair, learn),
             )  # fmt: skip
+    if "integral" in c.learn_flags:  # from a memory of 0 weights, then memories gain halves
+        for q in (c.learn_shifts[1], c.learn_shifts[0] + c.integral_shift):
+            first = Learn(row=pair.src + n - 1, col=pair.gate, replace=True, hold=True)
+            pair.write(Space.STATE, pair.dst * pair.p, [0] * pair.p)
+            pair.run(first, replace(first, tile=1, row=pair.dst))
+            _ties(pair, q)
+            learn = Learn(row=pair.dst, col=pair.dst + 1, integral=True)
+            pair.run(
+                learn, *pair.show(0, 0), *pair.show(1, 0), space=Space.DRIVE,
+                place=partial(_learnt, pair, learn),
+            )  # fmt: skip
     pair.registers("learn")
 
 
