@@ -323,6 +323,7 @@ def judge_mutants(
     count: int,
     seed: int,
     *,
+    module: str = "",
     thorough: bool,
     known: Mapping[str, Verdict] | None = None,
     progress: Callable[[Mutant, Verdict], object] = lambda *_: None,
@@ -333,6 +334,8 @@ def judge_mutants(
     ----------
     name, count, seed
         The machine, how many mutants, and of which draw.
+    module
+        Of this one alone.
     thorough
         Whether what nothing else shows is given large fields and `ALL` programs.
     known
@@ -348,7 +351,7 @@ def judge_mutants(
     verdicts: dict[Mutant, Verdict] = {}
     with tempfile.TemporaryDirectory(prefix="relaxon-mutants-") as work:
         mutants = Mutants(config, Path(work))
-        drawn = mutants.draw(count, seed)
+        drawn = mutants.draw(count, seed, module)
         known = known or {}
         verdicts |= {mutant: known[mutant.change] for mutant in drawn if mutant.change in known}
         open_ones = [mutant for mutant in drawn if mutant not in verdicts]
@@ -406,6 +409,7 @@ def main() -> int:
     parser.add_argument("--machine", choices=MACHINES, default="default")
     parser.add_argument("--count", type=int, default=BATCH, help="mutants")
     parser.add_argument("--seed", type=int, default=1, help="of the draw")
+    parser.add_argument("--module", default="", help="of this one alone, for a small one's score")
     parser.add_argument("--quick", action="store_true", help="no long checks of survivors")
     parser.add_argument(
         "--record", type=Path, help="keep verdicts here, one a line, and go on from those in it"
@@ -431,6 +435,7 @@ def main() -> int:
         arguments.machine,
         arguments.count,
         arguments.seed,
+        module=arguments.module,
         thorough=not arguments.quick,
         known=known,
         progress=progress,

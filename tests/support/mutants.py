@@ -87,6 +87,8 @@ extern "C" int mutant_alive() {{
     return number ? std::atoi(number) : 0;
 }}
 """
+SMALLEST_PART = 400
+"""Of how many mutants of the machine one at least is of any module that is asked for."""
 NOT_LOGIC = ("CLK", "RD_CLK", "WR_CLK", "RD_ARST", "RD_SRST")
 """Ports that are clocks, or that no memory of ours has."""
 _MEMORY = re.compile(r"  cell \$mem_v2 \S+\n")
@@ -160,11 +162,11 @@ class Mutants:
         (work / "design.il").write_text(_SOURCES.sub(r"\1\2/", text))
         self._yosys(_FLATTEN)
 
-    def draw(self, wanted: int, seed: int) -> list[Mutant]:
-        """So many mutants, the same ones for the same gateware and seed."""
-        self._yosys(
-            "read_rtlil flat.il\n" + _DRAW.format(count=wanted + wanted // 8 + 9, seed=seed)
-        )
+    def draw(self, wanted: int, seed: int, module: str = "") -> list[Mutant]:
+        """So many mutants, of one `Mutant.module` or of all, the same ones for the same gateware
+        and seed; fewer if there are not so many."""
+        count = wanted * SMALLEST_PART if module else wanted + wanted // 8 + 9
+        self._yosys("read_rtlil flat.il\n" + _DRAW.format(count=count, seed=seed))
         lines = (self.work / "mutants.txt").read_text().splitlines()
         found = [Mutant(line.partition(" ")[2]) for line in lines]
         flat = (self.work / "flat.il").read_text()
@@ -174,7 +176,8 @@ class Mutants:
         return [
             mutant
             for mutant in found
-            if mutant.options["port"] not in NOT_LOGIC
+            if module in ("", mutant.module)
+            and mutant.options["port"] not in NOT_LOGIC
             and not (mutant.options["port"] == "Q" and mutant.options["cell"] in starting)
         ][:wanted]
 
