@@ -182,6 +182,7 @@ def test_device_owns_its_board():
     wait_until_gone(pid)
     stats = device.board.stats
     assert stats is not None and stats.bytes_out > 1024 and stats.cycles > 10_000
+    assert stats.byte_cycles == 20  # ten bits of two clocks, back to back
 
 
 def test_second_start_uses_the_cache(monkeypatch):

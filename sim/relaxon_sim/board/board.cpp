@@ -98,6 +98,8 @@ public:
     std::vector<uint8_t> bytes;
     uint64_t received = 0;
     uint64_t broken = 0;
+    // The fewest cycles from one start bit to the next; 0: there were no two.
+    uint64_t shortest = 0;
 
     bool idle() const { return bits_ == 0; }
 
@@ -105,12 +107,15 @@ public:
     bool paused() const { return since_ >= 20 * DIVISOR; }
 
     void clock(bool level) {
+        ++age_;
         if (bits_ == 0) {
             if (level) {
                 if (since_ < 20 * DIVISOR) ++since_;
                 return;
             }
             since_ = 0;
+            if (received + broken && (!shortest || age_ < shortest)) shortest = age_;
+            age_ = 0;
             bits_ = 9;
             wait_ = DIVISOR + DIVISOR / 2;
         } else if (--wait_ == 0) {
@@ -130,6 +135,7 @@ private:
     int bits_ = 0;
     int wait_ = 0;
     int since_ = 0;
+    uint64_t age_ = 0;
     uint8_t byte_ = 0;
 };
 
@@ -409,11 +415,12 @@ int main(int argc, char** argv) {
     if (stats) {
         std::printf(
             "{\"cycles\": %llu, \"busy_seconds\": %.6f, \"bytes_in\": %llu, \"bytes_out\": %llu, "
-            "\"broken\": %llu}\n",
+            "\"broken\": %llu, \"byte_cycles\": %llu}\n",
             static_cast<unsigned long long>(board.cycles), busy,
             static_cast<unsigned long long>(sender.sent),
             static_cast<unsigned long long>(board.receiver.received),
-            static_cast<unsigned long long>(board.receiver.broken));
+            static_cast<unsigned long long>(board.receiver.broken),
+            static_cast<unsigned long long>(board.receiver.shortest));
     }
     return 0;
 }

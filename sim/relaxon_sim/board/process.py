@@ -40,6 +40,8 @@ class BoardStats:
         Bytes to and from the design's UART.
     broken
         Bytes from the design without a stop bit.
+    byte_cycles
+        Clock cycles of the design's fastest byte, from start bit to start bit; 0: it sent no two.
     """
 
     cycles: int
@@ -47,6 +49,7 @@ class BoardStats:
     bytes_in: int
     bytes_out: int
     broken: int
+    byte_cycles: int
 
 
 class VirtualBoard:
