@@ -237,6 +237,7 @@ def test_power_that_failed_and_a_transfer_cut_short(device):
     device.memory[:MEMORY_HEADER_BYTES] = 0
     other = trainer(device)
     made.start()
+    assert made._store
     made._store.sure = True
     with pytest.raises(DeviceError, match="its header is gone"):
         made.run_epoch()

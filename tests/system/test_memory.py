@@ -268,6 +268,7 @@ def test_what_a_board_forgot_is_sent_again():
         word = board.recall(at, 2)
         board.store(at, bytes([word[0] ^ 4, word[1]]))
         made = trainer()
+        assert made._store
         made._store.sure = True  # it flips only now
         message = r"sample 20 differs in 1 of 6 bytes, .* address 1144"
         with pytest.raises(DeviceError, match=message):
