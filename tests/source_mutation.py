@@ -72,7 +72,10 @@ def survivors(
             sorted(specs, key=lambda s: (s.start_pos, s.operator_name, s.occurrence)),
             min(count, len(specs)),
         )
-        os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "XDG_CACHE_HOME": str(work / "cache")}
+        # What a test starts by itself is the copy too.
+        paths = os.pathsep.join(str(work / name) for name in SOURCES)
+        os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": paths}
+        os.environ["XDG_CACHE_HOME"] = str(work / "cache")
         command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider {tests}"
         before = Path.cwd()
         os.chdir(work)

@@ -514,6 +514,8 @@ OTHER_MACHINES += [
     ),
     (FAST, [replace(AHEAD, outputs=256)], [replace(AHEAD, outputs=257)], "outputs = 257: must be"),
     (FAST, [replace(AHEAD, low=-32768)], [replace(AHEAD, low=-32769)], "low = -32769: must be"),
+    (FAST, [replace(AHEAD, outputs=0)], [replace(AHEAD, outputs=-1)], "outputs = -1: must be"),
+    (FAST, [replace(AHEAD, high=-32768)], [replace(AHEAD, high=-32769)], "high = -32769: must be"),
     (FAST, [replace(AHEAD, high=32767)], [replace(AHEAD, high=32768)], "high = 32768: must be"),
     (FAST, [replace(AHEAD, shift=7)], [replace(AHEAD, shift=7, bias=True)], "shift = 7: must be"),
     (FAST, [Wait()], [Wait(outputs=1)], "belong to a sample of the buffer"),
