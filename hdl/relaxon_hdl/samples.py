@@ -192,12 +192,19 @@ class SampleBuffer(Scheduled):
         for j in range(p):
             m.d.comb += appends[j].eq(hits[j] & (keeps["dense"] | found[j][:VALUE_BITS].any()))
         new_row, longest = self.count_rows(m, appends, moves, rows, lengths)
+        # Whether a row is needed comes late, and who takes words asks: in a full ring alone, and
+        # then it is found out a cycle before.
         full = kept_rows + rows == depth
+        asked, needs = Signal(), Signal()
         m.d.comb += [
-            moves.eq(held & ~(full & new_row)),
+            moves.eq(held & (~full | (asked & ~needs))),
             steps.eq(asks & (~held | moves)),
         ]
-        m.d.sync += held.eq(steps | (held & ~moves))
+        m.d.sync += [
+            held.eq(steps | (held & ~moves)),
+            asked.eq(held & ~moves),
+            needs.eq(new_row),
+        ]
         with m.If(moves):
             m.d.sync += [lengths[j].eq(lengths[j] + appends[j]) for j in range(p)]
 

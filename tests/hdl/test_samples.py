@@ -1,6 +1,7 @@
 """The sample buffer makes the lists that the contract says, while others are read."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -36,6 +37,7 @@ def packed(wait: Wait, raw: list[int], label: int) -> list[int]:
     return [*number.to_bytes(length, "little"), *([label] if wait.outputs else [])]
 
 
+LARGEST = "half the ring"
 FORMATS = {
     "images": Wait(dst=0, count=61, pack=Pack.B4, shift=10, ahead=True, bias=True, outputs=10),
     "dense": Wait(dst=0, count=37, pack=Pack.B8, shift=3, ahead=True, dense=True),
@@ -43,6 +45,7 @@ FORMATS = {
     "bits": Wait(dst=0, count=50, pack=Pack.B1, shift=14, ahead=True, outputs=3),
     "odd": Wait(dst=0, count=30, pack=Pack.B2, shift=10, ahead=True, bias=True, outputs=7),
     "one": Wait(dst=0, count=1, pack=Pack.B8, signed=True, ahead=True, outputs=2),
+    LARGEST: Wait(dst=0, count=1, pack=Pack.B4, ahead=True, dense=True),
 }
 
 
@@ -50,6 +53,8 @@ def exercise(buffer, name: str, p: int, from_memory: bool, count: int = 14) -> N
     """Lists of random samples, read while others come, are what the contract says."""
     config = FAST.replace(p=p)
     wait = FORMATS[name]
+    if name == LARGEST:
+        wait = replace(wait, count=p * config.sample_buffer // 2)
     if wait.values > p * config.sample_buffer // 2:  # larger, and no power of two
         config = config.replace(sample_buffer=max(96, 2 * -(-wait.values // p)))
     rng = random.Random(name)
@@ -143,6 +148,8 @@ FAULTS = {
     "a label beside values is not seen": ("in_first = second[8] &", "in_first = 0 &"),
     "a label where the byte is full": ("taken <= per_byte", "taken < per_byte"),
     "a full ring is written": ("full = kept_rows + rows == depth", "full = 0"),
+    "a full ring is written a cycle late": ("(asked & ~needs)", "asked"),
+    "a full ring takes nothing into its rows": ("(asked & ~needs)", "0"),
     "rows are never free again": ("kept_rows + added - removed", "kept_rows + added"),
     "lengths go on": ("                    lengths.eq(0),\n", ""),
 }
@@ -161,11 +168,11 @@ def faulty(old: str, new: str):
 @pytest.mark.parametrize("name", FAULTS)
 def test_fault_is_caught(name):
     with pytest.raises(AssertionError):
-        for case in ("bits", "one", "signed", "dense"):
+        for case in ("bits", "one", "signed", "dense", LARGEST):
             exercise(
                 faulty(*FAULTS[name]),
                 case,
                 4,
                 case in ("bits", "one"),
-                14 if case == "dense" else 9,
+                {"dense": 14, LARGEST: 3}.get(case, 9),
             )
