@@ -8,8 +8,10 @@ import pytest
 from cobs import cobs
 
 from relaxon_device.link import (
+    FRAME_BYTES,
     MAX_NAMES,
     HostLink,
+    LinkStats,
     RecordReader,
     decode_frame,
     encode_frame,
@@ -214,7 +216,7 @@ def test_reset_takes_a_fresh_session_and_drops_the_old_one() -> None:
         board.receive(host.transmit(0.0))
         answer = board.transmit()
         assert host.receive(stale + answer + answer + stale, 0.0) == b""
-        assert host.ready
+        assert host.ready and host.stats.foreign == 2 * (turn + 1)
 
 
 def host_frame(data: bytes) -> tuple[HostHeader, bytes]:
@@ -328,6 +330,18 @@ def test_what_is_sent_again_is_counted() -> None:
     assert len(board.rx) == 450
     assert host.stats.lost == 2  # the last is shorter than a block: it was not kept
     assert (host.stats.bytes_sent, host.stats.bytes_repeated) == (708, 258)
+
+
+def test_the_rate_of_errors_is_that_of_the_worse_way() -> None:
+    stats = LinkStats(lost=3, bytes_sent=1000, damaged=1, line_bytes=500)
+    assert stats.rate == 3 / 1000
+    assert replace(stats, damaged=2).rate == 2 / 500
+    assert LinkStats().rate == 0 and LinkStats(damaged=1).rate == 1
+
+
+def test_the_longest_frame_is_as_long_as_is_said() -> None:
+    longest = encode_frame(HostHeader(1, Control(0), 0, 0, 0), bytes(MAX_PAYLOAD))
+    assert len(longest) == FRAME_BYTES
 
 
 def test_no_frame_is_made_for_a_sliver_of_room() -> None:

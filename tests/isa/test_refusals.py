@@ -372,6 +372,7 @@ BOUNDS = [
     ([Wait(count=1)], [Wait(count=0)], "count = 0: must be 1 to 4096"),
     ([Wait(count=4096)], [Wait(count=4097)], "count = 4097: must be 1 to 4096"),
     ([Wait(count=4, dst=1023)], [Wait(count=5, dst=1023)], "dst reaches state group 1023 to 1024"),
+    ([Wait(count=3, dst=1023)], [Wait(count=3, dst=1024)], "dst reaches state group 1024"),
     ([Wait(pack=Pack.B8, shift=7)], [Wait(pack=Pack.B8, shift=8)], "shift = 8: must be 0 to 7"),
     (
         [Wait(pack=Pack.B8, shift=8, signed=True)],
