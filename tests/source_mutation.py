@@ -73,9 +73,12 @@ def survivors(
             min(count, len(specs)),
         )
         # What a test starts by itself is the copy too.
-        paths = [str(work / name) for name in SOURCES] + os.environ.get("PYTHONPATH", "").split()
-        os.environ |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": os.pathsep.join(paths)}
-        os.environ["XDG_CACHE_HOME"] = str(work / "cache")
+        paths = [*(str(work / name) for name in SOURCES), os.environ.get("PYTHONPATH", "")]
+        os.environ |= {
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "XDG_CACHE_HOME": str(work / "cache"),
+        }
         command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider {tests}"
         before = Path.cwd()
         os.chdir(work)
