@@ -186,25 +186,12 @@ class SampleBuffer(Scheduled):
             self.step_columns(m, column, group, taken, at_once)
 
         # A cycle later: behind their columns' lists, as soon as there is a row.
-        held = Signal()
         moves = Signal()
         appends = Signal(p)
         for j in range(p):
             m.d.comb += appends[j].eq(hits[j] & (keeps["dense"] | found[j][:VALUE_BITS].any()))
         new_row, longest = self.count_rows(m, appends, moves, rows, lengths)
-        # Whether a row is needed comes late, and who takes words asks: in a full ring alone, and
-        # then it is found out a cycle before.
-        full = kept_rows + rows == depth
-        asked, needs = Signal(), Signal()
-        m.d.comb += [
-            moves.eq(held & (~full | (asked & ~needs))),
-            steps.eq(asks & (~held | moves)),
-        ]
-        m.d.sync += [
-            held.eq(steps | (held & ~moves)),
-            asked.eq(held & ~moves),
-            needs.eq(new_row),
-        ]
+        held = self.hold(m, asks, steps, moves, full=kept_rows + rows == depth, new_row=new_row)
         with m.If(moves):
             m.d.sync += [lengths[j].eq(lengths[j] + appends[j]) for j in range(p)]
 
@@ -315,6 +302,26 @@ class SampleBuffer(Scheduled):
                 longest.eq(Mux(new_row, appends & longest, longest | (appends & nearly))),
             ]
         return new_row, longest
+
+    def hold(
+        self, m: Module, asks: Signal, steps: Signal, moves: Signal, *, full: Value, new_row: Value
+    ) -> Signal:
+        """Entries are held until they move into the ring. Returns whether some are.
+
+        Whether a row is needed comes late, and who takes words asks: in a full ring alone, and
+        then it is found out a cycle before.
+        """
+        held, asked, needs = Signal(), Signal(), Signal()
+        m.d.comb += [
+            moves.eq(held & (~full | (asked & ~needs))),
+            steps.eq(asks & (~held | moves)),
+        ]
+        m.d.sync += [
+            held.eq(steps | (held & ~moves)),
+            asked.eq(held & ~moves),
+            needs.eq(new_row),
+        ]
+        return held
 
     def entries_of(
         self,
