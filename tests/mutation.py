@@ -314,10 +314,15 @@ class Court:
         device = self.connect(line)
         if found := self.run(device, range(FIRST)):
             return found
-        before = device.counters()[Register.LINK_ERRORS]
+        errors = device.counters()[Register.LINK_ERRORS]
         SerialTransport.write(line, b"\3no\0")  # no frame
-        after = device.counters()[Register.LINK_ERRORS]
-        return ["no error is counted"] if after == before else []
+        before, errors = errors, device.counters()[Register.LINK_ERRORS]
+        if errors == before:
+            return ["no error is counted"]
+        line.break_line()
+        if device.counters()[Register.LINK_ERRORS] == errors:
+            return ["no error is counted when the line breaks"]
+        return []
 
 
 def judge_mutants(

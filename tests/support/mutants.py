@@ -11,9 +11,11 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from signal import SIGUSR1
 
 import relaxon_sim
 from relaxon_device.transport import SerialTransport
@@ -72,6 +74,31 @@ equiv_status -assert @reached
 """
 """Behind the points that are proved equal, the machines are equal: what is to be proved are those
 that the cell reaches first. (Of the mutant's own cell nothing may be left.)"""
+_INDUCT = """\
+read_rtlil flat.il
+delete -port machine/quiet
+opt_clean
+design -save start
+select -set part machine/c:{part}*
+select -assert-max {cells} @part
+submod -name sound @part
+design -stash sound
+design -load start
+mutate {mutant}
+select -set part machine/c:{part}* machine/c:$auto$mutate* %u
+submod -name mutant @part
+design -stash mutant
+design -copy-from sound sound
+design -copy-from mutant mutant
+miter -equiv -flatten -make_outputs sound mutant both
+hierarchy -top both
+flatten
+opt
+sat -tempinduct -set-init-zero -maxsteps {steps} -prove trigger 0 -verify both
+"""
+"""The part of the machine that the cell is in, given the same inputs twice, gives the same outputs
+ever after, whatever numbers its registers have: by induction over steps. (A register whose wire a
+mutant took has no start of its own any more: it is 0, as `Mutants.draw` sees to.)"""
 _TOP = """
 module top(input clk, input rx, output tx, output quiet);
   import "DPI-C" function int mutant_alive();
@@ -88,6 +115,8 @@ extern "C" int mutant_alive() {{
     return number ? std::atoi(number) : 0;
 }}
 """
+STEPS, CELLS = 40, 18
+"""Limits of a proof by induction: steps, and cells of the part. A larger one takes minutes."""
 SMALLEST_PART = 400
 """Of how many mutants of the machine one at least is of any module that is asked for."""
 NOT_LOGIC = ("CLK", "RD_CLK", "WR_CLK", "RD_ARST", "RD_SRST")
@@ -202,9 +231,11 @@ class Mutants:
 
     def equivalent(self, mutant: Mutant) -> bool:
         """Whether a proof is found that it changes nothing: from equal registers and equal words
-        read, every register, every port of a memory and every output become equal.
+        read, every register, every port of a memory and every output become equal; or the part
+        that it is in gives equal outputs from the start on.
 
-        Memories are black boxes; nothing is proved of mutants of their ports.
+        Memories are black boxes for the first; nothing is proved of mutants of their ports, nor by
+        the second of a part that has one.
         """
         boxed = self.work / "boxed.il"
         if not boxed.exists():
@@ -215,11 +246,16 @@ class Mutants:
             )
         if mutant.options["port"].startswith(("RD_", "WR_")):
             return False
-        try:
-            self._yosys(_PROVE.format(mutant=mutant.command, cell=mutant.options["cell"]))
-        except ToolError:  # no proof
-            return False
-        return True
+        cell = mutant.options["cell"]
+        limits = {"steps": STEPS, "cells": CELLS}
+        for script in (
+            _PROVE.format(mutant=mutant.command, cell=cell),
+            _INDUCT.format(mutant=mutant.command, part=cell.rpartition(".")[0] + ".", **limits),
+        ):
+            with suppress(ToolError):  # no proof
+                self._yosys(script)
+                return True
+        return False
 
     def _yosys(self, script: str) -> None:
         (self.work / "script.ys").write_text(script)
@@ -277,6 +313,10 @@ class MutantLine(SerialTransport):
 
     def write(self, data: bytes) -> None:
         super().write(self._to_board.carry(data))
+
+    def break_line(self) -> None:
+        """The line to the board is low for a byte's time, stop bit and all."""
+        self._board.send_signal(SIGUSR1)
 
     def close(self) -> None:
         super().close()

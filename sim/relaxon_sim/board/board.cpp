@@ -4,6 +4,7 @@
 //
 // Prints the pseudo-terminal's path, then moves bytes between it and the design's pins until
 // SIGTERM, SIGINT or SIGHUP (or, with --watch-stdin, until stdin ends: the parent is gone).
+// SIGUSR1 makes a break on the line to the design: it is low for a byte's time and its stop bit's.
 // --stats prints a line of JSON at the end. Waveforms need a build with VM_TRACE_VCD or _FST.
 //
 // The design's members: clk, rx, tx, quiet; with SAMPLE_MEMORY those of `chip`. While `quiet` is high and no byte is on its way,
@@ -65,16 +66,26 @@ public:
     std::deque<uint8_t> bytes;
     uint64_t sent = 0;
 
-    bool idle() const { return bits_ == 0 && clocks_ == 0 && bytes.empty(); }
+    // Before the next byte the line is low for the ten bits of one, then high again.
+    void break_line() { broken_ = true; }
+
+    bool idle() const { return bits_ == 0 && clocks_ == 0 && bytes.empty() && !broken_; }
 
     bool level() {
         if (clocks_ == 0) {
             if (bits_ == 0) {
-                if (bytes.empty()) return true;
-                frame_ = 0x200u | (uint32_t{bytes.front()} << 1);
-                bytes.pop_front();
-                bits_ = 10;
-                ++sent;
+                if (broken_) {
+                    broken_ = false;
+                    frame_ = 0x400;
+                    bits_ = 11;
+                } else if (bytes.empty()) {
+                    return true;
+                } else {
+                    frame_ = 0x200u | (uint32_t{bytes.front()} << 1);
+                    bytes.pop_front();
+                    bits_ = 10;
+                    ++sent;
+                }
             }
             level_ = frame_ & 1;
             frame_ >>= 1;
@@ -90,6 +101,7 @@ private:
     int bits_ = 0;
     int clocks_ = 0;
     bool level_ = true;
+    bool broken_ = false;
 };
 
 // A receiver of 8N1: samples in the middle of each bit, counted from the start bit's edge.
@@ -334,11 +346,12 @@ private:
 };
 
 volatile std::sig_atomic_t g_stop = 0;
+volatile std::sig_atomic_t g_break = 0;
 int g_wakeup[2];
 
-void on_signal(int) {
+void on_signal(int number) {
     const int saved = errno;
-    g_stop = 1;
+    (number == SIGUSR1 ? g_break : g_stop) = 1;
     // A byte in a pipe ends poll() even if the signal comes just before it.
     if (write(g_wakeup[1], "", 1) < 0) {}
     errno = saved;
@@ -370,10 +383,10 @@ int main(int argc, char** argv) {
     }
 
     if (pipe(g_wakeup)) die("pipe");
-    fcntl(g_wakeup[1], F_SETFL, O_NONBLOCK);
+    for (const int end : g_wakeup) fcntl(end, F_SETFL, O_NONBLOCK);
     struct sigaction action = {};
     action.sa_handler = on_signal;
-    for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaction(number, &action, nullptr);
+    for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaction(number, &action, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
 
     Line line;
@@ -400,6 +413,15 @@ int main(int argc, char** argv) {
         if (files[2].revents) {
             char ignored[256];
             if (read(0, ignored, sizeof ignored) <= 0) break;
+        }
+        if (files[1].revents) {
+            char ignored[16];
+            if (read(g_wakeup[0], ignored, sizeof ignored) < 0) {}
+        }
+        if (g_break) {
+            g_break = 0;
+            sender.break_line();
+            board.wake();
         }
         if (files[0].revents & POLLIN) {
             line.read_into(sender.bytes);
