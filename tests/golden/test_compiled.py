@@ -46,8 +46,10 @@ from relaxon_sim import engines
 from relaxon_sim.compiled import loader
 from support.observe import differences, observe
 from support.random_programs import random_program
+from support.ranges import range_cases
 
 pytest.importorskip("numba", reason="numba is not installed")
+FAST = ArrayConfig(drains=True, prefetch=True, both=True, sample_buffer=64)
 WIDE = ArrayConfig(p=2, state_bits=32, weight_bits=32, max_terms=1 << 20)
 
 
@@ -64,6 +66,15 @@ def test_random_programs_as_on_a_board(seed: int) -> None:
             assert campaign.step() == []
 
 
+@pytest.mark.parametrize("config", [preset("default"), preset("up5k"), FAST])
+def test_every_field_over_its_range(config: ArrayConfig, seed: int) -> None:
+    """As tests/system/test_ranges.py asks it of the gateware."""
+    golden, compiled = (open_device("golden", config, engine=e) for e in engines.ENGINES)
+    for what, case in range_cases(config, Random(seed), 60):
+        found = differences(observe(golden, case), observe(compiled, case))
+        assert not found, f"{what}: {found}\n{case.program.listing()}"
+
+
 def test_runs_in_pieces_are_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pause after every instruction, and room for one EMIT at a time."""
     from relaxon_sim.compiled import machine
@@ -78,6 +89,18 @@ def test_runs_in_pieces_are_the_same(seed: int, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(machine, "RECORDS", 1)
     for a, b in zip(whole, seen(), strict=True):
         assert differences(a, b) == []
+
+
+def test_emits_beyond_the_room_for_them(open_golden, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an EMIT of 6 states 50 bytes are reserved: a third one waits for room."""
+    from relaxon_sim.compiled import machine
+
+    monkeypatch.setattr(machine, "ROOM", 80)
+    with open_golden(CAMPAIGN) as device:
+        device.write(Space.STATE, 0, range(6))
+        device.load(Program(CAMPAIGN, (Loop(count=20), Emit(count=6), Next(), Halt())).rows)
+        emits = list(device.run())
+    assert len(emits) == 20 and len({bytes(emit) for emit in emits}) == 1
 
 
 def test_windows_of_zeros_meet_the_same_tiles_as_others(seed: int) -> None:
@@ -193,6 +216,15 @@ def test_what_cannot_run_is_refused(open_golden) -> None:
                 list(device.run())
         else:
             assert list(device.run()) == []
+    emits = row_layouts(config)["EMIT"]
+    for count in (config.p, config.p + 1):
+        row, halt = Program(config, (Emit(count=count), Halt())).rows
+        device.load([emits.pack(emits.unpack(row) | {"base": 767}), halt])
+        if count > config.p:
+            with pytest.raises(ProgramError, match="state group"):
+                list(device.run())
+        else:
+            assert len(list(device.run())) == 1
     device.load([row_layouts(config)["NEXT"].pack({"opcode": Opcode.NEXT})])
     with pytest.raises(ProgramError, match="NEXT without a LOOP"):
         list(device.run())

@@ -7,7 +7,7 @@ numbers; these meet large numbers.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from random import Random
 
 from relaxon_isa.check import check
@@ -33,11 +33,12 @@ from relaxon_isa.instructions import (
     Wait,
 )
 from relaxon_isa.memory import Space, registers
+from relaxon_isa.program import Program
 
-from .observe import Memory
+from .observe import Case, Memory
 from .random_programs import random_word
 
-__all__ = ["Ranges", "bytes_taken"]
+__all__ = ["Ranges", "bytes_taken", "range_cases"]
 
 PLANES = ("src", "dst", "gate")
 WORK = 6000
@@ -529,3 +530,24 @@ class Ranges:
             yield f"indices {i}", self.indexed()
             if i % 4 == 3:
                 yield f"weights {i}", self.shown()
+
+
+def range_cases(config: ArrayConfig, rng: Random, programs: int) -> Iterator[tuple[str, Case]]:
+    """So many cases with what they are about, each of which goes on from the one before; then
+    those beside a bound."""
+    ranges = Ranges(config, rng)
+    memory = ranges.memory()
+    for what, instructions in islice(ranges.programs(), programs):
+        taken = rng.randbytes(bytes_taken(config, instructions))
+        if what == "full scale":
+            taken = (1 << config.state_bits - 1).to_bytes(2, "little") * (2 * config.p)
+        program = Program(config, (*instructions, Halt()))
+        samples = [taken] if taken else []
+        yield (
+            what,
+            Case(program=program, samples=samples, counting=rng.random() < 0.8, memory=memory),
+        )
+        memory = {}
+    for written, instructions in ranges.beside():
+        program = Program(config, (*instructions, Halt()))
+        yield "beside a bound", Case(program=program, samples=[], memory=written)

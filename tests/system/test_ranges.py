@@ -34,7 +34,7 @@ from relaxon_isa.presets import preset
 from relaxon_isa.program import Program
 from support.observe import OUTSIDE, Case, differences, observe
 from support.random_programs import random_program
-from support.ranges import Ranges, bytes_taken
+from support.ranges import Ranges, bytes_taken, range_cases
 from support.short_training import few_digits, trained
 
 PROGRAMS = 60
@@ -44,29 +44,14 @@ SILENCE = 120.0
 
 @pytest.mark.parametrize("name", ["default", "up5k"])
 def test_every_field_over_its_range(name, seed):
-    config, rng = preset(name), Random(seed)
-    ranges = Ranges(config, rng)
-    memory = ranges.memory()
+    config = preset(name)
     with open_device("golden", config) as golden, open_device("virtual", config) as device:
         device.run_limit = SILENCE
-        for number, (what, instructions) in enumerate(islice(ranges.programs(), PROGRAMS)):
-            taken = rng.randbytes(bytes_taken(config, instructions))
-            if what == "full scale":
-                taken = (1 << config.state_bits - 1).to_bytes(2, "little") * (2 * config.p)
-            program = Program(config, (*instructions, Halt()))
-            case = Case(
-                program=program, samples=[taken] if taken else [], counting=rng.random() < 0.8,
-                memory=memory,
-            )  # fmt: skip
-            whole = number % 2 > 0  # kilobytes of planes over the line, each second time
+        for number, (what, case) in enumerate(range_cases(config, Random(seed), PROGRAMS)):
+            # Kilobytes of planes over the line, each second time.
+            whole = number % 2 > 0 or number >= PROGRAMS
             found = differences(*(observe(d, case, whole=whole) for d in (golden, device)))
-            assert not found, f"{what}: {found}\n{program.listing()}"
-            memory = {}  # each goes on from the one before
-        for written, instructions in ranges.beside():
-            program = Program(config, (*instructions, Halt()))
-            case = Case(program=program, samples=[], memory=written)
-            found = differences(observe(golden, case), observe(device, case))
-            assert not found, f"beside a bound: {found}\n{program.listing()}"
+            assert not found, f"{what}: {found}\n{case.program.listing()}"
 
 
 def test_run_from_every_kind_of_row(seed):
