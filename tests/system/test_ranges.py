@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import accumulate, islice, pairwise
+from itertools import accumulate, pairwise
 from random import Random
 
 import numpy as np
@@ -32,7 +32,7 @@ from relaxon_isa.instructions import (
 from relaxon_isa.memory import Space
 from relaxon_isa.presets import preset
 from relaxon_isa.program import Program
-from support.observe import OUTSIDE, Case, differences, observe
+from support.observe import OUTSIDE, differences, observe
 from support.random_programs import random_program
 from support.ranges import Ranges, bytes_taken, range_cases
 from support.short_training import few_digits, trained
