@@ -1,7 +1,8 @@
 """docs/boards.md, from the reports of builds: ``python -m relaxon_boards.document [REPORT ...]``.
 
 Run it in the repository's root. Reports that are named (``build/BOARD/report.json``) become the
-committed ones, which are also the baselines; then the page is rendered from all of them.
+committed ones, which are also the baselines: ``BOARD.json``, or ``BOARD.PRESET.json`` of another
+machine than the board's own. Then the page is rendered from all of them.
 """
 
 import argparse
@@ -33,14 +34,16 @@ built again since, and what is built now may differ in area and Fmax.
 
 def render(root: Path = Path()) -> str:
     """The page, from the reports below a repository's root."""
-    reports = {
-        report.board: report for report in map(Report.read, sorted((root / REPORTS).glob("*.json")))
-    }
-    lines = [
+    found = list(map(Report.read, sorted((root / REPORTS).glob("*.json"))))
+    reports = {report.board: report for report in found if _own(report)}
+    head = [
         "| board | device | cells | clock | Fmax (minimum / median / maximum over seeds) | used |",
         "|---|---|---|---|---|---|",
     ]
-    lines += [_row(reports[name]) for name in BOARDS if name in reports]
+    lines = head + [_row(reports[name]) for name in BOARDS if name in reports]
+    if others := [report for report in found if not _own(report)]:
+        lines += ["", "## Other machines on them", "", "`relaxon build NAME --preset PRESET`:", ""]
+        lines += head + [_row(report) for report in others]
     lines += ["", "## Not built yet", ""]
     missing = [board for name, board in BOARDS.items() if name not in reports]
     lines += [
@@ -62,6 +65,12 @@ def render(root: Path = Path()) -> str:
     return HEAD + "\n".join(lines) + "\n"
 
 
+def _own(report: Report) -> bool:
+    """Whether it is of the board's own machine."""
+    board = BOARDS.get(report.board)
+    return board is None or report.preset == board.preset
+
+
 def _row(report: Report) -> str:
     if report.fmax_mhz is None:
         fmax = "synthesis only"
@@ -76,8 +85,9 @@ def _row(report: Report) -> str:
     )
     verdict = "" if report.passed or report.fmax_mhz is None else " (missed)"
     age = f" (before contract {CONTRACT_VERSION})" if report.outdated else ""
+    machine = "" if _own(report) else f" {report.preset}"
     return (
-        f"| `{report.board}`{age} | {report.device} | {report.p} x {report.p} | "
+        f"| `{report.board}{machine}`{age} | {report.device} | {report.p} x {report.p} | "
         f"{report.clock_mhz:g} MHz{verdict} | {fmax} | {used} |"
     )
 
@@ -87,7 +97,9 @@ def main() -> None:
     parser.add_argument("reports", metavar="REPORT", nargs="*", type=Path, help="to be committed")
     try:
         for path in parser.parse_args().reports:
-            committed = REPORTS / f"{Report.read(path).board}.json"
+            report = Report.read(path)
+            name = report.board if _own(report) else f"{report.board}.{report.preset}"
+            committed = REPORTS / f"{name}.json"
             REPORTS.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, committed)
         (Path("docs") / "boards.md").write_text(render())

@@ -12,6 +12,7 @@ from relaxon_hdl.families import find_family
 from relaxon_isa.config import CONTRACT_VERSION
 from relaxon_isa.errors import DataError
 from relaxon_isa.identity import fingerprint
+from relaxon_isa.presets import PRESETS
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = sorted((ROOT / REPORTS).glob("*.json"))
@@ -40,16 +41,30 @@ def test_command(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["document", str(COMMITTED[0])])
     main()
     assert [path.name for path in (tmp_path / REPORTS).iterdir()] == [COMMITTED[0].name]
-    assert f"`{COMMITTED[0].stem}`" in (tmp_path / "docs/boards.md").read_text()
+    page = (tmp_path / "docs/boards.md").read_text()
+    assert f"`{COMMITTED[0].stem}`" in page and "Other machines" not in page
+    # The same of a machine that is not the board's own stands beside it.
+    other = replace(Report.read(COMMITTED[0]), preset="artix-35")
+    (tmp_path / "report.json").write_text(other.to_json())
+    monkeypatch.setattr("sys.argv", ["document", "report.json"])
+    main()
+    assert {path.name for path in (tmp_path / REPORTS).iterdir()} == {
+        COMMITTED[0].name, f"{other.board}.artix-35.json",
+    }  # fmt: skip
+    assert f"| `{other.board} artix-35` |" in (tmp_path / "docs/boards.md").read_text()
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
 def test_committed_report_is_of_the_board_as_it_is(path):
-    report, board = Report.read(path), BOARDS[path.stem]
+    report, (name, _, preset) = Report.read(path), path.stem.partition(".")
+    board = BOARDS[name]
+    assert (report.board, report.preset) == (name, preset or board.preset)
     assert report.contract <= CONTRACT_VERSION
-    said = f"| `{report.board}` (before contract {CONTRACT_VERSION}) |" in render(ROOT)
+    row = f"{name} {preset}".strip()
+    said = f"| `{row}` (before contract {CONTRACT_VERSION}) |" in render(ROOT)
     if report.contract == CONTRACT_VERSION:
-        assert report.fingerprint == fingerprint(board.config) and not said
+        assert report.fingerprint == fingerprint(PRESETS[report.preset]) and not said
+        assert f"| `{row}` |" in render(ROOT)
     else:
         assert said
     assert report.clock_mhz == board.clock_hz / 1e6
