@@ -6,6 +6,7 @@ What logic it takes is known after synthesis alone.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from relaxon_hdl.lists import ENTRY_BITS, sharing
 from relaxon_isa import ArrayConfig, ConfigError, row_bits
 from relaxon_isa.config import RANGES
 
@@ -68,7 +69,11 @@ def needs(board: Board, config: ArrayConfig) -> dict[str, Need]:
         for name, (count, width, depth) in memories.items()
     }
     blocks["link"] += blocks.pop("others")
-    blocks["others"] = OTHERS[family]
+    blocks["lists"] = sum(
+        _blocks(family, ENTRY_BITS * len(columns), config.sample_buffer)
+        for columns in sharing(config.p)
+    )
+    blocks["others"] = OTHERS[family] + config.sample_memory  # words on their way into it
     found: dict[str, dict[str, int]] = {}
     single = config.weight_ports == 1 and config.weight_bits <= SPRAM_BITS
     if "SPRAM" in board.capacity and single and config.weight_depth <= SPRAM_WORDS:

@@ -29,7 +29,7 @@ BOARDS = (
         title="Radiona ULX3S 85F",
         device="LFE5U-85F-6",
         platform="amaranth_boards.ulx3s:ULX3S_85F_Platform",
-        preset="ecp5-85f",
+        preset="ecp5-85f-memory",
         pll=Pll(ref=5, feedback=15, out=8),
         clock_hz=75_000_000,
         capacity={"DSP": 156, "BRAM": 208},

@@ -10,27 +10,14 @@ from amaranth.lib.wiring import In, Out
 from relaxon_isa import ArrayConfig, Pack, clog2, row_bits
 
 from .buffers import SkidBuffer
+from .lists import AT_ONCE, ENTRY_BITS, VALUE_BITS, sharing
 from .rows import row_view
 from .schedule import Scheduled
 
-__all__ = [
-    "AT_ONCE",
-    "ENTRY_BITS",
-    "QUEUED",
-    "SOURCE_WORD",
-    "VALUE_BITS",
-    "SampleBuffer",
-    "entries_layout",
-]
+__all__ = ["QUEUED", "SOURCE_WORD", "SampleBuffer", "entries_layout"]
 
-VALUE_BITS = 9
-"""Of an entry's value: unsigned or signed, as the format says."""
-ENTRY_BITS = 18
-"""Of an entry: its group above its value. Two are a word of a block RAM."""
 QUEUED = 8
 """Whole samples that may wait."""
-AT_ONCE = 4
-"""Values a cycle, of as many columns."""
 SOURCE_WORD = data.StructLayout({"bytes": 16, "both": 1})
 """Of what a sample comes in: two bytes, or the lower one alone. A sample begins with a word."""
 
@@ -391,10 +378,10 @@ class SampleBuffer(Scheduled):
     ) -> None:
         """The ring's memories: what is put into each column's row, and what is read.
 
-        Written a cycle later, so that addresses and entries come from registers. Columns that
-        never go at once share a memory.
+        Written a cycle later, so that addresses and entries come from registers. Columns share
+        memories (`lists.sharing`).
         """
-        depth, p, at_once = self.config.sample_buffer, self.config.p, min(AT_ONCE, self.config.p)
+        depth, p = self.config.sample_buffer, self.config.p
         put = Signal(p, name="puts")
         m.d.sync += put.eq(puts)
         put_rows, put_entries = [], []
@@ -406,10 +393,7 @@ class SampleBuffer(Scheduled):
             put_entries.append(entry)
         address = Signal(range(depth))
         m.d.comb += address.eq(wrapped(begin + self.at, depth))
-        apart = p // 2
-        pairs = [(j, j + apart) for j in range(apart)] if apart >= at_once else []
-        pairs += [(j,) for j in range(2 * len(pairs), p)]
-        for columns in pairs:
+        for columns in sharing(p):
             ram = memory.Memory(shape=ENTRY_BITS * len(columns), depth=depth, init=[])
             m.submodules[f"entries_{columns[0]}"] = ram
             write = ram.write_port(granularity=ENTRY_BITS)

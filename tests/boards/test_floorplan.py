@@ -36,7 +36,7 @@ def test_a_cell_is_in_the_row_of_its_mirror_image(board):
 def test_the_machine_has_these_blocks():
     """As the hierarchy names them before yosys flattens it; of the split in two of a drive's
     memory yosys alone can tell, and `floorplan_script` makes it do so."""
-    board = BOARDS["ulx3s-85f"]
+    board = BOARDS["ecpix5-85f"]
     text = prepare(board).files["top.il"]
     modules = {}
     for module in re.finditer(r"^module \\(\S+)\n(.*?)^end$", text, re.MULTILINE | re.DOTALL):
@@ -53,7 +53,7 @@ def test_the_machine_has_these_blocks():
 
 
 def test_yosys_is_told_of_boards_with_a_plan_alone():
-    assert {board.preset for board in PLANNED} == {"ecp5-85f"}
+    assert {board.preset for board in PLANNED} == {"ecp5-85f", "ecp5-85f-memory"}
     assert floorplan_script(BOARDS["icebreaker"]) == ""
     assert floorplan_script(PLANNED[0]).count("select -assert-count 1 ") == len(
         floorplan(PLANNED[0])
