@@ -1,8 +1,9 @@
 """The netlist of a family against the golden model: `python tests/netlist.py --help`.
 
 What synthesis for an FPGA family makes of the machine is compiled cell by cell into a virtual
-board, which trains a few digits over its UART. Weights, planes, drives, counters and cycles must be
-those of the golden model, to the last bit.
+board, which trains a plain and a convolutional network on a few digits over its UART; where the
+pipeline is long, with walks over lists and from a sample memory. Weights, planes, drives, counters
+and cycles must be those of the golden model, to the last bit.
 """
 
 import argparse
@@ -10,8 +11,8 @@ import sys
 import time
 
 from relaxon.backends import open_device
-from relaxon.network import Network
-from relaxon.rules.settings import RuleSettings
+from relaxon.network import Conv, Image, Network
+from relaxon.rules import settings_for
 from relaxon.training import TrainSettings
 from relaxon_hdl.families import FAMILIES
 from relaxon_isa.config import ArrayConfig
@@ -20,20 +21,37 @@ from support.short_training import few_digits, trained
 
 __all__ = ["TRIALS", "netlist_differs"]
 
-TRIALS = {family.name: family.trial for family in FAMILIES.values() if family.trial}
+CONVOLUTIONS = {"levels": 7, "learn_terms": 128}
+LISTS = {
+    "drains": True, "prefetch": True, "both": True, "sample_buffer": 64, "sample_memory": True,
+}  # fmt: skip
+TRIALS = {
+    family.name: family.trial.replace(
+        **CONVOLUTIONS, **(LISTS if family.trial.pipeline == "long" else {})
+    )
+    for family in FAMILIES.values()
+    if family.trial
+}
 """The machine whose netlist is looked at unless another is named, by family."""
 
 
 def netlist_differs(family: str, config: ArrayConfig, samples: int) -> list[str]:
-    """Names of what the netlist leaves otherwise than the golden model after a short training."""
-    network = Network((64, 13, 10))
-    settings = TrainSettings(epochs=1, rule=RuleSettings(rate_shifts=(5, 7)))
+    """Names of what the netlist leaves otherwise than the golden model after short trainings."""
+    plain = Network((64, 13, 10))
+    rules = {plain: settings_for("ep-centered", plain, recipe="fast" if config.both else None)}
+    if config.levels >= CONVOLUTIONS["levels"]:
+        windows = Network((Image(8, 8, 1), Conv(4, 4, stride=2), 10))
+        rules[windows] = settings_for("ep-centered", windows)
     data = few_digits(samples, 10)
     left = []
     options = {"family": family, "netlist": True, "report": print}
     for backend, chosen in (("golden", {}), ("virtual", options)):
         with open_device(backend, config, **chosen) as device:
-            left.append(trained(device, network, data, settings))
+            found = {}
+            for network, rule in rules.items():
+                trained_by = trained(device, network, data, TrainSettings(epochs=1, rule=rule))
+                found |= {f"{name} of {network}": value for name, value in trained_by.items()}
+        left.append(found)
     return [name for name, value in left[0].items() if left[1][name] != value]
 
 

@@ -265,18 +265,19 @@ def test_vendors_bitstream_lies_where_flash_looks(echo, tmp_path, monkeypatch):
     monkeypatch.setenv("VIVADO", str(vivado))
     monkeypatch.setenv("OPENFPGALOADER", shutil.which("true") or "")
     where = ["arty-a7-35", "--directory", str(tmp_path / "out")]
-    for command in (["build", *where, "--vendor"], ["flash", *where]):
+    build = ["build", *where, "--vendor", "--preset", "hx8k"]  # a small machine
+    for command in (build, ["flash", *where]):
         result = CliRunner().invoke(cli, command)
         assert result.exit_code == 0, result.stderr
     (tmp_path / "out/arty-a7-35.bit").unlink()
     assert CliRunner().invoke(cli, ["flash", *where]).exit_code == 5
     vivado.write_text("#!/bin/sh\n")
-    result = CliRunner().invoke(cli, ["build", *where, "--vendor"])
+    result = CliRunner().invoke(cli, build)
     assert result.exit_code == 8 and "cannot build in" in result.stderr
     vivado.write_text("#!/bin/sh\nexit 3\n")
-    result = CliRunner().invoke(cli, ["build", *where, "--vendor"])
+    result = CliRunner().invoke(cli, build)
     assert result.exit_code == 8 and "vivado failed (3)" in result.stderr
-    result = CliRunner().invoke(cli, ["build", *where, "--vendor", "--seeds", "2"])
+    result = CliRunner().invoke(cli, [*build, "--seeds", "2"])
     assert result.exit_code == 2 and "leave --seeds and --json out" in result.stderr
 
 
