@@ -136,6 +136,34 @@ def test_survives_its_client(board):
         run.close()
 
 
+def test_breaks_on_the_line_cost_frames_alone(board):
+    """A break is a byte without a stop bit; what it meets is sent again, and it wakes a board that
+    sleeps."""
+    with SerialDevice.open(board.port) as device:
+        program = Builder(SMALL)
+        with program.loop(400):
+            program.add(Wait(dst=0, count=4, pack=Pack.B8, tick=True))
+            program.add(Emit(kind=EmitKind.PLANE, base=0, count=4))
+        program.add(Halt())
+        device.load(program.build().rows)
+
+        def samples():
+            for number in range(400):
+                if number % 20 == 0:
+                    os.kill(board.pid, signal.SIGUSR1)
+                    time.sleep(0.02)
+                yield bytes([number % 256, 1, 2, 3])
+
+        emits = list(device.run(samples()))
+        errors = device.counters()[Register.LINK_ERRORS]
+        time.sleep(0.2)
+        os.kill(board.pid, signal.SIGUSR1)
+        time.sleep(0.2)
+        assert device.counters()[Register.LINK_ERRORS] == errors + 1
+        assert errors >= 5
+        assert emits == [bytes([n % 256, 0, 1, 0, 2, 0, 3, 0]) for n in range(400)]
+
+
 def test_many_bytes_unread(board):
     """A line that nobody reads does not fill memory, and works when somebody does."""
     fd = os.open(board.port, os.O_RDWR | os.O_NOCTTY)
