@@ -36,6 +36,7 @@ from relaxon_isa import (
     Opcode,
     Program,
     ProgramError,
+    Register,
     Space,
     ToolError,
     Wait,
@@ -141,6 +142,20 @@ def countdown(samples: int) -> Program:
         Emit(base=2, count=4),
     )
     return Program(config, (Loop(count=samples), *nest, Next(), Halt()))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(2, 3), (3, 2), (5, 3), (3, 5)])
+def test_every_tile_of_a_matrix_counts_its_saturations(open_golden, rows, columns) -> None:
+    """Tiles in lines of three and of five, from tile 3 on: no bits of the numbers can be told
+    apart."""
+    config = preset("default")
+    levels = LearnLevel(count=rows, tile=columns, row=1), LearnLevel(count=columns, tile=1, col=1)
+    learn = Learn(outer=levels, tile=3, row=0, col=8, position=0)
+    with open_golden(config) as device:
+        device.write(Space.STATE, 0, [(1 << config.state_bits - 1) - 1] * 16 * config.p)
+        device.load(Program(config, (*[learn] * 2, Halt())).rows)
+        list(device.run())
+        assert device.counters()[Register.WEIGHT_SATURATIONS] == 2 * rows * columns
 
 
 def test_all_samples_at_once_are_as_one_by_one(open_golden) -> None:

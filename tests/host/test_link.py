@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from cobs import cobs
 
+from relaxon_device import link
 from relaxon_device.link import (
     FRAME_BYTES,
     MAX_NAMES,
@@ -154,6 +155,14 @@ def test_board_that_dies_ends_in_finite_time(sending: bool) -> None:
     if sending:
         host.send(bytes(1000))
     assert 1 < silence(host) < 15
+
+
+def test_a_silent_board_has_all_of_a_long_patience() -> None:
+    """However often it was asked."""
+    host, board = HostLink(patience=30.0), BoardLink()
+    connect(host, board)
+    host.send(bytes(1000))
+    assert 30 < silence(host) < 35
 
 
 def test_noise_alone_ends_in_finite_time() -> None:
@@ -494,6 +503,17 @@ def test_a_slow_line_is_not_taken_for_a_dead_one() -> None:
     assert bytes(got) == up
     assert host.stats.lost <= 2 and host.stats.bytes_repeated < 3000
     assert carried < 1.3 * len(up)
+
+
+def test_one_frame_lost_is_remembered_for_16_kb() -> None:
+    """That long nothing is sent that the board could not keep behind a gap."""
+    damage = link._Damage()
+    assert not damage.bad
+    damage.settled(MAX_PAYLOAD, True)
+    for sent in range(0, 3 << 14, MAX_PAYLOAD):
+        assert damage.bad or sent > 15_000
+        damage.settled(MAX_PAYLOAD, False)
+    assert not damage.bad
 
 
 def test_frames_shorten_where_many_are_damaged_and_grow_again() -> None:

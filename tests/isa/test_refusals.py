@@ -371,7 +371,7 @@ BOUNDS = [
     # WAIT and EMIT
     ([Wait(count=1)], [Wait(count=0)], "count = 0: must be 1 to 4096"),
     ([Wait(count=4096)], [Wait(count=4097)], "count = 4097: must be 1 to 4096"),
-    ([Wait(count=4, dst=1023)], [Wait(count=5, dst=1023)], "dst reaches state group 1023 to 1024"),
+    ([Wait(count=4, dst=1023)], [Wait(count=6, dst=1023)], "dst reaches state group 1023 to 1024;"),
     ([Wait(count=3, dst=1023)], [Wait(count=3, dst=1024)], "dst reaches state group 1024"),
     ([Wait(pack=Pack.B8, shift=7)], [Wait(pack=Pack.B8, shift=8)], "shift = 8: must be 0 to 7"),
     (
@@ -604,3 +604,10 @@ def test_every_refusal_has_a_case():
     for config, _, illegal, _ in CASES:
         met |= places(config, [*illegal, Halt()])
     assert refusals() <= met, f"lines of check.py: {sorted(refusals() - met)}"
+
+
+def test_loops_are_counted_where_they_are_one_too_many():
+    config = preset("default").replace(loop_depth=3)
+    loops = (*[Loop(count=2)] * 4, *[Next()] * 4, Halt())
+    with pytest.raises(ProgramError, match="4 LOOPs nested; this machine can nest 3"):
+        check(config, loops)
