@@ -10,6 +10,8 @@ import shutil
 from pathlib import Path
 
 from relaxon_isa import CONTRACT_VERSION, DataError
+from relaxon_isa.identity import fingerprint
+from relaxon_isa.presets import PRESETS
 
 from .catalogue import BOARDS
 from .report import Report
@@ -71,6 +73,12 @@ def _own(report: Report) -> bool:
     return board is None or report.preset == board.preset
 
 
+def _known(report: Report) -> bool:
+    """Whether its machine is the preset of that name, or was before the contract changed."""
+    machine = PRESETS.get(report.preset)
+    return machine is not None and (report.outdated or report.fingerprint == fingerprint(machine))
+
+
 def _row(report: Report) -> str:
     if report.fmax_mhz is None:
         fmax = "synthesis only"
@@ -98,6 +106,8 @@ def main() -> None:
     try:
         for path in parser.parse_args().reports:
             report = Report.read(path)
+            if not _known(report):
+                raise DataError(f"{path}: its machine is no preset {report.preset}: not to be kept")
             name = report.board if _own(report) else f"{report.board}.{report.preset}"
             committed = REPORTS / f"{name}.json"
             REPORTS.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """Places for the blocks of an array that fills its device.
 
 A placer starts from where wires would like their ends to be, and moves apart what overlaps. Of
-12 x 12 cells on an 85F, which take 144 of its 156 multipliers and 199 of its 208 block RAMs, it
-makes more wires that way than the router finds room for (docs/decisions.md, ECP5). So these
+12 x 12 cells on an 85F, which take 144 of its 156 multipliers and 200 to 207 of its 208 block RAMs,
+it makes more wires that way than the router finds room for (docs/decisions.md, ECP5). So these
 blocks have places here, and the placer finds those of the rest.
 """
 

@@ -44,7 +44,8 @@ def test_command(tmp_path, monkeypatch, capsys):
     page = (tmp_path / "docs/boards.md").read_text()
     assert f"`{COMMITTED[0].stem}`" in page and "Other machines" not in page
     # The same of a machine that is not the board's own stands beside it.
-    other = replace(Report.read(COMMITTED[0]), preset="artix-35")
+    mine = fingerprint(PRESETS["artix-35"])
+    other = replace(Report.read(COMMITTED[0]), preset="artix-35", fingerprint=mine)
     (tmp_path / "report.json").write_text(other.to_json())
     monkeypatch.setattr("sys.argv", ["document", "report.json"])
     main()
@@ -52,6 +53,11 @@ def test_command(tmp_path, monkeypatch, capsys):
         COMMITTED[0].name, f"{other.board}.artix-35.json",
     }  # fmt: skip
     assert f"| `{other.board} artix-35` |" in (tmp_path / "docs/boards.md").read_text()
+    # A machine of one's own is no preset, whatever its file is called.
+    for preset in ("mine", "artix-100"):
+        (tmp_path / "report.json").write_text(replace(other, preset=preset).to_json())
+        code, said = document("report.json")
+        assert code == 2 and f"its machine is no preset {preset}" in said
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
