@@ -233,9 +233,14 @@ def test_two_nudges_err_less_than_one():
 
 
 def test_decay_aligns_weights_of_both_directions(compiled):
-    rows = deep.aligned(Network.parse("8x8x1,4c4s2,10"), load("digits"), epochs=2)
-    angles = [row["cosines"][0] for row in rows]
-    assert abs(angles[0]) < 0.2 and 0.2 < angles[1] < angles[2]
+    """To 1 where updates are rounded at random; to nearest, small weights do not decay."""
+    network, digits = Network.parse("8x8x1,4c4s2,10"), load("digits")
+    angles = {
+        stochastic: [row["cosines"][0] for row in deep.aligned(network, digits, 0, 4, stochastic)]
+        for stochastic in (True, False)
+    }
+    assert abs(angles[True][0]) < 0.2 < angles[True][1] < angles[True][2] and angles[True][4] > 0.99
+    assert 0.2 < angles[False][1] < angles[False][4] < 0.97
 
 
 # Everything that may be asked ---------------------------------------------------------------------

@@ -609,6 +609,23 @@ def test_kolen_pollack_backward_weights_converge():
         assert apart[-1] == pytest.approx(apart[0] * rate, rel=0.02)
 
 
+def test_stochastic_updates_are_right_on_average():
+    """At a rate that to nearest rounds every update away, their mean over 400 tries from the same
+    weights is the update at a rate that is not rounded, divided by the ratio of both."""
+    with lab("ep-centered", rate_shifts=(0, 0)) as bench:
+        exact = step(bench)
+    tries, shift = 400, 14
+    with lab("ep-centered", rate_shifts=(shift, shift)) as bench:
+        assert not step(bench).any()
+    with lab("ep-centered", rate_shifts=(shift, shift), stochastic=True) as bench:
+        weights, total = bench.weights(), 0
+        for _ in range(tries):
+            total = total + step(bench)
+            bench.load_weights(weights)
+    assert cosine(total, exact) > 0.98
+    assert total @ exact / (exact @ exact) * 2**shift / tries == pytest.approx(1, rel=0.03)
+
+
 def test_cross_entropy_read_out():
     fine = {"grid": 13, "beta": 0.0625}
     with lab("ep-centered", objective="cross-entropy", rate_shifts=(3, 3), **fine) as bench:

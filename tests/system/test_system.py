@@ -113,6 +113,7 @@ COMBINATIONS = [
     ("frequency", {"architecture": "skip:1>3", "margin": 0.0625}),
     ("backprop", {"architecture": "backward"}),
     ("tcl", {"options": {"up": 2, "down": 2, "warm": 1, "held": 1}}),
+    ("ep-centered", {"stochastic": True}),
     ("ep-centered", {"recipe": "fast"}),
     ("ep-random", {"recipe": "fast", "architecture": "backward", "rate_shifts": (4, 4, 5)}),
     ("coupled-centered", {"recipe": "fast", "architecture": "skip:0>2,1>3,0>3"}),

@@ -728,17 +728,27 @@ def bench_objectives(layers: str, seeds: int, epochs: int, as_json: bool) -> Non
 def bench_backward(layers: str, seed: int, epochs: int, as_json: bool) -> None:
     """Separate backward weights align with the forward ones, by decay: an epoch a row, on digits.
 
-    Cosines of both, layer by layer from the second on, and test accuracy.
+    Cosines of both, layer by layer from the second on, and test accuracy: with updates rounded at
+    random (stochastic), and to nearest, where a small weight's decay is rounded away.
     """
     dataset, network = read_data("digits"), Network.parse(layers)
-    with bar("samples", epochs * len(dataset.x_train)) as progress:
-        rows = deep.aligned(network, dataset, seed, epochs, progress)
+    rows = []
+    for rounding in ("stochastic", "to nearest"):
+        with bar(rounding, epochs * len(dataset.x_train)) as progress:
+            found = deep.aligned(network, dataset, seed, epochs, rounding == "stochastic", progress)
+        rows += [{"rounding": rounding, **row} for row in found]
     if print_json(rows, as_json):
         return
+    layered = (f"layer {layer}" for layer in range(2, network.depth + 1))
     show(
-        ("epoch", *(f"layer {layer}" for layer in range(2, network.depth + 1)), "test accuracy"),
+        ("rounding", "epoch", *layered, "test accuracy"),
         (
-            (row["epoch"], *(f"{c:.4f}" for c in row["cosines"]), f"{row['accuracy']:.2%}")
+            (
+                row["rounding"],
+                row["epoch"],
+                *(f"{c:.4f}" for c in row["cosines"]),
+                f"{row['accuracy']:.2%}",
+            )
             for row in rows
         ),
     )

@@ -89,6 +89,7 @@ GROUPS = {
         "tolerance",
         "grid",
         "feedback",
+        "stochastic",
     ),
     "Schedule": (
         "epochs",

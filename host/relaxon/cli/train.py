@@ -166,6 +166,12 @@ _TRAIN = TrainSettings()
     help="What comes from above is multiplied by 2**-feedback (default "
     f"{_EP.feedback}; on convolutional networks with EP {SCALED['feedback']}).",
 )
+@click.option(
+    "--stochastic",
+    is_flag=True,
+    default=None,
+    help="Round weight updates at random, right on average, instead of to nearest.",
+)
 @epochs_option
 @click.option(
     "--seed",

@@ -215,12 +215,14 @@ class Rule(Parts):
 
     def takes_ahead(self) -> bool:
         """Whether samples with labels are taken from the machine's buffer, and programs walk over
-        their lists: with `early_stop`, on parts that are those of all rules."""
+        their lists: with `early_stop`, on parts that are those of all rules. A walk leaves out
+        updates of 0, of which stochastic rounding makes a draw of its own."""
         own, image, config = type(self), self.layout.layers[0], self.config
         parts = ("static_drives", "learn", "take_input", "take_target", "encode_inputs")
         usual = all(getattr(own, part) is getattr(Rule, part) for part in parts)
         return (
             self.settings.early_stop
+            and not self.settings.stochastic
             and usual
             and own.class_targets is Rule.class_targets
             and self.settings.input_bits <= 8

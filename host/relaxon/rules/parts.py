@@ -255,7 +255,8 @@ class Parts:
     def learn_fields(self, block: Block) -> dict:
         """Fields of every LEARN on a block. Backward weights decay with their forward ones."""
         twin = self.layout.needs.backward and block.lower > 0 and self.LEARNS_BACKWARD
-        return {"decay": True} if twin else {}
+        flags = {"decay": twin, "stochastic": self.settings.stochastic}
+        return {name: True for name, on in flags.items() if on}
 
     def learn(
         self,

@@ -111,6 +111,9 @@ class RuleSettings:
         Stabilises deep and convolutional networks.
     frozen
         Weight layers (1 = input side) that do not learn.
+    stochastic
+        Round updates up or down at random, right on average, in place of to nearest: then what
+        is less than half of a weight's last bit counts as well. Rule continual always does.
     options
         Parameters of this rule alone, by name (`Rule.OPTIONS`).
     """
@@ -133,6 +136,7 @@ class RuleSettings:
     input_offset: float = 0.0
     feedback: int = 0
     frozen: tuple[int, ...] = ()
+    stochastic: bool = False
     options: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -162,7 +166,7 @@ class RuleSettings:
             "a mapping of names to numbers",
         )
         for name, kind in (
-            *((n, bool) for n in ("early_stop", "fixed_sweeps")),
+            *((n, bool) for n in ("early_stop", "fixed_sweeps", "stochastic")),
             *((n, Integral) for n in ("free_cap", "nudged_cap", "grid", "input_bits")),
             *((n, Real) for n in ("beta", "margin", "tolerance")),
             *((n, str) for n in ("name", "architecture")),

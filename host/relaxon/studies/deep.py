@@ -97,13 +97,19 @@ def objectives(
 
 
 def aligned(
-    network: Network, data: Dataset, seed: int = 0, epochs: int = 10, progress: Progress = silent
+    network: Network,
+    data: Dataset,
+    seed: int = 0,
+    epochs: int = 10,
+    stochastic: bool = False,
+    progress: Progress = silent,
 ) -> list[dict]:
     """Train with weights of their own for each direction. An entry an epoch, and one before:
     ``cosines`` of forward and backward weights, layer by layer from the second on, and test
-    ``accuracy``."""
-    rule = settings_for("ep-centered", network, architecture="backward")
-    run = training_for(network, rule, epochs=epochs, seed=seed)
+    ``accuracy``. Rates stay what they are, as decay does; ``stochastic``: the rounding of updates
+    (`RuleSettings`)."""
+    rule = settings_for("ep-centered", network, architecture="backward", stochastic=stochastic)
+    run = training_for(network, rule, epochs=epochs, seed=seed, rate_halvings=0)
     rows = []
     with open_device("golden", first_preset(network, rule)) as device:
         trainer = Trainer(device, network, data, run)
