@@ -257,9 +257,13 @@ def loop_ends(instructions: Sequence[Instruction]) -> dict[int, int]:
     return ends
 
 
-def encode(config: ArrayConfig, instructions: Sequence[Instruction]) -> tuple[int, ...]:
-    """Instructions to program rows. They must have passed `check`."""
-    layouts, starts, ends = row_layouts(config), row_starts(instructions), loop_ends(instructions)
+def encode(
+    config: ArrayConfig, instructions: Sequence[Instruction], at: int = 0
+) -> tuple[int, ...]:
+    """Instructions to program rows, to be loaded from row ``at`` on. They must have passed `check`
+    and fit there."""
+    layouts, ends = row_layouts(config), loop_ends(instructions)
+    starts = [at + start for start in row_starts(instructions)]
     begins = {end: begin for begin, end in ends.items()}
     rows: list[int] = []
     for i, instruction in enumerate(instructions):

@@ -39,6 +39,15 @@ class Program:
         """Program rows, to be loaded from row 0 on."""
         return encode(self.config, self.instructions)
 
+    def rows_at(self, at: int) -> tuple[int, ...]:
+        """Program rows, to be loaded from row ``at`` on. Raises ProgramError if they end beyond the
+        machine's last."""
+        if not 0 <= at <= self.config.program_rows - len(self.rows):
+            raise ProgramError(
+                f"{len(self.rows)} rows at row {at}: the machine has {self.config.program_rows}"
+            )
+        return encode(self.config, self.instructions, at)
+
     @cached_property
     def starts(self) -> list[int]:
         """The first row of each instruction."""

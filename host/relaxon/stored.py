@@ -114,13 +114,18 @@ class SampleStore:
         self.sure = True
 
     def run(
-        self, order: NDArray[np.integer], others: Rows, progress, count: bool = True
+        self,
+        order: NDArray[np.integer],
+        others: Rows,
+        progress,
+        row: int = 0,
+        count: bool = True,
     ) -> list[bytes]:
         """`Device.run_stored` on samples by their indices in the data set, (n,); ``others``: those
         among them that the memory does not hold, in their order."""
         stored = np.where(order < self.held, self._first + order, -1)
         return self.device.run_stored(
-            stored, others, wait=self._wait, count=count, progress=progress
+            stored, others, wait=self._wait, row=row, count=count, progress=progress
         )
 
     def run_ordered(self, key: int, first: int, count: int, progress) -> list[bytes]:

@@ -453,6 +453,7 @@ class Trainer:
                 store.sure = False
         self.rule.prepare(self.device)
         load_layers(self.device, self.layout, weights)
+        self.device.load(self._train.rows)  # epochs then send what is new in theirs
 
     def checkpoint(self, spec: dict) -> Checkpoint:
         return Checkpoint(
@@ -655,16 +656,19 @@ class Trainer:
         if stored:
             stored.hold()
         program = self.rule.infer_program(outputs=outputs)
+        # Behind the training program, where there is room for both.
+        row = len(self._train.rows)
+        row = row if row + len(program.rows) <= self.device.config.program_rows else 0
         self.device.run_limit = self._limit(program, 0)
         results = []
         for start in range(0, len(inputs), SAMPLES_A_RUN):
             part = inputs[start : start + SAMPLES_A_RUN]
-            self.device.load(program.patch(0, count=len(part))[0].rows)
+            self.device.load(program.patch(0, count=len(part))[0].rows_at(row), row)
             if stored:
                 order = np.arange(start, start + len(part))
-                results += stored.run(order, part[:0], progress, count=False)
+                results += stored.run(order, part[:0], progress, row=row, count=False)
             else:
-                results += self.device.run_all(part, count=False, progress=progress)
+                results += self.device.run_all(part, row=row, count=False, progress=progress)
         if stored:
             stored.check()
         if not outputs:

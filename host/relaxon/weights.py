@@ -81,6 +81,13 @@ def _write_program(config: ArrayConfig, tile: int, count: int) -> Program:
     return b.build()
 
 
+def _load(device: Device, program: Program) -> int:
+    """Load a program into the last rows, where it leaves most others alone; returns its first."""
+    row = device.config.program_rows - len(program.rows)
+    device.load(program.rows_at(row), row)
+    return row
+
+
 def _need_narrow(config: ArrayConfig) -> None:
     if config.weight_bits > config.state_bits:
         raise ConfigError(
@@ -92,7 +99,7 @@ def _need_narrow(config: ArrayConfig) -> None:
 def read_tiles(device: Device, tile: int, count: int) -> np.ndarray:
     """Tiles as int64 of shape (count, P, P), row r and column c of each as in the contract.
 
-    Overwrites program memory and the scratch groups; nothing else, and no counter.
+    Overwrites the last rows of program memory and the scratch groups; nothing else, and no counter.
     """
     config = device.config
     _need_narrow(config)
@@ -101,8 +108,7 @@ def read_tiles(device: Device, tile: int, count: int) -> np.ndarray:
     parts = []
     for start in range(tile, tile + count, TILES_A_RUN):
         number = min(TILES_A_RUN, tile + count - start)
-        device.load(_read_program(config, start, number).rows)
-        parts += device.run(count=False)
+        parts += device.run(row=_load(device, _read_program(config, start, number)), count=False)
     words = device.layouts[Space.STATE].decode(b"".join(parts)).reshape(count, p, p)
     return words.transpose(0, 2, 1)  # the machine sends columns
 
@@ -122,9 +128,9 @@ def write_tiles(device: Device, tile: int, values: np.ndarray) -> None:
     encode = device.layouts[Space.STATE].encode
     for start in range(0, len(values), TILES_A_RUN):
         part = values[start : start + TILES_A_RUN]
-        device.load(_write_program(config, tile + start, len(part)).rows)
+        row = _load(device, _write_program(config, tile + start, len(part)))
         samples = map(encode, part.transpose(0, 2, 1).reshape(len(part), -1))
-        for _ in device.run(samples, count=False):
+        for _ in device.run(samples, row=row, count=False):
             pass
 
 

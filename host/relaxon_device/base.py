@@ -221,7 +221,8 @@ class Device(ABC):
             self._write(layout, start, array)
 
     def load(self, rows: Sequence[int], at: int = 0) -> None:
-        """Write program rows to program memory from row ``at`` on.
+        """Have program rows in program memory from row ``at`` on: those that the device holds
+        already, as far as it has been told, need not travel.
 
         Raises ProgramError if they do not fit.
         """
@@ -229,7 +230,12 @@ class Device(ABC):
             raise ProgramError(
                 f"{len(rows)} program rows at row {at}: the device has {self.config.program_rows}"
             )
-        self.write(Space.PROGRAM, at, rows)
+        for start, stop in self._new_rows(rows, at):
+            self.write(Space.PROGRAM, at + start, rows[start:stop])
+
+    def _new_rows(self, rows: Sequence[int], at: int) -> Iterable[tuple[int, int]]:
+        """Ranges of rows that are not in program memory from row ``at`` on yet."""
+        return [(0, len(rows))]
 
     def counters(self) -> dict[Register, int]:
         """All registers and counters."""

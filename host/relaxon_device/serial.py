@@ -3,9 +3,10 @@
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import inf
 from typing import Any, Self
 
@@ -276,6 +277,7 @@ class SerialDevice(Device):
     def _reset(self, seconds: float) -> None:
         """`reset`, tried for so long at most."""
         self._dirty = True
+        self._rows: dict[int, int] = {}  # of program memory, by place: what the board was sent
         self._reader = RecordReader()
         self._answers: deque[_Answer] = deque()
         self._run_now: _Run | None = None
@@ -339,9 +341,16 @@ class SerialDevice(Device):
             self._pump(lambda: answers[-1].data is not None)
         return layout.decode(b"".join(answer.data or b"" for answer in answers))
 
+    def _new_rows(self, rows: Sequence[int], at: int) -> Iterable[tuple[int, int]]:
+        new = [self._dirty or self._rows.get(i) != row for i, row in enumerate(rows, at)]
+        edges = [i for i, (a, b) in enumerate(pairwise([False, *new, False])) if a != b]
+        return zip(edges[::2], edges[1::2], strict=True)
+
     def _write(self, layout: SpaceLayout, start: int, values: np.ndarray) -> None:
         chunk = CHUNK_BYTES // layout.element_bytes
         with self._guard():
+            if layout.space is Space.PROGRAM:
+                self._rows |= dict(enumerate(values.tolist(), start))
             for at in range(0, len(values), chunk):
                 part = values[at : at + chunk]
                 place = divmod(start + at, layout.lanes)

@@ -11,6 +11,7 @@ import pytest
 
 from relaxon_device import SerialDevice
 from relaxon_device.transport import SerialTransport
+from relaxon_isa import row_bits
 from relaxon_isa.errors import DeviceError, LinkError, ProgramError
 from relaxon_isa.identity import fingerprint
 from relaxon_isa.memory import INFO_BYTES, Register, Space, registers
@@ -97,6 +98,43 @@ def test_load_and_counters() -> None:
     assert dev.read(Space.PROGRAM, 4, 2).tolist() == [1, 1 << 79]
     with pytest.raises(ProgramError, match="512"):
         dev.load([0] * 2, at=511)
+
+
+def test_rows_that_the_board_holds_are_not_sent_again() -> None:
+    dev, board = device()
+    rows = list(range(1, 101))
+    row = (row_bits(CONFIG) + 7) // 8
+    sent: list[int] = []
+
+    def load(at: int = 0) -> int:
+        """Bytes that it sends."""
+        before = dev.link_stats.bytes_sent
+        dev.load(rows, at)
+        dev.read(Space.REGISTER, 0, 1)  # the same each time
+        sent.append(dev.link_stats.bytes_sent - before)
+        assert dev.read(Space.PROGRAM, at, len(rows)).tolist() == rows
+        return sent[-1] - sent[1] if len(sent) > 1 else 0
+
+    load()
+    assert load() == 0 < sent[0] - len(rows) * row
+    rows[7:9] = 500, 501
+    rows[50] = 502
+    assert 3 * row < load() < 3 * row + 40  # two ranges
+    assert load() == 0
+    assert load(at=100) == sent[0] - sent[1]
+    dev.write(Space.PROGRAM, 3, [777])
+    assert row < load() < row + 20
+    dev.reset()  # what was on its way may be lost: nothing is known
+    assert load() == sent[0] - sent[1]
+    board.deaf = True
+    with pytest.raises(LinkError):
+        dev.read(Space.STATE, 0, 1)
+    board.deaf = False
+    board.session = 0  # it was switched off and on
+    board.restart()
+    board.reset()
+    board.memory[Space.PROGRAM][:] = bytes(len(board.memory[Space.PROGRAM]))
+    assert load() >= sent[0] - sent[1]
 
 
 @pytest.mark.parametrize(
