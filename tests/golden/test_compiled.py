@@ -44,7 +44,9 @@ from relaxon_isa import (
     row_layouts,
 )
 from relaxon_sim import engines
+from relaxon_sim.compiled import layout as compiled_layout
 from relaxon_sim.compiled import loader
+from relaxon_sim.golden import weights as golden_weights
 from support.observe import differences, observe
 from support.random_programs import random_program
 from support.ranges import range_cases
@@ -156,6 +158,29 @@ def test_every_tile_of_a_matrix_counts_its_saturations(open_golden, rows, column
         device.load(Program(config, (*[learn] * 2, Halt())).rows)
         list(device.run())
         assert device.counters()[Register.WEIGHT_SATURATIONS] == 2 * rows * columns
+
+
+def test_nests_of_the_same_tiles_in_another_order_do_not_move_them_in_turn(
+    open_golden, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forward and transposed pass of a convolution with stride 1 above another one."""
+    moves: list[object] = []
+    for weights, method in ((compiled_layout.Layout, "_place"), (golden_weights.Weights, "adopt")):
+        place = getattr(weights, method)
+        monkeypatch.setattr(
+            weights, method, lambda self, *a, place=place: (moves.append(self), place(self, *a))
+        )
+    network = Network.parse("8x8x1,4c2,4c2,10")
+    data, rule = load("digits"), settings_for("ep-centered", network)
+    few = replace(data, x_train=data.x_train[:20], y_train=data.y_train[:20])
+    with open_golden(preset("conv")) as device:
+        trainer = Trainer(device, network, few, TrainSettings(epochs=2, rule=rule))
+        trainer.start()
+        trainer.run_epoch()
+        assert moves
+        moves.clear()
+        trainer.run_epoch()
+        assert len(moves) <= 2
 
 
 def test_all_samples_at_once_are_as_one_by_one(open_golden) -> None:

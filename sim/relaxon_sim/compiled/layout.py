@@ -72,7 +72,10 @@ class Layout:
 
     def adopt(self, operation: Operation) -> bool:
         """Lay the tiles of an operation as one matrix, if they are not and no other matrix would
-        lose only some of its tiles. Returns whether weights have moved."""
+        lose only some of its tiles. Returns whether weights have moved.
+
+        A matrix of the same tiles in another order stays: operations that take turns would move
+        all weights each time."""
         tiles = self._grid(operation)
         if tiles is None or tiles.size == 1 or len(np.unique(tiles)) < tiles.size:
             return False
@@ -80,6 +83,8 @@ class Layout:
             return False
         shared = [i for i in np.unique(self._owner[tiles]) if i >= 0]
         if not all(np.isin(self._matrices[i], tiles).all() for i in shared):
+            return False
+        if len(shared) == 1 and self._matrices[shared[0]].size == tiles.size:
             return False
         self._matrices = [m for i, m in enumerate(self._matrices) if i not in shared] + [tiles]
         self._place()

@@ -94,11 +94,14 @@ class Weights:
         return region.matrix[i * p : (i + height) * p, j * p : (j + width) * p]
 
     def _adoptable(self, grid: NDArray) -> bool:
-        """Whether each tile is met once and no other region would lose only some of its tiles."""
+        """Whether each tile is met once and no other region would lose only some of its tiles, or
+        all of them to the same tiles in another order: two nests that take turns would move all
+        weights each time."""
         if len(np.unique(grid)) < grid.size:
             return False
-        owners = np.unique(self.owner[grid])
-        return all(np.isin(self.regions[o].grid, grid).all() for o in owners if o >= 0)
+        shared = [self.regions[o].grid for o in np.unique(self.owner[grid]) if o >= 0]
+        same = len(shared) == 1 and shared[0].size == grid.size
+        return not same and all(np.isin(tiles, grid).all() for tiles in shared)
 
     def adopt(self, grid: NDArray[np.int64]) -> None:
         """Make ``grid`` a region; regions that share tiles with it fall apart."""
