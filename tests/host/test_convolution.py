@@ -257,9 +257,14 @@ def test_rules_that_cannot_are_refused_with_the_reason():
         "in-silico", "resistive", "tcl", "spsa"
     }  # fmt: skip
     assert "outer product of two planes" in refused["spsa"]
-    for changes in ({"objective": "cross-entropy", "feedback": 1}, {"architecture": "skip:0>2"}):
-        with pytest.raises(ConfigError, match=r"scaled feedback goes with|join plain layers"):
-            make_rule(WINDOWS, MACHINE, settings_for("ep-centered", WINDOWS, **changes))
+    for changes, says in (
+        ({"objective": "cross-entropy", "feedback": 1}, "squared-error or clamping do"),
+        ({"architecture": "skip:0>2"}, "no scale of its"),
+        ({"name": "continual", "feedback": 1}, "rule continual, which do not go together"),
+    ):
+        settings = settings_for(changes.pop("name", "ep-centered"), WINDOWS, **changes)
+        with pytest.raises(ConfigError, match=says):
+            make_rule(WINDOWS, MACHINE, settings)
 
 
 def test_digits_by_the_defaults(compiled):

@@ -41,6 +41,8 @@ def list_rules(names: tuple[str, ...], as_json: bool) -> None:
                 "architectures": [a for a in ARCHITECTURES if a not in rule.ARCHITECTURES],
                 "refuses": rule.ARCHITECTURES,
                 "early_stop": f"no: {rule.EARLY_STOP}" if rule.EARLY_STOP else "yes",
+                "feedback": rule.FEEDBACK,
+                "convolutions": f"no: {rule.PLAIN}" if rule.PLAIN else "yes",
                 "features": features_of(network, settings),
                 "options": {k: list(v) for k, v in rule.OPTIONS.items()},
             }
@@ -55,6 +57,8 @@ def list_rules(names: tuple[str, ...], as_json: bool) -> None:
             f"objectives: {', '.join(row['objectives'])}",
             f"architectures: {', '.join(row['architectures'])}",
             f"early stop (recipe fast): {row['early_stop']}",
+            f"scaled feedback: {'yes' if row['feedback'] else 'no'}",
+            f"convolutions: {row['convolutions']}",
             f"features of the machine: {', '.join(row['features']) or 'none'}",
             *(f"-o {name}={v:g}: {meaning}" for name, (v, meaning) in row["options"].items()),
         ):

@@ -53,7 +53,7 @@ class ResistiveFrequency(Frequency):
     }
     DEFAULTS: ClassVar[dict] = {"grid": 14, "free_cap": 200, "targets": (0.3, 0.7)}
     RESISTIVE = True
-    PLAIN = "it keeps a tile for each group of nodes, and a map has too many of them"
+    PLAIN = "its conductances to ground have a tile for each group of plain layers, none for maps"
     OUTPUT = "linear"
     RATES = (1, 1)
 

@@ -217,7 +217,11 @@ def recipe_settings(name: str, depth: int) -> dict:
     return {**RECIPES[name], "free_cap": max(1, 2 * depth - 2)}
 
 
-SKIP = "skip connections join plain layers"
+SKIP = (
+    "skip connections are for networks of plain layers: convolutional ones scale what comes from "
+    "above layer by layer (feedback), and a connection that leaves layers out has no scale of its "
+    "own"
+)
 CONVOLUTION = {"input_offset": 0.25}
 """Defaults on convolutional networks."""
 SCALED = {"feedback": 3, "grid": 12, "tolerance": 2.0**-8, "free_cap": 6, "nudged_cap": 1}
@@ -264,12 +268,18 @@ def check_choices(s: RuleSettings, rule: Any, objectives: dict[str, Any], networ
             "layers and feedback 0; use --free-cap"
         )
     pursued = objectives[s.objective or rule.OBJECTIVES[0]]
-    if s.feedback and not (rule.FEEDBACK and pursued.FEEDBACK and kind != "skip"):
-        raise ConfigError(
-            f"feedback = {s.feedback} with rule {rule.name}, objective {pursued.name}, "
-            f"architecture {kind}: scaled feedback goes with EP and coupled learning (not ep-2017, "
-            "continual), objectives squared-error and clamping, and without skip connections"
-        )
+    if s.feedback:
+        scaled = " or ".join(name for name, other in objectives.items() if other.FEEDBACK)
+        for what, why in (
+            (f"rule {rule.name}", not rule.FEEDBACK and "'relaxon rules' lists those that do"),
+            (f"objective {pursued.name}", not pursued.FEEDBACK and f"{scaled} do"),
+            (f"architecture {kind}", kind == "skip" and "layers and backward do"),
+        ):
+            if why:
+                raise ConfigError(
+                    f"feedback = {s.feedback} with {what}, which do not go together: {why}; "
+                    "0 does not scale"
+                )
     if unknown := set(s.options) - set(rule.OPTIONS):
         has, wrong = ", ".join(rule.OPTIONS) or "none", min(unknown)
         raise ConfigError(
