@@ -153,11 +153,16 @@ WINDOWS = Network.parse("9x9x2,6c3s2,5c2,4")
     ("rule", "feedback"),
     [("ep-positive", 0), ("ep-positive", 2), ("rbp", 0), ("backprop", 0), ("pcn", 0),
      ("pcn-random", 0), ("pcn once", 0), ("pc-alm", 0), ("feedback-alignment", 0),
-     ("frequency-quasistatic", 0), ("frequency", 0)],
+     ("frequency-quasistatic", 0), ("frequency", 0), ("ep-random", 0), ("ep-2017", 0),
+     ("lock-in", 0), ("ep-momentum", 0), ("ep-centered true-cost", 0)],
 )  # fmt: skip
 def test_other_rules_follow_their_gradients(rule, feedback):
+    rule, _, objective = rule.partition(" ") if rule.endswith("cost") else (rule, "", "")
     # Recurrent backpropagation takes an output at a bound for one that can move.
     options: dict[str, Any] = {"gain": 0.2} if rule == "rbp" else {}
+    options |= {"objective": objective} if objective else {}
+    nudged = rule in ("ep-random", "ep-2017", "lock-in", "ep-momentum", "ep-centered")
+    options |= {"beta": 1 / 32} if nudged else {}
     options |= {"options": {"sweeps": 40}, "beta": 1 / 32} if rule.startswith("pcn") else {}
     if rule == "pcn once":  # one sweep, no closing prediction
         rule, options["options"] = "pcn", {"sweeps": 1, "closing": 0}
@@ -168,7 +173,7 @@ def test_other_rules_follow_their_gradients(rule, feedback):
     dense = net.dense()
     if rule == "ep-positive":
         slopes = dense.one_sided(x, y, 0.125)
-    elif rule == "rbp" or rule.startswith("frequency"):
+    elif rule == "rbp" or nudged or rule.startswith("frequency"):
         slopes = dense.adjoint(x, y, dense.free(x).states)
     else:
         slopes = dense.backpropagation(x, y, "relu")
@@ -177,6 +182,16 @@ def test_other_rules_follow_their_gradients(rule, feedback):
     least = [0.999] * 3 if rule != "feedback-alignment" else [-1, -1, 0.999]
     for found, gradient, bound in zip(change, wanted, least, strict=True):
         assert cosine(found, sign * gradient) > bound
+
+
+def test_continual_updates_follow_the_gradient_at_small_rates():
+    """They change the weights that the same phase relaxes with, so only small ones agree."""
+    network = Network.parse("6x6x1,3c3s3,4")
+    net, x, y, change = updated(network, "continual", beta=1 / 32, rate_shifts=(11, 11))
+    dense = net.dense()
+    wanted = joined(*net.shared(*dense.adjoint(x, y, dense.free(x).states)))
+    for found, gradient in zip(change, wanted, strict=True):
+        assert cosine(found, -gradient) > 0.99
 
 
 def test_weights_of_both_directions_learn_on_maps():
@@ -215,10 +230,13 @@ def test_outputs_are_held_on_top_of_windows():
         assert np.allclose(held, free + 0.5 * (y - free), atol=2.0**-10)
 
 
-@pytest.mark.parametrize(("feedback", "largest"), [(0, 0.01), (1, 0.05)])
-def test_updates_are_backpropagations_through_time_step_by_step(feedback, largest):
+@pytest.mark.parametrize(
+    ("feedback", "beta", "largest"), [(0, 0.02, 0.01), (1, 0.02, 0.05), (3, 0.5, 0.05)]
+)
+def test_updates_are_backpropagations_through_time_step_by_step(feedback, beta, largest):
     """Of kernels, in each layer; 5 % and 2 % are asked. What is left is rounding."""
-    result = bptt.through_time(network=Network.parse("8x8x2,6c3s2,8c2,5"), feedback=feedback)
+    network = Network.parse("8x8x2,6c3s2,8c2,5")
+    result = bptt.through_time(beta=beta, network=network, feedback=feedback)
     for one, two in zip(result["one-sided"], result["centered"], strict=True):
         assert two["rmse"] < largest and two["signs"] < 0.02
         assert two["rmse"] < one["rmse"]
