@@ -17,6 +17,16 @@ _FAST = ArrayConfig(
     rx_bytes=4096,
 )
 
+_CONV = ArrayConfig(
+    p=12,
+    weight_depth=1024,
+    drive_depth=512,
+    max_terms=2048,
+    levels=7,
+    learn_terms=512,
+    table_bits=0,
+)
+
 PRESETS: dict[str, ArrayConfig] = {
     # The virtual board's default: every mode, room for 784-64-10.
     "default": ArrayConfig(integral_shift=2),
@@ -132,17 +142,10 @@ PRESETS: dict[str, ArrayConfig] = {
         sample_buffer=64,
         sample_memory=True,
     ),
-    # LFE5U-85F as above, for convolutional networks as 28x28x1, 12 and 36 channels, 10. Not placed
-    # and routed yet.
-    "ecp5-85f-conv": ArrayConfig(
-        p=12,
-        weight_depth=1024,
-        drive_depth=512,
-        max_terms=2048,
-        levels=7,
-        learn_terms=512,
-        table_bits=0,
-    ),
+    # LFE5U-85F as above, for convolutional networks as 28x28x1, 12 and 36 channels, 10; the second
+    # one for more channels, 20 and 40 in full groups, 24 and 48 with padding.
+    "ecp5-85f-conv": _CONV,
+    "ecp5-85f-conv-wide": _CONV.replace(p=10, state_depth=2048, drive_depth=1024),
 }
 """Named machines. Features are left out where the device has no room for them."""
 
