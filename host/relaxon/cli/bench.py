@@ -13,11 +13,11 @@ from click.core import ParameterSource
 from relaxon_isa import ConfigError, ProgramError
 from relaxon_sim.compiled.loader import available
 
+from .. import files
 from ..checks import naming
 from ..machines import find_machine
 from ..network import Network
 from ..parallel import open_pool
-from ..report.page import write as write_file
 from ..rules import RULES, rule_class, settings_for
 from ..runs import choose_preset, network_of
 from ..studies import bptt, claims, comparison, deep, equivalence, throughput
@@ -980,7 +980,7 @@ def bench_claims(
     with bar("claims", len(chosen)) as progress:
         rows = claims.measure(chosen, mnist, keep, progress)
     if write:
-        write_file(write, claims.document(rows))
+        files.write(write, claims.document(rows))
     if print_json([asdict(row) for row in rows], as_json):
         return
     met = {True: "yes", False: "no", None: "-"}
