@@ -68,6 +68,7 @@ def test_the_old_name_of_virtual_still_works_and_is_not_shown():
         (["train", "--backend", "golden", "--data", "digts"], "digits"),
         (["rules", "--rule", "pnc"], "pcn"),
         (["estimate", "icebraker"], "icebreaker"),
+        (["bench", "speed", "--data", "none", "--board", "IceBraker"], "icebreaker"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
