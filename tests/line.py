@@ -5,12 +5,8 @@ The host is the real one; a model of the board trains 784-128-10 as ecp5-85f wou
 
 import argparse
 import random
-import sys
-from pathlib import Path
 
 from relaxon_isa.presets import PRESETS, preset
-
-sys.path.insert(0, str(Path(__file__).parent))
 from support.simulated_line import measure
 
 BYTES = 784 + 20

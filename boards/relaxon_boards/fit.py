@@ -6,6 +6,7 @@ What logic it takes is known after synthesis alone.
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from relaxon_hdl.families import find_family
 from relaxon_hdl.lists import ENTRY_BITS, sharing
 from relaxon_isa import ArrayConfig, ConfigError, row_bits
 from relaxon_isa.config import RANGES
@@ -14,24 +15,6 @@ from .board import Board
 
 __all__ = ["Need", "check_fit", "needs", "possible"]
 
-SHAPES = {
-    "ecp5": {512: 36, 1024: 18, 2048: 9, 4096: 4, 8192: 2, 16384: 1},
-    "ice40": {256: 16, 512: 8, 1024: 4, 2048: 2},
-    "gowin": {512: 36, 1024: 18, 2048: 9},
-    "xilinx": {512: 36, 1024: 18, 2048: 9, 4096: 4, 8192: 2, 16384: 1},
-}
-"""A family's block RAM: bits of a word in each depth that it can have."""
-MIXED = ("ice40", "gowin")
-"""Families whose memories are of blocks of different depths (`relaxon_hdl.primitives.banks`)."""
-IN_LOGIC = {"ecp5": 128, "ice40": 0, "gowin": 128, "xilinx": 128}
-"""Words up to which a memory is made of logic."""
-BITS_IN_LOGIC = {"xilinx": 2048}
-"""Bits, likewise."""
-OTHERS = {"ecp5": 2, "ice40": 5, "gowin": 2, "xilinx": 0}
-"""Block RAMs of link, counters and identity, the same for every machine."""
-FACTOR = {"ecp5": (18, 18), "gowin": (18, 18), "xilinx": (25, 18)}
-"""Bits of a multiplier's signed factors."""
-SPRAM_BITS, SPRAM_WORDS = 16, 1 << 14
 STEP = 128
 """Depths that are tried as what would fit."""
 
@@ -51,10 +34,16 @@ class Need(NamedTuple):
 def needs(board: Board, config: ArrayConfig) -> dict[str, Need]:
     """What a machine takes of a board's multipliers and memories, by the label of the resource.
 
-    Nothing of boards whose ``capacity`` does not say what there is, and of families of others."""
-    family, cells = board.family, config.p**2
-    if family not in SHAPES:
-        return {}
+    Nothing of boards whose ``capacity`` does not say what there is. Raises ConfigError if the
+    board's family does not say what its blocks hold."""
+    family, cells = find_family(board.family), config.p**2
+    ram, large = family.block_ram, family.large_ram
+    if ram is None or family.factor is None:
+        raise ConfigError(
+            f"{board.name}: whether a machine fits is counted from block RAMs and multipliers, and "
+            f"those of {family.name} are not described here: build the board as it is, or add them "
+            "to its family (block_ram, factor)"
+        )
     memories = {
         "weights": (cells, config.weight_bits, config.weight_depth),
         "states": (2 * config.p, config.state_bits, config.state_depth),  # two reads at a time
@@ -65,57 +54,26 @@ def needs(board: Board, config: ArrayConfig) -> dict[str, Need]:
         "others": (1, 8, config.tx_bytes),
     }
     blocks = {
-        name: count * _blocks(family, width, depth)
-        for name, (count, width, depth) in memories.items()
+        name: count * ram.blocks(width, depth) for name, (count, width, depth) in memories.items()
     }
     blocks["link"] += blocks.pop("others")
     blocks["lists"] = sum(
-        _blocks(family, ENTRY_BITS * len(columns), config.sample_buffer)
-        for columns in sharing(config.p)
+        ram.blocks(ENTRY_BITS * len(columns), config.sample_buffer) for columns in sharing(config.p)
     )
-    blocks["others"] = OTHERS[family] + config.sample_memory  # words on their way into it
+    blocks["others"] = ram.others + config.sample_memory  # words on their way into it
     found: dict[str, dict[str, int]] = {}
-    single = config.weight_ports == 1 and config.weight_bits <= SPRAM_BITS
-    if "SPRAM" in board.capacity and single and config.weight_depth <= SPRAM_WORDS:
-        blocks["weights"] = 0
-        found["SPRAM"] = {"weights": cells}
-    found["BRAM18" if family == "xilinx" else "BRAM"] = blocks
-    found["DSP"] = _multipliers(board, config)
+    if large and large.label in board.capacity:
+        single = config.weight_ports == 1 and config.weight_bits <= large.width
+        if single and config.weight_depth <= large.depth:
+            blocks["weights"] = 0
+            found[large.label] = {"weights": cells}
+    found[ram.label] = blocks
+    found["DSP"] = family.multipliers(config)
     return {
         label: Need(sum(parts.values()), board.capacity[label], parts)
         for label, parts in found.items()
         if label in board.capacity
     }
-
-
-def _blocks(family: str, width: int, depth: int) -> int:
-    """Block RAMs of a memory."""
-    if depth <= IN_LOGIC[family] or width * depth <= BITS_IN_LOGIC.get(family, 0):
-        return 0
-    shapes = SHAPES[family]
-    if family in MIXED:
-        count = base = 0
-        while base < depth:
-            left = 1 << ((depth - base).bit_length() - 1)
-            size = max(min(shapes), min(max(shapes), left))
-            count += -(-width // shapes[size])
-            base += size
-        return count
-    size = next((words for words in shapes if words >= depth), max(shapes))
-    return -(-depth // size) * -(-width // shapes[size])
-
-
-def _multipliers(board: Board, config: ArrayConfig) -> dict[str, int]:
-    cells = config.p**2
-    state, widest = config.state_bits, max(config.state_bits, config.weight_bits)
-    if board.family == "ice40":  # 16 bits and no more; and a lane's shifter is one
-        return {"cells": cells * (widest <= 16), "lanes": config.p * (state <= 16)}
-    a, b = FACTOR[board.family]
-    # Of a wide factor's parts only the highest has a sign; the sign of a state may change: a bit.
-    each = min(
-        -(-state // (one - 1)) * -(-(widest - 1) // (other - 1)) for one, other in ((a, b), (b, a))
-    )
-    return {"cells": cells * each}
 
 
 def _fits(board: Board, config: ArrayConfig) -> bool:
@@ -141,7 +99,7 @@ def possible(board: Board, config: ArrayConfig) -> Iterator[tuple[str, int]]:
 
 def check_fit(board: Board, config: ArrayConfig) -> None:
     """Raise ConfigError if a board lacks multipliers or memories for a machine: it says which,
-    and what would fit."""
+    and what would fit. Raises it, too, where that cannot be counted (`needs`)."""
     over = {k: need for k, need in needs(board, config).items() if need.used > need.available}
     if not over:
         return

@@ -19,7 +19,7 @@ from .planes import DriveBank, StateBank
 from .primitives import DelayLine, copies, delay
 from .rows import row_view
 from .samples import entries_layout
-from .schedule import Held, Scheduled, into
+from .schedule import Held, Scheduled, before, into
 from .synapse import CELL_FLAGS, FLAG_USES, Synapse
 
 __all__ = ["Array"]
@@ -217,15 +217,14 @@ class Array(Scheduled):
         if config.drains or config.sample_buffer:  # a MAC may be under way, too
             learns = self.enter(m, "learns", learns & issue.valid, happens=True)
         drive = self.enter(m, "drive", issue.drive)
-        longest = max(when.new, when.last_write) - 1
         if when.short:  # a memory for the first part, where registers are dear
-            early = when.learn_address - 1
-            m.submodules.place_line = line = DelayLine(len(place), early, self.family)
+            cycles = when.line_cycles
+            m.submodules.place_line = line = DelayLine(len(place), cycles, self.family)
             m.d.comb += line.i.eq(place)
-            later = delay(m, line.o, longest - early, "place")
-            past = [*delay(m, place, 1, "place_early"), *[None] * (early - 2), *later]
+            later = delay(m, line.o, when.place_cycles, "place")
+            past = [*delay(m, place, 1, "place_early"), *[None] * (cycles - 2), *later]
         else:
-            past = delay(m, place, longest, "place")
+            past = delay(m, place, when.place_cycles, "place")
         pipes = Pipes(
             sign=delay(m, sign, when.product, "sign"),
             first=delay(m, self.enter(m, "first", issue.first), when.sum, "first"),
@@ -249,8 +248,9 @@ class Array(Scheduled):
                     # The word read where a list has ended may be old.
                     writes.eq(~self.entries_come | (self.values[c] != 0)),
                 ]
-                pipes.tiles.append(delay(m, here, when.learn_write - 1, f"tile_of_column_{c}"))
-                pipes.writes.append(delay(m, writes, when.learn_write - 1, f"writes_column_{c}"))
+                until = before(when.learn_write)
+                pipes.tiles.append(delay(m, here, until, f"tile_of_column_{c}"))
+                pipes.writes.append(delay(m, writes, until, f"writes_column_{c}"))
         return pipes
 
     def address_banks(self, m: Module, pipes: Pipes) -> None:
@@ -260,13 +260,13 @@ class Array(Scheduled):
         second = Signal(config.state_addr_bits)
         # The next instruction is fetched while this one drains: keep what the drain still needs.
         if config.drains:
-            old_offset = self.held.at(issue.old_offset, "old_offset", when.old_address - 1)
+            old_offset = self.held.at(issue.old_offset, "old_offset", before(when.old_address))
         else:
             old_offset = Signal(config.state_addr_bits, reset_less=True)
             with m.If(issue.begin):
                 m.d.sync += old_offset.eq(issue.old_offset)
         reads_gate = Signal()
-        gating = self.held.at(self.mac.gating != 0, "reads_gate", when.gate_address - 1)
+        gating = self.held.at(self.mac.gating != 0, "reads_gate", before(when.gate_address))
         m.d.comb += [
             reads_gate.eq(gating),
             second.eq(into(pipes.place, when.old_address) + old_offset),
@@ -397,7 +397,7 @@ class Array(Scheduled):
         negates = cells[0, 0].negates
         minus = pipes.sign[when.operand]
         reads_old = (mac.step != 0) | (mac.judge == Judge.CHANGE)
-        reads_old = self.held.at(reads_old, "reads_old", when.old_address + when.read)
+        reads_old = self.held.at(reads_old, "reads_old", when.old)
         for k, (lane, bank) in enumerate(zip(self.lanes, self.states, strict=True)):
             a_data, b_data = bank.a_data.as_signed(), bank.b_data.as_signed()
             a_word = Signal(signed(n + (not negates)), name=f"a_word_{k}", reset_less=True)
@@ -431,7 +431,7 @@ class Array(Scheduled):
             return
         when, issue = self.when, self.issue
         steady = not self.config.drains
-        m.submodules.hash = hasher = Hash(when.dither - when.hash_address, steady=steady)
+        m.submodules.hash = hasher = Hash(when.hash_cycles, steady=steady)
         base = Signal(self.config.tile_addr_bits, reset_less=True)
         address = Signal(16, reset_less=True)
         with m.If(issue.begin):
@@ -446,10 +446,9 @@ class Array(Scheduled):
         ]
         for (r, c), cell in self.cells.items():
             m.d.comb += [cell.u.eq(rotl(hasher.u, 3 * r)), cell.v.eq(rotl(hasher.v, 5 * c))]
-        wait = when.rounded - when.dither
         for k, lane in enumerate(self.lanes):
-            chances = delay(m, rotl(hasher.u, 3 * k)[0], wait, f"chance_{k}")
-            m.d.comb += lane.chance.eq(chances[wait])
+            chances = delay(m, rotl(hasher.u, 3 * k)[0], when.chance_cycles, f"chance_{k}")
+            m.d.comb += lane.chance.eq(chances[when.chance_cycles])
 
     def control_cells(self, m: Module, pipes: Pipes) -> None:
         """Control fields of all cells but the writes (`address_tiles`). The flags of a LEARN are
@@ -463,10 +462,10 @@ class Array(Scheduled):
         }
         if self.config.drains:
             stages = dict.fromkeys(("transposed", "learn"), when.operand)
-            came = {name: self.held.at(flags[name], name, s - 1) for name, s in stages.items()}
+            came = {name: self.held.at(flags[name], name, before(s)) for name, s in stages.items()}
             for name, use in FLAG_USES:
                 stage = when.learn_uses[use]
-                came[f"{name}_{use}"] = self.held.at(flags[name], name, stage - 1)
+                came[f"{name}_{use}"] = self.held.at(flags[name], name, before(stage))
             # Nothing else is under way beside integral mode, until the next nest begins.
             alone = {"integral": self.is_learn & learn.integral}
             if self.config.integral_shift:
@@ -538,7 +537,7 @@ class Array(Scheduled):
         d_place = into(pipes.place, when.acc)
         both = None
         if config.both:
-            both = self.held.at(mac.both, "both", when.acc - 1)
+            both = self.held.at(mac.both, "both", before(when.acc))
             d_place = Mux(both, into(pipes.drive, when.acc), d_place)
         writes = Signal(2, reset_less=True)
         s_addr = Signal(config.state_addr_bits, reset_less=True)
@@ -549,13 +548,13 @@ class Array(Scheduled):
             d_addr.eq(Mux(write_drive, index, d_place)),
         ]
         to_drive = [
-            self.held.at(mac.to_drive, "to_drive", stage - 1) for stage in (when.acc, when.new)
+            self.held.at(mac.to_drive, "to_drive", before(stage)) for stage in (when.acc, when.new)
         ]
         s_group = into(pipes.last_of_mac, when.new) & ~to_drive[1]
         to_d = to_drive[0] | both if config.both else to_drive[0]
         d_group = into(pipes.last_of_mac, when.acc) & to_d
-        s_on = self.lanes_on(pipes, when.new - 1)
-        d_on = self.lanes_on(pipes, when.acc - 1)
+        s_on = self.lanes_on(pipes, before(when.new))
+        d_on = self.lanes_on(pipes, before(when.acc))
         for k, (lane, here) in enumerate(zip(self.lanes, self.one_hot(lane_index), strict=True)):
             state, drive = self.states[k], self.drives[k]
             s_en = Signal(name=f"s_en_{k}")
@@ -601,7 +600,7 @@ class Array(Scheduled):
                 m.d.sync += begun.eq(ends)
             starts = ends & (self.issue.begin | ~begun) & mac.fresh
             starts = self.enter(m, "starts_flag", starts, happens=True)
-            starts = delay(m, starts, when.new + 1, "starts_flag")[when.new + 1]
+            starts = delay(m, starts, when.judged, "starts_flag")[when.judged]
             judging = self.held.at(judges, "judging", when.new)
             group = Signal()
             outside = Signal(reset_less=True)

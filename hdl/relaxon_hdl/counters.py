@@ -6,7 +6,7 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from relaxon_isa import COUNTER_BITS, ArrayConfig, Register, registers
+from relaxon_isa import COUNTER_BITS, KEYS, ArrayConfig, Register, registers
 
 from .access import RegisterPort
 from .hash import mix
@@ -15,7 +15,6 @@ from .schedule import Scheduled
 
 __all__ = ["RegisterFile", "counted", "event_layout"]
 
-KEYS = (Register.UPDATE_KEY, Register.SAMPLE_KEY)
 KINDS = (
     Register.MAC_CYCLES,
     Register.LEARN_CYCLES,

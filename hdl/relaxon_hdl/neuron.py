@@ -1,5 +1,6 @@
 """The neuron lane: accumulate, shift and round, activate, gate, step, judge."""
 
+from itertools import chain
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
@@ -10,7 +11,7 @@ from relaxon_isa import Activation, ArrayConfig, Gating, Judge, clog2, row_bits
 
 from .primitives import Ram, RightShift
 from .rows import row_view
-from .schedule import Held, Scheduled
+from .schedule import Held, Scheduled, before
 
 __all__ = ["Lane", "LaneDecoder", "lane_control_layout", "window_bits"]
 
@@ -105,26 +106,26 @@ class LaneDecoder(Scheduled):
         head = row_view(self.config, "MAC", self.row)
         held = Held(m, self.config, self.begin, getattr(self, "walks", None))
         uses = {
-            "from_drive": when.sum,
-            "amount": when.acc,  # its coarse part; its fine part a stage later
-            "above_one": when.gate,
-            "round_bit": when.shifted,
-            "half": when.shifted,
-            "gating": when.gate + 1,
-            "step": when.away,
-            "judge_value": when.stepped,
-            "tol": when.new,
+            "from_drive": (when.sum,),
+            "amount": (when.acc, when.coarse),  # its coarse part, and its fine one
+            "above_one": (when.gate,),
+            "round_bit": (when.shifted,),
+            "half": (when.shifted,),
+            "gating": (when.gating,),
+            "step": (when.away,),
+            "judge_value": (when.stepped,),
+            "tol": (when.new,),
         }
+        others = (when.rounded,)
         amounts: list[Value] = []
-        for stage in sorted({*uses.values(), when.acc + 1, when.rounded}):
-            mac = {name: held.passing(head[name], name, stage - 1) for name in LANE_FIELDS}
+        for stage in sorted({*chain(others, *uses.values())}):
+            mac = {name: held.passing(head[name], name, before(stage)) for name in LANE_FIELDS}
             copied, computed = self.decode(m, mac, f"_{stage}")
             for name, value in (copied | computed).items():
-                last = uses.get(name, when.rounded)
-                if stage not in (last, last + (name == "amount")):
+                if stage not in uses.get(name, others):
                     continue
                 field = Signal.like(self.control[name], name=f"{name}_{stage}", reset_less=True)
-                with m.If(held.begins_at(stage - 1)):
+                with m.If(held.begins_at(before(stage))):
                     m.d.sync += field.eq(value)
                 if name == "amount":
                     amounts.append(field)
@@ -272,7 +273,7 @@ class Lane(Scheduled):
         config, control = self.config, self.control
         window = window_bits(config)
 
-        # acc + 1: by multiples of 2**FINE_BITS. The lowest bit is the one shifted out last.
+        # Coarse: by multiples of 2**FINE_BITS. The lowest bit is the one shifted out last.
         wide = Cat(Const(0, 1), acc).as_signed()
         fine = control.amount[:FINE_BITS]
         coarse = control.amount[FINE_BITS:]

@@ -10,13 +10,18 @@ from relaxon_isa import WALK, ArrayConfig, ConfigError, clog2, learn_latency, ma
 from .component import Component
 from .primitives import MULTIPLIER_LATENCY, delay
 
-__all__ = ["Held", "Schedule", "Scheduled", "into"]
+__all__ = ["Held", "Schedule", "Scheduled", "before", "into"]
+
+
+def before(stage: int) -> int:
+    """The stage at which a register takes what it is to hold at ``stage``."""
+    return stage - 1
 
 
 def into(pipe: Sequence[Value], stage: int) -> Value:
     """What a register takes in order to hold a value at ``stage``. ``pipe`` is the value's past, as
     `delay` returns it: entry k is the value k cycles after issue."""
-    return pipe[stage - 1]
+    return pipe[before(stage)]
 
 
 class Held:
@@ -114,18 +119,20 @@ class Schedule:
         0 issue   1 address   2 word read   3 operand   6 product   6 + T sum   A = 7 + T acc
 
         MAC, after the last tile of a group:
-        A+2 shifted   A+3 rounded   A+4 activated   A+5 away   A+6 stepped   A+7 new   A+8 flag
+        A+1 coarse    A+2 shifted   A+3 rounded   A+4 activated   A+5 away   A+6 stepped
+        A+7 new       A+8 flag
 
-        A+1 gate   A+2 old's word
+        A+1 gate      A+2 gating, old
 
         LEARN, after the last term of a tile:
         7 learn_acc   (8 decayed)   +1 new, exact   +1 new, saturated: learn_write
 
-    With drains the flag is in a register more (A+9).
+    With drains what is ``judged`` is in a register (A+8), and then the flag (A+9).
 
     A short pipeline has no register after the memories' own (operand 2, product 5, A = 6 + T) and
     none for ``stepped`` (new A+6, flag A+7); the words of gate and old come a cycle later (A+2,
-    A+3). With one weight port LEARN writes at learn_acc, as there is one access a cycle.
+    A+3), and the gate's bounds are compared at once. With one weight port LEARN writes at
+    learn_acc, as there is one access a cycle.
 
     Parameters
     ----------
@@ -140,8 +147,11 @@ class Schedule:
         Domain for what only a long pipeline registers.
     read : int
         Cycles from an address to its word, of a weight, a state or a drive.
+    ..._cycles : int
+        From one stage to another.
     other names : int
-        A stage each, described where it is computed.
+        A stage each, described where it is computed. What uses a stage has a name for it here and
+        computes none: then no stage is left behind when another one moves.
     """
 
     def __init__(self, config: ArrayConfig):
@@ -163,19 +173,25 @@ class Schedule:
         self.sum = self.product + clog2(config.p)
         self.drive_address = self.sum - self.read
         self.acc = self.sum + 1
-        # A group's end in the lane: by the fine part of the shift; rounded; activated and gated;
-        # the distance from the old value, and a part of it; the new state; its effect on the flag.
-        self.shifted = self.acc + 2
+        # A group's end in the lane: by the coarse part of the shift, and the fine one; rounded;
+        # activated and gated; the distance from the old value, and a part of it; the new state;
+        # whether it is outside the tolerance; the flag.
+        self.coarse = self.acc + 1
+        self.shifted = self.coarse + 1
         self.rounded = self.shifted + 1
         self.activated = self.rounded + 1
         self.away = self.activated + 1
         self.stepped = self.away + (0 if self.short else 1)
         self.new = self.stepped + 1
-        self.flag = self.new + 1 + config.drains
+        self.judged = self.new + 1
+        self.flag = self.judged + config.drains
         # What the lane needs of the group's second port: first the gate's word, then the old one.
         self.gate_address = self.acc + (1 if self.short else -1)
         self.gate = self.gate_address + self.read
         self.old_address = self.gate_address + 1
+        self.old = self.old_address + self.read
+        # Which of the gate's bounds count, when they have been compared.
+        self.gating = self.gate + (0 if self.short else 1)
 
         # LEARN. The sum of a tile's terms; the tile's address, so that its weight comes with it.
         self.learn_acc = self.product + 1
@@ -203,6 +219,14 @@ class Schedule:
         self.integral_write = self.memory_write + 1
         # The last of a LEARN's writes, in whatever mode this machine has.
         self.last_write = self.integral_write if config.integral_shift else self.learn_write
+
+        # A tile's place travels to the last register that takes it: on a short pipeline first in a
+        # memory, then, and on a long one all the way, in registers.
+        self.line_cycles = before(self.learn_address) if self.short else 0
+        self.place_cycles = before(max(self.new, self.last_write)) - self.line_cycles
+        # The hash, and from the cells' dither to the lanes' random plane.
+        self.hash_cycles = self.dither - self.hash_address
+        self.chance_cycles = self.rounded - self.dither
 
     def late(self, m: Module, value: Value, name: str, *, reset: bool = False) -> Value:
         """``value``; of a long pipeline, a cycle later (in a register ``name``, which starts and

@@ -76,7 +76,16 @@ from .link import (
     Record,
     crc16,
 )
-from .memory import COUNTER_BITS, INFO_BYTES, Register, Space, element_bytes, registers, row_bits
+from .memory import (
+    COUNTER_BITS,
+    INFO_BYTES,
+    KEYS,
+    Register,
+    Space,
+    element_bytes,
+    registers,
+    row_bits,
+)
 from .order import OrderPart
 from .presets import PRESETS, preset
 from .program import Builder, Program
@@ -96,6 +105,7 @@ __all__ = [
     "INDEX_SELECTS",
     "INFO_BYTES",
     "KEPT_BYTES",
+    "KEYS",
     "LEARN_FLAGS",
     "LEVEL_COUNT_BITS",
     "LOOP_COUNT_BITS",

@@ -87,6 +87,10 @@ class Register(IntEnum):
     ignored. Only machines with a sample memory have it."""
 
 
+KEYS = (Register.UPDATE_KEY, Register.SAMPLE_KEY)
+"""Registers that are seeds of xorshift32: 0 would stay 0 for ever. All others count or tell."""
+
+
 def registers(config: ArrayConfig) -> tuple[Register, ...]:
     """The registers that a machine has."""
     absent = {Register.WRONG} if not config.sample_buffer else set()

@@ -14,7 +14,7 @@ import numpy as np
 
 from relaxon_isa import CONTRACT_VERSION, ConfigError, DataError, Register, ToolError, install
 
-from . import checks
+from . import checks, files
 from .network import Network
 from .torch_order import from_torch, named, paired, to_torch
 
@@ -238,13 +238,7 @@ def _save_safetensors(path: Path, weights: list[np.ndarray], about: dict) -> Non
         short = w.astype(np.float32)  # which all formats of up to 24 bits fit
         tensors[name] = np.ascontiguousarray(short if np.array_equal(short, w) else w)
     meta = {"format": WEIGHTS, "contract": CONTRACT_VERSION, "spec": about}
-    part = path.with_name(f"{path.name}.part")
-    numpy = _safetensors()
-    try:
-        part.write_bytes(numpy.save(tensors, {"relaxon": json.dumps(meta)}))
-        part.replace(path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+    files.write(path, _safetensors().save(tensors, {"relaxon": json.dumps(meta)}))
 
 
 def _load_safetensors(path: Path, network: Network | None) -> tuple[list[np.ndarray], dict]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from relaxon_isa import CONTRACT_VERSION, ArrayConfig, DataError, DifferenceError, Register
 
-from . import checks
+from . import checks, files
 from .backends import open_device
 from .checkpoint import RECORD, kind_of
 from .datasets import load
@@ -101,12 +101,7 @@ class RunRecord:
     def save(self, path: Path) -> None:
         """Write it as JSON, whole or not at all. Raises DataError."""
         document = {"format": RECORD, "version": VERSION, **asdict(self)}
-        part = path.with_name(f"{path.name}.part")
-        try:
-            part.write_text(json.dumps(document, indent=1) + "\n")
-            part.replace(path)
-        except OSError as error:
-            raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+        files.write(path, json.dumps(document, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> Self:

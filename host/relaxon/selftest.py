@@ -35,8 +35,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from relaxon_device.base import KEYS, Device, SpaceLayout
+from relaxon_device.base import Device, SpaceLayout
 from relaxon_isa import (
+    KEYS,
     LEVEL_COUNT_BITS,
     Activation,
     ConfigError,

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from relaxon_device.base import Device
 from relaxon_isa import (
     COUNTER_BITS,
+    KEYS,
     ArrayConfig,
     ConfigError,
     DataError,
@@ -100,7 +101,7 @@ ORDERS = ("generator", FEISTEL)
 """What makes the order of an epoch: the host's `Generator`, or `relaxon_isa.order`."""
 
 WRAP = 1 << COUNTER_BITS
-NO_COUNTS = (Register.UPDATE_KEY, Register.SAMPLE_KEY, Register.WRONG, Register.MEMORY)
+NO_COUNTS = (*KEYS, Register.WRONG, Register.MEMORY)
 """Registers that are written, or do not count from the start of a run on."""
 
 KINDS = {
@@ -414,7 +415,7 @@ class Trainer:
         self._load(self._integers([*found, *drawn[len(found) :]]))
         keys = Generator((KEY_STREAM, self.settings.seed)).integers(1, 1 << 32, 2)
         values = np.zeros(len(registers(self.device.config)), dtype=np.int64)
-        values[[Register.UPDATE_KEY, Register.SAMPLE_KEY]] = keys
+        values[list(KEYS)] = keys
         self.device.write(Space.REGISTER, 0, values)
         self._counts = self._counted = self.device.counters()
         self.epoch, self.history = 0, []

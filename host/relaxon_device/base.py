@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from relaxon_isa import (
     COUNTER_BITS,
     INFO_BYTES,
+    KEYS,
     ArrayConfig,
     DataError,
     DeviceError,
@@ -50,8 +51,6 @@ class Rows(Protocol):
 
 NONE = np.zeros((0, 0), np.uint8)
 """No samples."""
-KEYS = (Register.UPDATE_KEY, Register.SAMPLE_KEY)
-"""Registers that are seeds of xorshift32: 0 would stay 0 for ever."""
 
 
 class SpaceLayout:

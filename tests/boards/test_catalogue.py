@@ -1,5 +1,6 @@
 """Every board elaborates to what the tools take, and says what it is."""
 
+import ast
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -135,6 +136,32 @@ def test_boards_are_listed():
     assert code == 0 and all(name in out for name in BOARDS)
     assert "no timing of Gowin's multipliers" in " ".join(out.split())
     assert "* arty-a7-35, arty-a7-100: experimental: synthesis only" in out
+
+
+def names_in(path: Path) -> set[int]:
+    """Lines where a module has the name of a family for anything but to say what a board is of."""
+    tree = ast.parse(path.read_text())
+    said = {
+        word.value
+        for word in ast.walk(tree)
+        if isinstance(word, ast.keyword) and word.arg in ("family", "primitives")
+    }
+    return {
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and node.value in FAMILIES and node not in said
+    }
+
+
+def test_what_differs_by_family_is_asked_of_it():
+    """Nothing else compares with a family's name, or has a table by it."""
+    root = Path(__file__).parents[2]
+    homes = root / "hdl/relaxon_hdl/families"
+    paths = [
+        p for folder in ("hdl", "host", "sim", "boards") for p in (root / folder).rglob("*.py")
+    ]
+    named = {path for path in paths if names_in(path)}
+    assert named == {homes / f"{name}.py" for name in FAMILIES}  # it sees what it is to see
 
 
 def test_experimental_boards():

@@ -1,6 +1,7 @@
 """What a machine takes of a board's memories and multipliers, and what is said where it is more."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from relaxon.cli import cli
 from relaxon_boards.catalogue import BOARDS
 from relaxon_boards.fit import check_fit, needs, possible
 from relaxon_boards.report import Report
+from relaxon_hdl.families import FAMILIES, Family
 from relaxon_isa.errors import ConfigError
 from relaxon_isa.identity import fingerprint
 from relaxon_isa.presets import PRESETS
@@ -58,6 +60,15 @@ def test_what_is_said_counts():
         check_fit(BOARDS["hx8k"], PRESETS["up5k"])
     with pytest.raises(ConfigError, match=r"Nothing near would fit; .*: relaxon config icebreaker"):
         check_fit(BOARDS["icebreaker"], PRESETS["ecp5-25f"])
+
+
+def test_of_a_family_that_nobody_described_it_is_said(monkeypatch):
+    """Not that everything fits."""
+    new = Family(name="new", suffix=".bit", synthesis="synth_new")
+    monkeypatch.setitem(FAMILIES, new.name, new)
+    board = replace(BOARDS["hx8k"], family=new.name, pll=None, clock_hz=12_000_000)
+    with pytest.raises(ConfigError, match=r"^hx8k: .* of new are not described here: build .* as"):
+        check_fit(board, PRESETS["up5k"])
 
 
 def test_estimate_and_build_of_ones_own(tmp_path, monkeypatch):

@@ -12,10 +12,13 @@ from relaxon_isa import ArrayConfig, ConfigError
 if TYPE_CHECKING:
     from amaranth.hdl import Module, Signal, Value
 
-__all__ = ["COPY", "Family", "Pll", "Wheel"]
+__all__ = ["COPY", "LOGIC_DEPTH", "BlockRam", "Family", "LargeRam", "Pll", "Wheel"]
 
 COPY = "relaxon_copy"
 """Attribute of the signals of `relaxon_hdl.primitives.copies`."""
+
+LOGIC_DEPTH = 128
+"""Words up to which a memory of logic is better than block RAM."""
 
 
 class Pll(NamedTuple):
@@ -49,11 +52,61 @@ class Wheel(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+class BlockRam:
+    """A family's block RAM, and which memories are made of it.
+
+    Parameters
+    ----------
+    shapes
+        Bits of a word in each depth that a block can have, ascending powers of two.
+    banked
+        Whether one memory may be of blocks of different depths (`relaxon_hdl.primitives.banks`).
+    others
+        Blocks of link, counters and identity, the same for every machine.
+    logic_words, logic_bits
+        Words and bits up to which a memory is made of logic.
+    label
+        In reports.
+    """
+
+    shapes: dict[int, int]
+    banked: bool = False
+    others: int = 0
+    logic_words: int = LOGIC_DEPTH
+    logic_bits: int = 0
+    label: str = "BRAM"
+
+    def blocks(self, width: int, depth: int) -> int:
+        """How many blocks a memory takes, of words of ``width`` bits."""
+        if depth <= self.logic_words or width * depth <= self.logic_bits:
+            return 0
+        if self.banked:
+            count = base = 0
+            while base < depth:
+                left = 1 << ((depth - base).bit_length() - 1)
+                size = max(min(self.shapes), min(max(self.shapes), left))
+                count += -(-width // self.shapes[size])
+                base += size
+            return count
+        size = next((words for words in self.shapes if words >= depth), max(self.shapes))
+        return -(-depth // size) * -(-width // self.shapes[size])
+
+
+class LargeRam(NamedTuple):
+    """Memories of one port beside the block RAMs: bits of a word, words, their label in reports."""
+
+    width: int
+    depth: int
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Family:
     """One FPGA family; what is no value, a subclass overrides.
 
     Synthesis needs ``name``, ``suffix``, ``synthesis`` and ``cells``; place and route
-    ``resources``, ``seed_files`` and ``wheels`` too. Everything else is a family's choice.
+    ``resources``, ``seed_files`` and ``wheels`` too; counting before synthesis ``block_ram`` and
+    ``factor``. Everything else is a family's choice.
 
     Parameters
     ----------
@@ -83,6 +136,12 @@ class Family:
     trial
         A small machine for tests of the primitives and of the netlist; None if there are no
         primitives.
+    block_ram
+        What memories are made of; None if nobody has said.
+    large_ram
+        What weights with one port are made of where the device has it; None if the family has none.
+    factor
+        Bits of a multiplier's two signed factors; None if nobody has said.
     gate_cell, gate_ports
         The clock gate and its ports: clock in, enable, clock out. Empty: the crystal is the clock,
         steady before configuration ends.
@@ -102,6 +161,9 @@ class Family:
     after_read: str = ""
     primitives: str = ""
     trial: ArrayConfig | None = None
+    block_ram: BlockRam | None = None
+    large_ram: LargeRam | None = None
+    factor: tuple[int, int] | None = None
     gate_cell: str = ""
     gate_ports: tuple[str, str, str] = ("", "", "")
     oscillator_hz: tuple[float, float] = (0, float("inf"))
@@ -133,6 +195,23 @@ class Family:
                     f"the PLL's {what} would run at {hz / 1e6:g} MHz: must be {low / 1e6:g} to "
                     f"{high / 1e6:g}"
                 )
+
+    def multipliers(self, config: ArrayConfig) -> dict[str, int]:
+        """Multipliers that a machine takes, by what takes them. Needs ``factor``."""
+        assert self.factor
+        a, b = self.factor
+        state, widest = config.state_bits, max(config.state_bits, config.weight_bits)
+        # Of a wide factor's parts only the highest has a sign; that of a state may change: a bit.
+        each = min(
+            -(-state // (one - 1)) * -(-(widest - 1) // (other - 1))
+            for one, other in ((a, b), (b, a))
+        )
+        return {"cells": config.p**2 * each}
+
+    def places(self, device: str, config: ArrayConfig) -> dict[str, str]:
+        """Of blocks of an array that fills a device: patterns (yosys') of their names in the array,
+        and nextpnr's name of the place. Empty if the placer finds places for all."""
+        return {}
 
     def platform(self, board: type) -> type:
         """Amaranth's platform class for open tools, from a board's of amaranth_boards.

@@ -2,9 +2,11 @@
 
 from relaxon_isa import preset
 
-from .base import Family, Wheel
+from .base import BlockRam, Family, Wheel
 
-__all__ = ["FAMILY"]
+__all__ = ["BLOCK_RAM", "FAMILY"]
+
+BLOCK_RAM = BlockRam(shapes={512: 36, 1024: 18, 2048: 9}, banked=True, others=2)
 
 
 class Gowin(Family):
@@ -57,4 +59,6 @@ FAMILY = Gowin(
     ),
     primitives="relaxon_hdl.primitives.gowin",
     trial=preset("gowin-9k"),
+    block_ram=BLOCK_RAM,
+    factor=(18, 18),
 )

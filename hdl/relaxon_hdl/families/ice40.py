@@ -2,12 +2,27 @@
 
 from relaxon_isa import preset
 
-from .base import Family, Wheel
+from .base import BlockRam, Family, LargeRam, Wheel
 
-__all__ = ["FAMILY"]
+__all__ = ["BLOCK_RAM", "FACTOR", "FAMILY", "LARGE_RAM"]
+
+BLOCK_RAM = BlockRam(
+    shapes={256: 16, 512: 8, 1024: 4, 2048: 2}, banked=True, others=5, logic_words=0
+)
+LARGE_RAM = LargeRam(width=16, depth=1 << 14, label="SPRAM")
+FACTOR = 16
+"""Bits of a multiplier's factors: products of wider ones are made of logic."""
 
 
 class Ice40(Family):
+    def multipliers(self, config):
+        """A lane's shifter is one, too."""
+        state, widest = config.state_bits, max(config.state_bits, config.weight_bits)
+        return {
+            "cells": config.p**2 * (widest <= FACTOR),
+            "lanes": config.p * (state <= FACTOR),
+        }
+
     def overrides(self, mhz):
         # The router forgets --freq for a clock from logic.
         return {"add_constraints": f"set_frequency clk {mhz:g}"}
@@ -63,6 +78,9 @@ FAMILY = Ice40(
     },
     primitives="relaxon_hdl.primitives.ice40",
     trial=preset("up5k"),
+    block_ram=BLOCK_RAM,
+    large_ram=LARGE_RAM,
+    factor=(FACTOR, FACTOR),
     gate_cell="SB_GB",
     oscillator_hz=(533e6, 1066e6),
     detector_hz=(10e6, 20e6 - 1),

@@ -1,6 +1,6 @@
 """Xilinx Artix-7: an estimate by yosys; the bitstream takes Vivado."""
 
-from .base import Family
+from .base import BlockRam, Family
 
 __all__ = ["FAMILY"]
 
@@ -37,6 +37,12 @@ FAMILY = Xilinx(
         "DSP": ("DSP48",),
         "BRAM18": ("RAMB36", "RAMB36", "RAMB18"),  # a RAMB36 is two of them
     },
+    block_ram=BlockRam(
+        shapes={512: 36, 1024: 18, 2048: 9, 4096: 4, 8192: 2, 16384: 1},
+        logic_bits=2048,
+        label="BRAM18",
+    ),
+    factor=(25, 18),
     vendor="vivado",
     experimental=(
         "experimental: synthesis only, no timing and no bitstream; --vendor hands the design to "

@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..component import Component
 from ..families import find_family
-from ..families.base import COPY
+from ..families.base import COPY, LOGIC_DEPTH
 
 __all__ = [
     "LOGIC_DEPTH",
@@ -35,9 +35,6 @@ __all__ = [
 memory: Any = untyped  # its stub is of an earlier version
 
 MULTIPLIER_LATENCY = 3
-
-LOGIC_DEPTH = 128
-"""Words up to which a memory of logic is better than block RAM."""
 
 
 def delay(m: Module, value: Value, cycles: int, name: str, *, reset: bool = False) -> list[Value]:

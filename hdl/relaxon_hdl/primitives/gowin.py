@@ -2,11 +2,10 @@
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Value
 
+from ..families.gowin import BLOCK_RAM
 from . import LOGIC_DEPTH, Portable, Ram, banks
 
 __all__ = ["Primitives"]
-
-SDPX9_WIDTHS = {512: 36, 1024: 18, 2048: 9}
 
 
 class Primitives(Portable):
@@ -16,12 +15,12 @@ class Primitives(Portable):
         their output registers, of which few work (apicula #251)."""
         if ram.depth <= LOGIC_DEPTH:
             return super().ram(m, ram, r_data)
-        banks(m, ram, r_data, tuple(SDPX9_WIDTHS), sdpx9)
+        banks(m, ram, r_data, tuple(BLOCK_RAM.shapes), sdpx9)
         return 1
 
 
 def sdpx9(m: Module, ram: Ram, base: int, size: int, here: Value) -> Value:
-    lines = SDPX9_WIDTHS[size]
+    lines = BLOCK_RAM.shapes[size]
     inside = size.bit_length() - 1
     below = 14 - inside  # address lines below a word's; to write they enable its bytes
     written, read = Signal(14, name=f"to_{base}"), Signal(14, name=f"from_{base}")

@@ -2,22 +2,22 @@
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal, Value, signed
 
+from ..families.ice40 import BLOCK_RAM, FACTOR, LARGE_RAM
 from . import Multiplier, Portable, Ram, RightShift, WeightRam, banks
 
 __all__ = ["Primitives"]
 
 MAC16_SIDES = ("IRST", "ORST", "OLOAD", "OHOLD")
-RAM40_DEPTHS = (256, 512, 1024, 2048)
+RAM40_DEPTHS = tuple(BLOCK_RAM.shapes)
 RAM40_LINES = (tuple(range(16)), tuple(range(0, 16, 2)), (1, 5, 9, 13), (3, 11))
 """Of a block's 16 data lines, those that carry data in each of its shapes."""
-SPRAM_WIDTH, SPRAM_DEPTH = 16, 1 << 14
 
 
 class Primitives(Portable):
     multiplier_cell = "\\SB_MAC16"
 
     def negates(self, a_bits: int, b_bits: int) -> bool:
-        return max(a_bits, b_bits) <= 16
+        return max(a_bits, b_bits) <= FACTOR
 
     def multiply(self, m: Module, multiplier: Multiplier) -> None:
         if not self.negates(len(multiplier.a), len(multiplier.b)):
@@ -43,15 +43,15 @@ class Primitives(Portable):
         ]
 
     def weights(self, m: Module, weights: WeightRam) -> None:
-        fits = weights.width <= SPRAM_WIDTH and weights.depth <= SPRAM_DEPTH
+        fits = weights.width <= LARGE_RAM.width and weights.depth <= LARGE_RAM.depth
         if weights.ports > 1 or not fits:
             return super().weights(m, weights)
-        out = Signal(SPRAM_WIDTH)
+        out = Signal(LARGE_RAM.width)
         m.submodules.spram = Instance(
             "SB_SPRAM256KA",
             i_CLOCK=ClockSignal(),
             i_ADDRESS=Cat(weights.r_addr, Const(0, 14 - len(weights.r_addr))),
-            i_DATAIN=Cat(weights.w_data, Const(0, SPRAM_WIDTH - weights.width)),
+            i_DATAIN=Cat(weights.w_data, Const(0, LARGE_RAM.width - weights.width)),
             i_MASKWREN=Const(15, 4),
             i_WREN=weights.w_en,
             i_CHIPSELECT=Const(1),

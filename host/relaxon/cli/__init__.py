@@ -44,7 +44,6 @@ class Cli(click.Group):
         device.info,
         device.config,
         device.virtual,
-        device.board,
         doctor.doctor,
         rules.list_rules,
         bench.bench,

@@ -10,14 +10,14 @@ import click
 import numpy as np
 from click.core import ParameterSource
 
-from relaxon_isa import ConfigError, ProgramError
+from relaxon_isa import ConfigError, ProgramError, choose
 from relaxon_sim.compiled.loader import available
 
+from .. import files
 from ..checks import naming
 from ..machines import find_machine
 from ..network import Network
 from ..parallel import open_pool
-from ..report.page import write as write_file
 from ..rules import RULES, rule_class, settings_for
 from ..runs import choose_preset, network_of
 from ..studies import bptt, claims, comparison, deep, equivalence, throughput
@@ -404,14 +404,20 @@ def _rounded(values: list[float | None], digits: int) -> list[str]:
     return ["-" if value is None else f"{value:.{digits}f}" for value in values]
 
 
+COMPARED = {board: board for _, board in throughput.CASES}
+"""Boards of `bench speed`."""
+
+
 @bench.command("speed")
 @click.option("--data", required=True, help="MNIST or the like: a folder of IDX files, or .npz.")
 @click.option(
     "--board",
     "boards",
     multiple=True,
-    type=click.Choice([board for _, board in throughput.CASES]),
-    help="Only this one; may be repeated.",
+    callback=lambda ctx, parameter, names: tuple(
+        choose("case for board", name, COMPARED) for name in names
+    ),
+    help=f"Only this one ({', '.join(COMPARED)}); may be repeated.",
 )
 @board_machine_option
 @seeds_option
@@ -990,7 +996,7 @@ def bench_claims(
     with bar("claims", len(chosen)) as progress:
         rows = claims.measure(chosen, mnist, keep, progress)
     if write:
-        write_file(write, claims.document(rows))
+        files.write(write, claims.document(rows))
     if print_json([asdict(row) for row in rows], as_json):
         return
     met = {True: "yes", False: "no", None: "-"}

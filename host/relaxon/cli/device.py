@@ -3,7 +3,6 @@
 import json
 import sys
 from contextlib import ExitStack, suppress
-from copy import copy
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import fill
@@ -31,7 +30,7 @@ from .options import (
     preset_option,
 )
 
-__all__ = ["board", "config", "info", "virtual"]
+__all__ = ["config", "info", "virtual"]
 
 
 @click.command()
@@ -81,11 +80,6 @@ def virtual(
         console.print(f"try: relaxon info --backend {port}   (Ctrl-C ends the board)")
         with suppress(KeyboardInterrupt):
             running.wait()
-
-
-board = copy(virtual)
-"""The name of `relaxon virtual` until 0.2."""
-board.name, board.hidden = "board", True
 
 
 @click.command()

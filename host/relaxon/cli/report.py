@@ -9,9 +9,10 @@ import click
 
 from relaxon_isa import DataError
 
+from .. import files
 from ..record import RunRecord
 from ..report.evidence import SAMPLES, Evidence
-from ..report.page import page_of, write
+from ..report.page import page_of
 from ..report.pictures import KINDS, PICTURES, THEMES, Theme, file_of, need
 from .console import bar, console
 from .options import check_output, engine_option, file_option, files_of, force_option
@@ -82,7 +83,7 @@ def report(run: Evidence, output: Path) -> None:
     """
     with bar("drawing", len(PICTURES)) as progress:
         page = page_of(run, lambda name: progress(1))
-    write(output, page)
+    files.write(output, page)
 
 
 @click.command("plot")
@@ -117,4 +118,4 @@ def plot(run: Evidence, output: Path, what: str, theme: Theme, width: int) -> No
     need("vl_convert")
     with bar(f"drawing {what}"):
         content = file_of(PICTURES[what].draw(run), kind, theme, width)
-    write(output, content)
+    files.write(output, content)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from relaxon_isa import DataError
 from .evidence import Evidence
 from .pictures import PICTURES, THEMES, need, page_config, whole
 
-__all__ = ["page_of", "write"]
+__all__ = ["page_of"]
 
 
 def page_of(run: Evidence, drawn: Callable[[str], None] = lambda name: None) -> str:
@@ -62,14 +61,3 @@ def _figures(run: Evidence) -> list[tuple[str, str]]:
         ("weights", f"{sum(int(np.prod(shape)) for shape in run.network.shapes):,}"),
         ("saturations in training", f"{events:,}"),
     ]
-
-
-def write(path: Path, content: str | bytes) -> None:
-    """Write a file, whole or not at all. Raises DataError."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error

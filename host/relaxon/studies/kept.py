@@ -14,6 +14,8 @@ import relaxon_device
 import relaxon_isa
 import relaxon_sim
 
+from .. import files
+
 __all__ = ["kept", "key_of", "sources"]
 
 
@@ -45,9 +47,7 @@ def kept(folder: Path | None, key: str, function: Callable[..., dict], *argument
     with FileLock(folder / f"{key}.lock") as lock:
         if (found := _read(path)) is None:
             found = function(*arguments)
-            part = folder / f"{key}.part"
-            part.write_text(json.dumps(found, indent=1) + "\n")
-            part.replace(path)
+            files.replace(path, json.dumps(found, indent=1) + "\n")
     # Who waits for the lock finds the result, so its file may go.
     Path(lock.lock_file).unlink(missing_ok=True)
     return found

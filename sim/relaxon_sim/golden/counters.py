@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from relaxon_isa import COUNTER_BITS, ArrayConfig, Register
+from relaxon_isa import COUNTER_BITS, KEYS, ArrayConfig, Register
 
 from .hash import mix
 
 __all__ = ["MEMORY_BYTES", "RegisterFile"]
 
-KEYS = (Register.UPDATE_KEY, Register.SAMPLE_KEY)
 MEMORY_BYTES = 1 << 25
 """Of the golden model's sample memory: the most common board's."""
 KINDS = range(Register.LEARN_CYCLES, Register.EMIT_CYCLES + 1)
