@@ -166,7 +166,12 @@ def both():
     [
         ("ep-centered", {"input_bits": 4}),
         ("ep-centered", {"input_bits": 16}),
+        ("ep-centered", {"objective": "cross-entropy"}),
         ("ep-random", {"input_offset": 0.0, "stochastic": True}),
+        ("lock-in", {}),
+        ("pcn", {}),
+        ("rbp", {}),
+        ("backprop", {}),
     ],
     ids=str,
 )
