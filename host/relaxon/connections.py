@@ -69,6 +69,9 @@ class Layer:
         Positions above, below, left and right of the map.
     side
         Rows and columns of pixels that make up one position: their channels lie side by side.
+    blank
+        Rows of pixels above and below the image, columns to its left and right, that fill up the
+        positions at its border. They are always 0, and no neurons.
     """
 
     channels: int
@@ -78,6 +81,7 @@ class Layer:
     width: int = 1
     halo: tuple[int, int, int, int] = (0, 0, 0, 0)
     side: int = 1
+    blank: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     @property
     def column(self) -> int:
@@ -105,10 +109,6 @@ class Layer:
         return self.height * self.width
 
     @property
-    def neurons(self) -> int:
-        return self.positions * self.channels
-
-    @property
     def tail(self) -> int:
         """Valid lanes of the last group of a position (0: all)."""
         return (self.channels + self.always_on) % self.p
@@ -116,16 +116,21 @@ class Layer:
     @cached_property
     def lanes(self) -> np.ndarray:
         """Where in a plane its neurons lie, int (neurons,): pixel row by row, channels last."""
-        at = _lanes(
-            self.height, self.width, self.channels, self.side, self.row, self.column, self.p
+        return self._pixels(self.row, self.column, self.p) + self.origin * self.p
+
+    def _pixels(self, row: int, column: int, p: int) -> np.ndarray:
+        """`_lanes` of the image in planes whose rows and positions are so many groups of ``p``."""
+        top, bottom, left, right = self.blank
+        high, wide = self.height * self.side - top - bottom, self.width * self.side - left - right
+        return _lanes(
+            high, wide, self.channels // self.side**2, self.side, row, column, p, (top, left)
         )
-        return at + self.origin * self.p
 
     @property
     def waits(self) -> tuple[int, int]:
         """How a plane is sent: WAITs, and values of each. A WAIT fills the lanes of one group after
         the other, so that positions with empty lanes need one each; halo positions between the
-        rows are sent as well."""
+        rows, and blank pixels, are sent as well."""
         sent = (self.height - 1) * (self.row // self.column) + self.width
         whole = self.positions == 1 or self.channels % self.p == 0
         return (1, sent * self.channels) if whole else (sent, self.channels)
@@ -133,8 +138,7 @@ class Layer:
     @cached_property
     def slots(self) -> np.ndarray:
         """Which of the values sent each neuron is, int (neurons,): the others are 0."""
-        row = self.row // self.column
-        return _lanes(self.height, self.width, self.channels, self.side, row, 1, self.channels)
+        return self._pixels(self.row // self.column, 1, self.channels)
 
     def plane(self, base: int, phase: int = 0) -> Region:
         """A plane as an operand; ``base``: its first group, ``phase``: step to the next phase's."""
@@ -180,12 +184,21 @@ class Layer:
 
 
 def _lanes(
-    height: int, width: int, channels: int, side: int, row: int, column: int, p: int
+    height: int,
+    width: int,
+    channels: int,
+    side: int,
+    row: int,
+    column: int,
+    p: int,
+    first: tuple[int, int] = (0, 0),
 ) -> np.ndarray:
-    """Lanes of pixels and channels, row by row, where positions are ``side`` x ``side`` pixels."""
-    y, x, c = np.indices((height * side, width * side, channels // side**2)).reshape(3, -1)
+    """Lanes of pixels and their channels, row by row, where positions are ``side`` x ``side``
+    pixels; ``first``: row and column of the first pixel in the first position."""
+    y, x, c = np.indices((height, width, channels)).reshape(3, -1)
+    y, x = y + first[0], x + first[1]
     group = y // side * row + x // side * column
-    return group * p + (y % side * side + x % side) * (channels // side**2) + c
+    return group * p + (y % side * side + x % side) * channels + c
 
 
 def halos(kernel: Kernel, below: Image, above: Image) -> tuple[tuple, tuple]:
@@ -439,11 +452,9 @@ class Block:
     @cached_property
     def _columns(self) -> np.ndarray:
         """Lanes of the matrix's columns but the last."""
-        kernel, below = self.window, self.below
-        row = kernel.width * below.column
-        return _lanes(
-            kernel.height, kernel.width, below.channels, below.side, row, below.column, below.p
-        )
+        kernel, below, side = self.window, self.below, self.below.side
+        high, wide, row = kernel.height * side, kernel.width * side, kernel.width * below.column
+        return _lanes(high, wide, below.channels // side**2, side, row, below.column, below.p)
 
     @property
     def _bias(self) -> int:

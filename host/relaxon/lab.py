@@ -106,7 +106,7 @@ class Lab:
         self, name: str, values: ArrayLike, layer: int | None = None, *, raw: bool = False
     ) -> None:
         """Load a plane: "x", "y", "e", or one of `Layout.planes` ("free", "plus" ...) of a
-        layer. The lanes behind the last neuron keep what they had."""
+        layer. Lanes without a neuron keep what they had."""
         start, lanes, frac = self._plane(name, layer)
         if raw:
             values = checks.integers(f"plane {name}", values, lanes.shape)

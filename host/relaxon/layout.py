@@ -3,6 +3,7 @@
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from itertools import product
+from math import gcd
 from typing import Any, ClassVar
 
 import numpy as np
@@ -161,11 +162,16 @@ class Layout:
     @cached_property
     def side(self) -> int:
         """Rows and columns of pixels in one position of the input, so that few channels fill the
-        lanes: the first stride, if kernel, padding and image are multiples of it."""
+        lanes: the largest number that first kernel and stride are multiples of.
+
+        The first position begins where the first window does, up to whole positions of padding;
+        pixels beyond the image are blank (`Layer.blank`). Every window then is whole positions. A
+        kernel that is no multiple would meet pixels that it has no weight for: LEARN, which visits
+        whole tiles, would make weights of what has to stay 0.
+        """
         image, kernel = self.network.maps[0], self.network.kernels[0]
-        sizes = (kernel.height, kernel.padding, image.height, image.width)
-        few = image.channels < self.config.p and not any(n % kernel.stride for n in sizes)
-        return kernel.stride if few and isinstance(self.network.layers[1], Conv) else 1
+        few = image.channels < self.config.p
+        return gcd(kernel.height, kernel.stride) if few else 1
 
     @cached_property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -180,15 +186,19 @@ class Layout:
         """From 0, the input. A plain input has the always-on neuron of the first layer's biases."""
         image, *others = self.network.maps
         plain, side = not isinstance(self.network.layers[1], Conv), self.side
-        size = (image.height // side, image.width // side, image.channels * side**2)
-        maps = [Image(1, 1, self.network.sizes[0]) if plain else Image(*size), *others]
+        before = self.network.kernels[0].padding % side
+        rows, columns = (-(-(before + n) // side) for n in (image.height, image.width))
+        blank = (before, rows * side - before - image.height)
+        blank += (before, columns * side - before - image.width)
+        packed = Image(rows, columns, image.channels * side**2)
+        maps = [Image(1, 1, self.network.sizes[0]) if plain else packed, *others]
         around: list[Any] = [(0, 0, 0, 0)] * len(maps)
         for i, kernel in enumerate(self.kernels):
             low, high = halos(kernel, *maps[i : i + 2])
             around[i] = tuple(map(max, around[i], low))
             if i:  # nothing comes down to the input
                 around[i + 1] = high
-        more = [{"always_on": int(plain), "side": side}, *({} for _ in others)]
+        more = [{"always_on": int(plain), "side": side, "blank": blank}, *({} for _ in others)]
         return tuple(
             Layer(m.channels, self.config.p, height=m.height, width=m.width, halo=halo, **fields)
             for m, halo, fields in zip(maps, around, more, strict=True)

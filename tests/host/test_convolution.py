@@ -7,17 +7,20 @@ import numpy as np
 import pytest
 
 from relaxon.backends import open_device
-from relaxon.datasets import load
+from relaxon.datasets import Dataset, load
 from relaxon.lab import Lab
+from relaxon.layout import Layout
 from relaxon.network import Conv, Image, Network, initial_weights
 from relaxon.rules import RULES, make_rule, settings_for
+from relaxon.rules.encoding import to_levels
 from relaxon.studies import bptt, deep
 from relaxon.studies.comparison import Task, accuracy, reference_of
-from relaxon.training import training_for
+from relaxon.training import TrainSettings, training_for
 from relaxon_isa.errors import ConfigError
-from relaxon_isa.memory import Register
+from relaxon_isa.memory import Register, Space
 from relaxon_isa.presets import PRESETS
 from relaxon_sim.reference import Convolutions
+from support.short_training import trained
 
 MACHINE = PRESETS["conv"].replace(learn_terms=2048, max_terms=4096, program_rows=1024)
 FINE = MACHINE.replace(state_bits=28, weight_bits=24, learn_shifts=(26, 32), max_terms=1024)
@@ -133,17 +136,92 @@ def random_network(rng: np.random.Generator) -> Network:
     return Network((*layers, int(rng.integers(2, 6))))
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_updates_of_random_networks_are_those_of_the_independent_model(seed):
-    """Cosine and norm in each layer, weights and biases; P = 3 and 4, feedback 1 to 1/8."""
+def packed_network(rng: np.random.Generator, shifted: bool) -> Network:
+    """The first layer's stride is 2 or 3 and its kernel, the image and the padding are multiples of
+    it. If ``shifted``, image or padding are none, and the stride may be twice as much."""
+    side = int(rng.integers(2, 4))
+    while True:
+        size, padding = rng.integers(6, 12, 2), int(rng.integers(0, 3))
+        kernel = side * int(rng.integers(1 if padding < side else 2, 3))
+        if shifted == any(n % side for n in (*size, padding)):
+            break
+    stride = side * int(rng.integers(1, 3)) if shifted and kernel % (2 * side) else side
+    first = Conv(int(rng.integers(3, 7)), kernel, stride, padding)
+    layers: list = [Image(int(size[0]), int(size[1]), int(rng.integers(1, 4))), first]
+    above = Network((*layers, 1)).maps[1]
+    if min(above.height, above.width) > 1:
+        layers.append(Conv(int(rng.integers(2, 6)), 2, 1, int(rng.integers(0, 2))))
+    return Network((*layers, int(rng.integers(2, 6))))
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed"), [*product(["any"], range(20)), *product(["packed", "shifted"], range(10))]
+)
+def test_updates_of_random_networks_are_those_of_the_independent_model(kind, seed):
+    """Cosine and norm in each layer, weights and biases; P = 3 to 12, feedback 1 to 1/8."""
     rng = np.random.default_rng(seed)
-    network, p, feedback = random_network(rng), 3 + seed % 2, seed % 4
+    p, feedback = 3 + seed % 2, seed % 4
+    network = random_network(rng) if kind == "any" else packed_network(rng, kind == "shifted")
+    if kind != "any":
+        p = 12 if seed % 2 else 4
+        first = Layout(network, FINE.replace(p=p)).layers[0]
+        assert first.side > 1 and any(first.blank) == (kind == "shifted")
     fine = {"grid": 25, "beta": 2.0, "feedback": feedback}
     net, x, y, change = updated(network, seed=seed, p=p, **fine)
     wanted = joined(*net.shared(*net.dense().centered(x, y, 2.0)))
     for found, gradient in zip(change, wanted, strict=True):
         assert cosine(found, gradient) > 0.999
         assert np.linalg.norm(found) == pytest.approx(0.5 * np.linalg.norm(gradient), rel=0.01)
+
+
+@pytest.mark.parametrize("p", [4, 12])
+@pytest.mark.parametrize(
+    ("text", "rule", "bits", "changes"),
+    [
+        ("8x8x1,4c4s2,3", "ep-centered", 8, {}),
+        ("7x6x1,4c4s2p1,3c2,3", "ep-centered", 4, {}),
+        ("5x8x3,3c3s3p1,3", "pcn", 16, {}),
+        ("9x7x2,3c6s3p2,3", "backprop", 8, {"input_offset": 0.0}),
+        ("10x9x1,4c6s4p3,3", "lock-in", 1, {"input_offset": 0.0}),
+        ("6x6x3,5c2s2p1,3", "ep-centered", 2, {"objective": "cross-entropy"}),
+    ],
+)
+def test_packing_changes_no_bit(text, rule, bits, changes, p, monkeypatch):
+    """Weights and outputs with blocks of pixels in the lanes are those with a pixel a position:
+    whatever the bits of an input, with and without sign; fewer cycles. On both engines alike."""
+    pytest.importorskip("numba", reason="numba is not installed")
+    network, config = Network.parse(text), MACHINE.replace(p=p)
+    settings = TrainSettings(epochs=1, rule=settings_for(rule, network, input_bits=bits, **changes))
+    rng = np.random.default_rng(4)
+    x, y = rng.random((9, network.sizes[0])).astype(np.float32), np.arange(9) % 3
+    data = Dataset(name="made", x_train=x, y_train=y, x_test=x, y_test=y, classes=3)
+
+    def left(engine: str) -> dict:
+        with open_device("golden", config, engine=engine) as device:
+            return trained(device, network, data, settings)
+
+    packed, fast = left("numpy"), left("compiled")
+    assert packed == fast
+    monkeypatch.setattr(Layout, "side", 1)
+    apart = left("numpy")
+    assert packed["weights"] == apart["weights"] and packed["accuracy"] == apart["accuracy"]
+    for kind in ("MAC_CYCLES", "LEARN_CYCLES"):
+        assert packed["registers"][kind] <= apart["registers"][kind]
+    assert packed["registers"]["MAC_CYCLES"] < apart["registers"]["MAC_CYCLES"]
+
+
+def test_first_layers_are_packed_by_what_divides_kernel_and_stride():
+    def side(text: str, p: int = 12) -> tuple[int, tuple[int, ...]]:
+        first = Layout(Network.parse(text), MACHINE.replace(p=p)).layers[0]
+        return first.side, first.blank
+
+    assert side("28x28x1,12c6s2,10") == (2, (0, 0, 0, 0))
+    assert side("8x8x3,20c4s2p1,10") == (2, (1, 1, 1, 1))  # blocks begin with the first window
+    assert side("8x9x1,4c6s2p3,3") == (2, (1, 1, 1, 0))  # a whole block of the padding is halo
+    assert side("13x12x1,4c6s4,3") == (2, (0, 1, 0, 0))  # two blocks a step
+    # Kernels that leave a part of a block would need weights that stay 0.
+    assert side("28x28x1,4c5s2,10") == side("9x9x2,6c3s2,4") == (1, (0, 0, 0, 0))
+    assert side("8x8x3,4c4s2p1,10", p=3) == (1, (0, 0, 0, 0))  # whose lanes are full
 
 
 WINDOWS = Network.parse("9x9x2,6c3s2,5c2,4")
@@ -298,7 +376,10 @@ def test_a_machine_with_few_levels_says_what_is_missing():
 
 
 @pytest.mark.parametrize("bits", [4, 8, 16])
-@pytest.mark.parametrize("text", ["8x8x1,4c4s2,3", "7x6x3,5c3s2p1,3", "6x6x4,4c3,3"])
+@pytest.mark.parametrize(
+    "text",
+    ["8x8x1,4c4s2,3", "7x6x3,5c3s2p1,3", "6x6x4,4c3,3", "7x6x1,4c4s2p1,3", "5x9x2,3c6s3p4,3"],
+)
 def test_inputs_arrive_where_they_belong(text, bits):
     """Pixel blocks, halos inside the rows, full groups; an offset makes them signed."""
     network = Network.parse(text)
@@ -309,6 +390,36 @@ def test_inputs_arrive_where_they_belong(text, bits):
         assert np.array_equal(lab.plane("x"), x - 0.25)
         lab.set_plane("x", x)
         assert np.array_equal(lab.plane("x"), x)
+
+
+def in_blocks(image: np.ndarray, side: int, first: int) -> np.ndarray:
+    """Pixels of each block of ``side`` x ``side``, row by row, with zeros around the image, whose
+    first pixel has row and column ``first`` of the first block."""
+    padded = np.pad(image, [(first, -(first + n) % side) for n in image.shape])
+    rows, columns = (n // side for n in padded.shape)
+    apart = padded.reshape(rows, side, columns, side).swapaxes(1, 2)
+    return apart.reshape(rows * columns, side**2)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("offset", [0.0, 0.75])
+@pytest.mark.parametrize(
+    ("text", "side", "first"), [("7x6x1,4c4s2p1,3", 2, 1), ("5x8x1,3c3s3p2,3", 3, 2)]
+)
+def test_border_blocks_are_zero_beyond_the_image(text, side, first, bits, offset):
+    """Every sample writes them, over what was there: the number 0, whatever an input of 0 is."""
+    network, signed = Network.parse(text), offset > 0
+    settings = settings_for("ep-centered", network, input_bits=bits, input_offset=offset)
+    x = np.random.default_rng(1).choice([0, 0.75], network.sizes[0])
+    sent = to_levels(x - offset, bits, signed) / 2.0 ** (bits - signed) if bits < 16 else x - offset
+    assert (sent[x == 0] != 0).all() == signed
+    with Lab(open_device("golden", MACHINE), network, settings) as lab:
+        image = sent.reshape(network.maps[0].height, network.maps[0].width)
+        blocks, groups = in_blocks(image, side, first), lab.layout.layers[0].groups
+        lab.device.write(Space.STATE, 0, np.full(groups * MACHINE.p, 4321))
+        lab.train_step(x, 1)
+        found = lab.device.read(Space.STATE, 0, groups * MACHINE.p).reshape(len(blocks), -1)
+        assert np.array_equal(found[:, : side**2] / 2.0**lab.formats.state_frac, blocks)
 
 
 def test_small_errors_have_no_side():

@@ -14,19 +14,25 @@ from relaxon_isa.presets import preset
 
 
 @pytest.mark.parametrize(
-    ("name", "layers"),
-    [("default", "19,12,7,5"), ("up5k", "19,12,7,5"), ("conv", "8x6x1,6c4s2,5c2p1,5")],
+    ("name", "layers", "inputs"),
+    [
+        ("default", "19,12,7,5", 10),
+        ("up5k", "19,12,7,5", 10),
+        ("conv", "8x6x1,6c4s2,5c2p1,5", 24),
+        ("conv", "7x6x1,6c4s2p1,5", 4 * 4 * 4 // 2),  # blocks of 7 + 1 rows, 6 + 2 columns
+        ("conv", "7x6x2,6c3s3p1,5", 3 * 3 * 9),  # each with bytes of its own
+    ],
 )
-def test_cycles_are_those_of_the_gateware(name, layers):
+def test_cycles_are_those_of_the_gateware(name, layers, inputs):
+    """``inputs``: bytes of a sample's inputs, in 4 bits each."""
     network, config = Network.parse(layers), preset(name)
     costs = estimate(network, config, free_sweeps=5, nudged_sweeps=3, input_bits=4)
     rule = make_rule(network, config, fixed_settings(network, 5, 3, 4))
     train, _ = rule.train_program()
     with open_device("virtual", config) as device:
         rule.prepare(device)
-        inputs = network.sizes[0] // 2 + network.sizes[0] % 2  # of 4 bits; targets are words
         for kind, program, size in (
-            ("training", train, inputs + 10),
+            ("training", train, inputs + 10),  # targets are words
             ("inference", rule.infer_program(), inputs),
         ):
             assert sample_cycles(device, program, bytes([0x5A] * size)) == costs[kind].kinds

@@ -24,6 +24,8 @@ from relaxon_sim.engines import ENGINES
 
 FROZEN = Path(__file__).parents[1] / "vectors/frozen.json"
 NETWORKS = ((9, 7, 5), (13, 11, 6, 4))
+PACKED = ("8x8x1,4c4s2,3", "6x6x3,3c6s3p3,3")
+"""Convolutions whose first layer's lanes hold blocks of pixels, on preset conv."""
 ARCHITECTURES = ("layers", "skip:0>2", "backward")
 MACHINES = [name for name, c in PRESETS.items() if "conv" not in name and not c.drains]
 """Those of convolutional networks are the others with more levels and memory; what overlaps has
@@ -57,23 +59,24 @@ def found(name: str, engine: str = "numpy") -> dict[str, str]:
     """Hashes of a rule's programs by network, preset, architecture and objective, and of what a
     few samples leave; or the kind of the refusal."""
     rule, hashes = RULES[name], {}
-    cases = product(NETWORKS, MACHINES, ARCHITECTURES, rule.OBJECTIVES)
-    for sizes, preset, architecture, objective in cases:
+    cases = [
+        *product(map(Network, NETWORKS), MACHINES, ARCHITECTURES, rule.OBJECTIVES),
+        *product(map(Network.parse, PACKED), ["conv"], ["layers"], rule.OBJECTIVES),
+    ]
+    for network, preset, architecture, objective in cases:
         if architecture.partition(":")[0] in rule.ARCHITECTURES:
             continue
-        key = " ".join(("-".join(map(str, sizes)), preset, architecture, objective))
-        network, config = Network(sizes), PRESETS[preset]
+        key = " ".join((str(network), preset, architecture, objective))
+        config = PRESETS[preset]
         try:
-            settings = settings_for(
-                name, network.depth, architecture=architecture, objective=objective
-            )
+            settings = settings_for(name, network, architecture=architecture, objective=objective)
             made = make_rule(network, config, settings)
             rows = made.train_program()[0].rows, made.infer_program(outputs=True).rows
         except RelaxonError as error:
             hashes[key] = type(error).__name__
             continue
         hashes[key] = digest(*rows)
-        if preset in TRAINED:
+        if preset in TRAINED or network.convolves:
             hashes[key] += " " + after(network, preset, settings, engine)
     return hashes
 

@@ -43,7 +43,7 @@ def dense(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def conv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("conv"), "6x6x1,4c3s1,3")
+    return trained(tmp_path_factory.mktemp("conv"), "6x6x1,4c4s2p1,3")
 
 
 def evidence(record: Path, **more: Any) -> Evidence:

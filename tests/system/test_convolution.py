@@ -5,11 +5,13 @@ import pytest
 
 from relaxon.backends import open_device
 from relaxon.connections import Region
+from relaxon.datasets import Dataset
 from relaxon.layout import Layout
 from relaxon.network import Network
-from relaxon.rules import settings_for
+from relaxon.rules import make_rule, settings_for
 from relaxon.training import TrainSettings
 from relaxon.weights import load_layers, read_layers
+from relaxon_isa import Builder
 from relaxon_isa.instructions import Halt, Learn, Mac
 from relaxon_isa.memory import Space
 from relaxon_isa.presets import preset
@@ -97,6 +99,36 @@ def test_weights_learn_from_all_positions(machine):
     assert np.array_equal(change[:, :-1].reshape(2, 3, 3, 2), wanted)
 
 
+def test_pixel_blocks(machine):
+    """Sent over what was there before, so that what no pixel is has to be written as well; up to
+    the drives of both positions, and LEARN."""
+    network = Network.parse("4x3x1,2c4s2p1,3")
+    settings = settings_for("ep-centered", network, input_bits=8, input_offset=0.0)
+    rule = make_rule(network, CONFIG, settings)
+    lay, block, p = rule.layout, rule.layout.block(1), CONFIG.p
+    machine.write(Space.STATE, 0, np.full(machine.layouts[Space.STATE].size, -7777))
+    biased = np.column_stack([vectors.BLOCK_MATRIX, vectors.BIASES])
+    load_layers(machine, lay, [biased, np.zeros(lay.shapes[1], dtype=np.int64)])
+    machine.write(Space.STATE, lay.constant * p, [128, *[0] * (p - 1)])
+    put(machine, lay.plane("rise", 1), lay.layers[1], vectors.BLOCK_RISE, 128)
+    b, static = Builder(CONFIG), lay.held("static", 1)
+    rule.take_input(b, tick=True)
+    for nest in block.static(lay.x, static):
+        b.add(Mac(**nest, to_drive=True))
+    for nest in block.learn(lay.plane("rise", 1), lay.x):
+        b.add(Learn(**nest))
+    b.add(Halt())
+    machine.load(b.build().rows)
+    sent = np.ravel(vectors.SENT)
+    list(machine.run([bytes(2 * sent.astype(np.uint8))]))  # 8 bits stand for 14: 128 each
+    assert machine.read(Space.STATE, 0, len(sent)).tolist() == (128 * sent).tolist()
+    found = machine.read(Space.DRIVE, static.base * p, 2 * p).reshape(2, p)
+    for (y, o), wanted in vectors.BLOCK_UP.items():
+        assert found[y, o] == 128 * (wanted + vectors.BIASES[o])
+    change = read_layers(machine, lay)[0] - biased
+    assert np.array_equal(change, np.column_stack([vectors.BLOCK_CHANGE, [1, 2]]))
+
+
 def test_transposed_macs_visit_each_neuron_once():
     nests = BLOCK.transposed(Region(0), dst=BELOW.plane(0))
     sizes = [np.prod([level.count for level in nest["outer"]]) for nest in nests]
@@ -113,3 +145,45 @@ def test_digits_train_alike_on_golden_and_gateware():
             left.append(trained(device, network, few_digits(200), settings))
     assert left[0] == left[1]
     assert left[0]["accuracy"]["accuracy"] > 0.5
+
+
+TINY = Network.parse("5x6x2,4c4s2p1,3c2,3")
+"""Blocks of 2 x 2 pixels, some of which lie partly beyond the image on each side."""
+
+
+@pytest.fixture(scope="module")
+def both():
+    """Golden and gateware, alike before the first training, and so behind each."""
+    with open_device("golden", CONFIG) as golden, open_device("virtual", CONFIG) as board:
+        for device in (golden, board):
+            for space in (Space.STATE, Space.DRIVE):
+                device.write(space, 0, np.zeros(device.layouts[space].size, int))
+        yield golden, board
+
+
+@pytest.mark.parametrize(
+    ("rule", "changes"),
+    [
+        ("ep-centered", {"input_bits": 4}),
+        ("ep-centered", {"input_bits": 16}),
+        ("ep-centered", {"objective": "cross-entropy"}),
+        ("ep-random", {"input_offset": 0.0, "stochastic": True}),
+        ("lock-in", {}),
+        ("pcn", {}),
+        ("rbp", {}),
+        ("backprop", {}),
+    ],
+    ids=str,
+)
+def test_rules_train_maps_alike_on_golden_and_gateware(rule, changes, both):
+    """Weights, planes, drives, counters and cycles: packed and padded, two layers of windows."""
+    rng = np.random.default_rng(2)
+    x, y = rng.random((12, TINY.sizes[0])).astype(np.float32), np.arange(12) % 3
+    data = Dataset(name="made", x_train=x, y_train=y, x_test=x[:5], y_test=y[:5], classes=3)
+    settings = TrainSettings(epochs=1, rule=settings_for(rule, TINY, **changes))
+    left = []
+    for device in both:
+        size = device.layouts[Space.REGISTER].size
+        device.write(Space.REGISTER, 2, np.zeros(size - 2, int))
+        left.append(trained(device, TINY, data, settings))
+    assert left[0] == left[1]

@@ -1,10 +1,14 @@
-"""Hand-computed vectors of a convolution: 2 channels, kernel 3 x 3, stride 2, on a map of 5 x 5.
+"""Hand-computed vectors of a convolution: 2 channels, kernel 3 x 3, stride 2, on a map of 5 x 5;
+and of a first layer whose lanes hold pixel blocks: kernel 4 x 4, stride 2, padding 1.
 
 Weight of output channel o, row ky, column kx, input channel c: 1 + 3 ky + kx + 10 c + 100 o. Few
 neurons are not 0, so that each result is a sum of few products. All in integers.
 """
 
-__all__ = ["BELOW", "BIASES", "CHANGE", "DOWN", "MATRIX", "RISE", "UP"]
+__all__ = [
+    "BELOW", "BIASES", "BLOCK_CHANGE", "BLOCK_MATRIX", "BLOCK_RISE", "BLOCK_UP", "CHANGE", "DOWN",
+    "MATRIX", "RISE", "SENT", "UP",
+]  # fmt: skip
 
 MATRIX = [
     [1, 11, 2, 12, 3, 13, 4, 14, 5, 15, 6, 16, 7, 17, 8, 18, 9, 19],
@@ -59,3 +63,39 @@ CHANGE = {
     (1, 0, 0, 0): 4, (1, 0, 0, 1): 6,
 }  # fmt: skip
 """Products of RISE and BELOW, added up over the four positions; biases: 4 and 2 times the ones."""
+
+# Blocks of 2 x 2 pixels: an image of 4 x 3 pixels, 2 channels above it, which have 2 x 1 positions.
+# Weight of output channel o, row ky, column kx: 1 + 4 ky + kx + 100 o.
+
+BLOCK_MATRIX = [
+    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
+    [101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116],
+]
+
+SENT = [
+    # The first block begins at row -1, column -1, so that pixel (0, 0), which is 1, is its last.
+    [0, 0, 0, 1], [0, 0, 0, 0],
+    # Rows 1 and 2; pixel (1, 2) is 2.
+    [0, 0, 0, 0], [0, 2, 0, 0],
+    # Row 3, pixel (3, 1) is 3, and a row below the image.
+    [0, 0, 0, 0], [3, 0, 0, 0],
+]  # fmt: skip
+"""The pixels by blocks, as they are sent: 3 rows of 2 blocks. All others are 0."""
+
+BLOCK_UP = {
+    # The upper window begins at (-1, -1): (0, 0) meets tap (1, 1), (1, 2) meets (2, 3).
+    (0, 0): 1 * 6 + 2 * 12, (0, 1): 1 * 106 + 2 * 112,
+    # The lower one begins at (1, -1): (1, 2) meets tap (0, 3), (3, 1) meets (2, 2).
+    (1, 0): 2 * 4 + 3 * 11, (1, 1): 2 * 104 + 3 * 111,
+}  # fmt: skip
+"""By position and channel, without biases."""
+
+BLOCK_RISE = {(0, 0, 0): 1, (1, 0, 1): 2}
+"""Neurons (y, x, o) of the map above: o = 0 learns from the upper window, o = 1, twice, from the
+lower one."""
+
+BLOCK_CHANGE = [
+    [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0],
+    [0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0],
+]
+"""Of `BLOCK_MATRIX`; biases: 1 and 2 times the ones."""
