@@ -208,7 +208,7 @@ def _list_machines(machines: dict[str, ArrayConfig], as_json: bool) -> None:
                 f"{c.state_bits}/{c.weight_bits}",
                 c.weight_depth * c.p * c.p,
                 c.levels,
-                fill(", ".join(c.features), 12),
+                fill(", ".join(c.features), 9),
                 fingerprint(c),
             )
             for name, c in machines.items()
