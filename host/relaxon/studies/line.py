@@ -84,6 +84,8 @@ def _counts(
     device: SerialDevice, wire: FaultyTransport, program: Program, samples: list[bytes]
 ) -> tuple[int, int, int]:
     """Cycles of a run, those without a byte to take included, and bytes up and down."""
+    device.load(program.rows)  # only what the board does not hold travels: not to be counted
+    device.counters()  # answered behind it
     sent, received = wire.sent, wire.received
     cycles = sum(count_cycles(device, program, samples).values())
     counters = device.counters()
