@@ -44,6 +44,17 @@ def device(
     return SerialDevice(rig, clock=rig.clock, **options), board  # type: ignore[arg-type]
 
 
+def switch_off_and_on(dev: SerialDevice, board: BoardModel) -> None:
+    """The host notices while it is off."""
+    board.deaf = True
+    with pytest.raises(LinkError):
+        dev.read(Space.STATE, 0, 1)
+    board.deaf = False
+    board.session = 0
+    board.restart()
+    board.reset()
+
+
 def test_identity() -> None:
     dev, _ = device(expected=fingerprint(CONFIG))
     assert dev.config == CONFIG
@@ -126,13 +137,7 @@ def test_rows_that_the_board_holds_are_not_sent_again() -> None:
     assert row < load() < row + 20
     dev.reset()  # what was on its way may be lost: nothing is known
     assert load() == sent[0] - sent[1]
-    board.deaf = True
-    with pytest.raises(LinkError):
-        dev.read(Space.STATE, 0, 1)
-    board.deaf = False
-    board.session = 0  # it was switched off and on
-    board.restart()
-    board.reset()
+    switch_off_and_on(dev, board)
     board.memory[Space.PROGRAM][:] = bytes(len(board.memory[Space.PROGRAM]))
     assert load() >= sent[0] - sent[1]
 
@@ -299,13 +304,7 @@ def test_what_was_only_written_is_checked_when_the_device_is_closed() -> None:
 
 def test_board_that_dies_is_told_and_can_come_back() -> None:
     dev, board = device({0: echo(10, 50)})
-    board.deaf = True
-    with pytest.raises(LinkError):
-        dev.read(Space.STATE, 0, 1)
-    board.deaf = False
-    board.session = 0  # it was switched off and on
-    board.restart()
-    board.reset()
+    switch_off_and_on(dev, board)
     assert len(list(dev.run(samples(10, 50)))) == 10
 
 
